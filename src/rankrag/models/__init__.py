@@ -1,0 +1,39 @@
+"""The one model of RankRAG, seen from outside: it scores choices and it writes text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rankrag.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to generate. `temperature` 0 is greedy (the paper's setting); `stop` strings end the text and are cut off."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class LanguageModel(Protocol):
+    """A causal language model that ranks and answers. Batch size, device, caches and packing are its own affair."""
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Return, for each prompt, the log-probability over the whole vocabulary of each choice as the next token.
+
+        A choice that is not exactly one token in this place raises `ContractError`.
+        """
+        ...
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+        """Return one continuation for each prompt, in the order of the prompts."""
+        ...
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+        """Yield the continuation of one prompt in pieces; joined they equal what `generate` returns."""
+        ...

@@ -1,0 +1,147 @@
+"""The words of the house: what flows between the parts, as frozen values.
+
+A record becomes a `Question`; a retriever gives a `Ranking` of `ScoredPassage`; templates turn question and passages
+into a `Prompt`; a model scores or answers it; the pipeline returns an `Answer`. Training examples are `Example`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Style = Literal["plain", "short", "long", "short_or_long", "arithmetic", "claim", "choice", "conversation"]
+"""The kind of answer that a question asks for; it picks the wording of the prompt (paper, appendices C.2 and D)."""
+
+SegmentKind = Literal["fixed", "text", "passage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `role` is "user" or "assistant"."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, with the turns before it (oldest first) and, where known, the answers that count as right."""
+
+    id: str
+    text: str
+    history: tuple[Message, ...] = ()
+    answers: tuple[str, ...] = ()
+    style: Style = "short"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a passage stands: file or address, page (from 1) or heading, character offsets in the extracted text."""
+
+    path: str
+    page: int | None = None
+    heading: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+    def __str__(self) -> str:
+        place = f", page {self.page}" if self.page is not None else ""
+        place += f", “{self.heading}”" if self.heading else ""
+        return self.path + place
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text that is ranked and cited as a whole."""
+
+    id: str
+    text: str
+    title: str = ""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPassage:
+    """A passage with a score; higher is better. The scale belongs to whoever scored it (BM25, cosine, log-odds)."""
+
+    passage: Passage
+    score: float
+
+
+Ranking = tuple[ScoredPassage, ...]
+"""Passages, best first."""
+
+
+class DataKind(StrEnum):
+    """The five kinds of training data (paper, section 4.2 and table 1)."""
+
+    SFT = "sft"
+    CONTEXT_QA = "context_qa"
+    RETRIEVAL_QA = "retrieval_qa"
+    CONTEXT_RANKING = "context_ranking"
+    RETRIEVAL_RANKING = "retrieval_ranking"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example in the one form of all five kinds: question, contexts, target (paper, section 4.2)."""
+
+    kind: DataKind
+    source: str
+    question: Question
+    contexts: tuple[Passage, ...]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a prompt that is tokenised by itself.
+
+    `fixed` is ours (templates, turn markers: special tokens count); `text` is the user's (never cut, special tokens
+    are inert); `passage` is a document's (inert too, and the only kind that may be cut to fit).
+    """
+
+    kind: SegmentKind
+    text: str
+
+
+Prompt = tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A sentence of an answer (character offsets) and the passage, by its place in `Answer.contexts`, that supports it."""
+
+    start: int
+    end: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent in each of the three steps (t1, t2, t3 of the paper's section 5.5)."""
+
+    retrieve: float
+    rerank: float
+    generate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The text and everything it came from.
+
+    `retrieved` is what the retriever gave, `reranked` the same passages in the model's order, `contexts` the passages
+    that were in the prompt. `relevance` holds P(True) by passage id, as the model gave it; empty without reranking.
+    """
+
+    question: Question
+    text: str
+    abstained: bool
+    citations: tuple[Citation, ...]
+    contexts: Ranking
+    reranked: Ranking
+    retrieved: Ranking
+    timings: Timings
+    relevance: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
