@@ -1,0 +1,141 @@
+"""The schemas of every YAML file. A file holds only what differs from the defaults here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rankrag.errors import ConfigError
+from rankrag.types import Style
+
+
+class Schema(BaseModel):
+    """Common rules: unknown keys fail, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Schema):
+    """One question set and how much of the blend is made from it."""
+
+    name: str = Field(description="Name of the source in manifests and losses.")
+    rows: str = Field(description="Rows, relative to `data`; formats in docs/data.md.")
+    corpus: str | None = Field(None, description="Passages that the rows name by id; none where rows carry their own.")
+    style: Style = Field("short", description="Kind of answer, which picks the wording of the prompt.")
+    licence: str = Field("", description="Licence of the source, copied into the manifest.")
+    passages: int = Field(0, ge=0, description="Passages with a positive question that get ranking and QA examples.")
+    negative_passages: int = Field(0, ge=0, description="Passages without a positive question that get ranking ones.")
+    questions: int = Field(3, ge=1, description="Positive questions of one passage, at most.")
+    hard: float = Field(1.0, ge=0, description="BM25 hard negatives for each positive; the paper has no other kind.")
+    random: float = Field(0.7, ge=0, description="Random negatives for each positive; the paper has none.")
+    ranking: bool = Field(True, description="Whether ranking examples are made.")
+    qa: int = Field(2, ge=0, description="Questions answered from their gold passage alone, for each passage.")
+    unanswerable: float = Field(0.35, ge=0, le=1, description="Share of passages with one question they do not answer.")
+    lists: int = Field(0, ge=0, description="Lists of five passages for retrieval-augmented QA and ranking.")
+    list_questions: int = Field(4, ge=1, description="Questions asked of one list, at most.")
+    max_answer_words: int = Field(40, ge=1, description="Longer targets are left out.")
+
+
+class BlendConfig(Schema):
+    """What `rankrag blend` builds."""
+
+    data: str = Field("${RANKRAG_DATA}", description="Folder of the rows; environment variables are filled in.")
+    seed: int = Field(0, description="The same seed gives a byte-identical blend.")
+    held_back: float = Field(0.05, ge=0, lt=1, description="Share of questions kept back for fitting thresholds.")
+    mining_depth: int = Field(12, ge=0, description="BM25 passages of a question that may serve as hard negatives.")
+    list_size: int = Field(5, ge=2, description="Passages of one list (paper: five).")
+    sources: tuple[SourceConfig, ...] = Field(description="The question sets.")
+
+
+class LoraSettings(Schema):
+    """Low-rank adapter on all linear layers."""
+
+    r: int = Field(32, ge=1, description="Rank.")
+    alpha: int = Field(64, ge=1, description="Scale; the update is multiplied by alpha / r.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
+
+
+class TrainConfig(Schema):
+    """What `rankrag train` does."""
+
+    model: str = Field(description="Directory or hub id of the model to start from, or `rankrag-mini-base`.")
+    blend: str = Field(description="Folder that `rankrag blend` wrote.")
+    out: str = Field(description="Run folder: checkpoints, adapter, log.")
+    turn_format: Literal["plain", "chat_template"] = Field("chat_template", description="Turn markers of the prompts.")
+    layout: Literal["passage_first", "question_first"] = Field("passage_first", description="Paper: passage first.")
+    history_turns: int = Field(7, ge=1, description="Earlier messages that stay in a prompt; ChatRAG keeps 7.")
+    passage_tokens: int = Field(320, ge=8, description="A passage is cut to this many tokens.")
+    lora: LoraSettings = Field(default_factory=LoraSettings, description="The adapter.")
+    warm_start: str | None = Field(None, description="Adapter directory to go on from; none starts a new one.")
+    learning_rate: float = Field(5e-4, gt=0, description="Peak rate; LoRA on a small model needs far more than 3e-7.")
+    adam_betas: tuple[float, float] = Field((0.9, 0.98), description="Paper, section 5.1.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    warmup_steps: int = Field(20, ge=0, description="Linear warm-up.")
+    decay_steps: int = Field(150, ge=0, description="Last steps, over which the rate falls to `final_rate_share`.")
+    final_rate_share: float = Field(0.05, ge=0, le=1, description="Rate at the last step, as a share of the peak.")
+    max_steps: int = Field(-1, ge=-1, description="Steps in all; -1 is one pass over the blend.")
+    tokens_per_step: int = Field(1536, ge=64, description="Tokens of one step, padding included; a multiple of 512.")
+    label_weight: float = Field(2.0, gt=0, description="Weight of a ranking label's loss.")
+    answer_weight: float = Field(0.5, gt=0, description="Weight of an answer token's loss.")
+    compile: bool = Field(True, description="Compile each layer (2x on a CPU; needs a C++ compiler there).")
+    bf16: bool | None = Field(None, description="Compute in bfloat16; by default where the machine has it.")
+    save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
+    seed: int = Field(0, description="Order of the rows and start of the adapter.")
+
+
+S = TypeVar("S", bound=Schema)
+
+
+def load_config(schema: type[S], path: Path, overrides: tuple[str, ...] = ()) -> S:
+    """Return the configuration of a YAML file with `key=value` overrides; `ConfigError` lists all problems at once."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({error})") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: holds {type(found).__name__}, not keys and values")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: must read key=value")
+        _put(found, key.split("."), yaml.safe_load(value))
+    try:
+        config = schema.model_validate(found)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_problem(schema, e) for e in error.errors())) from None
+    return schema.model_validate(_filled_in(config.model_dump(), path))
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[keys[-1]] = value
+
+
+def _filled_in(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled_in(v, path) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled_in(v, path) for v in value]
+    if not isinstance(value, str):
+        return value
+    filled = os.path.expandvars(value)
+    if "${" in filled:
+        raise ConfigError(f"{path}: {value!r} names an environment variable that is not set")
+    return filled
+
+
+def _problem(schema: type[Schema], error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']} (found: {error['input']!r})"
+    known = sorted({name for kind in (schema, SourceConfig, LoraSettings) for name in kind.model_fields})
+    close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")

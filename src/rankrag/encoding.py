@@ -1,0 +1,164 @@
+"""From a prompt to token ids, in training and in inference alike.
+
+Segments are tokenised one by one: so a passage can be cut without touching anything else, special tokens inside
+foreign text stay plain text, and prompts that begin with the same segments begin with the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rankrag.contract import Contract, with_label_ids
+from rankrag.errors import ContractError, DataError
+from rankrag.templates import Format, Turns
+from rankrag.types import Prompt, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """Token ids of a prompt by segment, and whether a passage in it had to be cut."""
+
+    segments: tuple[tuple[int, ...], ...]
+    truncated: bool
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids in order."""
+        return [i for segment in self.segments for i in segment]
+
+    def __len__(self) -> int:
+        return sum(len(segment) for segment in self.segments)
+
+
+class PromptEncoder:
+    """Encodes prompts for one tokenizer under one contract."""
+
+    def __init__(self, tokenizer: Any, contract: Contract) -> None:
+        self.tokenizer = tokenizer
+        self._fixed_ids: dict[str, list[int]] = {}
+        self.end_ids = self._fixed(contract.format.turns.end or tokenizer.eos_token or "")
+        self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
+
+    def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
+        """Return the ids of each prompt, leaving room for `reserve` tokens of a reply.
+
+        Passages are cut to the contract's limit each, and further, longest first, where the whole is too long.
+        `DataError` if it is too long without any passage.
+        """
+        wanted = dict.fromkeys((s.kind == "fixed", s.text) for prompt in prompts for s in prompt)
+        ids = {key: tuple(self._fixed(key[1])) for key in wanted if key[0]}
+        foreign = [text for fixed, text in wanted if not fixed]
+        ids.update({(False, t): i for t, i in zip(foreign, self._foreign(foreign), strict=True)})
+        return [self._fit(prompt, [ids[s.kind == "fixed", s.text] for s in prompt], reserve) for prompt in prompts]
+
+    def encode_target(self, target: str) -> list[int]:
+        """Return the ids of a reply, with the token that ends it."""
+        text = self.contract.format.turns.before_target + target
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], *self.end_ids]
+
+    def label_ids(self, form: Format, labels: Sequence[str]) -> list[int]:
+        """Return the one token id of each label in its place after the prompt's last segment.
+
+        `ContractError` names a label that is several tokens there, or that melts into the text before it.
+        """
+        before = self._fixed(form.turns.generation)
+        found = []
+        for label in labels:
+            text = form.turns.before_target + label
+            alone, in_context = self._fixed(text), self._fixed(form.turns.generation + text)
+            if len(alone) != 1 or in_context != before + alone:
+                pieces = self.tokenizer.convert_ids_to_tokens(alone)
+                raise ContractError(
+                    f"label {label!r} must be exactly one token after {form.turns.generation!r}, but this tokenizer "
+                    f"makes {len(alone)} of it: {pieces}; choose other labels in the contract"
+                )
+            found.append(alone[0])
+        if len(set(found)) != len(found) or self.tokenizer.unk_token_id in found and self.tokenizer.eos_token_id not in found:
+            raise ContractError(f"labels {list(labels)} are tokens {found}: not distinct words of this tokenizer")
+        return found
+
+    def _fixed(self, text: str) -> list[int]:
+        if text not in self._fixed_ids:
+            self._fixed_ids[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return list(self._fixed_ids[text])
+
+    def _foreign(self, texts: list[str]) -> list[tuple[int, ...]]:
+        if not texts:
+            return []
+        rows = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        special = set(self.tokenizer.all_special_ids)
+        return [
+            tuple(row) if special.isdisjoint(row) else tuple(self._inert(text, special))
+            for text, row in zip(texts, rows, strict=True)
+        ]
+
+    def _inert(self, text: str, special: set[int]) -> list[int]:
+        """Tokenise text in which this tokenizer still sees special tokens, with those names broken by a space."""
+        for token in self.tokenizer.all_special_tokens:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        row = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [i for i in row if i not in special or i == self.tokenizer.unk_token_id]
+
+    def _fit(self, prompt: Prompt, ids: list[tuple[int, ...]], reserve: int) -> EncodedPrompt:
+        contract = self.contract
+        passages = [i for i, segment in enumerate(prompt) if segment.kind == "passage"]
+        room = contract.max_tokens - reserve - sum(len(row) for i, row in enumerate(ids) if i not in passages)
+        if room < len(passages):
+            longest = max((s for s in prompt if s.kind == "text"), key=lambda s: len(s.text), default=Segment("text", ""))
+            raise DataError(
+                f"question and instructions take {contract.max_tokens - reserve - room} tokens, the model has room for "
+                f"{contract.max_tokens - reserve}; shorten the text that begins {longest.text[:60]!r}"
+            )
+        limits = _water_fill([min(len(ids[i]), contract.passage_tokens) for i in passages], room)
+        truncated = any(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
+        for i, limit in zip(passages, limits, strict=True):
+            ids[i] = ids[i][:limit]
+        return EncodedPrompt(tuple(ids), truncated)
+
+
+def _water_fill(lengths: list[int], room: int) -> list[int]:
+    """Cut the longest of `lengths` until they sum to at most `room`."""
+    if sum(lengths) <= room:
+        return lengths
+    level, left = 0, room
+    for place, length in enumerate(sorted(lengths)):
+        level = left // (len(lengths) - place)
+        if length > level:
+            break
+        left -= length
+    return [min(length, level) for length in lengths]
+
+
+def chat_turns(tokenizer: Any) -> Turns:
+    """Return the turn markers of the tokenizer's own chat template, read off a rendered conversation.
+
+    A template without a system role gets the system text at the start of the first user turn. The markers are kept
+    as text in the contract, so a template that prints today's date cannot change scores from day to day.
+    """
+    marks = [f"\ue000{i}\ue001" for i in range(4)]
+    system, *turns = [
+        {"role": role, "content": mark} for role, mark in zip(("system", "user", "assistant", "user"), marks, strict=True)
+    ]
+    if not getattr(tokenizer, "chat_template", None):
+        raise ContractError("this tokenizer has no chat template; use the turn format 'plain'")
+    try:
+        text = tokenizer.apply_chat_template([system, *turns], tokenize=False, add_generation_prompt=True)
+    except Exception:  # templates raise whatever they like for a role they do not know
+        turns[0]["content"] = f"{marks[0]}\n\n{marks[1]}"
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    pieces = []
+    for mark in marks:
+        piece, found, text = text.partition(mark)
+        if not found:
+            raise ContractError("the chat template drops or reorders messages; use the turn format 'plain'")
+        pieces.append(piece)
+    start, system_to_user, user_to_assistant, assistant_to_user = pieces
+    end = next((t for t in sorted(tokenizer.all_special_tokens, key=len) if assistant_to_user.lstrip().startswith(t)), "")
+    return Turns("chat_template", start, system_to_user, user_to_assistant, assistant_to_user, text, "", end)
+
+
+def plain_turns(tokenizer: Any) -> Turns:
+    """Return the paper's turn markers, with the tokenizer's BOS token before them where it has one."""
+    return Turns(start=(tokenizer.bos_token or "") + "System: ")

@@ -1,0 +1,51 @@
+"""Comparing answers with texts: normalisation, "does this passage contain the answer", n-gram recall."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans({c: "" for c in string.punctuation})
+
+
+def normalise(text: str) -> str:
+    """Return text as SQuAD's scorer compares it: lower case, no punctuation, no English articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def contains(text: str, phrase: str) -> bool:
+    """Whether the words of `phrase` stand in `text` in this order, both normalised; an empty phrase never does."""
+    wanted = normalise(phrase)
+    return bool(wanted) and f" {wanted} " in f" {normalise(text)} "
+
+
+def contains_any(text: str, phrases: Iterable[str]) -> bool:
+    """Whether `text` contains one of the phrases."""
+    padded = f" {normalise(text)} "
+    return any(wanted and f" {wanted} " in padded for wanted in map(normalise, phrases))
+
+
+def ngram_recall(text: str, answer: str, n: int = 4) -> float:
+    """Return the share of the answer's n-grams of words that stand in `text` (paper, section 4.2.1, n = 4).
+
+    An answer shorter than `n` words counts as one n-gram of its own length; an empty one gives 0.
+    """
+    words = normalise(answer).split()
+    size = min(n, len(words))
+    if not size:
+        return 0.0
+    found = _ngrams(normalise(text).split(), size)
+    wanted = [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+    return sum(gram in found for gram in wanted) / len(wanted)
+
+
+def near_duplicate(a: str, b: str, threshold: float = 0.8) -> bool:
+    """Whether two texts share more than `threshold` of their words (Jaccard over sets of normalised words)."""
+    left, right = set(normalise(a).split()), set(normalise(b).split())
+    return bool(left | right) and len(left & right) / len(left | right) > threshold
+
+
+def _ngrams(words: list[str], size: int) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}

@@ -1,0 +1,210 @@
+"""The Hugging Face backend: any causal language model that transformers loads, ranking and answering."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+from transformers.utils import logging as transformers_logging
+
+from rankrag.contract import Contract, load_contract
+from rankrag.encoding import EncodedPrompt, PromptEncoder, chat_turns, plain_turns
+from rankrag.errors import ModelError
+from rankrag.models import SamplingParams
+from rankrag.models.devices import pick_device, pick_dtype
+from rankrag.templates import Format
+from rankrag.types import Prompt
+
+
+class TransformersModel:
+    """A causal language model in this process.
+
+    Args:
+        directory: a model directory, or the id of one on the Hugging Face hub.
+        device: "auto", "cpu", "cuda", "cuda:1", …
+        dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16".
+        contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
+        tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it).
+
+    Raises:
+        ModelError: the model or its tokenizer cannot be loaded.
+        ContractError: a label is not one token, or the contract belongs to another tokenizer.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        contract: Contract | None = None,
+        tokens_per_batch: int = 4096,
+    ) -> None:
+        self.device = pick_device(device)
+        self.tokens_per_batch = tokens_per_batch
+        self.tokenizer, self.model = _load(str(directory), pick_dtype(dtype, self.device))
+        self.model.to(self.device).eval()
+        own = load_contract(Path(directory)) if Path(directory).is_dir() else None
+        contract = contract or own or default_contract(self.tokenizer)
+        positions = getattr(self.model.config, "max_position_embeddings", None) or contract.max_tokens
+        contract = replace(contract, max_tokens=min(contract.max_tokens, positions))
+        self.encoder = PromptEncoder(self.tokenizer, contract)
+        self.contract = self.encoder.contract
+        self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
+        ids = self._ids_of(tuple(choices))
+        encoded = self.encoder.encode(prompts)
+        rows: list[list[float]] = [[] for _ in prompts]
+        for batch in self._batches(encoded):
+            for place, row in zip(batch, self._last_logprobs([encoded[i].ids for i in batch], ids), strict=True):
+                rows[place] = row
+        return rows
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+        """Return one continuation for each prompt, without the space around it."""
+        encoded = self.encoder.encode(prompts, reserve=params.max_new_tokens)
+        texts = [""] * len(prompts)
+        for batch in self._batches(encoded, extra=params.max_new_tokens):
+            ids = [encoded[i].ids for i in batch]
+            width = max(map(len, ids))
+            inputs = torch.tensor([[self._pad_id] * (width - len(row)) + row for row in ids], device=self.device)
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self.device)
+            output = self._generate(params, input_ids=inputs, attention_mask=mask)[:, width:]
+            for place, row in zip(batch, output, strict=True):
+                texts[place] = _cut(self.tokenizer.decode(row, skip_special_tokens=True), params.stop).strip()
+        return texts
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+        """Yield one continuation in pieces, as `generate` would return it."""
+        (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
+        inputs = torch.tensor([encoded.ids], device=self.device)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._generate(params, input_ids=inputs, attention_mask=torch.ones_like(inputs), streamer=streamer)
+            except BaseException as error:
+                failure.append(error)
+                streamer.end()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        yield from _tidy(streamer, params.stop)
+        thread.join()
+        if failure:
+            raise failure[0]
+
+    def _ids_of(self, choices: tuple[str, ...]) -> list[int]:
+        if choices not in self._choice_ids:
+            self._choice_ids[choices] = self.encoder.label_ids(self.contract.format, choices)
+        return self._choice_ids[choices]
+
+    @property
+    def _pad_id(self) -> int:
+        found = self.tokenizer.pad_token_id
+        return int(found if found is not None else self.tokenizer.eos_token_id or 0)
+
+    def _batches(self, encoded: Sequence[EncodedPrompt], *, extra: int = 0) -> Iterator[list[int]]:
+        """Yield places of prompts, longest first, so that each padded batch stays within the token budget."""
+        order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
+        while order:
+            rows = max(1, self.tokens_per_batch // (len(encoded[order[0]]) + extra))
+            yield order[:rows]
+            order = order[rows:]
+
+    @torch.inference_mode()
+    def _last_logprobs(self, ids: list[list[int]], choices: list[int]) -> list[list[float]]:
+        width = max(map(len, ids))
+        lengths = torch.tensor([len(row) for row in ids], device=self.device)
+        inputs = torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device)
+        ends, place = torch.unique(lengths - 1, return_inverse=True)
+        positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
+        logits = self.model(
+            input_ids=inputs,
+            attention_mask=(positions < lengths[:, None]).long(),
+            position_ids=positions,
+            logits_to_keep=ends,
+            use_cache=False,
+        ).logits
+        last = logits[torch.arange(len(ids), device=self.device), place].float()
+        found: list[list[float]] = torch.log_softmax(last, dim=-1)[:, choices].tolist()
+        return found
+
+    @torch.inference_mode()
+    def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
+        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if params.temperature > 0:
+            torch.manual_seed(params.seed)
+            sampling = {"do_sample": True, "temperature": params.temperature, "top_p": params.top_p, "top_k": 0}
+        if params.stop:
+            sampling |= {"stop_strings": list(params.stop), "tokenizer": self.tokenizer}
+        ends = {*self.encoder.end_ids[-1:], *([self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else [])}
+        output: torch.Tensor = self.model.generate(
+            **inputs, **sampling, max_new_tokens=params.max_new_tokens, eos_token_id=sorted(ends), pad_token_id=self._pad_id
+        )
+        return output
+
+
+def default_contract(tokenizer: Any) -> Contract:
+    """Return the contract of a checkpoint that has none: its own chat template where it has one, else plain turns."""
+    turns = chat_turns(tokenizer) if getattr(tokenizer, "chat_template", None) else plain_turns(tokenizer)
+    return Contract(format=Format(turns=turns))
+
+
+def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    transformers_logging.disable_progress_bar()
+    directory = Path(name)
+    if directory.is_dir() and not (directory / "config.json").is_file():
+        raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    except Exception as error:  # likewise
+        raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
+    return tokenizer, model
+
+
+def _remedy(directory: Path) -> str:
+    if directory.is_dir():
+        return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
+    return "check the name; a hub id needs a network connection or a filled cache"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """Return the text before the first stop string in it."""
+    return text[: min((found for stop in stops if (found := text.find(stop)) >= 0), default=len(text))]
+
+
+def _tidy(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
+    """Yield streamed text without outer space and without stop strings, holding back what may yet become one."""
+    held, started = "", False
+    for piece in pieces:
+        held += piece
+        if not started:
+            held = held.lstrip()
+        started = started or bool(held)
+        if _cut(held, stops) != held:
+            break
+        keep = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
+        ready = held[: len(held) - keep].rstrip()
+        if ready:
+            yield ready
+            held = held[len(ready) :]
+    rest = _cut(held, stops).rstrip()
+    if rest:
+        yield rest

@@ -1,0 +1,206 @@
+"""How passages stand in a table of the index, and how one state of that table is read and searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from lancedb.index import FTS
+from lancedb.table import Table
+
+from rankrag.errors import DataError, IndexStoreError
+from rankrag.retrieval import Retriever
+from rankrag.retrieval.dense import Encoder, approximate_search, document_text, exact_search, vector_key
+from rankrag.retrieval.lexical import Hit, analyse, bm25_search
+from rankrag.types import Passage, Ranking, ScoredPassage, Source
+
+FORMAT = "1"
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in ("id", "text", "title", "terms", "key")),
+        *(pa.field(name, pa.string(), nullable=False) for name in ("source", "sha256")),
+        *(pa.field(name, pa.string()) for name in ("path", "heading")),
+        *(pa.field(name, pa.int64()) for name in ("page", "start", "end")),
+    ],
+    metadata={"rankrag.format": FORMAT},
+)
+"""`source` is the document that was indexed; `path` to `end` are the passage's own `Source`, null where it has none."""
+
+TERMS_AS_THEY_ARE = FTS(
+    base_tokenizer="whitespace",
+    max_token_length=None,
+    lower_case=False,
+    stem=False,
+    remove_stop_words=False,
+    ascii_folding=False,
+)
+"""The index splits `terms` at spaces and changes nothing: the analysis is `lexical.analyse`."""
+
+_PASSAGE_COLUMNS = ["id", "text", "title", "path", "heading", "page", "start", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePassages:
+    """A document to be indexed: its path, the sha256 of its bytes, and all its passages."""
+
+    path: str
+    sha256: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedSource:
+    """A document in the index: the sha256 it had, how many passages it gave and how many of them have a vector."""
+
+    path: str
+    sha256: str
+    passages: int
+    embedded: int
+
+
+def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
+    """Return the document of every passage id; an id that stands twice is a `DataError`."""
+    owners: dict[str, str] = {}
+    for document in batch:
+        for passage in document.passages:
+            if passage.id in owners:
+                raise clash(passage.id, owners[passage.id], document.path)
+            owners[passage.id] = document.path
+    return owners
+
+
+def clash(passage_id: str, first: str, second: str) -> DataError:
+    """Return the error for an id that two passages want."""
+    where = f"twice in {first}" if first == second else f"both in {first} and in {second}"
+    return DataError(f"passage id {passage_id!r} stands {where}; give every passage an id of its own")
+
+
+def rows_of(batch: Sequence[SourcePassages]) -> pa.Table:
+    """Return the passages of the documents as rows of the index, in order."""
+    rows = [_row(document, passage) for document in batch for passage in document.passages]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _row(document: SourcePassages, passage: Passage) -> dict[str, str | int | None]:
+    text = document_text(passage)
+    place = passage.source
+    try:
+        key = vector_key(text)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{document.path}: passage {passage.id!r} is not valid Unicode ({error.reason} at {error.start}); "
+            "read the document again with errors='replace'"
+        ) from error
+    return {
+        "id": passage.id,
+        "text": passage.text,
+        "title": passage.title,
+        "terms": " ".join(analyse(text)),
+        "key": key,
+        "source": document.path,
+        "sha256": document.sha256,
+        "path": place.path if place else None,
+        "heading": place.heading if place else None,
+        "page": place.page if place else None,
+        "start": place.start if place else None,
+        "end": place.end if place else None,
+    }
+
+
+def scan(table: Table, columns: Sequence[str]) -> pa.Table:
+    """Return these columns of all rows, in the order of the table, with each row's number as `_rowid`."""
+    return table.search().select(list(columns)).with_row_id(True).to_arrow()
+
+
+def passages_at(table: Table, rows: Sequence[int]) -> dict[int, Passage]:
+    """Return the passages that stand in these rows, by row."""
+    if not rows:
+        return {}
+    found = table.take_row_ids(list(rows)).select(_PASSAGE_COLUMNS).with_row_id().to_arrow()
+    return {row["_rowid"]: _passage(**row) for row in found.to_pylist()}
+
+
+def _passage(
+    *,
+    id: str,  # noqa: A002 (the column's name)
+    text: str,
+    title: str,
+    path: str | None,
+    page: int | None,
+    heading: str | None,
+    start: int | None,
+    end: int | None,
+    _rowid: int,
+) -> Passage:
+    place = None if path is None else Source(path, page=page, heading=heading, start=start, end=end)
+    return Passage(id, text, title=title, source=place)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what LanceDB raises about its files into one error that says what to do."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise IndexStoreError(
+            f"{path}: the index cannot be read or written ({reason}); if the disk is neither full nor read-only, the "
+            "index is damaged or was changed by another program: try again, else build it anew in an empty folder"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _SnapshotRetriever:
+    """A `Retriever` over one state of the index: `search` gives rows and scores, `table` has the passages."""
+
+    path: Path
+    table: Table
+    search: Callable[[Sequence[str], int], list[list[Hit]]]
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[Ranking]:
+        """Return for each query at most `k` passages, best first; ties keep the order of the passages' ids."""
+        asked = [query for query in queries if query.strip()]
+        found = iter(self.search(asked, k) if asked and k > 0 else [[]] * len(asked))
+        hits = [next(found) if query.strip() else [] for query in queries]
+        with explained(self.path):
+            passages = passages_at(self.table, sorted({row for ranking in hits for row, _ in ranking}))
+        return [tuple(ScoredPassage(passages[row], score) for row, score in ranking) for ranking in hits]
+
+
+def lexical_retriever(path: Path, table: Table) -> Retriever:
+    """Return BM25 over the passages of `table`, which stays at one version."""
+
+    def search(queries: Sequence[str], k: int) -> list[list[Hit]]:
+        with explained(path):
+            return bm25_search(table, queries, k)
+
+    return _SnapshotRetriever(path, table, search)
+
+
+def dense_retriever(path: Path, table: Table, vectors: Table | None, encoder: Encoder, exact_up_to: int) -> Retriever:
+    """Return nearest-vector search over the passages of `table` whose vectors stand in `vectors`."""
+    live = scan(table, ["id", "key"]).sort_by("id")
+    if vectors is None:
+        live, nearest = live.slice(0, 0), partial(exact_search, np.empty((0, 1), np.float32), np.empty(0, np.int64))
+    elif vectors.count_rows() > exact_up_to:
+        live = live.filter(pc.is_in(live["key"], value_set=scan(vectors, ["key"])["key"]))
+        nearest = partial(approximate_search, vectors, live["key"].combine_chunks(), live["_rowid"].to_numpy())
+    else:
+        stored = vectors.search().select(["key", "vector"]).to_arrow()
+        live = live.filter(pc.is_in(live["key"], value_set=stored["key"]))
+        matrix = stored["vector"].combine_chunks().flatten().to_numpy().reshape(len(stored), -1)
+        places = pc.index_in(live["key"], value_set=stored["key"]).to_numpy()
+        nearest = partial(exact_search, matrix[places], live["_rowid"].to_numpy())
+
+    def search(queries: Sequence[str], k: int) -> list[list[Hit]]:
+        asked = encoder.encode_queries(queries)
+        with explained(path):
+            return nearest(asked, k)
+
+    return _SnapshotRetriever(path, table, search)

@@ -1,0 +1,299 @@
+"""The index on disk: passages, their terms and their vectors, in an embedded LanceDB store.
+
+Every change to the table of passages is one commit: a process that is killed leaves the old state or the new one.
+Vectors stand in a table of their own, named by a digest of the text they were made from. So that table can lack a
+vector but never hold a stale one, and a passage that survives an update of its document is not encoded again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import lancedb
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+from lancedb.index import HnswSq
+from lancedb.table import Table
+
+from rankrag.errors import IndexStoreError
+from rankrag.retrieval import Retriever
+from rankrag.retrieval.dense import Encoder, document_text, vector_key
+from rankrag.retrieval.fusion import HybridRetriever
+from rankrag.retrieval.snapshot import (
+    FORMAT,
+    SCHEMA,
+    TERMS_AS_THEY_ARE,
+    IndexedSource,
+    SourcePassages,
+    clash,
+    dense_retriever,
+    explained,
+    lexical_retriever,
+    owners_of,
+    passages_at,
+    rows_of,
+    scan,
+)
+from rankrag.types import Passage
+
+EXACT_UP_TO = 200_000
+"""Vectors that are compared one by one; above it, `refresh` builds an approximate index and `dense` uses it."""
+
+_OLD_STATES_KEPT = timedelta(hours=1)
+"""How long readers may go on with the state they opened after another process has refreshed the index."""
+
+Progress = Callable[[int, int], None]
+_PASSAGES, _VECTORS = "passages", "vectors"
+_OURS = {f"{_PASSAGES}.lance", ".write.lock"}  # what an interrupted creation leaves
+_ENCODER = b"rankrag.encoder"
+
+
+class PassageStore:
+    """An index in a folder. Any number of processes may read it; writers take turns."""
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+        self._db = lancedb.connect(path)
+
+    @classmethod
+    def open(cls, path: Path | str, *, lock_timeout: float = 10.0) -> PassageStore:
+        """Return the index in the folder `path`; a writer waits `lock_timeout` seconds for another one."""
+        path = Path(path)
+        if not path.is_dir():
+            raise IndexStoreError(f"{path}: no index there; make one with: rankrag index DOCUMENTS --out {path}")
+        if _never_written(path, _PASSAGES):
+            raise IndexStoreError(f"{path}: the folder holds no rankrag index; name the folder given to --out")
+        store = cls(path, lock_timeout)
+        found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
+        if found != FORMAT:
+            raise IndexStoreError(
+                f"{path}: the index has format {found}, this rankrag reads format {FORMAT}; "
+                "rebuild it: rankrag index DOCUMENTS into a new folder"
+            )
+        return store
+
+    @classmethod
+    def create_or_open(cls, path: Path | str, *, lock_timeout: float = 10.0) -> PassageStore:
+        """Return the index in the folder `path`, a new one when the folder is missing or empty."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
+        except OSError as error:
+            raise IndexStoreError(f"{path}: no index can be made there ({error}); choose another folder") from error
+        if strangers and _never_written(path, _PASSAGES):
+            raise IndexStoreError(f"{path}: not an index, it holds {strangers[0]}; choose a new or an empty folder")
+        store = cls(path, lock_timeout)
+        with store._locked("write"), explained(path):
+            if _never_written(path, _PASSAGES):
+                store._create(_PASSAGES, SCHEMA)
+            table = store._table(_PASSAGES)
+            if not list(table.list_indices()):
+                table.create_index("terms", config=TERMS_AS_THEY_ARE)
+        return cls.open(path, lock_timeout=lock_timeout)
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        with explained(self._path):
+            return int(self._table(_PASSAGES).count_rows())
+
+    def sources(self) -> list[IndexedSource]:
+        """Return the indexed documents, by path."""
+        with explained(self._path):
+            rows = scan(self._table(_PASSAGES), ["source", "sha256", "key"])
+            known = pc.is_in(rows["key"], value_set=self._vector_keys())
+        paths = rows["source"].to_pylist()
+        digests = dict(zip(paths, rows["sha256"].to_pylist(), strict=True))
+        passages = Counter(paths)
+        embedded = Counter(rows["source"].filter(known).to_pylist())
+        return [IndexedSource(path, digests[path], passages[path], embedded[path]) for path in sorted(digests)]
+
+    def put(self, batch: Sequence[SourcePassages]) -> None:
+        """Replace all passages of these documents by the ones given, in one commit; a new document is added.
+
+        The passages can be found at once, most quickly after `refresh`.
+        """
+        owners, rows = owners_of(batch), rows_of(batch)
+        paths = sorted({document.path for document in batch})
+        with self._locked("write"), explained(self._path):
+            table = self._table(_PASSAGES)
+            stored = scan(table, ["id", "source"])
+            ours = pc.is_in(stored["source"], value_set=pa.array(paths, pa.string()))
+            others = stored.filter(pc.invert(ours))
+            clashes = others.filter(pc.is_in(others["id"], value_set=pa.array(owners, pa.string()))).to_pylist()
+            if clashes:
+                raise clash(clashes[0]["id"], clashes[0]["source"], owners[clashes[0]["id"]])
+            if pc.any(ours).as_py():
+                merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.when_not_matched_by_source_delete(f"source IN ({_sql(paths)})").execute(rows)
+            elif owners:
+                table.add(rows)
+
+    def remove(self, path: str) -> int:
+        """Remove a document, or all documents below a folder, in one commit; return the number of passages removed."""
+        below = path.rstrip("/") + "/"
+        with self._locked("write"), explained(self._path):
+            table = self._table(_PASSAGES)
+            removed = table.delete(f"source = {_sql([path])} OR starts_with(source, {_sql([below])})").num_deleted_rows
+        if removed:
+            return int(removed)
+        paths = [source.path for source in self.sources()]
+        by_name = [known for known in paths if Path(known).name == Path(path).name]
+        near = list(dict.fromkeys(by_name + difflib.get_close_matches(path, paths)))[:3]
+        hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
+        raise IndexStoreError(f"{self._path}: {path} is not in the index; {hint}")
+
+    def get(self, ids: Iterable[str]) -> dict[str, Passage]:
+        """Return the passages with these ids; an unknown id is left out."""
+        with explained(self._path):
+            table = self._table(_PASSAGES)
+            stored = scan(table, ["id"])
+            wanted = pc.is_in(stored["id"], value_set=pa.array(list(ids), pa.string()))
+            found = passages_at(table, stored["_rowid"].filter(wanted).to_pylist())
+        return {passage.id: passage for passage in found.values()}
+
+    def refresh(self) -> None:
+        """Bring the indices up to date, merge small files, drop unused vectors and states older than an hour."""
+        with self._locked("write"), explained(self._path):
+            passages = self._table(_PASSAGES)
+            passages.optimize(cleanup_older_than=_OLD_STATES_KEPT)
+            vectors = self._vectors()
+            if vectors is None:
+                return
+            keys = scan(vectors, ["key"])["key"]
+            unused = keys.filter(pc.invert(pc.is_in(keys, value_set=scan(passages, ["key"])["key"]))).to_pylist()
+            for start in range(0, len(unused), 1000):
+                vectors.delete(f"key IN ({_sql(unused[start : start + 1000])})")
+            if vectors.count_rows() > EXACT_UP_TO and not list(vectors.list_indices()):
+                vectors.create_index("vector", config=HnswSq(distance_type="cosine"))
+            vectors.optimize(cleanup_older_than=_OLD_STATES_KEPT)
+
+    def encoder_name(self) -> str | None:
+        """Return the name of the encoder that made the vectors, `None` before the first."""
+        with explained(self._path):
+            vectors = self._vectors()
+        return None if vectors is None else self._made_by(vectors)
+
+    def missing_vectors(self) -> int:
+        """Return the number of passages that have no vector yet, which `dense` cannot find."""
+        with explained(self._path):
+            keys = scan(self._table(_PASSAGES), ["key"])["key"]
+            return int(keys.length() - (pc.sum(pc.is_in(keys, value_set=self._vector_keys())).as_py() or 0))
+
+    def fill_vectors(self, encoder: Encoder, progress: Progress | None = None, *, batch: int = 256) -> int:
+        """Encode the texts that have no vector yet; return their number.
+
+        Each `batch` is committed when it is done and then reported as (done, total), so a killed run goes on where it
+        stopped. Passages may be put meanwhile; those need another call.
+        """
+        with self._locked("fill"):
+            with explained(self._path):
+                table = self._snapshot(_PASSAGES)
+                rows = scan(table, ["key"])
+                rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=self._vector_keys(encoder))))
+            todo = list(dict(zip(rows["key"].to_pylist(), rows["_rowid"].to_pylist(), strict=True)).values())
+            for start in range(0, len(todo), batch):
+                with explained(self._path):
+                    passages = passages_at(table, todo[start : start + batch]).values()
+                texts = [document_text(passage) for passage in passages]
+                vectors = encoder.encode_passages(texts)
+                column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
+                filled = pa.table({"key": [vector_key(text) for text in texts], "vector": column})
+                with self._locked("write"), explained(self._path):
+                    if _never_written(self._path, _VECTORS):
+                        self._create(_VECTORS, filled.schema.with_metadata({_ENCODER: encoder.name}))
+                    self._table(_VECTORS).add(filled)
+                if progress is not None:
+                    progress(min(start + batch, len(todo)), len(todo))
+        return len(todo)
+
+    def lexical(self) -> Retriever:
+        """Return BM25 over the passages as they are now."""
+        with explained(self._path):
+            return lexical_retriever(self._path, self._snapshot(_PASSAGES))
+
+    def dense(self, encoder: Encoder, *, exact_up_to: int = EXACT_UP_TO) -> Retriever:
+        """Return nearest-vector search over the passages that have a vector now; its scores are cosines.
+
+        Up to `exact_up_to` vectors are held in memory and compared exactly, a whole batch of queries at once.
+        """
+        with explained(self._path):
+            vectors = self._vectors(encoder)
+            if vectors is None and len(self):
+                raise IndexStoreError(
+                    f"{self._path}: no passage has a vector yet; run rankrag index again to fill them, or use bm25"
+                )
+            return dense_retriever(self._path, self._snapshot(_PASSAGES), vectors, encoder, exact_up_to)
+
+    def hybrid(self, encoder: Encoder) -> Retriever:
+        """Return BM25 and dense retrieval, fused by reciprocal rank."""
+        return HybridRetriever([self.lexical(), self.dense(encoder)])
+
+    def _create(self, name: str, schema: pa.Schema) -> None:
+        shutil.rmtree(self._path / f"{name}.lance", ignore_errors=True)  # what an interrupted creation left
+        self._db.create_table(name, schema=schema)
+
+    def _table(self, name: str) -> Table:
+        with explained(self._path):
+            return self._db.open_table(name)
+
+    def _snapshot(self, name: str) -> Table:
+        table = self._table(name)
+        table.checkout(table.version)
+        return table
+
+    def _vectors(self, encoder: Encoder | None = None) -> Table | None:
+        """Return the table of vectors, `None` before the first; `encoder` must be the one that made them."""
+        if _never_written(self._path, _VECTORS):
+            return None
+        table = self._table(_VECTORS)
+        made_by = self._made_by(table)
+        if encoder is not None and encoder.name != made_by:
+            raise IndexStoreError(
+                f"{self._path}: the vectors were made by {made_by}, the encoder now is {encoder.name}; "
+                f"use {made_by}, or index the documents into a new folder"
+            )
+        return table
+
+    def _made_by(self, vectors: Table) -> str:
+        name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
+        if name is None:
+            raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
+        return name.decode()
+
+    def _vector_keys(self, encoder: Encoder | None = None) -> pa.ChunkedArray:
+        vectors = self._vectors(encoder)
+        return pa.chunked_array([], pa.string()) if vectors is None else scan(vectors, ["key"])["key"]
+
+    @contextmanager
+    def _locked(self, what: str) -> Iterator[None]:
+        lock = FileLock(self._path / f".{what}.lock", timeout=self._lock_timeout)
+        try:
+            held = lock.acquire()
+        except Timeout:
+            raise IndexStoreError(
+                f"{self._path}: another process is writing to the index (waited {self._lock_timeout:g} s); "
+                "try again when it has finished"
+            ) from None
+        except OSError as error:
+            raise IndexStoreError(f"{self._path}: the index cannot be written ({error})") from error
+        with held:
+            yield
+
+
+def _never_written(path: Path, name: str) -> bool:
+    """Tell whether a table was never made, or its making was interrupted before the first commit."""
+    table = path / f"{name}.lance"
+    return not any(table.glob("_versions/*.manifest")) and not any(table.glob("data/*"))
+
+
+def _sql(texts: Iterable[str]) -> str:
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)

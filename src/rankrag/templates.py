@@ -1,0 +1,198 @@
+"""Every prompt of the paper, as pure functions; nothing else in the project builds one.
+
+A prompt is a tuple of `Segment`. All kinds share one order (paper, appendices C.2 and D): system text, passages,
+earlier turns, the user's turn, the start of the assistant's turn. `Format` says how that is written down: the turn
+markers, the order of passage and question, and the wordings, which travel with a checkpoint in its contract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rankrag.types import DataKind, Example, Message, Passage, Prompt, Question, Segment, Style
+
+Layout = Literal["passage_first", "question_first"]
+
+UNANSWERABLE = "Sorry. I cannot find the answer based on the context."
+"""The one reply to a question that the passages do not answer (ChatQA's data; paper.md section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The text between the parts of a conversation. `end` closes a reply; empty means the tokenizer's EOS token."""
+
+    name: Literal["plain", "chat_template"] = "plain"
+    start: str = "System: "
+    system_to_user: str = "\n\nUser: "
+    user_to_assistant: str = "\n\nAssistant: "
+    assistant_to_user: str = "\n\nUser: "
+    generation: str = "\n\nAssistant:"
+    before_target: str = " "
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """The paper's words (appendices C.2 and D.2). "access" in its ranking prompts is printed for "assess"."""
+
+    system: str = (
+        "This is a chat between a user and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the user's questions based on the context. The assistant should also "
+        "indicate when the answer cannot be found in the context."
+    )
+    rank: str = (
+        "For the question {question}, assess whether the passage is relevant to the question. "
+        "Return True if relevant, otherwise False."
+    )
+    rank_claim: str = (
+        "For the claim {question}, assess whether the passage is relevant to the claim. "
+        "Return True if relevant, otherwise False."
+    )
+    rank_list: str = (
+        "For the question {question}, assess whether the above passages are relevant to the question. "
+        "Return all the relevant passage id."
+    )
+    plain: str = "{question}"
+    conversation: str = "{question}"
+    short: str = "{question}. Answer the above question with a short phrase."
+    span: str = "Answer the following question with a short span. {question}"
+    long: str = "Please give a full and complete answer for the question. {question}"
+    short_or_long: str = (
+        "Answer the following question with a short span, or a full and complete answer. {question}"
+    )
+    arithmetic: str = (
+        "Answer the following question with a number from the context or through math arithmetic. {question}"
+    )
+    claim: str = "Answer the following question with True or False. Is the claim '{question}' correct?"
+    choice: str = "Answer the following question with the letter of the right option. {question}"
+
+    def of(self, style: Style) -> str:
+        """Return the wording of the user's turn for an answer of this style."""
+        return str(getattr(self, style))
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How prompts are written for one model: turn markers, layout, wordings, and how many earlier turns stay.
+
+    ChatRAG keeps the last 7 messages (paper.md section 5).
+    """
+
+    turns: Turns = field(default_factory=Turns)
+    layout: Layout = "passage_first"
+    history_turns: int = 7
+    wordings: Wordings = field(default_factory=Wordings)
+
+
+def ranking_prompt(form: Format, question: Question, passage: Passage) -> Prompt:
+    """Return the prompt whose next token is `True` or `False`: is this passage relevant? (appendices C.2, D.1).
+
+    Earlier turns stand before the ranking question, which is put around the latest question only.
+    """
+    wording = form.wordings.rank_claim if question.style == "claim" else form.wordings.rank
+    return _conversation(form, _passages([passage]), question, wording)
+
+
+def list_ranking_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
+    """Return the prompt of retrieval-augmented ranking: name the relevant ones among numbered passages."""
+    return _conversation(form, _passages(passages, numbered=True), question, form.wordings.rank_list)
+
+
+def answer_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
+    """Return the prompt that asks for the answer: no passage is closed book, one is "Passage:", more are numbered."""
+    numbered = len(passages) > 1
+    return _conversation(form, _passages(passages, numbered=numbered), question, form.wordings.of(question.style))
+
+
+def list_ranking_target(relevant: Sequence[int]) -> str:
+    """Return the target of retrieval-augmented ranking for the places (from 0) of the relevant passages."""
+    return ", ".join(f"Passage {i + 1}" for i in sorted(relevant))
+
+
+def render(form: Format, example: Example) -> tuple[Prompt, str]:
+    """Return the prompt and the target of a training example. The prompt is the one used at inference."""
+    question, contexts = example.question, example.contexts
+    if example.kind is DataKind.CONTEXT_RANKING:
+        (passage,) = contexts
+        return ranking_prompt(form, question, passage), example.target
+    if example.kind is DataKind.RETRIEVAL_RANKING:
+        return list_ranking_prompt(form, question, contexts), example.target
+    return answer_prompt(form, question, contexts), example.target
+
+
+def passage_text(passage: Passage) -> str:
+    """Return what the model reads of a passage: its title on a line of its own, where it has one, then its text."""
+    title = passage.title.strip()
+    return f"{title}\n{passage.text}" if title and not passage.text.startswith(title) else passage.text
+
+
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[ \t]*")
+_MARKER = re.compile(r"\n(?=(?:system|user|assistant|passage(?: \d+)?) ?:)", re.IGNORECASE)
+
+
+def defuse(text: str) -> str:
+    """Return foreign text that cannot pass for a turn or a passage of ours: markers never start a line in it."""
+    return _MARKER.sub(" ", _LINE_BREAKS.sub("\n", text.strip()))
+
+
+def _passages(passages: Sequence[Passage], *, numbered: bool = False) -> list[Segment]:
+    segments = []
+    for number, passage in enumerate(passages, start=1):
+        segments.append(Segment("fixed", f"\n\nPassage {number}: " if numbered else "\n\nPassage: "))
+        segments.append(Segment("passage", defuse(passage_text(passage))))
+    return segments
+
+
+def _conversation(form: Format, passages: list[Segment], question: Question, wording: str) -> Prompt:
+    """Write the turns. An instruction that is not a ranking question goes on the first user turn (ChatQA's rule)."""
+    turns = form.turns
+    ranking = wording in (form.wordings.rank, form.wordings.rank_claim, form.wordings.rank_list)
+    head = [Segment("fixed", turns.start + form.wordings.system)]
+    segments = head + (passages if form.layout == "passage_first" else [])
+    marker = turns.system_to_user
+    history = _recent(question.history, form.history_turns)
+    for number, message in enumerate(history):
+        segments.append(Segment("fixed", marker))
+        if message.role == "user":
+            segments += _worded("{question}" if ranking or number else wording, message.content)
+            marker = turns.user_to_assistant
+        else:
+            segments.append(Segment("text", defuse(message.content)))
+            marker = turns.assistant_to_user
+    segments.append(Segment("fixed", marker))
+    segments += _worded(wording if ranking or not history else "{question}", question.text)
+    if form.layout == "question_first":
+        segments += passages
+    segments.append(Segment("fixed", turns.generation))
+    return _joined(segments)
+
+
+def _recent(history: tuple[Message, ...], turns: int) -> tuple[Message, ...]:
+    """Return the last turns, from a user's turn on."""
+    kept = history[-turns:] if turns else ()
+    return kept[1:] if kept and kept[0].role == "assistant" else kept
+
+
+def _worded(wording: str, question: str) -> list[Segment]:
+    """Put a question into its wording. A question that ends in a mark of its own takes no full stop after it."""
+    before, after = wording.split("{question}")
+    text = defuse(question)
+    if after.startswith(". ") and text.endswith((".", "?", "!", "。", "？", "！", "؟")):
+        after = after[1:]
+    return [Segment("fixed", before), Segment("text", text), Segment("fixed", after)]
+
+
+def _joined(segments: list[Segment]) -> Prompt:
+    """Join neighbouring fixed segments and drop empty ones, so that borders stand only around foreign text."""
+    joined: list[Segment] = []
+    for segment in segments:
+        if not segment.text:
+            continue
+        if joined and joined[-1].kind == segment.kind == "fixed":
+            joined[-1] = Segment("fixed", joined[-1].text + segment.text)
+        else:
+            joined.append(segment)
+    return tuple(joined)

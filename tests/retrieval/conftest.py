@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from rankrag.retrieval.dense import Vectors
+from rankrag.retrieval.snapshot import SourcePassages
+from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage, Source
+
+
+class FakeEncoder:
+    """Words hashed into 16 buckets; equal words, near vectors."""
+
+    def __init__(self, name="fake@1"):
+        self.name = name
+        self.encoded = []
+
+    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+        self.encoded += texts
+        return self.encode_queries(texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), 16), np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            row[0] = 0.01
+            for word in text.lower().split():
+                row[hashlib.sha256(word.encode()).digest()[0] % 16] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def document(path: str, *texts: str, sha256: str = "0", prefix: str | None = None) -> SourcePassages:
+    name = path if prefix is None else prefix
+    return SourcePassages(
+        path, sha256, tuple(Passage(f"{name}#{i}", text, source=Source(path)) for i, text in enumerate(texts))
+    )
+
+
+def ids(ranking):
+    return [scored.passage.id for scored in ranking]
+
+
+@pytest.fixture
+def encoder():
+    return FakeEncoder()
+
+
+@pytest.fixture
+def new_encoder():
+    return FakeEncoder
+
+
+@pytest.fixture
+def document_of():
+    return document
+
+
+@pytest.fixture
+def ids_of():
+    return ids
+
+
+@pytest.fixture
+def store(tmp_path):
+    return PassageStore.create_or_open(tmp_path / "index", lock_timeout=0.2)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankrag.retrieval.fusion import HybridRetriever, fuse
+from rankrag.types import Passage, ScoredPassage
+
+
+def ranking(*names):
+    return tuple(ScoredPassage(Passage(name, name), float(-i)) for i, name in enumerate(names))
+
+
+class Fixed:
+    def __init__(self, *names):
+        self.names = names
+        self.asked = []
+
+    def retrieve(self, queries, k):
+        self.asked.append(k)
+        return [ranking(*self.names)[:k] for _ in queries]
+
+
+def test_a_score_is_the_sum_of_reciprocal_ranks():
+    fused = {scored.passage.id: scored.score for scored in fuse([ranking("a", "b"), ranking("b")])}
+    assert fused == {"a": pytest.approx(1 / 61), "b": pytest.approx(1 / 62 + 1 / 61)}
+
+
+def test_a_passage_that_both_find_comes_first(ids_of):
+    assert ids_of(fuse([ranking("a", "b"), ranking("c", "b")])) == ["b", "a", "c"]
+
+
+def test_ties_keep_the_order_of_the_first_ranking(ids_of):
+    assert ids_of(fuse([ranking("x", "a"), ranking("a", "x")])) == ["x", "a"]
+    assert ids_of(fuse([ranking("x"), ranking("a")])) == ["x", "a"]
+
+
+def test_one_ranking_keeps_its_order(ids_of):
+    assert ids_of(fuse([ranking("c", "a", "b")])) == ["c", "a", "b"]
+
+
+def test_no_rankings_give_an_empty_one():
+    assert fuse([]) == fuse([(), ()]) == ()
+
+
+@given(st.lists(st.permutations("abcdef"), min_size=1, max_size=4))
+def test_fusion_keeps_every_passage_once_best_first(orders):
+    fused = fuse([ranking(*order) for order in orders])
+    assert sorted(scored.passage.id for scored in fused) == list("abcdef")
+    assert [scored.score for scored in fused] == sorted((scored.score for scored in fused), reverse=True)
+
+
+def test_hybrid_asks_for_long_lists_and_cuts_afterwards(ids_of):
+    first, second = Fixed("a", "b", "c"), Fixed("c", "b", "a")
+    assert [ids_of(found) for found in HybridRetriever([first, second], depth=50).retrieve(["q", "r"], 1)] == [
+        ["a"],
+        ["a"],
+    ]
+    assert first.asked == second.asked == [50]
+
+
+def test_hybrid_asks_for_k_when_that_is_more():
+    first = Fixed("a")
+    HybridRetriever([first], depth=5).retrieve(["q"], 9)
+    assert first.asked == [9]

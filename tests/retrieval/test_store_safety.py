@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from rankrag.errors import IndexStoreError
+from rankrag.retrieval.snapshot import SCHEMA
+from rankrag.retrieval.store import PassageStore
+
+
+def folder_of(store):
+    return store._path
+
+
+def test_a_missing_index_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(IndexStoreError, match=r"no index there; make one with: rankrag index"):
+        PassageStore.open(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(IndexStoreError, match="holds no rankrag index"):
+        PassageStore.open(tmp_path)
+    with pytest.raises(IndexStoreError, match=r"not an index, it holds thesis\.txt"):
+        PassageStore.create_or_open(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_place_of_an_index_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for make in (PassageStore.open, PassageStore.create_or_open):
+        with pytest.raises(IndexStoreError, match="no index"):
+            make(tmp_path / "file")
+
+
+def test_an_interrupted_creation_is_finished(tmp_path):
+    (tmp_path / "passages.lance" / "_transactions").mkdir(parents=True)
+    assert len(PassageStore.create_or_open(tmp_path)) == 0
+
+
+def test_a_text_index_that_was_not_made_is_made_later(store, document_of):
+    store._table("passages").drop_index("terms_idx")
+    again = PassageStore.create_or_open(folder_of(store))
+    assert [index.columns for index in again._table("passages").list_indices()] == [["terms"]]
+
+
+def test_an_index_of_another_format_must_be_rebuilt(tmp_path):
+    store = PassageStore.create_or_open(tmp_path / "index")
+    shutil.rmtree(tmp_path / "index" / "passages.lance")
+    store._create("passages", SCHEMA.with_metadata({"rankrag.format": "99"}))
+    with pytest.raises(IndexStoreError, match="has format 99, this rankrag reads format 1; rebuild it"):
+        PassageStore.open(tmp_path / "index")
+
+
+def truncate(folder):
+    for file in folder.rglob("*"):
+        if file.is_file():
+            os.truncate(file, 10)
+
+
+def use_everything(folder, encoder):
+    store = PassageStore.open(folder)
+    store.lexical().retrieve(["cat"], 5)
+    store.dense(encoder).retrieve(["cat"], 5)
+
+
+@pytest.mark.parametrize("part", ["_versions", "data", "_indices"])
+@pytest.mark.parametrize("damage", [truncate, shutil.rmtree])
+def test_a_damaged_index_is_one_clear_error(store, document_of, encoder, part, damage):
+    store.put([document_of("a", "cat", "dog")])
+    store.refresh()
+    store.fill_vectors(encoder)
+    damage(folder_of(store) / "passages.lance" / part)
+    with pytest.raises(IndexStoreError, match=r"cannot be read or written .* build it anew"):
+        use_everything(folder_of(store), encoder)
+
+
+def test_damaged_vectors_leave_bm25_usable(store, document_of, encoder, ids_of):
+    store.put([document_of("a", "cat", "dog")])
+    store.fill_vectors(encoder)
+    truncate(folder_of(store) / "vectors.lance" / "data")
+    opened = PassageStore.open(folder_of(store))
+    assert ids_of(opened.lexical().retrieve(["cat"], 5)[0]) == ["a#0"]
+    with pytest.raises(IndexStoreError, match="build it anew"):
+        opened.dense(encoder)
+
+
+def test_vectors_of_an_unknown_encoder_are_called_damaged(store, document_of, encoder):
+    store.put([document_of("a", "cat")])
+    store._create("vectors", pa.schema({"key": pa.string()}))
+    with pytest.raises(IndexStoreError, match="vectors are damaged; build the index anew"):
+        store.dense(encoder)
+
+
+def test_a_second_writer_is_told_to_wait(store, document_of, encoder):
+    other = PassageStore.open(folder_of(store), lock_timeout=0.0)
+    with store._locked("write"), pytest.raises(IndexStoreError, match=r"another process is writing .* try again"):
+        other.put([document_of("a", "one")])
+    other.put([document_of("a", "one")])
+    with store._locked("fill"), pytest.raises(IndexStoreError, match="another process is writing"):
+        other.fill_vectors(encoder)
+
+
+def test_an_index_that_cannot_be_written_is_named(store, document_of):
+    lock = folder_of(store) / ".write.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    with pytest.raises(IndexStoreError, match="the index cannot be written"):
+        store.put([document_of("a", "one")])
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import FakeEncoder, document
+from rankrag.retrieval.store import PassageStore
+
+store = PassageStore.create_or_open({index!r}, lock_timeout=60)
+for sha in range(1, 400):
+    for first in range(0, 12, 3):
+        batch = [document(f"s{{i}}", *[f"cat {{sha}} {{j}} of {{i}}" for j in range(sha % 5 + 1)], sha256=str(sha))
+                 for i in range(first, first + 3)]
+        store.put(batch)
+        print(sha, first, flush=True)
+    store.fill_vectors(FakeEncoder(), lambda done, total: print("vectors", done, flush=True), batch=4)
+    store.refresh()
+    print("refreshed", flush=True)
+"""
+
+
+def start_writer(index: Path) -> subprocess.Popen[str]:
+    code = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parent), index=str(index))
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_writer_leaves_every_document_whole(tmp_path, encoder, document_of, seed):
+    lines = random.Random(seed).randint(1, 60)
+    with start_writer(tmp_path / "index") as writer:
+        for _ in range(lines):
+            writer.stdout.readline()
+        writer.send_signal(signal.SIGKILL)
+    store = PassageStore.open(tmp_path / "index")
+    for source in store.sources():
+        assert source.passages == int(source.sha256) % 5 + 1
+    assert store.lexical().retrieve(["cat"], 100)[0]
+    store.put([document_of("s0", "a last dog")])
+    store.fill_vectors(encoder)
+    store.refresh()
+    assert store.missing_vectors() == 0
+    assert len(store.hybrid(encoder).retrieve(["dog"], 1000)[0]) == len(store)
+
+
+@pytest.mark.slow
+def test_two_writers_at_once_lose_nothing(tmp_path, document_of):
+    with start_writer(tmp_path / "index") as writer:
+        writer.stdout.readline()
+        store = PassageStore.create_or_open(tmp_path / "index", lock_timeout=60)
+        for i in range(15):
+            store.put([document_of(f"mine{i}", "horse", "cow")])
+            writer.stdout.readline()
+        store.refresh()
+        writer.kill()
+    assert sum(source.path.startswith("mine") for source in store.sources()) == 15
