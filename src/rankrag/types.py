@@ -144,4 +144,8 @@ class Answer:
     retrieved: Ranking
     timings: Timings
     relevance: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def cited(self) -> tuple[Passage, ...]:
+        """The passages that support the answer, in the order of their first citation."""
+        return tuple(self.contexts[i].passage for i in dict.fromkeys(c.context for c in self.citations))

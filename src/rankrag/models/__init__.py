@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rankrag.contract import Contract
 from rankrag.types import Prompt
 
 
@@ -22,6 +23,11 @@ class SamplingParams:
 
 class LanguageModel(Protocol):
     """A causal language model that ranks and answers. Batch size, device, caches and packing are its own affair."""
+
+    @property
+    def contract(self) -> Contract:
+        """How this model is prompted and how its scores are read."""
+        ...
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Return, for each prompt, the log-probability over the whole vocabulary of each choice as the next token.

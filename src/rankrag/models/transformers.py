@@ -54,7 +54,7 @@ class TransformersModel:
         positions = getattr(self.model.config, "max_position_embeddings", None) or contract.max_tokens
         contract = replace(contract, max_tokens=min(contract.max_tokens, positions))
         self.encoder = PromptEncoder(self.tokenizer, contract)
-        self.contract = self.encoder.contract
+        self.contract: Contract = self.encoder.contract
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:

@@ -75,7 +75,7 @@ def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str) -> Contra
 def adapted_model(config: TrainConfig, model_dir: Path, bf16: bool) -> PeftModel:
     """Return the frozen base with a trainable adapter, its layers compiled where asked for."""
     base = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.bfloat16 if bf16 else torch.float32, attn_implementation="eager"
+        model_dir, dtype=torch.bfloat16 if bf16 else torch.float32, attn_implementation="sdpa"
     )
     if config.warm_start:
         model = PeftModel.from_pretrained(base, config.warm_start, is_trainable=True)

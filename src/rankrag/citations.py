@@ -1,0 +1,73 @@
+"""Which passage supports which sentence of an answer. No support, no citation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rankrag.matching import contains, normalise
+from rankrag.models import LanguageModel
+from rankrag.rerank import judge
+from rankrag.templates import passage_text
+from rankrag.types import Citation, Question, Ranking
+
+SUPPORTED_FROM = 0.5
+"""P(True) of question and sentence together from which a passage counts as support when it lacks the words."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])(?:[\"'”’)\]]*)(?:\s+|$)|(?<=[。！？])")
+_TOO_COMMON = {"", "yes", "no", "true", "false", "maybe"}
+
+
+def cite(
+    model: LanguageModel, question: Question, text: str, contexts: Ranking, relevance: Mapping[str, float]
+) -> tuple[Citation, ...]:
+    """Return at most one citation for each sentence of an answer.
+
+    A passage that contains the sentence's words supports it; among several, the one with the highest P(True) in
+    `relevance` (by passage id; missing ones are judged). Otherwise, and for bare words such as "yes", the passage
+    whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
+    """
+    found = []
+    for start, end in sentences(text):
+        place = _support(model, question, text[start:end], contexts, relevance)
+        if place is not None:
+            found.append(Citation(start, end, place))
+    return tuple(found)
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Return the character offsets of the sentences of a text, without the space between them."""
+    borders = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
+    spans = [(a + len(text[a:b]) - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in _pairs(borders)]
+    return [(start, end) for start, end in spans if start < end]
+
+
+def with_markers(text: str, citations: tuple[Citation, ...]) -> str:
+    """Return the text with ` [n]` after each cited sentence, n counted from 1 in the order of the contexts."""
+    for citation in sorted(citations, key=lambda c: -c.end):
+        text = f"{text[: citation.end]} [{citation.context + 1}]{text[citation.end :]}"
+    return text
+
+
+def _support(
+    model: LanguageModel, question: Question, sentence: str, contexts: Ranking, relevance: Mapping[str, float]
+) -> int | None:
+    places = range(len(contexts))
+    if normalise(sentence) not in _TOO_COMMON:
+        holding = [i for i in places if contains(passage_text(contexts[i].passage), sentence)]
+        if len(holding) == 1:
+            return holding[0]
+        if holding and all(contexts[i].passage.id in relevance for i in holding):
+            return max(holding, key=lambda i: relevance[contexts[i].passage.id])
+        places = holding or places
+    claim = replace(question, text=f"{question.text} {sentence}")
+    judged = judge(model, [(claim, contexts[i].passage) for i in places])
+    best = max(zip(places, judged, strict=True), key=lambda pair: pair[1].log_odds, default=None)
+    if best is None or (places is not None and len(places) == len(contexts) and best[1].probability < SUPPORTED_FROM):
+        return None
+    return best[0]
+
+
+def _pairs(borders: list[int]) -> list[tuple[int, int]]:
+    return list(zip(borders, borders[1:], strict=False))

@@ -1,0 +1,137 @@
+"""What is measured: answers against references, rankings against gold passages, and how sure the means are.
+
+Every metric is of one question and lies in [0, 1]; a set's figure is the mean over its questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankrag.errors import MissingExtraError
+from rankrag.matching import contains_any, normalise
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its bootstrap interval (95 %: the 2.5th and 97.5th percentile of the resampled means)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def exact_match(reply: str, answers: Sequence[str]) -> float:
+    """Return 1 if the reply equals one of the answers, both normalised as SQuAD does, else 0; 0 without answers."""
+    return float(any(normalise(reply) == normalise(answer) for answer in answers))
+
+
+def token_f1(reply: str, answers: Sequence[str]) -> float:
+    """Return the best F1 of the reply's words (a bag, normalised as SQuAD does) against one answer; 0 without answers.
+
+    Where reply or answer has no words left, F1 is 1 if both have none, else 0.
+    """
+    return max((_f1(normalise(reply).split(), normalise(answer).split()) for answer in answers), default=0.0)
+
+
+def contains_answer(reply: str, answers: Sequence[str]) -> float:
+    """Return 1 if the words of one of the answers stand in the reply in their order, else 0."""
+    return float(contains_any(reply, answers))
+
+
+def recall_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
+    """Return the share of the gold passages that stand among the first `k`; 0 without gold passages."""
+    return len(set(gold) & set(ids[:k])) / len(set(gold)) if gold else 0.0
+
+
+def all_gold_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
+    """Return 1 if all gold passages stand among the first `k` (what a multi-hop answer needs), else 0."""
+    return float(bool(gold) and set(gold) <= set(ids[:k]))
+
+
+def hit_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
+    """Return 1 if at least one gold passage stands among the first `k`, else 0."""
+    return float(not set(gold).isdisjoint(ids[:k]))
+
+
+def ndcg_at_10(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]) -> list[float]:
+    """Return NDCG@10 of each ranking under the grades of its question, gains linear as in trec_eval.
+
+    A passage without a grade counts 0. The ideal order is of all graded passages, found or not.
+    """
+    try:
+        import ir_measures
+    except ImportError:
+        raise MissingExtraError('NDCG needs ir-measures; install it with: pip install "rankrag[evaluation]"') from None
+    runs = {str(i): {d: -float(p) for p, d in enumerate(ids)} for i, ids in enumerate(rankings)}
+    qrels = {str(i): dict(of) for i, of in enumerate(grades)}
+    found = {m.query_id: m.value for m in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, runs)}
+    return [float(found.get(str(i), 0.0)) for i in range(len(rankings))]
+
+
+def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
+    """Return the candidates as a perfect reranker would order them: its metrics are what can be reached."""
+    return sorted(ids, key=lambda i: -grades.get(i, 0))
+
+
+def gap_closed(first: float, reranked: float, reachable: float) -> float | None:
+    """Return the share of the reachable gap that was closed: (reranked - first) / (reachable - first).
+
+    `reachable` is the metric of the best order of the same candidates. For R@k that is recall@N, for all-gold@k it is
+    all-gold@N, as long as no question has more than k gold passages. Negative where reranking hurts; None where the
+    first stage leaves no gap.
+    """
+    return (reranked - first) / (reachable - first) if reachable - first > 1e-12 else None
+
+
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """Return the mean of the questions' values with its 95 % interval, from 2,000 resamples of the questions."""
+    return Interval(float(np.mean(values)), *_percentiles(np.asarray(values)[None], lambda means: means[0], seed))
+
+
+def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
+    """Return the mean of after - before, question by question, with its 95 % interval."""
+    return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
+
+
+def gap_interval(
+    first: Sequence[float], reranked: Sequence[float], reachable: Sequence[float], seed: int = 0
+) -> Interval | None:
+    """Return the share of the reachable gap closed over these questions, with its 95 % interval; None without a gap.
+
+    Resamples that leave no gap are left out.
+    """
+    rows = np.asarray([first, reranked, reachable], dtype=np.float64)
+    share = gap_closed(*(float(row.mean()) for row in rows))
+    if share is None:
+        return None
+
+    def shares(means: np.ndarray) -> np.ndarray:
+        gap = means[2] - means[0]
+        return np.asarray((means[1] - means[0])[gap > 1e-12] / gap[gap > 1e-12])
+
+    return Interval(share, *_percentiles(rows, shares, seed))
+
+
+def _percentiles(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float]:
+    """Resample the columns of `rows`, and return the percentiles of what `of` makes of the means `[rows, resamples]`."""
+    count = rows.shape[1]
+    drawn = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
+    means = np.stack([row[drawn].mean(axis=1) for row in rows])
+    low, high = np.percentile(of(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _f1(reply: list[str], answer: list[str]) -> float:
+    if not reply or not answer:
+        return float(reply == answer)
+    common = sum((Counter(reply) & Counter(answer)).values())
+    return 2 * common / (len(reply) + len(answer))

@@ -1,0 +1,47 @@
+"""Step 3 of the paper (section 4.3): the answer from the passages that were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rankrag.matching import normalise
+from rankrag.models import LanguageModel, SamplingParams
+from rankrag.templates import UNANSWERABLE, answer_prompt
+from rankrag.types import Passage, Question, Style
+
+_TOKENS: dict[Style, int] = {"short": 32, "span": 32, "claim": 8, "choice": 8, "arithmetic": 32}
+_LONG_REPLY = 128
+
+
+def sampling_for(question: Question) -> SamplingParams:
+    """Return greedy decoding with the paper's limits: 32 tokens for short answers, 128 in conversations, 8 for labels.
+
+    (Section 5.1; styles that ask for more than a phrase get the limit of conversations.)
+    """
+    return SamplingParams(max_new_tokens=_TOKENS.get(question.style, _LONG_REPLY))
+
+
+def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str]:
+    """Return the model's reply to each question from its passages, in their order."""
+    replies = [""] * len(questions)
+    by_limit: dict[SamplingParams, list[int]] = {}
+    for place, (question, _) in enumerate(questions):
+        by_limit.setdefault(sampling_for(question), []).append(place)
+    for params, places in by_limit.items():
+        prompts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
+        for place, reply in zip(places, model.generate(prompts, params), strict=True):
+            replies[place] = reply
+    return replies
+
+
+def stream_answer(
+    model: LanguageModel, question: Question, passages: Sequence[Passage], params: SamplingParams | None = None
+) -> Iterator[str]:
+    """Yield the model's reply in pieces."""
+    prompt = answer_prompt(model.contract.format, question, passages)
+    yield from model.stream(prompt, params or sampling_for(question))
+
+
+def is_refusal(reply: str) -> bool:
+    """Whether a reply says that the passages do not hold the answer, in the words the model was taught."""
+    return not reply.strip() or normalise(reply).startswith(normalise(UNANSWERABLE)[:24])

@@ -1,0 +1,147 @@
+"""JSON Lines on disk, plain or compressed (`.zst`): one row a line, errors with file and line.
+
+Rows of passages, questions and conversations are read in the forms that are in use: ours (docs/data.md) and BEIR's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TextIO, get_args
+
+import zstandard
+
+from rankrag.errors import DataError
+from rankrag.types import Message, Passage, Question, Style
+
+Row = dict[str, Any]
+
+STDIN = Path("-")
+"""Stands for standard input wherever rows are read."""
+
+_ROLES: dict[str, Literal["user", "assistant"]] = {"user": "user", "assistant": "assistant", "agent": "assistant"}
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield (line number, row) of a file or of standard input (`-`); empty lines are passed over.
+
+    `DataError` names the line that is not a JSON object, or says why the file cannot be read.
+    """
+    number = 0
+    try:
+        with _opened(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, _row(line, f"{path}:{number}")
+    except (OSError, zstandard.ZstdError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); check the name and that the file is whole") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows, compressed where the name ends in `.zst`; return how many. The file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    try:
+        with partial.open("wb") as raw:
+            sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
+            for count, row in enumerate(rows, start=1):
+                sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            if sink is not raw:
+                sink.close()
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def read_passages(path: Path) -> Iterator[Passage]:
+    """Yield the passages of a file whose rows have `id` (BEIR: `_id`), `text` and, where known, `title`."""
+    for line, row in read_rows(path):
+        yield parse_passage(row, f"{path}:{line}")
+
+
+def read_questions(path: Path) -> Iterator[Question]:
+    """Yield the questions of a file, in its order; an id that stands twice is a `DataError`."""
+    seen: dict[str, int] = {}
+    for line, row in read_rows(path):
+        question = parse_question(row, f"{path}:{line}")
+        if question.id in seen:
+            first = seen[question.id]
+            raise DataError(f"{path}:{line}: id {question.id!r} stands in line {first} already; ids must differ")
+        seen[question.id] = line
+        yield question
+
+
+def parse_passage(row: Row, where: str) -> Passage:
+    """Return the passage of a row; `DataError` names what is missing."""
+    name, text = row.get("id", row.get("_id")), row.get("text")
+    if not isinstance(name, str | int) or not isinstance(text, str):
+        raise DataError(f"{where}: no passage, it needs 'id' and 'text' (found: {_found(row)})")
+    return Passage(str(name), text, str(row.get("title") or ""))
+
+
+def parse_question(row: Row, where: str) -> Question:
+    """Return the question of a row: `question`, `query` or BEIR's `text`; `DataError` names what is missing.
+
+    `id` (BEIR: `_id`) is by default the text itself. `style` is by default "conversation" after earlier turns.
+    """
+    text = next((row[key] for key in ("question", "query", "text") if key in row), None)
+    if not isinstance(text, str):
+        raise DataError(f"{where}: no question, it needs 'question' or 'query' (found: {_found(row)})")
+    if not text.strip():
+        raise DataError(f"{where}: the question is empty")
+    history = parse_history(row.get("history", []), where)
+    answers, style = row.get("answers", []), row.get("style", "conversation" if history else "short")
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise DataError(f"{where}: 'answers' must be a list of texts (found: {answers!r:.80})")
+    if style not in get_args(Style):
+        raise DataError(f"{where}: style {style!r} is not known; known are {', '.join(get_args(Style))}")
+    return Question(str(row.get("id", row.get("_id", text))), text, history, tuple(answers), style)
+
+
+def parse_history(turns: object, where: str) -> tuple[Message, ...]:
+    """Return the earlier turns of a conversation, oldest first; the role `agent` is read as `assistant`."""
+    if not isinstance(turns, list):
+        raise DataError(f"{where}: 'history' must be a list of turns (found: {type(turns).__name__})")
+    messages = []
+    for place, turn in enumerate(turns):
+        role = _ROLES.get(turn.get("role")) if isinstance(turn, dict) else None
+        if role is None or not isinstance(turn.get("content"), str):
+            raise DataError(f"{where}: turn {place} of 'history' needs a role (user, assistant) and a text as content")
+        messages.append(Message(role, turn["content"]))
+    return tuple(messages)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if path == STDIN:
+        yield sys.stdin
+    elif path.suffix == ".zst":
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+            yield io.TextIOWrapper(stream, "utf-8")
+    else:
+        with path.open(encoding="utf-8-sig") as plain:
+            yield plain
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error}); every line must be one JSON object") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: holds {type(row).__name__}, not a JSON object")
+    return row
+
+
+def _found(row: Row) -> str:
+    return ", ".join(sorted(row)) or "nothing"
