@@ -1,1 +1,38 @@
-"""One language model that ranks passages and answers from them: an open RankRAG (arXiv 2407.02485)."""
+"""One language model that ranks passages and answers from them: an open RankRAG (arXiv 2407.02485).
+
+::
+
+    import rankrag
+
+    rag = rankrag.load("INDEX")
+    answer = rag.ask("Who wrote the first algorithm for the Analytical Engine?")
+    print(answer.text, answer.cited)
+"""
+
+from __future__ import annotations
+
+from rankrag.errors import RankragError
+from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPassage, Source
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "Message",
+    "Passage",
+    "Question",
+    "Ranking",
+    "RankragError",
+    "ScoredPassage",
+    "Source",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load what needs torch only when it is asked for."""
+    if name == "load":
+        from rankrag.opening import load
+
+        return load
+    raise AttributeError(f"module 'rankrag' has no attribute {name!r}")

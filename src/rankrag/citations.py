@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from rankrag.matching import contains, normalise
 from rankrag.models import LanguageModel
@@ -39,7 +40,8 @@ def cite(
 def sentences(text: str) -> list[tuple[int, int]]:
     """Return the character offsets of the sentences of a text, without the space between them."""
     borders = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
-    spans = [(a + len(text[a:b]) - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in _pairs(borders)]
+    pieces = [(a, text[a:b]) for a, b in pairwise(borders)]
+    spans = [(a + len(piece) - len(piece.lstrip()), a + len(piece.rstrip())) for a, piece in pieces]
     return [(start, end) for start, end in spans if start < end]
 
 
@@ -54,20 +56,15 @@ def _support(
     model: LanguageModel, question: Question, sentence: str, contexts: Ranking, relevance: Mapping[str, float]
 ) -> int | None:
     places = range(len(contexts))
+    holding: list[int] = []
     if normalise(sentence) not in _TOO_COMMON:
         holding = [i for i in places if contains(passage_text(contexts[i].passage), sentence)]
-        if len(holding) == 1:
-            return holding[0]
-        if holding and all(contexts[i].passage.id in relevance for i in holding):
-            return max(holding, key=lambda i: relevance[contexts[i].passage.id])
-        places = holding or places
+    if len(holding) == 1:
+        return holding[0]
+    if holding and all(contexts[i].passage.id in relevance for i in holding):
+        return max(holding, key=lambda i: relevance[contexts[i].passage.id])
+    candidates = holding or places
     claim = replace(question, text=f"{question.text} {sentence}")
-    judged = judge(model, [(claim, contexts[i].passage) for i in places])
-    best = max(zip(places, judged, strict=True), key=lambda pair: pair[1].log_odds, default=None)
-    if best is None or (places is not None and len(places) == len(contexts) and best[1].probability < SUPPORTED_FROM):
-        return None
-    return best[0]
-
-
-def _pairs(borders: list[int]) -> list[tuple[int, int]]:
-    return list(zip(borders, borders[1:], strict=False))
+    judged = [j.probability for j in judge(model, [(claim, contexts[i].passage) for i in candidates])]
+    best = max(zip(judged, (-i for i in candidates), strict=True), default=(0.0, 0))
+    return -best[1] if holding or best[0] >= SUPPORTED_FROM else None

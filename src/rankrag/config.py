@@ -70,7 +70,7 @@ class TrainConfig(Schema):
     layout: Literal["passage_first", "question_first"] = Field("passage_first", description="Paper: passage first.")
     history_turns: int = Field(7, ge=1, description="Earlier messages that stay in a prompt; ChatRAG keeps 7.")
     passage_tokens: int = Field(320, ge=8, description="A passage is cut to this many tokens.")
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="The adapter.")
+    lora: LoraSettings = Field(default_factory=lambda: LoraSettings.model_validate({}), description="The adapter.")
     warm_start: str | None = Field(None, description="Adapter directory to go on from; none starts a new one.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak rate; LoRA on a small model needs far more than 3e-7.")
     adam_betas: tuple[float, float] = Field((0.9, 0.98), description="Paper, section 5.1.")

@@ -74,9 +74,9 @@ def load_contract(directory: Path) -> Contract | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ContractError(f"{path}: not readable as JSON ({error}); restore it from the checkpoint's origin") from None
+        raise ContractError(f"{path}: not readable as JSON ({error}); get the checkpoint anew") from None
     if not isinstance(found, dict):
-        raise ContractError(f"{path}: holds {type(found).__name__}, not an object; restore it from the checkpoint's origin")
+        raise ContractError(f"{path}: holds {type(found).__name__}, not an object; get the checkpoint anew")
     version = found.get("version")
     if version != VERSION:
         raise ContractError(

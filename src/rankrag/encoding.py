@@ -13,7 +13,7 @@ from typing import Any
 from rankrag.contract import Contract, with_label_ids
 from rankrag.errors import ContractError, DataError
 from rankrag.templates import Format, Turns
-from rankrag.types import Prompt, Segment
+from rankrag.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class PromptEncoder:
                     f"makes {len(alone)} of it: {pieces}; choose other labels in the contract"
                 )
             found.append(alone[0])
-        if len(set(found)) != len(found) or self.tokenizer.unk_token_id in found and self.tokenizer.eos_token_id not in found:
+        if len(set(found)) != len(found) or self.tokenizer.unk_token_id in found:
             raise ContractError(f"labels {list(labels)} are tokens {found}: not distinct words of this tokenizer")
         return found
 
@@ -106,10 +106,10 @@ class PromptEncoder:
         passages = [i for i, segment in enumerate(prompt) if segment.kind == "passage"]
         room = contract.max_tokens - reserve - sum(len(row) for i, row in enumerate(ids) if i not in passages)
         if room < len(passages):
-            longest = max((s for s in prompt if s.kind == "text"), key=lambda s: len(s.text), default=Segment("text", ""))
+            longest = max((s.text for s in prompt if s.kind == "text"), key=len, default="")
             raise DataError(
                 f"question and instructions take {contract.max_tokens - reserve - room} tokens, the model has room for "
-                f"{contract.max_tokens - reserve}; shorten the text that begins {longest.text[:60]!r}"
+                f"{contract.max_tokens - reserve}; shorten the text that begins {longest[:60]!r}"
             )
         limits = _water_fill([min(len(ids[i]), contract.passage_tokens) for i in passages], room)
         truncated = any(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
@@ -139,7 +139,8 @@ def chat_turns(tokenizer: Any) -> Turns:
     """
     marks = [f"\ue000{i}\ue001" for i in range(4)]
     system, *turns = [
-        {"role": role, "content": mark} for role, mark in zip(("system", "user", "assistant", "user"), marks, strict=True)
+        {"role": role, "content": mark}
+        for role, mark in zip(("system", "user", "assistant", "user"), marks, strict=True)
     ]
     if not getattr(tokenizer, "chat_template", None):
         raise ContractError("this tokenizer has no chat template; use the turn format 'plain'")
@@ -155,7 +156,8 @@ def chat_turns(tokenizer: Any) -> Turns:
             raise ContractError("the chat template drops or reorders messages; use the turn format 'plain'")
         pieces.append(piece)
     start, system_to_user, user_to_assistant, assistant_to_user = pieces
-    end = next((t for t in sorted(tokenizer.all_special_tokens, key=len) if assistant_to_user.lstrip().startswith(t)), "")
+    closing = assistant_to_user.lstrip()
+    end = next((t for t in sorted(tokenizer.all_special_tokens, key=len) if closing.startswith(t)), "")
     return Turns("chat_template", start, system_to_user, user_to_assistant, assistant_to_user, text, "", end)
 
 

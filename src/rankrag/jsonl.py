@@ -49,18 +49,18 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write rows, compressed where the name ends in `.zst`; return how many. The file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    count = 0
+    count = -1
     try:
         with partial.open("wb") as raw:
             sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
-            for count, row in enumerate(rows, start=1):
+            for count, row in enumerate(rows):  # noqa: B007
                 sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             if sink is not raw:
                 sink.close()
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return count
+    return count + 1
 
 
 def read_passages(path: Path) -> Iterator[Passage]:
@@ -114,7 +114,7 @@ def parse_history(turns: object, where: str) -> tuple[Message, ...]:
         raise DataError(f"{where}: 'history' must be a list of turns (found: {type(turns).__name__})")
     messages = []
     for place, turn in enumerate(turns):
-        role = _ROLES.get(turn.get("role")) if isinstance(turn, dict) else None
+        role = _ROLES.get(str(turn.get("role"))) if isinstance(turn, dict) else None
         if role is None or not isinstance(turn.get("content"), str):
             raise DataError(f"{where}: turn {place} of 'history' needs a role (user, assistant) and a text as content")
         messages.append(Message(role, turn["content"]))

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans({c: "" for c in string.punctuation})
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, ""))
 
 
 def normalise(text: str) -> str:

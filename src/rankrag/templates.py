@@ -60,9 +60,7 @@ class Wordings:
     short: str = "{question}. Answer the above question with a short phrase."
     span: str = "Answer the following question with a short span. {question}"
     long: str = "Please give a full and complete answer for the question. {question}"
-    short_or_long: str = (
-        "Answer the following question with a short span, or a full and complete answer. {question}"
-    )
+    short_or_long: str = "Answer the following question with a short span, or a full and complete answer. {question}"
     arithmetic: str = (
         "Answer the following question with a number from the context or through math arithmetic. {question}"
     )

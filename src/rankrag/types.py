@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-Style = Literal["plain", "short", "long", "short_or_long", "arithmetic", "claim", "choice", "conversation"]
+Style = Literal["plain", "short", "span", "long", "short_or_long", "arithmetic", "claim", "choice", "conversation"]
 """The kind of answer that a question asks for; it picks the wording of the prompt (paper, appendices C.2 and D)."""
 
 SegmentKind = Literal["fixed", "text", "passage"]
@@ -111,7 +111,7 @@ Prompt = tuple[Segment, ...]
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A sentence of an answer (character offsets) and the passage, by its place in `Answer.contexts`, that supports it."""
+    """A sentence of an answer (character offsets), and the place in `Answer.contexts` of what supports it."""
 
     start: int
     end: int

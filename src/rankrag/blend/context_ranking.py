@@ -52,7 +52,7 @@ def ranking_examples(
     positives = rng.sample(near.positive, min(questions, len(near.positive)))
     amount = max(1, len(positives))
     negatives = rng.sample(near.hard, min(_about(hard * amount, rng), len(near.hard)))
-    others = [r for r in (rng.choice(source.records) for _ in range(_about(random_share * amount, rng)))]
+    others = [rng.choice(source.records) for _ in range(_about(random_share * amount, rng))]
     negatives += [r for r in others if near.passage.id not in r.positives]
     for record, label in [(r, "True") for r in positives] + [(r, "False") for r in negatives]:
         yield Example(DataKind.CONTEXT_RANKING, source.name, record.question, (near.passage,), label)

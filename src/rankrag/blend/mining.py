@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rankrag.blend.sources import Record, Source
 from rankrag.errors import MissingExtraError
 from rankrag.matching import contains_any, near_duplicate
-from rankrag.retrieval.lexical import B, K1, analyse
+from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.templates import passage_text
 
 

@@ -52,10 +52,13 @@ def passage_lists(
         yield PassageList(passages, tuple(answered), tuple(rng.sample(refused, min(1, len(refused)))))
 
 
-def retrieval_qa_examples(source: Source, of: PassageList, *, unanswerable: float, rng: random.Random) -> Iterator[Example]:
+def retrieval_qa_examples(
+    source: Source, of: PassageList, *, unanswerable: float, rng: random.Random
+) -> Iterator[Example]:
     """Yield the answers of a list's records, and in `unanswerable` of cases a question that it does not answer."""
     text = "\n".join(p.text for p in of.passages)
     for record in of.answered:
-        yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, of.passages, answer_in(record.question, text))
+        target = answer_in(record.question, text)
+        yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, of.passages, target)
     if of.refused and rng.random() < unanswerable:
         yield Example(DataKind.RETRIEVAL_QA, source.name, of.refused[0].question, of.passages, UNANSWERABLE)

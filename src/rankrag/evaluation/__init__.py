@@ -1,1 +1,1 @@
-
+"""Measuring: what is measured on, how, and what came out."""

@@ -61,9 +61,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "all-gold@5",
             targets=(0.40, 0.55),
         ),
-        Benchmark(
-            "2wiki", "2Wiki", "multihop/2wiki.dev.jsonl.zst", ("multihop/2wiki.corpus.jsonl.zst",), "all-gold@5"
-        ),
+        Benchmark("2wiki", "2Wiki", "multihop/2wiki.dev.jsonl.zst", ("multihop/2wiki.corpus.jsonl.zst",), "all-gold@5"),
         Benchmark(
             "doc2dial",
             "Doc2Dial",
@@ -198,4 +196,7 @@ def _own_candidates(row: dict[str, Any], where: str) -> Iterator[tuple[Passage, 
     for i, candidate in enumerate(row.get("candidates", ())):
         if not isinstance(candidate, dict) or "text" not in candidate:
             raise DataError(f"{where}: candidate {i} has no 'text'; the format is in docs/data.md")
-        yield Passage(f"{row['id']}/c{i}", candidate["text"], candidate.get("title", "")), int(candidate.get("label", 0))
+        yield (
+            Passage(f"{row['id']}/c{i}", candidate["text"], candidate.get("title", "")),
+            int(candidate.get("label", 0)),
+        )

@@ -27,7 +27,9 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         try:
             rows.append(json.loads(line))
         except ValueError as error:
-            raise DataError(f"{path}:{number}: not a JSON row ({error}); delete the file to do the work again") from None
+            raise DataError(
+                f"{path}:{number}: not a JSON row ({error}); delete the file to do the work again"
+            ) from None
     return rows
 
 

@@ -122,7 +122,7 @@ def gap_interval(
 
 
 def _percentiles(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float]:
-    """Resample the columns of `rows`, and return the percentiles of what `of` makes of the means `[rows, resamples]`."""
+    """Resample the columns of `rows`; return the percentiles of what `of` makes of the means `[rows, resamples]`."""
     count = rows.shape[1]
     drawn = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
     means = np.stack([row[drawn].mean(axis=1) for row in rows])

@@ -24,7 +24,8 @@ def pick_device(device: str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"--device {device}: not available here ({str(error).splitlines()[0]}); try auto or cpu") from None
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"--device {device}: not available here ({reason}); try auto or cpu") from None
     return found
 
 

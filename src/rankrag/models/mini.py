@@ -55,7 +55,11 @@ def resolve_model(name: str, say: Say = lambda _: None) -> str:
 def prepare_mini(say: Say = lambda _: None) -> Path:
     """Return the directory of the merged rankrag-mini, made at the first call. `ModelError` says what is missing."""
     adapter = adapter_dir()
-    return _prepared(MINI, _digest(adapter / "adapter_model.safetensors", adapter / "adapter_config.json"), adapter, say)
+    parts = [adapter / name for name in ("adapter_model.safetensors", "adapter_config.json", "rankrag_config.json")]
+    absent = [part.name for part in parts if not part.is_file()]
+    if absent:
+        raise ModelError(f"{adapter}: {absent[0]} is missing; install it anew: pip install ./models/rankrag-mini")
+    return _prepared(MINI, _digest(*parts), adapter, say)
 
 
 def prepare_base(say: Say = lambda _: None) -> Path:
@@ -67,7 +71,9 @@ def adapter_dir() -> Path:
     """Return the installed adapter's directory."""
     spec = importlib.util.find_spec("rankrag_mini")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError("rankrag-mini is not installed; from a checkout of rankrag run: pip install ./models/rankrag-mini")
+        raise ModelError(
+            "rankrag-mini is not installed; from a checkout of rankrag run: pip install ./models/rankrag-mini"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -146,9 +146,13 @@ class TransformersModel:
             sampling = {"do_sample": True, "temperature": params.temperature, "top_p": params.top_p, "top_k": 0}
         if params.stop:
             sampling |= {"stop_strings": list(params.stop), "tokenizer": self.tokenizer}
-        ends = {*self.encoder.end_ids[-1:], *([self.tokenizer.eos_token_id] if self.tokenizer.eos_token_id is not None else [])}
+        ends = {*self.encoder.end_ids[-1:], self.tokenizer.eos_token_id} - {None}
         output: torch.Tensor = self.model.generate(
-            **inputs, **sampling, max_new_tokens=params.max_new_tokens, eos_token_id=sorted(ends), pad_token_id=self._pad_id
+            **inputs,
+            **sampling,
+            max_new_tokens=params.max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=self._pad_id,
         )
         return output
 
@@ -167,7 +171,9 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
+        raise ModelError(
+            f"{name}: its tokenizer cannot be loaded ({_first_line(error)}); {_remedy(directory)}"
+        ) from error
     try:
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     except Exception as error:  # likewise

@@ -6,14 +6,11 @@ Only what is particular to RankRAG is ours: rows (`rows`), the loss on target to
 from __future__ import annotations
 
 import json
-import math
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
@@ -127,7 +124,7 @@ class Batches(Dataset[Batch]):
         return to_batch(padded, self.tokens // parts, self.pad_id)
 
 
-class RowTrainer(Trainer):
+class RowTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with the loss on target tokens only, and vocabulary logits computed nowhere else."""
 
     def __init__(self, *, schedule: TrainConfig, **kwargs: Any) -> None:

@@ -1,0 +1,49 @@
+"""A model without weights, for tests and for trying out pipelines: it ranks by words and answers by rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rankrag.contract import Contract
+from rankrag.errors import ContractError
+from rankrag.models import SamplingParams
+from rankrag.types import Prompt
+
+
+@dataclass(slots=True)
+class FakeLanguageModel:
+    """Says `True` with probability `sure` where a passage of the prompt contains `yes_if`, else with 1 - `sure`.
+
+    Replies are `reply`, or what `reply` makes of the prompt. `prompts` keeps every prompt it was given, in order.
+    """
+
+    yes_if: str = ""
+    reply: str | Callable[[Prompt], str] = "a reply"
+    sure: float = 0.9
+    contract: Contract = field(default_factory=Contract)
+    prompts: list[Prompt] = field(default_factory=list)
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Return log `sure` for the first of two choices where `yes_if` is found, and the rest for the second."""
+        if len(choices) != 2:
+            raise ContractError(f"the fake model knows two choices (found: {list(choices)})")
+        self.prompts += prompts
+        return [self._row(prompt) for prompt in prompts]
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+        """Return a reply to each prompt."""
+        return ["".join(self.stream(prompt, params)) for prompt in prompts]
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+        """Yield a reply word by word, at most `max_new_tokens` of them."""
+        self.prompts.append(prompt)
+        words = (self.reply if isinstance(self.reply, str) else self.reply(prompt)).split(" ")
+        for place, word in enumerate(words[: params.max_new_tokens]):
+            yield f" {word}" if place else word
+
+    def _row(self, prompt: Prompt) -> list[float]:
+        found = any(self.yes_if.lower() in s.text.lower() for s in prompt if s.kind == "passage")
+        probability = self.sure if found else 1 - self.sure
+        return [math.log(probability), math.log(1 - probability)]
