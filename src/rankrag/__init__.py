@@ -11,8 +11,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rankrag.errors import RankragError
 from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPassage, Source
+
+if TYPE_CHECKING:
+    from rankrag.opening import load
 
 __version__ = "0.1.0"
 
@@ -30,9 +35,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load what needs torch only when it is asked for."""
+    """Import what is heavy only when it is asked for."""
     if name == "load":
-        from rankrag.opening import load
+        from rankrag import opening
 
-        return load
+        return opening.load
     raise AttributeError(f"module 'rankrag' has no attribute {name!r}")

@@ -113,6 +113,31 @@ def load_config(schema: type[S], path: Path, overrides: tuple[str, ...] = ()) ->
     return schema.model_validate(_filled_in(config.model_dump(), path))
 
 
+def reference() -> str:
+    """Return docs/configuration.md: every key of every YAML file with its default and its meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        "A YAML file holds only what differs from these defaults; `--set key=value` goes before it.",
+        "`${NAME}` in a text is filled in from the environment. This page is made by `python -m rankrag.config`.",
+    ]
+    for title, schema in _PAGES:
+        lines += ["", f"## {title}", "", "| key | default | meaning |", "|---|---|---|"]
+        for name, field in schema.model_fields.items():
+            nested = isinstance(field.annotation, type) and issubclass(field.annotation, Schema)
+            default = "see below" if nested else "required" if field.is_required() else f"`{field.default!r}`"
+            lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+_PAGES: tuple[tuple[str, type[Schema]], ...] = (
+    ("`rankrag blend`", BlendConfig),
+    ("`rankrag blend`: one of `sources`", SourceConfig),
+    ("`rankrag train`", TrainConfig),
+    ("`rankrag train`: `lora`", LoraSettings),
+)
+
+
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
         tree = tree.setdefault(key, {})
@@ -139,3 +164,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
     known = sorted({name for kind in (schema, SourceConfig, LoraSettings) for name in kind.model_fields})
     close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
     return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

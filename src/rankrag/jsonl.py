@@ -9,15 +9,16 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
 import zstandard
 
 from rankrag.errors import DataError
-from rankrag.types import Message, Passage, Question, Style
+from rankrag.types import Answer, Message, Passage, Question, ScoredPassage, Style
 
 Row = dict[str, Any]
 
@@ -27,17 +28,26 @@ STDIN = Path("-")
 _ROLES: dict[str, Literal["user", "assistant"]] = {"user": "user", "assistant": "assistant", "agent": "assistant"}
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def read_rows(path: Path, on_bad_row: Callable[[DataError], None] | None = None) -> Iterator[tuple[int, Row]]:
     """Yield (line number, row) of a file or of standard input (`-`); empty lines are passed over.
 
-    `DataError` names the line that is not a JSON object, or says why the file cannot be read.
+    `DataError` names the line that is not a JSON object, or says why the file cannot be read. With `on_bad_row`, bad
+    lines are told to it instead and reading goes on.
     """
     number = 0
     try:
         with _opened(path) as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield number, _row(line, f"{path}:{number}")
+                if not line.strip():
+                    continue
+                try:
+                    row = _row(line, f"{path}:{number}")
+                except DataError as error:
+                    if on_bad_row is None:
+                        raise
+                    on_bad_row(error)
+                else:
+                    yield number, row
     except (OSError, zstandard.ZstdError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}); check the name and that the file is whole") from None
@@ -119,6 +129,35 @@ def parse_history(turns: object, where: str) -> tuple[Message, ...]:
             raise DataError(f"{where}: turn {place} of 'history' needs a role (user, assistant) and a text as content")
         messages.append(Message(role, turn["content"]))
     return tuple(messages)
+
+
+def answer_row(answer: Answer) -> Row:
+    """Return an answer with everything it came from, as JSON takes it."""
+    question = answer.question
+    history = {"history": [asdict(message) for message in question.history]} if question.history else {}
+    return {
+        "id": question.id,
+        "question": question.text,
+        **history,
+        "text": answer.text,
+        "abstained": answer.abstained,
+        "citations": [
+            {"start": c.start, "end": c.end, "context": c.context, "id": answer.contexts[c.context].passage.id}
+            for c in answer.citations
+        ],
+        "contexts": [{**_scored(c, answer), "title": c.passage.title, "text": c.passage.text} for c in answer.contexts],
+        "reranked": [_scored(c, answer) for c in answer.reranked],
+        "retrieved": [_scored(c) for c in answer.retrieved],
+        "timings": asdict(answer.timings),
+    }
+
+
+def _scored(found: ScoredPassage, answer: Answer | None = None) -> Row:
+    passage = found.passage
+    row = {"id": passage.id, "source": asdict(passage.source) if passage.source else None, "score": found.score}
+    if answer is not None and passage.id in answer.relevance:
+        row["relevance"] = answer.relevance[passage.id]
+    return row
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from rankrag.citations import cite
+from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import is_refusal, stream_answer
 from rankrag.models import LanguageModel
@@ -29,6 +30,8 @@ class RankRAG:
         k: passages that the answer is written from (paper: 5); at most `n`.
         reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
             takes its place, and then nothing is withheld for lack of relevance.
+        history_query: whether a conversation is searched by its "last" turn or by "all" turns; None is the contract's.
+        first_stage_weight: share of the first stage in the final order; None is the contract's, 0 the paper's.
     """
 
     retriever: Retriever
@@ -36,10 +39,14 @@ class RankRAG:
     n: int = 20
     k: int = 5
     reranker: Reranker | str | None = "model"
+    history_query: HistoryQuery | None = None
+    first_stage_weight: float | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.k <= self.n:
             raise ConfigError(f"n={self.n}, k={self.k}: n must be at least 1 and k between 1 and n")
+        if self.history_query not in (None, "last", "all"):
+            raise ConfigError(f"history_query={self.history_query!r}: must be 'last', 'all' or None")
         if isinstance(self.reranker, str) and self.reranker != "model":
             raise ConfigError(f"reranker={self.reranker!r}: must be 'model', None or a function")
 
@@ -84,25 +91,31 @@ class RankRAG:
         )
 
     def retrieve(self, question: Question) -> Ranking:
-        """Return the first stage's `n` passages, found by the last turn or by all turns, as the contract says."""
-        turns = question.history if self.model.contract.history_query == "all" else ()
-        query = "\n".join([*(m.content for m in turns), question.text])
+        """Return the first stage's `n` passages."""
+        query = search_query(question, self.history_query or self.model.contract.history_query)
         (ranking,) = self.retriever.retrieve([query], self.n)
         return ranking
 
     def rerank(self, question: Question, retrieved: Ranking) -> tuple[Ranking, dict[str, float], bool]:
         """Return the new order, P(True) by passage id, and whether anything is relevant enough to answer from."""
-        if not callable(self.reranker) and self.reranker is None:
+        if self.reranker is None:
             return retrieved, {}, bool(retrieved)
         if callable(self.reranker):
             return self.reranker(question, retrieved), {}, bool(retrieved)
         contract = self.model.contract
         judged = judge(self.model, [(question, c.passage) for c in retrieved])
         relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=True)}
-        reranked = with_first_stage(ordered(retrieved, judged), retrieved, contract.first_stage_weight)
+        weight = contract.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
+        reranked = with_first_stage(ordered(retrieved, judged), retrieved, weight)
         best = max((j.log_odds for j in judged), default=float("-inf"))
         enough = contract.abstain_below is None or best >= contract.abstain_below
         return reranked, relevance, bool(retrieved) and enough
+
+
+def search_query(question: Question, history: HistoryQuery) -> str:
+    """Return what the retriever is asked: the question, below all earlier turns where `history` is "all"."""
+    turns = question.history if history == "all" else ()
+    return "\n".join([*(message.content for message in turns), question.text])
 
 
 def next_turn(question: Question, answer: Answer, text: str) -> Question:

@@ -1,0 +1,5 @@
+"""`python -m rankrag`."""
+
+from rankrag.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The command line: the only place that prints.
+
+Answers and data go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 a fault of ours,
+2 an error that the user can mend, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+
+import typer
+
+from rankrag.cli import ask, documents, ranking, recipe, show
+from rankrag.cli.options import is_debugging
+from rankrag.errors import RankragError
+
+app = typer.Typer(
+    name="rankrag",
+    help="One language model that ranks passages and answers from them, with citations.",
+    epilog="Start with: rankrag index DOCUMENTS, then: rankrag ask QUESTION. Any command takes --debug.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (
+    documents.index,
+    ask.ask,
+    ask.chat,
+    ranking.retrieve,
+    ranking.rerank,
+    show.show,
+    recipe.blend,
+    recipe.train,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit."""
+    debug = is_debugging(sys.argv)
+    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, stream=sys.stderr)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not debug:
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        import warnings
+
+        warnings.simplefilter("ignore")
+    try:
+        app(args=[a for a in sys.argv[1:] if a != "--debug"], prog_name="rankrag")
+    except RankragError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"rankrag: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        print(f"rankrag: a fault of rankrag itself: {type(error).__name__}: {error}", file=sys.stderr)
+        print("rankrag: the same command with --debug shows where; please report it", file=sys.stderr)
+        sys.exit(1)

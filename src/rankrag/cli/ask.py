@@ -1,0 +1,172 @@
+"""`rankrag ask` and `rankrag chat`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError, DataError
+from rankrag.types import Answer, Question
+
+if TYPE_CHECKING:
+    from rankrag.pipeline import RankRAG
+
+QuestionText = Annotated[str | None, typer.Argument(help="The question; or give --questions.", show_default=False)]
+Questions = Annotated[
+    Path | None, typer.Option(help="JSON Lines with questions, answered one after the other; `-` is standard input.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Where the answers of --questions go; what is there already is not asked again.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer and everything it came from as JSON.")]
+
+
+def ask(
+    question: QuestionText = None,
+    *,
+    index: options.Index = options.DEFAULT_INDEX,
+    retriever: options.RetrieverName = "hybrid",
+    n: options.N = 20,
+    k: options.K = 5,
+    no_rerank: options.NoRerank = False,
+    as_json: AsJson = False,
+    questions: Questions = None,
+    out: Out = None,
+    history_query: options.HistoryQueryName = None,
+    model: options.Model = "rankrag-mini",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    encoder: options.EncoderDir = None,
+) -> None:
+    """Answer a question, with the passages behind the answer."""
+    if (question is None) == (questions is None):
+        raise ConfigError("ask takes one question, or --questions FILE; see rankrag ask --help")
+    if question is not None and not question.strip():
+        raise DataError("the question is empty; ask something")
+
+    def pipeline() -> RankRAG:
+        import rankrag
+
+        return rankrag.load(
+            index,
+            model=model,
+            retriever=retriever,
+            n=n,
+            k=k,
+            reranker=None if no_rerank else "model",
+            history_query=history_query,
+            device=device,
+            dtype=dtype,
+            encoder=encoder,
+            say=say,
+        )
+
+    if questions is not None:
+        _ask_many(pipeline, questions, out)
+    elif as_json:
+        from rankrag.jsonl import answer_row
+
+        print(json.dumps(answer_row(pipeline().ask(str(question))), ensure_ascii=False, indent=1))
+    else:
+        _stream(pipeline(), Question("", str(question)))
+
+
+def chat(
+    *,
+    index: options.Index = options.DEFAULT_INDEX,
+    retriever: options.RetrieverName = "hybrid",
+    n: options.N = 20,
+    k: options.K = 5,
+    no_rerank: options.NoRerank = False,
+    history_query: options.HistoryQueryName = None,
+    model: options.Model = "rankrag-mini",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    encoder: options.EncoderDir = None,
+) -> None:
+    """Talk with the documents."""
+    import rankrag
+    from rankrag.pipeline import next_turn
+
+    rag = rankrag.load(
+        index,
+        model=model,
+        retriever=retriever,
+        n=n,
+        k=k,
+        reranker=None if no_rerank else "model",
+        history_query=history_query,
+        device=device,
+        dtype=dtype,
+        encoder=encoder,
+        say=say,
+    )
+    say("Ask away. /new forgets the conversation, /quit (or Ctrl-D) ends it.")
+    answer: Answer | None = None
+    while True:
+        try:
+            text = input("\n> ").strip()
+        except EOFError:
+            print()
+            return
+        if text in ("/quit", "/exit"):
+            return
+        if text == "/new":
+            answer = None
+            say("The conversation begins anew.")
+        elif text:
+            first = Question("", text, style="conversation")
+            asked = next_turn(answer.question, answer, text) if answer else first
+            try:
+                answer = _stream(rag, asked)
+            except DataError as error:
+                say(f"rankrag: {error}")
+
+
+def _stream(rag: RankRAG, question: Question) -> Answer:
+    from rankrag.cli.display import print_evidence
+
+    for piece in rag.stream(question):
+        if isinstance(piece, Answer):
+            print()
+            print_evidence(piece)
+            return piece
+        print(piece, end="", flush=True)
+    raise AssertionError("a stream ends with its answer")
+
+
+def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None) -> None:
+    from rankrag.evaluation.journal import append_rows, read_journal
+    from rankrag.jsonl import answer_row, read_questions
+
+    wanted = list(read_questions(questions))
+    done = {row["id"] for row in read_journal(out)} if out else set()
+    todo = [question for question in wanted if question.id not in done]
+    if len(todo) < len(wanted):
+        say(f"{len(wanted) - len(todo)} of {len(wanted)} questions are answered in {out} already.")
+    if not todo:
+        return
+    failed = 0
+    rag = pipeline()
+    with options.progress_bar("Answering", len(todo), unit="questions") as show:
+        for place, question in enumerate(todo, start=1):
+            try:
+                row = answer_row(rag.ask(question))
+            except DataError as error:
+                failed += 1
+                row = {"id": question.id, "question": question.text, "error": str(error)}
+            if out:
+                append_rows(out, [row])
+            else:
+                print(json.dumps(row, ensure_ascii=False))
+                sys.stdout.flush()
+            show(place)
+    if failed:
+        say(f"{failed} of {len(todo)} questions could not be answered; their rows have 'error'.")

@@ -1,0 +1,67 @@
+"""How an answer and its evidence look in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from rankrag.citations import with_markers
+from rankrag.types import Answer, Passage
+
+_BAR = 10
+_CLOSEST = 3
+
+
+def print_evidence(answer: Answer) -> None:
+    """Print below a streamed answer what it rests on, and how long each step took."""
+    console = Console(highlight=False, soft_wrap=True)
+    cited = list(dict.fromkeys(c.context for c in answer.citations))
+    if cited:
+        if len(answer.citations) > 1:
+            console.print(Text(with_markers(answer.text, answer.citations), style="bold"))
+        console.print()
+        for place in cited:
+            _print_passage(console, answer, place)
+    elif answer.contexts:
+        nothing = "No passage is relevant enough" if answer.abstained else "No passage supports the answer"
+        console.print(Text(f"\n{nothing}; the closest ones are:\n", style="dim"))
+        for place in range(min(_CLOSEST, len(answer.contexts))):
+            _print_passage(console, answer, place)
+    else:
+        console.print(Text("\nThe index holds nothing that matches.\n", style="dim"))
+    times = answer.timings
+    steps = [f"retrieved {len(answer.retrieved)} in {times.retrieve:.2f} s"]
+    if answer.relevance:
+        steps.append(f"reranked in {times.rerank:.2f} s")
+    steps.append(f"answered in {times.generate:.2f} s")
+    console.print(Text(" · ".join(steps), style="dim"))
+
+
+def _print_passage(console: Console, answer: Answer, place: int) -> None:
+    passage = answer.contexts[place].passage
+    line = Text(f"[{place + 1}] ", style="bold cyan")
+    line.append(_origin(passage), style="cyan")
+    console.print(line)
+    rank = 1 + next(i for i, c in enumerate(answer.retrieved) if c.passage.id == passage.id)
+    relevance = answer.relevance.get(passage.id)
+    if relevance is not None:
+        filled = round(relevance * _BAR)
+        line = Text("    relevant ")
+        line.append("█" * filled, style="green")
+        line.append("░" * (_BAR - filled), style="dim")
+        line.append(f" {relevance:.2f}")
+        line.append(f"   rank {rank} → {place + 1}", style="dim")
+        console.print(line)
+    console.print(Padding(Text(_shortened(passage.text), style="dim"), (0, 0, 1, 4)), soft_wrap=False)
+
+
+def _origin(passage: Passage) -> str:
+    if passage.source is None:
+        return passage.title or passage.id
+    return str(passage.source)
+
+
+def _shortened(text: str, limit: int = 240) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[:limit].rsplit(" ", 1)[0] + " …"

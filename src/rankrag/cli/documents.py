@@ -1,0 +1,148 @@
+"""`rankrag index`: documents in, an index on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rankrag.retrieval.snapshot import SourcePassages
+    from rankrag.retrieval.store import PassageStore
+
+_BATCH_PASSAGES = 2_000
+
+Paths = Annotated[
+    list[Path] | None, typer.Argument(help="Files and folders: txt md html pdf docx jsonl.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", "--index", "-o", "-i", help="Folder of the index; made where missing.")]
+Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index.")]
+Remove = Annotated[list[str] | None, typer.Option(help="Take a document, or a whole folder, out of the index.")]
+NoVectors = Annotated[bool, typer.Option("--no-vectors", help="Leave the vectors for later; BM25 needs none.")]
+
+
+def index(
+    paths: Paths = None,
+    *,
+    out: Out = options.DEFAULT_INDEX,
+    list_: Listing = False,
+    remove: Remove = None,
+    no_vectors: NoVectors = False,
+    encoder: options.EncoderDir = None,
+) -> None:
+    """Index documents, or bring an index up to date.
+
+    Unchanged files are skipped, those that are gone are taken out. Killed in the middle, it goes on when run again.
+    """
+    if not paths and not list_ and not remove:
+        raise ConfigError("index takes files or folders, or --list, or --remove SOURCE; see rankrag index --help")
+    from rankrag.retrieval.store import PassageStore
+
+    for source in remove or ():
+        removed = PassageStore.open(out).remove(source)
+        say(f"Removed {source}: {removed} passages.")
+    if paths:
+        store = PassageStore.create_or_open(out)
+        try:
+            _update(store, paths)
+            if not no_vectors:
+                _fill_vectors(store, encoder)
+        except KeyboardInterrupt:
+            say(f"\nInterrupted. {len(store)} passages are safe in {out}; the same command goes on from there.")
+            raise typer.Exit(130) from None
+    elif remove:
+        PassageStore.open(out).refresh()
+    if list_:
+        _print_list(PassageStore.open(out))
+
+
+def _update(store: PassageStore, paths: list[Path]) -> None:
+    """Bring the index up to date with the files: new and changed ones in, those that are gone out."""
+    from rankrag.documents.loading import Failed, Loaded, load_documents
+    from rankrag.documents.readers import find_files
+    from rankrag.retrieval.snapshot import SourcePassages
+
+    found = find_files(paths)
+    known = {source.path: source.sha256 for source in store.sources()}
+    new = unchanged = 0
+    failures: list[str] = []
+    held: list[SourcePassages] = []
+    with options.progress_bar("Reading", len(found.files), unit="files") as show:
+        for done, outcome in enumerate(load_documents(found.files, known), start=1):
+            if isinstance(outcome, Loaded):
+                new += 1
+                failures += outcome.problems
+                held.append(SourcePassages(outcome.path, outcome.sha256, outcome.passages))
+            elif isinstance(outcome, Failed):
+                failures.append(outcome.reason)
+            else:
+                unchanged += 1
+            if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
+                failures += _put(store, held)
+                held.clear()
+            show(done)
+    failures += _put(store, held)
+    gone = _remove_missing(store, paths, known)
+    if new or gone:
+        store.refresh()
+    for failure in failures:
+        say(f"Left out: {failure}")
+    if found.passed_over:
+        kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
+        say(f"Passed over files of other kinds: {kinds}.")
+    say(f"{new} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
+
+
+def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
+    """Put documents in one commit; where an id clashes, one by one, so that the others get in."""
+    if not documents:
+        return []
+    try:
+        store.put(documents)
+    except DataError as error:
+        if len(documents) == 1:
+            return [str(error)]
+        return [failure for document in documents for failure in _put(store, [document])]
+    return []
+
+
+def _remove_missing(store: PassageStore, paths: list[Path], known: Mapping[str, str]) -> int:
+    """Take out the documents below the given folders whose files are no longer there; return how many."""
+    folders = [f"{path.as_posix().rstrip('/')}/" for path in paths if path.is_dir()]
+    gone = [name for name in known if any(name.startswith(f) for f in folders) and not Path(name).exists()]
+    for name in gone:
+        store.remove(name)
+    return len(gone)
+
+
+def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
+    missing = store.missing_vectors()
+    if not missing:
+        return
+    from rankrag.retrieval.dense import Encoder
+
+    with options.progress_bar("Vectors", missing, unit="passages") as show:
+        filled = store.fill_vectors(Encoder(encoder), lambda done, _: show(done), batch=64)
+    store.refresh()
+    say(f"{filled} vectors made.")
+
+
+def _print_list(store: PassageStore) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    sources = store.sources()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("document")
+    table.add_column("passages", justify="right")
+    table.add_column("vectors", justify="right")
+    for source in sources:
+        table.add_row(source.path, str(source.passages), str(source.embedded))
+    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    say(f"{len(sources)} documents, {len(store)} passages, encoder: {store.encoder_name() or 'no vectors yet'}.")

@@ -1,0 +1,62 @@
+"""Options that several commands share, and how they print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DEFAULT_INDEX = Path("rankrag.index")
+
+Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="rankrag-mini, a model directory, or a Hugging Face id.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+RetrieverName = Annotated[
+    Literal["bm25", "dense", "hybrid"], typer.Option("--retriever", "-r", help="The first stage.")
+]
+EncoderDir = Annotated[
+    Path | None, typer.Option("--encoder", help="sentence-transformers directory; by default all-MiniLM-L6-v2.")
+]
+N = Annotated[int, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank.")]
+K = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages to answer from.")]
+NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
+HistoryQueryName = Annotated[
+    Literal["last", "all"] | None,
+    typer.Option("--history-query", help="Search a conversation by its last turn or by all; by default as fitted."),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
+
+
+def is_debugging(arguments: Sequence[str]) -> bool:
+    """Whether the user asked for traces."""
+    return "--debug" in arguments
+
+
+def say(text: str) -> None:
+    """Print a line for the person who waits, apart from the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar(text: str, total: int, *, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """Show a bar with the time left; what is yielded takes the number that is done. Quiet where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal or not total) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,153 @@
+"""`rankrag retrieve` and `rankrag rerank`: rankings in and out, without answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError, DataError
+from rankrag.types import Question, Ranking, ScoredPassage
+
+_AT_ONCE = 16
+
+QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines, or TREC where it ends in .trec .run .txt.")]
+Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each question.")]
+RunFile = Annotated[Path | None, typer.Option("--run", help="A run to rerank; needs --index.")]
+Candidates = Annotated[
+    Path | None, typer.Option(help="Questions with candidates of their own, .zst too; `-` is standard input.")
+]
+RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC's format.")]
+Pure = Annotated[bool, typer.Option("--pure", help="The model's order alone, as in the paper; no first-stage share.")]
+
+T = TypeVar("T")
+
+
+def retrieve(
+    questions: QuestionsFile,
+    *,
+    index: options.Index = options.DEFAULT_INDEX,
+    retriever: options.RetrieverName = "hybrid",
+    k: Depth = 100,
+    out: Out = None,
+    history_query: Annotated[str, typer.Option(help="last or all: the turns that make the query.")] = "last",
+    encoder: options.EncoderDir = None,
+) -> None:
+    """Find the best passages for questions, without a model."""
+    from rankrag.jsonl import read_questions
+    from rankrag.opening import open_retriever
+    from rankrag.pipeline import search_query
+
+    if history_query not in ("last", "all"):
+        raise ConfigError(f"--history-query {history_query}: must be last or all")
+    wanted = list(read_questions(questions))
+    first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
+
+    def found() -> Iterator[tuple[Question, Ranking]]:
+        with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
+            done = 0
+            for batch in _batches(wanted, 64):
+                queries = [search_query(q, "all" if history_query == "all" else "last") for q in batch]
+                yield from zip(batch, first_stage.retrieve(queries, k), strict=True)
+                show(done := done + len(batch))
+
+    _write(out, ((question, ranking, {}) for question, ranking in found()))
+
+
+def rerank(
+    *,
+    run: RunFile = None,
+    index: options.Index = options.DEFAULT_INDEX,
+    questions: RunQuestions = None,
+    candidates: Candidates = None,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
+    out: Out = None,
+    pure: Pure = False,
+    model: options.Model = "rankrag-mini",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Order passages by P(True), the model's relevance."""
+    if (run is None) == (candidates is None):
+        raise ConfigError("rerank takes --run RUN with --index INDEX, or --candidates FILE; see rankrag rerank --help")
+    from rankrag.opening import open_model
+    from rankrag.rerank import judge, ordered, with_first_stage
+
+    wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
+    opened = open_model(model, device=device, dtype=dtype, say=say)
+    weight = 0.0 if pure else opened.contract.first_stage_weight
+
+    def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
+        with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
+            done = 0
+            for batch in _batches(wanted, _AT_ONCE):
+                judged = iter(judge(opened, [(q, c.passage) for q, ranking in batch for c in ranking]))
+                for question, ranking in batch:
+                    own = [next(judged) for _ in ranking]
+                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=True)}
+                    yield question, with_first_stage(ordered(ranking, own), ranking, weight), relevance
+                show(done := done + len(batch))
+
+    _write(out, found())
+
+
+def _run_candidates(run: Path, index: Path, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:
+    from rankrag.jsonl import read_questions
+    from rankrag.retrieval.store import PassageStore
+    from rankrag.runs import by_id, is_trec, read_run
+
+    if is_trec(run) and questions is None:
+        raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
+    ranked = list(read_run(run, by_id(read_questions(questions)) if questions else {}))
+    passages = PassageStore.open(index).get({name for r in ranked for name in r.ids[:n]})
+    for r in ranked:
+        absent = [name for name in r.ids[:n] if name not in passages]
+        if absent:
+            raise DataError(f"{run}: passage {absent[0]!r} is not in {index}; name the index of the run")
+        yield r.question, tuple(ScoredPassage(passages[i], s) for i, s in zip(r.ids[:n], r.scores[:n], strict=True))
+
+
+def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking]]:
+    from rankrag.runs import read_candidates
+
+    assert candidates is not None
+    return read_candidates(candidates)
+
+
+def _write(out: Path | None, rows: Iterable[tuple[Question, Ranking, dict[str, float]]]) -> None:
+    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all."""
+    from rankrag.runs import is_trec, run_row, trec_lines
+
+    def lines() -> Iterator[str]:
+        for question, ranking, relevance in rows:
+            if out is not None and is_trec(out):
+                yield from trec_lines(question, ranking)
+            else:
+                yield json.dumps(run_row(question, ranking, relevance), ensure_ascii=False)
+
+    if out is None:
+        for line in lines():
+            print(line, flush=True)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines())
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _batches(items: list[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

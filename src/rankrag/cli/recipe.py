@@ -1,0 +1,48 @@
+"""`rankrag blend`, `rankrag train` and `rankrag fit`: from data to a checkpoint with its contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
+
+
+def blend(
+    config: ConfigFile,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")],
+    set_: options.Set = None,
+) -> None:
+    """Build the training blend."""
+    from rankrag.blend.mixture import build_blend
+    from rankrag.config import BlendConfig, load_config
+
+    manifest = build_blend(load_config(BlendConfig, config, tuple(set_ or ())), out, say)
+    say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
+
+
+def train(
+    config: ConfigFile,
+    *,
+    set_: options.Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of at the newest checkpoint.")] = False,
+) -> None:
+    """Train an adapter on a blend.
+
+    A killed run goes on from its newest checkpoint.
+    """
+    from rankrag.config import TrainConfig, load_config
+    from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
+    from rankrag.training.run import train as run
+
+    wanted = load_config(TrainConfig, config, tuple(set_ or ()))
+    base = Path(resolve_model(wanted.model, say))
+    sha256 = BASE_SHA256 if wanted.model == MINI_BASE else ""
+    adapter = run(wanted, base, base_sha256=sha256, resume=not fresh)
+    say(f"The adapter is in {adapter}.")

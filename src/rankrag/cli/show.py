@@ -1,0 +1,88 @@
+"""`rankrag show`: a prompt as the model sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError
+from rankrag.types import DataKind, Example, Passage, Question
+
+if TYPE_CHECKING:
+    from rankrag.encoding import PromptEncoder
+
+Kind = Literal["context_ranking", "retrieval_ranking", "context_qa"]
+ExamplesFile = Annotated[Path | None, typer.Argument(help="Training examples, as `rankrag blend` writes them.")]
+QuestionText = Annotated[str | None, typer.Option("--question", "-q", help="Show this question's prompt instead.")]
+PassageTexts = Annotated[list[str] | None, typer.Option("--passage", "-p", help="A passage of it; may be given often.")]
+
+
+def show(
+    examples: ExamplesFile = None,
+    *,
+    question: QuestionText = None,
+    passage: PassageTexts = None,
+    kind: Annotated[Kind, typer.Option(help="What the prompt asks for.")] = "context_ranking",
+    number: Annotated[int, typer.Option(min=1, help="Examples to show.")] = 3,
+    model: options.Model = "rankrag-mini",
+) -> None:
+    """Show prompts as the model sees them.
+
+    Passages are yellow, the question is blue, and what the model is trained to say is green.
+    """
+    if (examples is None) == (question is None):
+        raise ConfigError("show takes a file of examples, or --question with --passage; see rankrag show --help")
+    from rankrag.examples import read_examples
+
+    shown = read_examples(examples) if examples else _asked(str(question), passage or [], kind)
+    encoder = _encoder(model)
+    for example in islice(shown, number):
+        _print(encoder, example)
+
+
+def _asked(question: str, passages: list[str], kind: Kind) -> Iterator[Example]:
+    if kind == "context_ranking" and len(passages) != 1:
+        raise ConfigError(f"a ranking prompt has one passage, {len(passages)} were given with --passage")
+    contexts = tuple(Passage(f"p{i}", text) for i, text in enumerate(passages, start=1))
+    yield Example(DataKind(kind), "asked", Question("asked", question), contexts, "")
+
+
+def _encoder(model: str) -> PromptEncoder:
+    from transformers import AutoTokenizer
+
+    from rankrag.contract import load_contract
+    from rankrag.encoding import PromptEncoder
+    from rankrag.models.mini import resolve_model
+    from rankrag.models.transformers import default_contract
+
+    directory = resolve_model(model, say)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    return PromptEncoder(tokenizer, load_contract(Path(directory)) or default_contract(tokenizer))
+
+
+def _print(encoder: PromptEncoder, example: Example) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from rankrag.templates import render
+
+    console = Console(soft_wrap=True, highlight=False)
+    prompt, target = render(encoder.contract.format, example)
+    reply = encoder.encode_target(target) if target else []
+    (encoded,) = encoder.encode([prompt], reserve=max(1, len(reply)))
+    cut = ", passages cut" if encoded.truncated else ""
+    head = f"── {example.kind} · {example.source} · {example.question.id} · {len(encoded)} + {len(reply)} tokens{cut} "
+    console.print(Text(head, style="dim"))
+    text = Text()
+    styles = {"fixed": "", "text": "cyan", "passage": "yellow"}
+    for segment, ids in zip(prompt, encoded.segments, strict=True):
+        text.append(encoder.tokenizer.decode(ids), style=styles[segment.kind])
+    text.append(encoder.tokenizer.decode(reply), style="bold green reverse")
+    console.print(text)
+    console.print()

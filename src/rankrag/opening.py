@@ -1,0 +1,96 @@
+"""From names to working parts: the model, the retriever and the pipeline that a user asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from rankrag.errors import ConfigError
+from rankrag.models import LanguageModel
+from rankrag.models.mini import MINI, resolve_model
+from rankrag.pipeline import RankRAG, Reranker
+from rankrag.retrieval import Retriever
+
+if TYPE_CHECKING:
+    from rankrag.contract import HistoryQuery
+
+RetrieverKind = Literal["bm25", "dense", "hybrid"]
+Say = Callable[[str], None]
+
+
+def load(
+    index: Path | str,
+    *,
+    model: str | LanguageModel = MINI,
+    retriever: RetrieverKind = "hybrid",
+    n: int = 20,
+    k: int = 5,
+    reranker: Reranker | str | None = "model",
+    history_query: HistoryQuery | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    encoder: Path | str | None = None,
+    say: Say = lambda _: None,
+) -> RankRAG:
+    """Return the pipeline over an index on disk.
+
+    Args:
+        index: folder that `rankrag index` wrote.
+        model: "rankrag-mini", a Hugging Face model directory or hub id, or a model that is open already.
+        retriever: the first stage; "hybrid" falls back to BM25 while the index has no vectors.
+        n: passages to retrieve and rerank.
+        k: passages to answer from, at most `n`.
+        reranker: "model", None for the retriever's order, or a function.
+        history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
+        device: "auto", "cpu", "cuda", …
+        dtype: "auto", "float32", "bfloat16", "float16".
+        encoder: sentence-transformers directory that the index was made with; by default all-MiniLM-L6-v2.
+        say: gets a line about what takes long.
+
+    Raises:
+        RankragError: with what to do, where a part cannot be opened.
+    """
+    if n < 1 or not 1 <= k <= n:
+        raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
+    first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
+    opened = open_model(model, device=device, dtype=dtype, say=say) if isinstance(model, str) else model
+    return RankRAG(first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query)
+
+
+def open_model(
+    name: str = MINI, *, device: str = "auto", dtype: str = "auto", say: Say = lambda _: None
+) -> LanguageModel:
+    """Return the model of that name; rankrag-mini is put together at its first use."""
+    directory = resolve_model(name, say)
+    from rankrag.models.transformers import TransformersModel
+
+    return TransformersModel(directory, device=device, dtype=dtype)
+
+
+def open_retriever(
+    index: Path | str,
+    kind: RetrieverKind = "hybrid",
+    *,
+    encoder: Path | str | None = None,
+    say: Say = lambda _: None,
+) -> Retriever:
+    """Return a retriever over the index as it is now; `IndexStoreError` where there is none."""
+    if kind not in get_args(RetrieverKind):
+        raise ConfigError(f"retriever {kind!r} is not known; choose {', '.join(get_args(RetrieverKind))}")
+    from rankrag.retrieval.store import PassageStore
+
+    store = PassageStore.open(index)
+    if kind == "bm25" or not len(store):
+        return store.lexical()
+    from rankrag.retrieval.dense import Encoder
+
+    if kind == "dense":
+        return store.dense(Encoder(encoder))
+    missing = store.missing_vectors()
+    if missing == len(store):
+        say("The index has no vectors yet, so BM25 alone is used; run the same `rankrag index` again to fill them.")
+        return store.lexical()
+    if missing:
+        say(f"{missing} of {len(store)} passages have no vector yet; run the same `rankrag index` again to fill them.")
+    return store.hybrid(Encoder(encoder))

@@ -1,0 +1,122 @@
+"""Rankings on disk: runs, as JSON Lines or in TREC's format, and candidate lists to be ranked.
+
+A JSON Lines run holds the question with its ranking, so it needs no other file. A TREC run (`.trec`, `.run`, `.txt`)
+has lines of `question-id Q0 passage-id rank score tag`; white space in ids is written as %20, as TREC's tools need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from rankrag.errors import DataError
+from rankrag.jsonl import Row, parse_passage, parse_question, read_rows
+from rankrag.types import Passage, Question, Ranking, ScoredPassage
+
+TAG = "rankrag"
+_TREC = {".trec", ".run", ".txt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A question with the ids and scores of its passages, best first."""
+
+    question: Question
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+def is_trec(path: Path) -> bool:
+    """Whether a run of this name is in TREC's format."""
+    return path.suffix in _TREC
+
+
+def run_row(question: Question, ranking: Ranking, relevance: Mapping[str, float] | None = None) -> Row:
+    """Return a question and its ranking as a row; with `relevance`, each passage has its P(True) too."""
+    passages: list[Row] = [{"id": c.passage.id, "score": c.score} for c in ranking]
+    for row in passages if relevance else ():
+        row["relevance"] = (relevance or {})[row["id"]]
+    turns = [{"role": m.role, "content": m.content} for m in question.history]
+    history = {"history": turns} if turns else {}
+    return {"id": question.id, "question": question.text, **history, "style": question.style, "ranking": passages}
+
+
+def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
+    """Yield one line for each passage, ranks from 1."""
+    for rank, c in enumerate(ranking, start=1):
+        yield f"{_escaped(question.id)} Q0 {_escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
+
+
+def read_run(path: Path, questions: Mapping[str, Question]) -> Iterator[Ranked]:
+    """Yield what a run holds; `questions`, by id, are needed where it is in TREC's format."""
+    if is_trec(path):
+        yield from _read_trec(path, questions)
+        return
+    for line, row in read_rows(path):
+        where = f"{path}:{line}"
+        try:
+            ids = tuple(str(p["id"]) for p in row["ranking"])
+            scores = tuple(float(p.get("score", 0.0)) for p in row["ranking"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            found = ", ".join(sorted(row))
+            raise DataError(f"{where}: no run, it needs 'ranking' with 'id' and 'score' (found: {found})") from None
+        yield Ranked(parse_question(row, where), ids, scores)
+
+
+def read_candidates(path: Path) -> Iterator[tuple[Question, Ranking]]:
+    """Yield each question of a file (or of standard input) with its own `candidates` or `contexts`, in their order.
+
+    A candidate is a text, or an object with `text` and perhaps `id` and `title`; without an id it gets the question's
+    id, "/c" and its place from 0.
+    """
+    for line, row in read_rows(path):
+        where = f"{path}:{line}"
+        question = parse_question(row, where)
+        found = row.get("candidates", row.get("contexts"))
+        if not isinstance(found, list):
+            raise DataError(f"{where}: no 'candidates' (found: {', '.join(sorted(row))}); give a list of texts")
+        passages = [_candidate(c, f"{question.id}/c{i}", f"{where}: candidate {i}") for i, c in enumerate(found)]
+        names = {passage.id for passage in passages}
+        if len(names) < len(passages):
+            raise DataError(f"{where}: two candidates have the same id; ids must differ within a question")
+        yield question, tuple(ScoredPassage(p, -float(i)) for i, p in enumerate(passages))
+
+
+def by_id(questions: Iterable[Question]) -> dict[str, Question]:
+    """Return questions by their id."""
+    return {question.id: question for question in questions}
+
+
+def _candidate(found: object, name: str, where: str) -> Passage:
+    if isinstance(found, str):
+        return Passage(name, found)
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: must be a text or an object with 'text' (found: {type(found).__name__})")
+    return parse_passage({"id": name, **found}, where)
+
+
+def _read_trec(path: Path, questions: Mapping[str, Question]) -> Iterator[Ranked]:
+    found: dict[str, list[tuple[int, str, float]]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        try:
+            name, _, passage, rank, score, _ = fields
+            found.setdefault(unquote(name), []).append((int(rank), unquote(passage), float(score)))
+        except ValueError:
+            raise DataError(f"{path}:{number}: not 'question Q0 passage rank score tag' (found: {line:.80})") from None
+    for name, entries in found.items():
+        if name not in questions:
+            raise DataError(f"{path}: question {name!r} is not in the file of questions; pass theirs with --questions")
+        entries.sort()
+        yield Ranked(questions[name], tuple(e[1] for e in entries), tuple(e[2] for e in entries))
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[\s%]", lambda found: quote(found.group()), name)

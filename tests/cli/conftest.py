@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rankrag.opening
+from rankrag.cli import main
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.retrieval.snapshot import SourcePassages
+from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage, Source
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in this process; return the exit code."""
+
+    def call(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """An index of three passages without vectors."""
+    passages = tuple(
+        Passage(f"rivers.md#{i}", text, "Rivers", Source("rivers.md", heading=heading, start=0, end=len(text)))
+        for i, (heading, text) in enumerate(
+            [
+                ("Tagus", "The Tagus is the longest river of the Iberian Peninsula. It reaches the sea at Lisbon."),
+                ("Douro", "The Douro is a river whose valley grows the grapes of port wine."),
+                ("Ebro", "The Ebro is the longest river that lies in Spain alone."),
+            ]
+        )
+    )
+    path = tmp_path / "index"
+    store = PassageStore.create_or_open(path)
+    store.put([SourcePassages("rivers.md", "0" * 64, passages)])
+    store.refresh()
+    return path
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> FakeLanguageModel:
+    """A model that finds the Tagus relevant, in the place of any that a command opens."""
+    fake = FakeLanguageModel(yes_if="tagus", reply="Tagus")
+    monkeypatch.setattr(rankrag.opening, "open_model", lambda *_, **__: fake)
+    return fake

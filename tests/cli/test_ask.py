@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rankrag.models.fake import FakeLanguageModel
+
+from .conftest import Run
+
+QUESTION = "Which river of the peninsula is the longest?"
+
+
+def test_ask_prints_the_answer_its_passage_and_the_three_times(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", QUESTION, "--index", index) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Tagus\n")
+    assert "[1] rivers.md, “Tagus”" in out
+    assert "█████████░ 0.90" in out
+    assert all(word in out for word in ("retrieved 3 in", "reranked in", "answered in"))
+
+
+def test_ask_as_json_holds_everything_the_answer_came_from(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", QUESTION, "--index", index, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["text"] == "Tagus"
+    assert answer["abstained"] is False
+    assert answer["citations"] == [{"start": 0, "end": 5, "context": 0, "id": "rivers.md#0"}]
+    assert {c["id"] for c in answer["retrieved"]} == {c["id"] for c in answer["reranked"]}
+    assert answer["reranked"][0]["relevance"] == pytest.approx(0.9)
+    assert answer["contexts"][0]["source"]["heading"] == "Tagus"
+    assert set(answer["timings"]) == {"retrieve", "rerank", "generate"}
+
+
+def test_ask_without_reranking_keeps_the_retrievers_order(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", QUESTION, "--index", index, "--json", "--no-rerank", "--retriever", "bm25") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["reranked"] == answer["retrieved"]
+    assert "relevance" not in answer["contexts"][0]
+
+
+def test_an_answer_that_no_passage_supports_has_no_citation(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.yes_if, model.reply = "nothing here", "Volga"
+    assert run("ask", QUESTION, "--index", index) == 0
+    out = capsys.readouterr().out
+    assert "No passage supports the answer; the closest ones are:" in out
+
+
+def test_hybrid_falls_back_to_bm25_and_says_so_while_there_are_no_vectors(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("ask", QUESTION, "--index", index)
+    assert "no vectors yet, so BM25 alone is used" in capsys.readouterr().err
+
+
+def test_many_questions_go_on_where_they_stopped(
+    run: Run, index: Path, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, out = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    rows = [{"id": name, "question": f"{QUESTION} {name}"} for name in "abc"]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert run("ask", "--questions", questions, "--index", index, "--out", out) == 0
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    out.write_text(lines[0] + lines[1][:40], encoding="utf-8")  # as a kill leaves it
+    asked = len(model.prompts)
+    assert run("ask", "--questions", questions, "--index", index, "--out", out) == 0
+    assert [json.loads(line)["id"] for line in out.read_text(encoding="utf-8").splitlines()] == ["a", "b", "c"]
+    assert "1 of 3 questions are answered" in capsys.readouterr().err
+    assert len(model.prompts) - asked == asked // 3 * 2
+
+
+def test_chat_carries_the_conversation_on_and_forgets_it_when_told(
+    run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = iter([QUESTION, "Where does it reach the sea?", "/new", "And the Douro?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(turns))
+    assert run("chat", "--index", index) == 0
+    texts = ["".join(segment.text for segment in prompt) for prompt in model.prompts]
+    second = next(text for text in texts if "Where does it reach the sea?" in text)
+    assert QUESTION in second
+    assert all(QUESTION not in text for text in texts if "And the Douro?" in text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ask"], "takes one question, or --questions FILE"),
+        (["ask", "  "], "the question is empty"),
+        (["ask", "Why?", "--n", "3", "--k", "5"], "k between 1 and n"),
+        (["ask", "Why?", "--index", "/nowhere"], "/nowhere: no index there; make one with: rankrag index"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_remedy_and_exit_code_2(
+    run: Run, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(*arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_trace(run: Run, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", " ", "--debug") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_says_so(
+    run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.contract = None  # type: ignore[assignment]
+    assert run("ask", QUESTION, "--index", index) == 1
+    assert "a fault of rankrag itself" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rankrag.models.fake import FakeLanguageModel
+
+from .conftest import Run
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"id": "q 1", "question": "Which river lies in Spain?"}\n', encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["run.jsonl", "run.trec"])
+def test_a_run_can_be_retrieved_and_reranked(
+    run: Run, index: Path, model: FakeLanguageModel, questions: Path, tmp_path: Path, name: str
+) -> None:
+    first, second = tmp_path / name, tmp_path / "reranked.jsonl"
+    assert run("retrieve", "--questions", questions, "--index", index, "--out", first, "--retriever", "bm25") == 0
+    assert run("rerank", "--run", first, "--index", index, "--questions", questions, "--out", second) == 0
+    (row,) = map(json.loads, second.read_text(encoding="utf-8").splitlines())
+    assert row["id"] == "q 1"
+    assert row["ranking"][0]["id"] == "rivers.md#0"
+    assert row["ranking"][0]["relevance"] == pytest.approx(0.9)
+    assert len(row["ranking"]) == 3
+
+
+def test_a_trec_run_has_six_columns_and_no_space_in_an_id(
+    run: Run, index: Path, questions: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run.trec"
+    assert run("retrieve", "--questions", questions, "--index", index, "--k", "1", "--out", out) == 0
+    assert out.read_text(encoding="utf-8").split()[:4] == ["q%201", "Q0", "rivers.md#2", "1"]
+
+
+def test_candidates_come_from_standard_input_and_go_to_standard_output(
+    run: Run, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "q", "query": "Which river?", "candidates": ["a hill", {"text": "the Tagus", "label": 1}]}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(row) + "\n"))
+    assert run("rerank", "--candidates", "-") == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    assert [c["id"] for c in ranking] == ["q/c1", "q/c0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rerank"], "--candidates FILE"),
+        (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
+        (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),
+        (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "must be last or all"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    run: Run, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(*arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_of_another_index_is_named(
+    run: Run, index: Path, model: FakeLanguageModel, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trec = tmp_path / "run.trec"
+    trec.write_text("q%201 Q0 elsewhere 1 1.0 x\n", encoding="utf-8")
+    assert run("rerank", "--run", trec, "--index", index, "--questions", questions) == 2
+    assert "passage 'elsewhere' is not in" in capsys.readouterr().err
