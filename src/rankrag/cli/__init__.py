@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, ranking, recipe, show
+from rankrag.cli import ask, documents, evaluation, ranking, recipe, show
 from rankrag.cli.options import is_debugging
 from rankrag.errors import RankragError
 
@@ -36,6 +36,8 @@ for command in (
     show.show,
     recipe.blend,
     recipe.train,
+    evaluation.fit,
+    evaluation.evaluate,
 ):
     app.command()(command)
 
@@ -45,6 +47,7 @@ def main() -> None:
     debug = is_debugging(sys.argv)
     logging.basicConfig(level=logging.INFO if debug else logging.ERROR, stream=sys.stderr)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours are of rich
     if not debug:
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
         import warnings

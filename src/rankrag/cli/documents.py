@@ -50,7 +50,7 @@ def index(
     if paths:
         store = PassageStore.create_or_open(out)
         try:
-            _update(store, paths)
+            bring_up_to_date(store, paths)
             if not no_vectors:
                 _fill_vectors(store, encoder)
         except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def index(
         _print_list(PassageStore.open(out))
 
 
-def _update(store: PassageStore, paths: list[Path]) -> None:
+def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     """Bring the index up to date with the files: new and changed ones in, those that are gone out."""
     from rankrag.documents.loading import Failed, Loaded, load_documents
     from rankrag.documents.readers import find_files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +61,18 @@ def progress_bar(text: str, total: int, *, unit: str = "") -> Iterator[Callable[
     with Progress(*columns, console=console, disable=not console.is_terminal or not total) as progress:
         task = progress.add_task(text, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def step_lines(seconds: float = 15.0) -> Iterator[Callable[[str, int, int], None]]:
+    """Say what long work is at: what is yielded takes a text, what is done and the total, and prints now and then."""
+    last_text, last_time = "", 0.0
+
+    def step(text: str, done: int, total: int) -> None:
+        nonlocal last_text, last_time
+        now = time.monotonic()
+        if text != last_text or done == total or now - last_time >= seconds:
+            last_text, last_time = text, now
+            say(f"{text}: {done} of {total}")
+
+    yield step

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rankrag.types import Passage, Source
 
@@ -18,20 +19,22 @@ WORDS = 100
 MAX_TOKENS = 200
 """Tokens a passage has at most, by `tokens`."""
 
-_SMALL = 40
-_AHEAD = 4_000  # characters; more than a passage holds
+_SMALL = 30  # words; a rest below this is no passage of its own
+_WINDOW = 500  # pieces that are balanced together, so that a text of any length takes little memory
+# Each pattern looks at a character a bounded number of times: "....", spaces and quotes in any number cost linear time.
 _SENTENCE_END = re.compile(
-    r"""[.!?…]+["'”’»)\]]*\s+      # a mark, closing quotes, space
-      | [。！？]+[」』”’）]*\s*     # CJK marks need no space
-      | \n[ \t\r]*\n\s*""",  # a paragraph ends
+    r"""[.!?…]["'”’»)\]]*+\s++      # a mark, closing quotes, space
+      | [。！？]++[」』”’）]*+\s*+   # CJK marks need no space
+      | \n[ \t\r]*+\n\s*+""",  # a paragraph ends
     re.VERBOSE,
 )
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:\w|[A-Z][a-z]?|(?:\w\.)+\w|Mr|Mrs|Ms|Dr|Prof|St|Mt|No|Nr|vs|etc|cf|ca|approx|Fig|Sec|Vol|Inc|Ltd|Jr|Sr"
-    r"|bzw|usw|Nos|pp|al|Gen|Col|Lt|Rev|Hon|Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.\s+$"
+    r"(?<![^\s(\[“\"])(?:\w|[A-Z][a-z]|(?:\w\.)+\w|Mrs|Prof|etc|vs|cf|ca|pp|al|approx|Fig|Sec|Vol|Inc|Ltd|Nos|Gen|Col|Rev"
+    r"|Hon|Jan|Feb|Aug|Sept|Oct|Nov|Dec|bzw|usw)\.$"
 )
-_WORD = re.compile(r"\S+")
-_UNIT = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
+_LINE = re.compile(r"[^\n]+\n*|\n+")
+_WORD = re.compile(r"\S+\s*|\s+")
+_UNIT = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]|[^\S ]| {2,8}")
 _WIDE = re.compile(r"[\u0900-\U0010ffff]")
 _EMOJI = re.compile(r"[\U00010000-\U0010ffff]")
 
@@ -56,13 +59,22 @@ class Document:
     sections: tuple[Section, ...]
 
 
+class _Piece(NamedTuple):
+    """A sentence, or a part of one that is too long to be whole."""
+
+    start: int
+    end: int
+    words: int
+    tokens: int
+
+
 def split(document: Document) -> Iterator[Passage]:
     """Yield the passages of a document in order; their ids are the path, "#" and a number from 0.
 
     Every character but white space stands in exactly one passage. A document without text yields none.
     """
     number = 0
-    for section in _merged(document.text, document.sections):
+    for section in _with_bodies(document.text, document.sections):
         for start, end in _passages(document.text, section.start, section.end):
             source = Source(document.path, section.page, section.heading, start, end)
             yield Passage(f"{document.path}#{number}", document.text[start:end], document.title, source)
@@ -72,8 +84,8 @@ def split(document: Document) -> Iterator[Passage]:
 def tokens(text: str) -> int:
     """Return about how many tokens a language model makes of a text; rather too many than too few.
 
-    Four Latin letters count as one token, a digit, a mark or a letter of another alphabet one, wide characters such as
-    CJK two, emoji three: what a small byte-level vocabulary needs.
+    Four Latin letters count as one token; a digit, a mark, a line end or a letter of another alphabet one; wide
+    characters such as CJK two; emoji three; eight blanks one: what a small byte-level vocabulary needs.
     """
     count = len(_UNIT.findall(text))
     return count if text.isascii() else count + len(_WIDE.findall(text)) + len(_EMOJI.findall(text))
@@ -85,7 +97,7 @@ def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]
     for found in _SENTENCE_END.finditer(text, start, end):
         after = found.end()
         mark = found.group()
-        if mark[0] == "." and "\n" not in mark and _goes_on(text, begin, after, end):
+        if mark[0] == "." and mark.count("\n") < 2 and _goes_on(text, begin, found.start() + 1, after, end):
             continue
         if after > begin:
             yield begin, after
@@ -94,75 +106,108 @@ def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]
         yield begin, end
 
 
-def _goes_on(text: str, begin: int, after: int, end: int) -> bool:
-    """Whether a full stop does not end a sentence: a small letter follows, or it shortens a word."""
+def _goes_on(text: str, begin: int, stop: int, after: int, end: int) -> bool:
+    """Whether the full stop before `stop` ends no sentence: a small letter follows, or it shortens a word."""
     if after < end and text[after].islower():
         return True
-    return bool(_ABBREVIATION.search(text, max(begin, after - 16), after))
+    return bool(_ABBREVIATION.search(text, max(begin, stop - 12), stop))
 
 
-def _merged(text: str, sections: Iterable[Section]) -> Iterator[Section]:
-    """Join small sections of a page with the ones after them, while a passage can hold them."""
+def _with_bodies(text: str, sections: Iterable[Section]) -> Iterator[Section]:
+    """Join sections that hold nothing but their heading, or nothing, with the section after them on the page."""
     held: Section | None = None
-    held_words = 0
     for section in sections:
-        words = _count_words(text[section.start : min(section.end, section.start + _AHEAD)])
-        if held is not None and held.page == section.page and held_words < _SMALL and held_words + words <= WORDS:
-            held = Section(held.start, section.end, held.page, held.heading or section.heading)
-            held_words += words
+        if held is not None and held.page == section.page and _is_bare(text, held):
+            held = Section(held.start, section.end, section.page, section.heading)
             continue
         if held is not None:
             yield held
-        held, held_words = section, words
+        held = section
     if held is not None:
         yield held
 
 
+def _is_bare(text: str, section: Section) -> bool:
+    """Whether a section has no line but headings; one of more than 1,000 characters counts as having some."""
+    if section.end - section.start > 1_000:
+        return False
+    lines = (line.strip() for line in text[section.start : section.end].split("\n"))
+    return all(not line or (section.heading and line.startswith("#")) for line in lines)
+
+
 def _passages(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the spans of the passages of a section, of about equal length, without the space around them."""
-    pieces = [p for span in sentence_spans(text, start, end) for p in _fitting(text, *span)]
-    total = sum(words for *_, words, _ in pieces)
-    size_of_all = sum(size for *_, size in pieces)
-    target = total / max(1, round(total / WORDS), math.ceil(size_of_all / (0.9 * MAX_TOKENS)))
-    first, held_words, held_tokens = 0, 0, 0
-    for place, (_, _, words, size) in enumerate(pieces):
-        full = held_words + words / 2 > target or held_tokens + size > MAX_TOKENS
-        if place > first and full and held_words:
-            yield from _stripped(text, pieces[first][0], pieces[place - 1][1])
-            first, held_words, held_tokens = place, 0, 0
-        held_words, held_tokens = held_words + words, held_tokens + size
+    """Yield the spans of the passages of a section, without the space around them."""
+    pieces: list[_Piece] = []
+    for begin, stop in sentence_spans(text, start, end):
+        for piece in _fitting(text, begin, stop):
+            pieces.append(piece)
+            if len(pieces) == 2 * _WINDOW:  # one window stays back: the last is never a small rest
+                yield from _balanced(text, pieces[:_WINDOW])
+                del pieces[:_WINDOW]
+    yield from _balanced(text, pieces)
+
+
+def _balanced(text: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int]]:
+    """Yield spans of about equal length, so that no small rest is left; where a paragraph ends is the best border."""
+    words_left, tokens_left = sum(piece.words for piece in pieces), sum(piece.tokens for piece in pieces)
+    first = words = size = 0
+    target = _target(words_left, tokens_left)
+    for place, piece in enumerate(pieces):
+        full = words + piece.words / 2 > target or size + piece.tokens > MAX_TOKENS
+        if not full and words > 0.75 * target and words_left - words >= _SMALL:
+            full = _ends_paragraph(text, pieces[place - 1])
+        if place > first and full:
+            yield from _stripped(text, pieces[first].start, piece.start)
+            words_left, tokens_left = words_left - words, tokens_left - size
+            target = _target(words_left, tokens_left)
+            first, words, size = place, 0, 0
+        words, size = words + piece.words, size + piece.tokens
     if pieces:
-        yield from _stripped(text, pieces[first][0], pieces[-1][1])
+        yield from _stripped(text, pieces[first].start, pieces[-1].end)
 
 
-def _fitting(text: str, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (start, end, words, tokens) of a sentence: whole if it fits, else by lines, by words, by characters."""
-    words, size = _count_words(text[start:end]), tokens(text[start:end])
-    if size <= MAX_TOKENS and words <= 2 * WORDS:
-        yield start, end, words, size
+def _target(words: int, size: int) -> float:
+    """Return how many words each passage gets when a text of this many words and tokens is shared out evenly."""
+    return words / max(1, round(words / WORDS), math.ceil(size / (0.9 * MAX_TOKENS)))
+
+
+def _ends_paragraph(text: str, piece: _Piece) -> bool:
+    return text[max(piece.start, piece.end - 8) : piece.end].count("\n") > 1
+
+
+def _fitting(text: str, start: int, end: int) -> Iterator[_Piece]:
+    """Yield a sentence whole if a passage can hold it, else cut at lines, at words, between characters."""
+    piece = _piece(text, start, end)
+    if piece.tokens <= MAX_TOKENS and piece.words <= 2 * WORDS:
+        yield piece
         return
-    for border in (r"[^\n]*\n+|[^\n]+", r"\s*\S+\s*"):
-        spans = [found.span() for found in re.compile(border).finditer(text, start, end)]
-        if len(spans) > 1:
-            for span in _grouped(text, spans):
-                yield from _fitting(text, *span)
+    for border in (_LINE, _WORD):
+        parts = (_piece(text, *found.span()) for found in border.finditer(text, start, end))
+        first = next(parts)
+        if first.end < end:
+            for begin, stop in _grouped(first, parts):
+                yield from _fitting(text, begin, stop)
             return
     step = MAX_TOKENS // 3
     for begin in range(start, end, step):
-        stop = min(begin + step, end)
-        yield begin, stop, 1, tokens(text[begin:stop])
+        yield _piece(text, begin, min(begin + step, end))
 
 
-def _grouped(text: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Join neighbouring spans while a passage holds them."""
-    begin, held_words, held_tokens = spans[0][0], 0, 0
-    for start, end in spans:
-        words, size = _count_words(text[start:end]), tokens(text[start:end])
-        if start > begin and (held_words + words > WORDS or held_tokens + size > MAX_TOKENS):
-            yield begin, start
-            begin, held_words, held_tokens = start, 0, 0
-        held_words, held_tokens = held_words + words, held_tokens + size
-    yield begin, spans[-1][1]
+def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, int]]:
+    """Yield the spans of neighbouring pieces, joined while a passage holds them."""
+    begin, _, words, size = first
+    stop = first.end
+    for piece in others:
+        if words + piece.words > WORDS or size + piece.tokens > MAX_TOKENS:
+            yield begin, stop
+            begin, words, size = piece.start, 0, 0
+        stop, words, size = piece.end, words + piece.words, size + piece.tokens
+    yield begin, stop
+
+
+def _piece(text: str, start: int, end: int) -> _Piece:
+    part = text[start:end]
+    return _Piece(start, end, _count_words(part), tokens(part))
 
 
 def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

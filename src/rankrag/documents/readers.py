@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +19,14 @@ from rankrag.errors import DataError
 TEXT, MARKDOWN, ROWS = (".txt",), (".md", ".markdown"), (".jsonl", ".jsonl.zst")
 READABLE = (*TEXT, *MARKDOWN, ".html", ".htm", ".pdf", ".docx", *ROWS)
 
+_SAMPLE = 1 << 15  # bytes
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_FENCE = re.compile(r"^ {0,3}(```|~~~).*?(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
-_HYPHENATED = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zà-ÿ])")
+_HEADING_OR_CODE = re.compile(
+    r"^ {0,3}(?:(?P<level>#{1,6})[ \t]+(?P<heading>\S.*)|(?P<fence>```|~~~)[\s\S]*?(?:^ {0,3}(?P=fence)|\Z))",
+    re.MULTILINE,
+)
+_LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
+_HYPHENATED = re.compile(r"\u00ad\n?|(?<=[^\W\d_])-\n(?=[a-zà-ÿ])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,8 @@ def find_files(paths: Sequence[Path]) -> Found:
     passed_over: Counter[str] = Counter()
     for path in paths:
         if path.is_dir():
-            for file in _walk(path):
-                if kind(file) in READABLE:
+            for file in _walk(path, passed_over):
+                if kind(file) in READABLE and (file.is_file() or not file.exists()):
                     files[file] = None
                 else:
                     passed_over[kind(file) or file.name] += 1
@@ -65,7 +71,13 @@ def find_files(paths: Sequence[Path]) -> Found:
 
 
 def read_document(path: Path) -> Document:
-    """Return the text of a file that is not `.jsonl`; `DataError` says why it cannot be had."""
+    """Return the text of a file that is not `.jsonl`; `DataError` says why it cannot be had.
+
+    The title is the PDF's or the page's own, else the first heading of level 1, else the file's name. `OSError` is
+    passed on.
+    """
+    if path.stat().st_size == 0:
+        raise _empty(path)
     found = kind(path)
     if found == ".pdf":
         return _read_pdf(path)
@@ -78,24 +90,36 @@ def read_document(path: Path) -> Document:
 def decoded(path: Path) -> str:
     """Return the text of a file: UTF-8, UTF-16 and UTF-32 with their marks, else what charset-normalizer finds."""
     data = path.read_bytes()
-    for mark, name in _MARKS.items():
-        if data.startswith(mark):
-            return _checked(path, data.decode(name, errors="replace"))
-    if b"\0" in data[: 1 << 20]:
+    name = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
+    if name == "utf-8-sig" and b"\0" in data:
         raise DataError(f"{path}: a binary file, not text; convert it to text, or leave it out")
     try:
-        return _checked(path, data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
+        return _checked(path, data.decode(name))
+    except UnicodeDecodeError as error:
+        if name != "utf-8-sig":
+            raise DataError(
+                f"{path}: damaged {name.upper()} ({error.reason} at byte {error.start}); save it anew"
+            ) from None
+        return _checked(path, data.decode(_guessed_encoding(path, data, error.start), errors="replace"))
 
-        best = from_bytes(data[: 1 << 20]).best()
-        if best is None:
-            raise DataError(f"{path}: the encoding of its text is unknown; save it as UTF-8") from None
-        return _checked(path, data.decode(best.encoding, errors="replace"))
+
+def _guessed_encoding(path: Path, data: bytes, bad: int) -> str:
+    """Return the likely encoding, judged by the stretch around the first byte that is not UTF-8."""
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(data[max(0, bad - _SAMPLE) : bad + _SAMPLE]).best()
+    if best is None:
+        raise DataError(f"{path}: the encoding of its text is unknown; save it as UTF-8")
+    return best.encoding
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):  # symbolic links to folders are not followed, so there are no loops
+def _walk(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
+    """Yield the files of a folder; links to folders are not followed, so there are no loops."""
+
+    def count(_: OSError) -> None:
+        passed_over["unreadable folder"] += 1
+
+    for root, folders, names in os.walk(folder, onerror=count):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith(".") and not name.startswith("~$"):
@@ -103,40 +127,53 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _markdown(path: Path, text: str, title: str | None = None) -> Document:
-    """Return Markdown cut at its headings; `#` lines in code are none. The first heading of level 1 is the title."""
-    code = [found.span() for found in _FENCE.finditer(text)]
-    headings = [h for h in _HEADING.finditer(text) if not any(start <= h.start() < end for start, end in code)]
-    first = next((h.group(2) for h in headings if len(h.group(1)) == 1), None)
-    borders: list[tuple[int, str | None]] = [(0, None)] if not headings or headings[0].start() else []
-    borders += [(h.start(), h.group(2)) for h in headings]
-    return _document(path, title or first or path.stem, text, borders)
+    """Return Markdown cut at its headings, which are known by their whole path; `#` lines in code are none."""
+    borders: list[tuple[int, str | None]] = [(0, None)]
+    above: list[tuple[int, str]] = []
+    for found in _HEADING_OR_CODE.finditer(text):
+        if found["heading"]:
+            level, heading = len(found["level"]), _plain(found["heading"])
+            above = [*((other, name) for other, name in above if other < level), (level, heading)]
+            borders.append((found.start(), " > ".join(name for _, name in above)))
+            title = title or (heading if level == 1 else None)
+    return _document(path, title or path.stem, text, borders)
+
+
+def _plain(heading: str) -> str:
+    """Return a heading without closing marks, links and emphasis."""
+    heading = heading.rstrip()
+    bare = heading.rstrip("#")
+    return _LINK.sub(r"\1", bare if bare.endswith((" ", "\t")) else heading).replace("**", "").replace("`", "").strip()
 
 
 def _document(path: Path, title: str, text: str, borders: Sequence[tuple[int, str | None]]) -> Document:
     ends = [*(start for start, _ in borders[1:]), len(text)]
-    sections = [Section(start, end, heading=head) for (start, head), end in zip(borders, ends, strict=True)]
-    return Document(path.as_posix(), title, text, tuple(sections))
+    sections = (Section(start, end, heading=head) for (start, head), end in zip(borders, ends, strict=True))
+    return Document(path.as_posix(), title, text, tuple(section for section in sections if section.end > section.start))
 
 
 def _read_with_markitdown(path: Path) -> Document:
-    import warnings
-    import zipfile
-
-    if kind(path) == ".docx" and not zipfile.is_zipfile(path):  # markitdown would take it for plain text
-        raise DataError(f"{path}: a broken or foreign .docx file; save it anew from its program")
-
+    # decoded here: markitdown judges the encoding by the first bytes alone
+    data = path.read_bytes() if kind(path) == ".docx" else decoded(path).encode()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its optional parts
-        from markitdown import MarkItDown
+        warnings.simplefilter(
+            "ignore"
+        )  # of its optional parts, and of pages nested too deeply, which become plain text
+        from markitdown import StreamInfo
+        from markitdown.converters import DocxConverter, HtmlConverter
 
+        converter = DocxConverter() if kind(path) == ".docx" else HtmlConverter()
         try:
-            result = MarkItDown(enable_plugins=False).convert_local(path)
-        except Exception as error:  # each of its readers raises its own
-            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            result = converter.convert(io.BytesIO(data), StreamInfo(extension=kind(path), charset="utf-8"))
+        except MemoryError:
+            raise
+        except Exception as error:  # each of its libraries raises its own
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise DataError(
-                f"{path}: a broken or foreign {kind(path)} file ({reason[0][:160]}); save it anew from its program"
+                f"{path}: a broken or foreign {kind(path)} file ({what[:160]}); save it anew from its program"
             ) from None
-    return _markdown(path, _checked(path, result.markdown), (result.title or "").strip() or None)
+    text = "\n".join(line.rstrip() for line in result.markdown.split("\n"))
+    return _markdown(path, _checked(path, text), " ".join((result.title or "").split()) or None)
 
 
 def _read_pdf(path: Path) -> Document:
@@ -170,11 +207,16 @@ def _read_pdf(path: Path) -> Document:
 
 def _unwrapped(page: str) -> str:
     """Return a page with words that were cut at line ends put together, and the lines of a paragraph joined."""
-    text = _HYPHENATED.sub("", page.replace("\r\n", "\n"))
-    return re.sub(r"[ \t]*(?<!\n)\n(?!\s*\n)[ \t]*", " ", text).strip()
+    lines = "\n".join(line.strip() for line in page.encode(errors="replace").decode().split("\n"))
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", _HYPHENATED.sub("", lines)).strip()
 
 
 def _checked(path: Path, text: str) -> str:
+    """Return the text with lone surrogates, which no index takes, as question marks; an empty one is an error."""
     if not text.strip():
-        raise DataError(f"{path}: empty; there is nothing to index in it")
-    return text
+        raise _empty(path)
+    return text.encode(errors="replace").decode()
+
+
+def _empty(path: Path) -> DataError:
+    return DataError(f"{path}: empty; there is nothing to index in it")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.jsonl import parse_history, read_passages, read_rows
 from rankrag.types import Passage, Question, Style
 
-Metric = Literal["R@1", "R@5", "R@20", "all-gold@5", "all-gold@20", "hit@1", "NDCG@10"]
+Metric = Literal["R@1", "R@5", "R@20", "all-gold@5", "hit@1", "NDCG@10"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Benchmark:
         corpora: files of the passages; none where every question brings its own candidates.
         metric: the figure that reranking is judged by.
         style: the kind of answer; None where nothing is answered.
-        small_sample: questions that are reranked on a CPU; on a GPU it is all of them.
+        small_sample: questions that are reranked by default, as many as a CPU can do.
         targets: shares of the gap to close, or for hit@1 the figure itself, after training on (CPU, GPU); issue 3.
         unanswerable: the passages hold no answer to any of the questions; refusals are counted, nothing else.
         reading: whether the gold passage alone, and the gold one among five, are read as well.
@@ -118,7 +118,8 @@ class Judged:
     """A question with its judgements: the gold passages, grades by passage id, and a given list of candidates' ids.
 
     `given` is the whole choice where the set brings its own candidates, else an extra first stage (TREC DL's BM25 over
-    all of MS MARCO); empty where there is none.
+    all of MS MARCO); empty where there is none. An unanswerable question has the paragraph that looks like an answer in
+    place of a gold one.
     """
 
     question: Question
@@ -129,7 +130,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """A benchmark that has been read. Questions without a gold passage are left out, unless none can have one."""
+    """A benchmark that has been read. Questions without a gold passage are left out."""
 
     __test__ = False  # the name is for people; pytest need not look into it
 
@@ -163,15 +164,19 @@ def load(benchmark: Benchmark, data: Path) -> TestSet:
         lost = [i for i in (*judged.gold, *judged.given) if i not in passages]
         if lost:
             raise DataError(f"{where}: passage {lost[0]!r} is in none of {', '.join(benchmark.corpora)}; get both anew")
-        if judged.gold or benchmark.unanswerable:
+        if judged.gold:
             questions.append(judged)
     return TestSet(benchmark, tuple(questions), passages)
 
 
-def search_query(question: Question, history: HistoryQuery) -> str:
-    """Return what the retriever is asked: the question, below all earlier turns where `history` is "all"."""
-    turns = question.history if history == "all" else ()
-    return "\n".join([*(message.content for message in turns), question.text])
+def folder_name(test_set: TestSet) -> str:
+    """Return the set's name with a digest of its questions and passages, so that no journal outlives its data."""
+    digest = hashlib.sha256()
+    for of in test_set.questions:
+        digest.update(repr((of.question, of.gold, of.given)).encode())
+    for passage in test_set.passages.values():
+        digest.update(repr((passage.id, passage.title, passage.text)).encode())
+    return f"{test_set.benchmark.name}-{digest.hexdigest()[:8]}"
 
 
 def _judged(benchmark: Benchmark, row: dict[str, Any], own: Mapping[Passage, int], where: str) -> Judged:
@@ -186,7 +191,8 @@ def _judged(benchmark: Benchmark, row: dict[str, Any], own: Mapping[Passage, int
         answers=tuple(row.get("answers", ())),
         style=benchmark.style or "short",
     )
-    gold = tuple(row.get("positive_ids", ())) + tuple(p.id for p, label in own.items() if label)
+    named = row.get("near_ids" if benchmark.unanswerable else "positive_ids", ())
+    gold = tuple(named) + tuple(p.id for p, label in own.items() if label)
     grades = {str(i): int(g) for i, g in row.get("grades", dict.fromkeys(gold, 1)).items()}
     given = tuple(row.get("bm25_ids", ())) or tuple(p.id for p in own)
     return Judged(question, gold, grades, given)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankrag.errors import MissingExtraError
+from rankrag.evaluation.benchmarks import Judged, Metric
 from rankrag.matching import contains_any, normalise
 
 RESAMPLES = 2_000
@@ -75,6 +76,20 @@ def ndcg_at_10(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, 
     qrels = {str(i): dict(of) for i, of in enumerate(grades)}
     found = {m.query_id: m.value for m in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, runs)}
     return [float(found.get(str(i), 0.0)) for i in range(len(rankings))]
+
+
+def measure(metric: Metric, rankings: Sequence[Sequence[str]], judged: Sequence[Judged]) -> list[float]:
+    """Return a metric of each question's ranking, by the name it has in the report."""
+    if metric == "NDCG@10":
+        return ndcg_at_10(rankings, [of.grades for of in judged])
+    name, k = metric.split("@")
+    of_one = {"R": recall_at, "all-gold": all_gold_at, "hit": hit_at}[name]
+    return [of_one(ids, of.gold, int(k)) for ids, of in zip(rankings, judged, strict=True)]
+
+
+def reciprocal_rank(ids: Sequence[str], gold: Sequence[str]) -> float:
+    """Return 1 / rank of the first gold passage, ranks from 1; 0 where there is none."""
+    return next((1 / rank for rank, name in enumerate(ids, start=1) if name in gold), 0.0)
 
 
 def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:

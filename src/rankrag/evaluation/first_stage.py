@@ -1,0 +1,159 @@
+"""What the first stages find: passage ids of every question of a set, kept in journals beside an index.
+
+Journals hold the 100 best, so that fusing them gives what `HybridRetriever` gives. A set whose questions bring their
+own candidates has these ordered; TREC DL brings BM25's ranking of all MS MARCO, which then stands for BM25.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rankrag.contract import HistoryQuery
+from rankrag.errors import MissingExtraError
+from rankrag.evaluation.benchmarks import Judged, TestSet
+from rankrag.evaluation.journal import append_rows, read_journal
+from rankrag.pipeline import search_query
+from rankrag.retrieval import Retriever
+from rankrag.retrieval.dense import Encoder, document_text
+from rankrag.retrieval.fusion import fuse
+from rankrag.retrieval.lexical import K1, B, analyse
+from rankrag.retrieval.snapshot import SourcePassages
+from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage, Ranking, ScoredPassage
+
+DEPTH = 100
+"""Passages of one ranking that are kept; HybridRetriever fuses as many."""
+
+BATCH = 64
+"""Questions between two lines of progress."""
+
+Ids = tuple[str, ...]
+Progress = Callable[[str, int, int], None]
+"""Gets what is being done, how much of it is done, and how much there is."""
+
+
+def quiet(text: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+def open_index(test_set: TestSet, folder: Path) -> PassageStore:
+    """Return the index of a set's passages in `folder`, made if it is missing or of other passages."""
+    passages = tuple(test_set.passages.values())
+    digest = hashlib.sha256()
+    for passage in passages:
+        digest.update(f"{passage.id}\0{document_text(passage)}\0".encode())
+    store = PassageStore.create_or_open(folder)
+    if [(source.sha256, source.passages) for source in store.sources()] != [(digest.hexdigest(), len(passages))]:
+        store.put([SourcePassages("passages", digest.hexdigest(), passages)])
+        store.refresh()
+    return store
+
+
+def bm25(
+    test_set: TestSet, store: PassageStore | None, folder: Path, history: HistoryQuery, progress: Progress = quiet
+) -> dict[str, Ids]:
+    """Return BM25's ids of every question, by the question's id; those already in the journal are not searched again.
+
+    `store` is None where the set brings its own candidates.
+    """
+    if test_set.benchmark.corpora and all(of.given for of in test_set.questions):
+        return {of.question.id: of.given[:DEPTH] for of in test_set.questions}
+    search = _own_by_bm25(test_set) if store is None else _searching(store.lexical(), history)
+    return _journalled(test_set, folder / f"bm25-{history}.jsonl", search, progress)
+
+
+def dense(
+    test_set: TestSet,
+    store: PassageStore | None,
+    folder: Path,
+    history: HistoryQuery,
+    encoder: Encoder,
+    progress: Progress = quiet,
+) -> dict[str, Ids]:
+    """Return the ids that are nearest to every question, by its id; vectors that are missing are filled in first."""
+    title = test_set.benchmark.title
+    if store is None:
+        search = _own_by_vector(test_set, encoder)
+    else:
+        store.fill_vectors(encoder, lambda done, total: progress(f"{title}: encoding passages", done, total))
+        search = _searching(store.dense(encoder), history)
+    return _journalled(test_set, folder / f"dense-{history}-{encoder.name}.jsonl", search, progress)
+
+
+def hybrid(lexical: dict[str, Ids], near: dict[str, Ids]) -> dict[str, Ids]:
+    """Return both rankings of every question fused by reciprocal rank, as `HybridRetriever` does."""
+    return {
+        name: tuple(c.passage.id for c in fuse([_by_id(ids), _by_id(near[name])])[:DEPTH])
+        for name, ids in lexical.items()
+    }
+
+
+def _by_id(ids: Ids) -> Ranking:
+    return tuple(ScoredPassage(Passage(name, ""), 0.0) for name in ids)
+
+
+_Search = Callable[[Sequence[Judged]], Sequence[Sequence[str]]]
+
+
+def _journalled(test_set: TestSet, path: Path, search: _Search, progress: Progress) -> dict[str, Ids]:
+    found = {row["id"]: tuple(row["ids"]) for row in read_journal(path)}
+    todo = [of for of in test_set.questions if of.question.id not in found]
+    for batch in _batches(todo):
+        rows = [{"id": of.question.id, "ids": list(ids)[:DEPTH]} for of, ids in zip(batch, search(batch), strict=True)]
+        append_rows(path, rows)
+        found |= {row["id"]: tuple(row["ids"]) for row in rows}
+        progress(f"{test_set.benchmark.title}: searching", len(found), len(test_set.questions))
+    return {of.question.id: found[of.question.id] for of in test_set.questions}
+
+
+def _batches(questions: Sequence[Judged]) -> Iterator[Sequence[Judged]]:
+    for start in range(0, len(questions), BATCH):
+        yield questions[start : start + BATCH]
+
+
+def _searching(retriever: Retriever, history: HistoryQuery) -> _Search:
+    def search(batch: Sequence[Judged]) -> list[list[str]]:
+        rankings = retriever.retrieve([search_query(of.question, history) for of in batch], DEPTH)
+        return [[c.passage.id for c in ranking] for ranking in rankings]
+
+    return search
+
+
+def _own_by_bm25(test_set: TestSet) -> _Search:
+    """Order each question's own candidates by BM25 whose statistics are of all candidates of the set."""
+    try:
+        import bm25s
+    except ImportError:
+        raise MissingExtraError('ordering candidates needs bm25s: pip install "rankrag[evaluation]"') from None
+    place = {name: i for i, name in enumerate(test_set.passages)}
+    index = bm25s.BM25(k1=K1, b=B, method="lucene")
+    index.index([analyse(document_text(p)) for p in test_set.passages.values()], show_progress=False)
+    known = index.vocab_dict
+
+    def search(batch: Sequence[Judged]) -> list[list[str]]:
+        rankings = []
+        for of in batch:
+            terms = [term for term in dict.fromkeys(analyse(of.question.text)) if term in known]
+            scores = index.get_scores(terms) if terms else np.zeros(len(place))
+            rankings.append(sorted(of.given, key=lambda name: -float(scores[place[name]])))
+        return rankings
+
+    return search
+
+
+def _own_by_vector(test_set: TestSet, encoder: Encoder) -> _Search:
+    def search(batch: Sequence[Judged]) -> list[list[str]]:
+        queries = encoder.encode_queries([of.question.text for of in batch])
+        names = [name for of in batch for name in of.given]
+        vectors = encoder.encode_passages([document_text(test_set.passages[name]) for name in names])
+        by_name = dict(zip(names, vectors, strict=True))
+        return [
+            sorted(of.given, key=lambda name: -float(by_name[name] @ query))
+            for of, query in zip(batch, queries, strict=True)
+        ]
+
+    return search

@@ -1,0 +1,189 @@
+"""From rankings and the model's work to the figures of one set."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rankrag.evaluation.benchmarks import Benchmark, Judged, Metric
+from rankrag.evaluation.first_stage import Ids
+from rankrag.evaluation.metrics import (
+    Interval,
+    best_order,
+    bootstrap_interval,
+    exact_match,
+    gap_interval,
+    measure,
+    paired_difference,
+    token_f1,
+)
+from rankrag.evaluation.summary import AnswerFigures, Figures, ReadingFigures, RefusalFigures, RerankedFigures
+from rankrag.evaluation.work import Judgements, ModelWork, reordered
+from rankrag.generate import is_refusal
+
+OTHERS = 4
+"""Passages beside the gold one when a reader has to find it (the paper's lists hold five)."""
+
+Rankings = Mapping[str, Ids]
+"""A first stage's ids by question id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the pipeline is set: N, k, weight of the first stage, threshold of abstention, seed of what is drawn."""
+
+    n: int = 20
+    k: int = 5
+    weight: float = 0.0
+    abstain_below: float | None = None
+    seed: int = 0
+
+
+def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
+    """Return the metrics that a set is shown with, the one it is judged by among them."""
+    if benchmark.metric == "NDCG@10":
+        return ("NDCG@10", "hit@1", "R@20")
+    if benchmark.metric == "hit@1":
+        return ("hit@1", "R@5", "NDCG@10")
+    own: tuple[Metric, ...] = ("all-gold@5",) if benchmark.metric == "all-gold@5" else ()
+    return ("R@1", "R@5", "R@20", *own, "NDCG@10")
+
+
+def figures(benchmark: Benchmark, questions: Sequence[Judged], rankings: Sequence[Ids]) -> Figures:
+    """Return the set's metrics of these rankings, with intervals."""
+    return {name: bootstrap_interval(measure(name, rankings, questions)) for name in metrics_of(benchmark)}
+
+
+def candidates(of: Judged, first_stages: Sequence[Rankings], n: int) -> Ids:
+    """Return the first `n` ids of all these first stages, each once."""
+    return tuple(dict.fromkeys(i for ranking in first_stages for i in ranking[of.question.id][:n]))
+
+
+def among_five(of: Judged, lexical: Rankings, seed: int) -> Ids:
+    """Return the first gold passage among BM25's four best others, in an order drawn with `seed` and the question."""
+    others = [i for i in lexical[of.question.id] if i not in of.gold][:OTHERS]
+    five = [of.gold[0], *others]
+    random.Random(f"{seed}/{of.question.id}").shuffle(five)
+    return tuple(five)
+
+
+def reranked_figures(
+    benchmark: Benchmark,
+    questions: Sequence[Judged],
+    retriever: str,
+    first_stage: Rankings,
+    judged: Judgements,
+    settings: Settings,
+) -> RerankedFigures:
+    """Return what judging a first stage's N candidates makes of it, question by question the same sample."""
+    first = [first_stage[of.question.id][: settings.n] for of in questions]
+    odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
+    pure = [reordered(ids, of, 0.0) for ids, of in zip(first, odds, strict=True)]
+    blended = [reordered(ids, of, settings.weight) for ids, of in zip(first, odds, strict=True)]
+    best = [tuple(best_order(ids, of.grades)) for ids, of in zip(first, questions, strict=True)]
+    before, after_pure, after_blended, reachable = (
+        measure(benchmark.metric, rankings, questions) for rankings in (first, pure, blended, best)
+    )
+    return RerankedFigures(
+        retriever,
+        len(questions),
+        figures(benchmark, questions, first),
+        figures(benchmark, questions, pure),
+        figures(benchmark, questions, blended),
+        sum(reachable) / len(reachable),
+        gap_interval(before, after_pure, reachable),
+        gap_interval(before, after_blended, reachable),
+    )
+
+
+def final_contexts(of: Judged, first_stage: Rankings, judged: Judgements, settings: Settings) -> Ids:
+    """Return the k passages that the pipeline answers from."""
+    odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
+    return reordered(first_stage[of.question.id][: settings.n], odds, settings.weight)[: settings.k]
+
+
+def answer_figures(
+    work: ModelWork, questions: Sequence[Judged], first_stage: Rankings, judged: Judgements, settings: Settings
+) -> AnswerFigures:
+    """Return EM and F1 of the replies, before any threshold, from the reranked and from the first stage's k."""
+    after = work.replies([(of, final_contexts(of, first_stage, judged, settings)) for of in questions])
+    before = work.replies([(of, first_stage[of.question.id][: settings.k]) for of in questions])
+    f1_after, f1_before = _f1(after, questions), _f1(before, questions)
+    return AnswerFigures(
+        len(questions),
+        em=bootstrap_interval(_em(after, questions)),
+        f1=bootstrap_interval(f1_after),
+        em_first_stage=bootstrap_interval(_em(before, questions)),
+        f1_first_stage=bootstrap_interval(f1_before),
+        f1_gain=paired_difference(f1_after, f1_before),
+    )
+
+
+def reading_figures(
+    work: ModelWork, questions: Sequence[Judged], lexical: Rankings, settings: Settings
+) -> ReadingFigures:
+    """Return how well the model reads and cites when the gold passage is there; `work` has judged the five."""
+    alone = work.replies([(of, of.gold[:1]) for of in questions])
+    five = [among_five(of, lexical, settings.seed) for of in questions]
+    replies = work.replies(list(zip(questions, five, strict=True)))
+    answered = [i for i, reply in enumerate(replies) if not is_refusal(reply)]
+    cited = dict(zip(answered, work.cited([(questions[i], five[i]) for i in answered]), strict=True))
+    precision, recall = [], []
+    for i, of in enumerate(questions):
+        hits = [five[i][place] in of.gold for place in cited.get(i, ())]
+        recall.append(float(any(hits)))
+        precision += [sum(hits) / len(hits)] if hits else []
+    return ReadingFigures(
+        len(questions),
+        em_gold=bootstrap_interval(_em(alone, questions)),
+        f1_gold=bootstrap_interval(_f1(alone, questions)),
+        em_five=bootstrap_interval(_em(replies, questions)),
+        f1_five=bootstrap_interval(_f1(replies, questions)),
+        precision=_interval(precision),
+        recall=bootstrap_interval(recall),
+        always_first=bootstrap_interval([float(ids[0] in of.gold) for ids, of in zip(five, questions, strict=True)]),
+    )
+
+
+def refusal_figures(
+    work: ModelWork,
+    benchmark: Benchmark,
+    questions: Sequence[Judged],
+    first_stage: Rankings,
+    judged: Judgements,
+    settings: Settings,
+) -> RefusalFigures:
+    """Return how often the pipeline refuses: no passage reaches the threshold, or the reply itself says so."""
+    below = [_below(judged, first_stage[of.question.id][: settings.n], of, settings) for of in questions]
+    asked = [of for of, refused in zip(questions, below, strict=True) if not refused]
+    replies = work.replies([(of, final_contexts(of, first_stage, judged, settings)) for of in asked])
+    said = {of.question.id for of, reply in zip(asked, replies, strict=True) if is_refusal(reply)}
+    refused = [float(b or of.question.id in said) for b, of in zip(below, questions, strict=True)]
+    near = [not set(of.gold).isdisjoint(first_stage[of.question.id][: settings.n]) for of in questions]
+    return RefusalFigures(
+        not benchmark.unanswerable,
+        len(questions),
+        bootstrap_interval(refused),
+        sum(below) / len(below),
+        sum(near) / len(near) if benchmark.unanswerable else None,
+        _interval([r for r, n in zip(refused, near, strict=True) if n]) if benchmark.unanswerable else None,
+    )
+
+
+def _below(judged: Judgements, ids: Ids, of: Judged, settings: Settings) -> bool:
+    """Whether the pipeline withholds the answer before the model has written one."""
+    best = max((judged[of.question.id][i].log_odds for i in ids), default=float("-inf"))
+    return not ids or (settings.abstain_below is not None and best < settings.abstain_below)
+
+
+def _interval(values: Sequence[float]) -> Interval | None:
+    return bootstrap_interval(values) if values else None
+
+
+def _em(replies: Sequence[str], questions: Sequence[Judged]) -> list[float]:
+    return [exact_match(reply, of.question.answers) for reply, of in zip(replies, questions, strict=True)]
+
+
+def _f1(replies: Sequence[str], questions: Sequence[Judged]) -> list[float]:
+    return [token_f1(reply, of.question.answers) for reply, of in zip(replies, questions, strict=True)]

@@ -1,0 +1,252 @@
+"""docs/results.md: the figures of a summary as tables that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.summary import ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
+
+NAMES = {"bm25": "BM25", "dense": "dense", "hybrid": "hybrid"}
+COLUMNS = ("R@1", "R@5", "R@20", "all-gold@5", "hit@1", "NDCG@10")
+
+SQUAD_EM = 0.50
+CITED = 0.85
+UNANSWERABLE_REFUSED = 0.8
+ANSWERABLE_REFUSED = 3 / 50
+
+
+def render(summary: Summary) -> str:
+    """Return the report as Markdown; a part without figures is left out."""
+    parts = [
+        _head(summary),
+        _first_stages(summary),
+        _reranked(summary),
+        _answers(summary),
+        _reading(summary),
+        _refusals(summary),
+        _examples(summary.examples) if summary.examples else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(summary: Summary) -> str:
+    made = f"Made by `{summary.command}`" if summary.command else "Made by `rankrag evaluate`"
+    machine = f" on {summary.machine}" if summary.machine else ""
+    lines = ["# Results", f"{made}{machine}, {summary.date}."]
+    if summary.model:
+        threshold = "none" if summary.abstain_below is None else f"{summary.abstain_below:.2f}"
+        lines.append(
+            f"The model is `{summary.model}`. It reranks N = {summary.n} passages and answers from k = {summary.k}; "
+            f"weight of the first stage {summary.first_stage_weight:g}, threshold of abstention {threshold} "
+            f"(log-odds), conversations searched by {_turns(summary.history_query)}; samples drawn with seed "
+            f"{summary.seed}."
+        )
+    lines.append(
+        "Every figure is a mean over questions. Square brackets hold its 95 % interval, from 2,000 bootstrap resamples "
+        "of the questions."
+    )
+    return "\n\n".join(lines)
+
+
+def _first_stages(summary: Summary) -> str:
+    rows = [
+        [of.title, _first_stage_name(of.name, row.retriever, row.history), str(row.questions), *_means(row.figures)]
+        for of in summary.sets
+        for row in of.first_stages
+    ]
+    text = (
+        "## First stages, all questions\n\n"
+        "How well retrieval does alone. R@k is the share of the gold passages among the first k, all-gold@5 the share "
+        "of questions with all of them among the first five, hit@1 the share with one of them in the first place. "
+        "MS MARCO's questions bring their own candidates, and only these are ordered. For TREC DL, “BM25” is the "
+        "ranking of all of MS MARCO that comes with the set; dense retrieval searches the set's own passages, and "
+        "hybrid fuses the two."
+    )
+    return _section(text, ["set", "first stage", "questions", *COLUMNS], rows)
+
+
+def _reranked(summary: Summary) -> str:
+    rows = [
+        [
+            of.title,
+            NAMES[row.retriever],
+            str(row.questions),
+            of.metric,
+            str(row.first[of.metric]),
+            str(row.pure[of.metric]),
+            str(row.blended[of.metric]),
+            f"{row.reachable:.3f}",
+        ]
+        for of in summary.sets
+        for row in of.reranked
+    ]
+    text = (
+        "## Reranked\n\n"
+        f"The same questions and the same {summary.n} candidates, before and after the model. “P(True)” is the "
+        f"paper's order; “blended” is the pipeline's, which takes {summary.first_stage_weight:g} · ln(rank in the "
+        "first stage) from the log-odds. “Reachable” is the figure of a perfect order of these candidates."
+    )
+    header = ["set", "first stage", "questions", "metric", "before", "P(True)", "blended", "reachable"]
+    return "\n\n".join(part for part in (_section(text, header, rows), _gaps(summary), _detail(summary)) if part)
+
+
+def _gaps(summary: Summary) -> str:
+    rows = [
+        [of.title, NAMES[row.retriever], of.metric, _maybe(row.gap_pure), _maybe(row.gap_blended), *_target(of, row)]
+        for of in summary.sets
+        for row in of.reranked
+    ]
+    text = (
+        "### Share of the reachable gap closed\n\n"
+        "(reranked - before) / (reachable - before). 0 is the first stage, 1 a perfect order, and below 0 the model "
+        "does harm. Targets are for the blended order over BM25."
+    )
+    return _section(text, ["set", "first stage", "metric", "P(True)", "blended", "target", "met"], rows)
+
+
+def _detail(summary: Summary) -> str:
+    rows = [
+        [of.title, NAMES[row.retriever], order, *_means(found)]
+        for of in summary.sets
+        for row in of.reranked
+        for order, found in (("before", row.first), ("P(True)", row.pure), ("blended", row.blended))
+    ]
+    text = "### All metrics of the reranked questions\n\nOn the same questions as above."
+    return _section(text, ["set", "first stage", "order", *COLUMNS], rows)
+
+
+def _target(of: SetFigures, row: RerankedFigures) -> list[str]:
+    """Return the target and whether the blended order met it. A target for hit@1 is the figure itself."""
+    if of.target is None or row.retriever != "bm25":
+        return ["", ""]
+    if of.metric == "hit@1":
+        return [f"hit@1 ≥ {of.target:.2f}", _met(row.blended["hit@1"].mean >= of.target)]
+    return [f"≥ {of.target:.2f}", _met(row.gap_blended is not None and row.gap_blended.mean >= of.target)]
+
+
+def _answers(summary: Summary) -> str:
+    rows = [
+        [of.title, str(a.questions), *map(str, (a.em_first_stage, a.em, a.f1_first_stage, a.f1, a.f1_gain))]
+        for of in summary.sets
+        if (a := of.answers)
+    ]
+    text = (
+        "## Answers\n\n"
+        f"EM and F1 (as SQuAD scores them) of the answer from k = {summary.k} passages: the last first stage's own "
+        "first ones, and those that lead after reranking. No answer is withheld here."
+    )
+    header = ["set", "questions", "EM without", "EM reranked", "F1 without", "F1 reranked", "gain in F1"]
+    return _section(text, header, rows)
+
+
+def _reading(summary: Summary) -> str:
+    read = [(of.title, of.reading) for of in summary.sets if of.reading]
+    rows = [
+        [
+            title,
+            str(r.questions),
+            *map(str, (r.em_gold, r.f1_gold, r.em_five, r.f1_five)),
+            f"EM ≥ {SQUAD_EM:.2f}",
+            _met(r.em_gold.mean >= SQUAD_EM),
+        ]
+        for title, r in read
+    ]
+    text = (
+        "## Reading\n\n"
+        "The model gets the gold passage: alone, and among BM25's four best others, shuffled. The target is for the "
+        "gold passage alone."
+    )
+    header = ["set", "questions", "EM, alone", "F1, alone", "EM, of five", "F1, of five", "target", "met"]
+    cited = [
+        [
+            title,
+            _maybe(r.precision),
+            str(r.recall),
+            str(r.always_first),
+            f"both ≥ {CITED:.2f}",
+            _met(r.precision is not None and min(r.precision.mean, r.recall.mean) >= CITED),
+        ]
+        for title, r in read
+    ]
+    cited_text = (
+        "## Citations\n\n"
+        "The gold passage among the same five. Precision is the share of citations that name it, of the answers that "
+        "cite; recall is the share of all questions whose answer cites it, so a refusal counts against it. A system "
+        "that always cites [1] gets the last figure in both."
+    )
+    cited_header = ["set", "precision", "recall", "always [1]", "target", "met"]
+    return "\n\n".join(
+        part for part in (_section(text, header, rows), _section(cited_text, cited_header, cited)) if part
+    )
+
+
+def _refusals(summary: Summary) -> str:
+    rows = [
+        [
+            of.title,
+            "yes" if r.answerable else "no",
+            str(r.questions),
+            str(r.refused),
+            f"{r.below_threshold:.3f}",
+            "" if r.near_found is None else f"{r.near_found:.3f}",
+            "" if r.near_found is None else _maybe(r.refused_near),
+        ]
+        for of in summary.sets
+        if (r := of.refusals)
+    ]
+    text = (
+        "## Refusals\n\n"
+        "How often the pipeline does not answer, because no passage reaches the threshold or because the reply says "
+        "so. High is right for questions without an answer, low for all others. The unanswerable ones of SQuAD 2.0 "
+        "are made to look answerable: the last two columns are about those whose look-alike paragraph was retrieved."
+    )
+    header = ["set", "answerable", "questions", "refused", "by the threshold", "look-alike found", "of these refused"]
+    return _section(text, header, rows)
+
+
+def _examples(of: ExampleFigures) -> str:
+    rows = [
+        _count("unanswerable, refused", of.unanswerable_refused, of.unanswerable, UNANSWERABLE_REFUSED, at_least=True),
+        _count("answerable, refused", of.answerable_refused, of.answerable, ANSWERABLE_REFUSED, at_least=False),
+        ["EM of the answerable", f"{of.em:.3f}", "", ""],
+        ["F1 of the answerable", f"{of.f1:.3f}", "", ""],
+    ]
+    if of.source_hit is not None:
+        rows.append(["first citation from the right file", f"{of.source_hit:.3f}", "", ""])
+    text = "## Examples\n\nThe questions of `examples/questions.jsonl` over `examples/corpus`, through the pipeline."
+    return _section(text, ["", "found", "target", "met"], rows)
+
+
+def _count(name: str, refused: int, total: int, share: float, *, at_least: bool) -> list[str]:
+    met = refused >= share * total if at_least else refused <= share * total
+    wanted = f"at {'least' if at_least else 'most'} {share:.0%}"
+    return [name, f"{refused} of {total}", wanted, _met(met)]
+
+
+def _section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    if not lines:
+        return ""
+    return "\n".join([text, "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+
+
+def _means(found: Figures) -> list[str]:
+    return [str(found[name]) if name in found else "" for name in COLUMNS]
+
+
+def _first_stage_name(name: str, retriever: str, history: str) -> str:
+    given = " (given)" if name.startswith("trec_dl") and retriever == "bm25" else ""
+    return NAMES[retriever] + given + (f", {_turns(history)}" if history else "")
+
+
+def _turns(history: str) -> str:
+    return "all turns" if history == "all" else "the last turn"
+
+
+def _maybe(interval: Interval | None) -> str:
+    return "-" if interval is None else str(interval)
+
+
+def _met(met: bool) -> str:
+    return "yes" if met else "**no**"

@@ -1,0 +1,223 @@
+"""`evaluate`: all figures of docs/results.md, set by set, from the data folder and a model.
+
+A run folder holds::
+
+    indexes/CORPUS/               the passages, once for all sets that share them
+    SET-DATA/bm25-HISTORY.jsonl   ids of every question (also dense-HISTORY-ENCODER.jsonl)
+    SET-DATA/MODEL/*.jsonl        what the model said: judgements, replies, citations
+    evaluation.json               the summary, written at the end
+
+DATA and MODEL are digests, so work on other data or with another model is never mixed up with it. A run that was
+killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rankrag.contract import HistoryQuery
+from rankrag.errors import ConfigError
+from rankrag.evaluation.benchmarks import BENCHMARKS, Benchmark, TestSet, folder_name, load
+from rankrag.evaluation.first_stage import Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.measuring import (
+    Rankings,
+    Settings,
+    among_five,
+    answer_figures,
+    candidates,
+    figures,
+    reading_figures,
+    refusal_figures,
+    reranked_figures,
+)
+from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
+from rankrag.evaluation.work import ModelWork, model_key
+from rankrag.models import LanguageModel
+from rankrag.retrieval.dense import Encoder
+
+RetrieverName = Literal["bm25", "dense", "hybrid"]
+ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
+
+FirstStages = dict[tuple[str, HistoryQuery], Rankings]
+"""By retriever and by how conversations are searched."""
+
+
+def evaluate(
+    data: Path,
+    run: Path,
+    *,
+    model: LanguageModel | None = None,
+    model_name: str = "",
+    encoder: Encoder | None = None,
+    benchmarks: Sequence[str] = tuple(BENCHMARKS),
+    retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
+    n: int = 20,
+    k: int = 5,
+    sample: int | None = None,
+    seed: int = 0,
+    command: str = "",
+    machine: str = "",
+    examples: ExampleFigures | None = None,
+    progress: Progress = quiet,
+) -> Summary:
+    """Measure first stages on all questions and the model on a sample; return the summary, also in `run`.
+
+    Args:
+        data: folder of the data sets.
+        run: run folder; what it holds already is not done again.
+        model: ranks and answers; None measures the first stages only.
+        model_name: name or directory of the model's weights; journals of another model are not used.
+        encoder: makes the vectors of dense and hybrid retrieval; without one there is BM25 only.
+        benchmarks: names of sets, see `BENCHMARKS`.
+        retrievers: first stages to measure; the model reranks BM25's candidates and, where asked for, hybrid's.
+        n: candidates of a first stage that are reranked.
+        k: passages to answer from.
+        sample: questions of a set that the model sees; None is the set's own number for a CPU, 0 all of them.
+        seed: of samples and shuffles.
+        command: what a reader types to make the same figures.
+        machine: in words, for the report.
+        examples: figures of `examples_check`, to stand in the same summary.
+        progress: hears of what takes long.
+
+    Raises:
+        ConfigError: for an unknown name, or a set whose files are missing, before any work on that set.
+    """
+    unknown = sorted(set(benchmarks) - set(BENCHMARKS)) + sorted(set(retrievers) - set(ALL_RETRIEVERS))
+    if unknown:
+        known = ", ".join((*BENCHMARKS, *ALL_RETRIEVERS))
+        raise ConfigError(f"{', '.join(unknown)}: not known; sets and retrievers are {known}")
+    if n < 1 or not 1 <= k <= n:
+        raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
+    contract = model.contract if model is not None else None
+    settings = Settings(
+        n, k, contract.first_stage_weight if contract else 0.0, contract.abstain_below if contract else None, seed
+    )
+    history: HistoryQuery = contract.history_query if contract else "last"
+    sets = []
+    for name in benchmarks:
+        test_set = load(BENCHMARKS[name], data)
+        stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
+        found = first_stage_figures(test_set, stages, retrievers)
+        work = None
+        if model is not None:
+            folder = run / folder_name(test_set) / model_key(model, model_name)
+            work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
+        sets.append(measure_set(test_set, stages, found, work, settings, sample=sample, history=history))
+    summary = Summary(
+        command,
+        machine,
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        model_name if model is not None else "",
+        n,
+        k,
+        seed,
+        settings.weight,
+        settings.abstain_below,
+        history,
+        tuple(sets),
+        examples,
+    )
+    save_summary(summary, run)
+    return summary
+
+
+def first_stages(
+    test_set: TestSet,
+    run: Path,
+    *,
+    retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
+    encoder: Encoder | None = None,
+    progress: Progress = quiet,
+) -> FirstStages:
+    """Return the rankings of BM25 and, with an encoder and where asked for, of dense and hybrid retrieval.
+
+    Conversations are searched by the last turn and by all turns.
+    """
+    benchmark = test_set.benchmark
+    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if benchmark.corpora else None
+    folder = run / folder_name(test_set)
+    found: FirstStages = {}
+    for history in _histories(test_set):
+        found["bm25", history] = lexical = bm25(test_set, store, folder, history, progress)
+        if encoder is not None and set(retrievers) & {"dense", "hybrid"}:
+            found["dense", history] = near = dense(test_set, store, folder, history, encoder, progress)
+            if "hybrid" in retrievers:
+                found["hybrid", history] = hybrid(lexical, near)
+    return found
+
+
+def first_stage_figures(
+    test_set: TestSet, stages: FirstStages, retrievers: Sequence[RetrieverName]
+) -> tuple[FirstStageFigures, ...]:
+    """Return the figures of the retrievers asked for, on all questions; none for questions without an answer."""
+    if test_set.benchmark.unanswerable:
+        return ()
+    conversations = len(_histories(test_set)) > 1
+    return tuple(
+        FirstStageFigures(
+            retriever,
+            history if conversations else "",
+            len(test_set.questions),
+            figures(test_set.benchmark, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
+        )
+        for (retriever, history), rankings in stages.items()
+        if retriever in retrievers
+    )
+
+
+def measure_set(
+    test_set: TestSet,
+    stages: FirstStages,
+    first: tuple[FirstStageFigures, ...],
+    work: ModelWork | None,
+    settings: Settings,
+    *,
+    sample: int | None,
+    history: HistoryQuery,
+) -> SetFigures:
+    """Return all figures of a set; without `work`, those of the first stages."""
+    benchmark = test_set.benchmark
+    target = benchmark.targets[0] if benchmark.targets else None
+    if work is None:
+        return SetFigures(benchmark.name, benchmark.title, benchmark.metric, target, first)
+    size = benchmark.small_sample if sample is None else sample or None
+    questions = test_set.sample(size, settings.seed)
+    searched = history if len(_histories(test_set)) > 1 else "last"
+    reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
+    lexical, last = reranked["bm25"], list(reranked)[-1]
+    if benchmark.unanswerable:
+        reranked = {last: reranked[last]}  # nothing but the pipeline's own refusals is measured
+    wanted = [(of, candidates(of, list(reranked.values()), settings.n)) for of in questions]
+    if benchmark.reading:
+        wanted = [(of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed)))) for of, ids in wanted]
+    judged = work.judgements(wanted)
+    final = reranked[last]
+    answered = benchmark.style is not None
+    right = answered and not benchmark.unanswerable
+    return SetFigures(
+        benchmark.name,
+        benchmark.title,
+        benchmark.metric,
+        target,
+        first,
+        ()
+        if benchmark.unanswerable
+        else tuple(
+            reranked_figures(benchmark, questions, name, rankings, judged, settings)
+            for name, rankings in reranked.items()
+        ),
+        answer_figures(work, questions, final, judged, settings) if right else None,
+        reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
+        refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
+    )
+
+
+def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
+    return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
+
+
+def _corpus_name(benchmark: Benchmark) -> str:
+    return "+".join(Path(name).name.partition(".")[0] for name in benchmark.corpora)

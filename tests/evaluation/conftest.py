@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rankrag.evaluation.benchmarks import BENCHMARKS, load
+from rankrag.jsonl import write_rows
+
+PASSAGES = {
+    "s/decoy/0": "tagus river tagus river",
+    "s/tagus/0": "tagus river in a golden land of many other words",
+    "s/ebro/0": "ebro river golden",
+    "s/lake/0": "a lake without a stream",
+    "s/hill/0": "hill and dale",
+    "s/town/0": "the town by the river",
+}
+
+
+class StubEncoder:
+    """Words hashed into 16 buckets; counts what it encodes."""
+
+    name = "stub@1"
+
+    def __init__(self):
+        self.encoded = 0
+
+    def encode_passages(self, texts):
+        self.encoded += len(texts)
+        return self.encode_queries(texts)
+
+    def encode_queries(self, texts):
+        vectors = np.full((len(texts), 16), 0.01, np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in text.lower().split():
+                row[hashlib.sha256(word.encode()).digest()[0] % 16] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def passage_rows(passages):
+    return [{"id": name, "title": "", "text": text} for name, text in passages.items()]
+
+
+@pytest.fixture
+def encoder():
+    return StubEncoder()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with one small set of every sort."""
+    folder = tmp_path / "data"
+    write_rows(folder / "squad/squad.corpus.jsonl.zst", passage_rows(PASSAGES))
+    write_rows(
+        folder / "squad/squad.dev.jsonl.zst",
+        [
+            {"id": "q1", "question": "tagus river", "answers": ["golden land"], "positive_ids": ["s/tagus/0"]},
+            {"id": "q2", "question": "ebro river", "answers": ["golden"], "positive_ids": ["s/ebro/0"]},
+        ],
+    )
+    write_rows(
+        folder / "squad/squad2_unanswerable.dev.jsonl.zst",
+        [
+            {"id": "u1", "question": "lake stream", "answers": [], "positive_ids": [], "near_ids": ["s/lake/0"]},
+            {"id": "u2", "question": "ebro", "answers": [], "positive_ids": [], "near_ids": ["s/hill/0"]},
+        ],
+    )
+    write_rows(
+        folder / "conversational/doc2dial.corpus.jsonl.zst",
+        passage_rows({"d/visa/0": "golden visa for workers", "d/tax/0": "tax for workers"}),
+    )
+    turns = [{"role": "user", "content": "tax tax"}, {"role": "agent", "content": "which tax"}]
+    write_rows(
+        folder / "conversational/doc2dial.dev.jsonl.zst",
+        [{"id": "c1", "question": "for visa", "answers": ["x"], "positive_ids": ["d/visa/0"], "history": turns}],
+    )
+    candidates = [
+        {"text": "nothing here", "label": 0},
+        {"text": "apple pie apple pie", "label": 0},
+        {"text": "a golden apple", "label": 1},
+    ]
+    write_rows(
+        folder / "ranking/msmarco.dev.jsonl.zst",
+        [
+            {"id": "m1", "query": "apple pie", "candidates": candidates},
+            {"id": "m2", "query": "pear", "candidates": [{"text": "pear", "label": 0}]},
+        ],
+    )
+    write_rows(
+        folder / "ranking/trec_dl19.corpus.jsonl.zst",
+        passage_rows({"1": "wind power", "2": "golden wind", "3": "sun"}),
+    )
+    write_rows(
+        folder / "ranking/trec_dl19.test.jsonl.zst",
+        [
+            {
+                "id": "t1",
+                "query": "wind",
+                "positive_ids": ["2"],
+                "grades": {"1": 1, "2": 3},
+                "bm25_ids": ["1", "3", "2"],
+            }
+        ],
+    )
+    return folder
+
+
+@pytest.fixture
+def loaded(data):
+    return lambda name: load(BENCHMARKS[name], data)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from evaluation.conftest import PASSAGES, passage_rows
+from rankrag.config import BlendConfig
+from rankrag.contract import Contract, load_contract, save_contract
+from rankrag.errors import ConfigError
+from rankrag.evaluation.benchmarks import Judged
+from rankrag.evaluation.fit import fit, held_back_sets, without_answers
+from rankrag.jsonl import write_rows
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.types import Passage, Question
+
+
+@pytest.fixture
+def config(tmp_path):
+    folder = tmp_path / "train"
+    write_rows(folder / "squad.corpus.jsonl", passage_rows({**PASSAGES, "s/lake/1": "lake fish"}))
+    write_rows(
+        folder / "squad.train.jsonl",
+        [
+            {"id": "q1", "question": "tagus river", "answers": ["golden land"], "positive_ids": ["s/tagus/0"]},
+            {"id": "q2", "question": "ebro river", "answers": ["golden"], "positive_ids": ["s/ebro/0"]},
+        ],
+    )
+    write_rows(folder / "squad2.train.jsonl", [{"id": "u1", "question": "lake", "near_ids": ["s/lake/0"]}])
+    write_rows(
+        folder / "talk.corpus.jsonl",
+        passage_rows({"d/visa/0": "golden visa for workers", "d/tax/0": "tax for workers", "d/tax/1": "tax office"}),
+    )
+    turns = [{"role": "user", "content": "tax"}, {"role": "agent", "content": "which tax office"}]
+    rows = [{"id": "c1", "question": "golden one", "answers": ["x"], "positive_ids": ["d/tax/0"], "history": turns}]
+    write_rows(folder / "talk.train.jsonl", rows)
+    return BlendConfig.model_validate(
+        {
+            "data": str(folder),
+            "held_back": 0.999999,
+            "sources": [
+                {"name": "squad", "rows": "squad.train.jsonl", "corpus": "squad.corpus.jsonl"},
+                {"name": "squad2", "rows": "squad2.train.jsonl", "corpus": "squad.corpus.jsonl"},
+                {"name": "talk", "rows": "talk.train.jsonl", "corpus": "talk.corpus.jsonl", "style": "conversation"},
+            ],
+        }
+    )
+
+
+def golden():
+    return FakeLanguageModel(yes_if="golden", contract=replace(Contract(), history_query="last"))
+
+
+def test_all_three_values_are_fitted(config, tmp_path, encoder):
+    contract, report = fit(
+        config, tmp_path / "run", golden(), model_name="m", encoder=encoder, sources=["squad", "talk"]
+    )
+    # "tax" and "which tax office" find the gold passage, the last turn alone finds only the golden visa by BM25.
+    assert report.history_recall["all"] > report.history_recall["last"]
+    assert contract.history_query == "all"
+    # The model is right on squad without help, and the gold passage of the conversation is not golden.
+    assert contract.first_stage_weight == report.weights[int(contract.first_stage_weight * 10)].weight
+    assert report.questions == {"squad": 2, "talk": 1, "squad2": 1}
+    assert contract.abstain_below == report.threshold.below
+    save_contract(contract, tmp_path)
+    assert load_contract(tmp_path) == contract
+    assert json.loads(json.dumps(report.as_json()))["questions"] == report.questions
+
+
+def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"])
+    # Only passages of named documents are there. q1 and q2 find golden ones: log-odds ln 9. With gold and answers taken
+    # away q1 keeps the golden Ebro (ln 9) and q2 nothing; u1 has the lake (-ln 9). Half-way between them is 0.
+    assert (report.answerable, report.unanswerable) == (2, 2)
+    assert contract.abstain_below == pytest.approx(0.0, abs=1e-9)
+    assert (report.threshold.unanswerable_refused, report.threshold.answerable_refused) == (0.5, 0.0)
+    # R@1 is 1 at weight 0 already, and no larger weight does better.
+    assert (report.weights[0].metric, contract.first_stage_weight) == (1.0, 0.0)
+    assert (report.history_recall, contract.history_query) == ({}, "last")
+
+
+def test_made_unanswerable_questions_suffice(config, tmp_path):
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"], unanswerable=None)
+    assert (report.unanswerable, contract.abstain_below) == (1, None)
+
+
+def test_fitting_goes_on_where_it_was_killed(config, tmp_path):
+    first = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
+    for path in (tmp_path / "run").glob("*/*/judgements.jsonl"):
+        path.write_bytes(path.read_bytes()[:-5])
+    model = golden()
+    assert fit(config, tmp_path / "run", model, model_name="m", sources=["squad", "talk"]) == first
+    assert model.prompts
+    rested = golden()
+    assert fit(config, tmp_path / "run", rested, model_name="m", sources=["squad", "talk"]) == first
+    assert rested.prompts == []
+
+
+def test_sources_of_one_corpus_share_its_passages(config):
+    sets = held_back_sets(config, ["squad", "squad2", "talk"], 60)
+    assert sets["squad"].passages is sets["squad2"].passages
+    assert sets["squad"].benchmark.corpora == sets["squad2"].benchmark.corpora
+    assert sets["squad2"].questions[0].gold == ("s/lake/0",)
+
+
+def test_a_source_that_is_not_there_or_holds_nothing_back_is_named(config):
+    with pytest.raises(ConfigError, match="no source nq; it has squad, squad2, talk"):
+        held_back_sets(config, ["squad", "nq"], 60)
+    with pytest.raises(ConfigError, match="squad holds back no question"):
+        held_back_sets(config.model_copy(update={"held_back": 0.0}), ["squad"], 60)
+
+
+def test_what_may_answer_is_taken_away():
+    texts = {
+        "gold": "one two three four five",
+        "twin": "one two three four five six",
+        "says": "the answer is Lisbon",
+        "left": "nothing of the kind",
+    }
+    passages = {name: Passage(name, text) for name, text in texts.items()}
+    asked = Judged(Question("q", "?", answers=("Lisbon",)), ("gold",), {})
+    assert without_answers(asked, tuple(texts), passages) == ("left",)

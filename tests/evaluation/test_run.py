@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from math import log2
+
+import pytest
+
+from rankrag.contract import Contract
+from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.measuring import Settings, among_five, final_contexts
+from rankrag.evaluation.run import evaluate
+from rankrag.evaluation.summary import load_summary
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.rerank import Judgement
+from rankrag.templates import UNANSWERABLE
+
+SETS = ("squad", "doc2dial", "msmarco", "trec_dl19", "squad2_unanswerable")
+
+
+def golden(reply="golden land", **contract):
+    return FakeLanguageModel(yes_if="golden", reply=reply, contract=replace(Contract(), **contract))
+
+
+def of(summary, name):
+    return next(found for found in summary.sets if found.name == name)
+
+
+@pytest.fixture
+def run(data, tmp_path, encoder):
+    def call(model=None, **options):
+        return evaluate(data, tmp_path / "run", model=model, model_name="m", encoder=encoder, **options)
+
+    return call
+
+
+def test_without_a_model_only_first_stages_are_measured(run):
+    summary = run(benchmarks=SETS)
+    squad = of(summary, "squad")
+    assert [row.retriever for row in squad.first_stages] == ["bm25", "dense", "hybrid"]
+    assert squad.first_stages[0].figures["R@1"].mean == 0.5
+    assert squad.first_stages[0].figures["R@5"].mean == 1.0
+    # q1 has its gold passage in the second place, q2 in the first.
+    assert squad.first_stages[0].figures["NDCG@10"].mean == pytest.approx((1 + 1 / log2(3)) / 2)
+    assert (squad.reranked, squad.answers, squad.reading, squad.refusals) == ((), None, None, None)
+    talks = of(summary, "doc2dial").first_stages
+    assert {(row.retriever, row.history): row.figures["R@1"].mean for row in talks if row.retriever == "bm25"} == {
+        ("bm25", "last"): 1.0,
+        ("bm25", "all"): 0.0,
+    }
+    assert of(summary, "squad2_unanswerable").first_stages == ()
+    assert summary.model == ""
+
+
+def test_reranking_is_measured_pure_and_blended_over_each_first_stage(run):
+    squad = of(run(golden(first_stage_weight=7.0), benchmarks=["squad"], retrievers=["bm25"]), "squad")
+    (row,) = squad.reranked
+    assert row.retriever == "bm25"
+    assert (row.first["R@1"].mean, row.pure["R@1"].mean, row.blended["R@1"].mean, row.reachable) == (0.5, 1, 0.5, 1)
+    # 7 ln 2 = 4.85 is more than the 4.39 by which the model prefers the golden passage.
+    assert (row.gap_pure.mean, row.gap_blended.mean) == (1.0, 0.0)
+    assert squad.target == 0.30
+
+
+def test_own_candidates_and_given_rankings_are_reranked(run):
+    summary = run(golden(), benchmarks=["msmarco", "trec_dl19"])
+    msmarco, trec = of(summary, "msmarco").reranked[0], of(summary, "trec_dl19").reranked[0]
+    assert (msmarco.first["hit@1"].mean, msmarco.pure["hit@1"].mean) == (0, 1)
+    best = 3 + 1 / log2(3)
+    assert trec.first["NDCG@10"].mean == pytest.approx((1 + 3 / log2(4)) / best)
+    assert trec.pure["NDCG@10"].mean == pytest.approx(1.0)
+    assert of(summary, "trec_dl19").answers is None
+
+
+def test_answers_are_scored_with_and_without_reranking(run):
+    def reply(prompt):
+        first = next(s.text for s in prompt if s.kind == "passage")
+        return "golden land" if "golden" in first else "no idea"
+
+    found = of(run(golden(reply), benchmarks=["squad"], retrievers=["bm25"], k=1), "squad").answers
+    # Reranked, both questions get a golden passage: right for q1, half right for q2 (F1 of "golden land": 2/3).
+    assert (found.em.mean, found.f1.mean) == (0.5, pytest.approx((1 + 2 / 3) / 2))
+    assert (found.em_first_stage.mean, found.f1_first_stage.mean) == (0.0, pytest.approx((0 + 2 / 3) / 2))
+    assert found.f1_gain.mean == pytest.approx(0.5)
+
+
+def test_reading_counts_citations_against_the_gold_passage(run):
+    found = of(run(golden("golden land"), benchmarks=["squad"], retrievers=["bm25"]), "squad").reading
+    # "golden land" stands only in the Tagus's passage, which is among q2's five as well.
+    assert (found.em_gold.mean, found.f1_gold.mean) == (0.5, pytest.approx(5 / 6))
+    assert (found.precision.mean, found.recall.mean) == (0.5, 0.5)
+
+
+def test_a_refusal_cites_nothing_and_counts_against_recall(run):
+    found = of(run(golden(UNANSWERABLE), benchmarks=["squad"], retrievers=["bm25"]), "squad").reading
+    assert (found.precision, found.recall.mean) == (None, 0.0)
+
+
+def test_refusals_come_from_the_threshold_or_from_the_reply(run):
+    def reply(prompt):
+        return UNANSWERABLE if any("tagus" in s.text for s in prompt if s.kind == "text") else "golden"
+
+    summary = run(golden(reply, abstain_below=0.0), benchmarks=["squad", "squad2_unanswerable"], retrievers=["bm25"])
+    answerable, unanswerable = of(summary, "squad").refusals, of(summary, "squad2_unanswerable").refusals
+    assert (answerable.answerable, answerable.refused.mean, answerable.below_threshold) == (True, 0.5, 0.0)
+    assert answerable.near_found is None
+    # u1's only candidate is the lake, not golden; u2 gets the golden Ebro and not its near paragraph.
+    assert (unanswerable.answerable, unanswerable.refused.mean, unanswerable.below_threshold) == (False, 0.5, 0.5)
+    assert (unanswerable.near_found, unanswerable.refused_near.mean) == (0.5, 1.0)
+    assert of(summary, "squad2_unanswerable").reranked == ()
+
+
+def test_a_second_run_asks_the_model_nothing_and_finds_the_same(run, tmp_path):
+    first = run(golden(), benchmarks=SETS)
+    again = golden()
+    assert run(again, benchmarks=SETS) == first
+    assert again.prompts == []
+    assert load_summary(tmp_path / "run") == first
+
+
+def test_a_run_goes_on_where_a_kill_cut_its_journals(run, tmp_path):
+    whole = run(golden(), benchmarks=SETS)
+    journals = sorted((tmp_path / "run").glob("*/**/*.jsonl"))
+    assert {path.name for path in journals} >= {"judgements.jsonl", "replies.jsonl", "citations.jsonl"}
+    for path in journals:
+        text = path.read_bytes()
+        path.write_bytes(text[: len(text) * 2 // 3])
+    assert run(golden(), benchmarks=SETS) == whole
+
+
+def test_another_model_starts_its_own_journals(run):
+    run(golden(), benchmarks=["squad"])
+    other = golden(passage_tokens=100)
+    run(other, benchmarks=["squad"])
+    assert other.prompts
+
+
+def test_a_sample_is_drawn_and_zero_takes_all(run):
+    assert of(run(golden(), benchmarks=["squad"], sample=1), "squad").reranked[0].questions == 1
+    assert of(run(golden(), benchmarks=["squad"], sample=0), "squad").reranked[0].questions == 2
+
+
+def test_unknown_names_and_impossible_numbers_are_refused(run):
+    with pytest.raises(ConfigError, match="squat, bm52: not known"):
+        run(benchmarks=["squat"], retrievers=["bm52"])
+    with pytest.raises(ConfigError, match="n=2, k=3"):
+        run(n=2, k=3)
+
+
+def test_a_folder_without_an_evaluation_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"no evaluation there .*rankrag evaluate"):
+        load_summary(tmp_path)
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(DataError, match="not an evaluation"):
+        load_summary(tmp_path)
+
+
+def test_five_passages_hold_the_gold_one_in_a_seeded_place(loaded):
+    q1 = loaded("squad").questions[0]
+    lexical = {"q1": ("a", "s/tagus/0", "b", "c", "d", "e")}
+    places = {among_five(q1, lexical, seed).index("s/tagus/0") for seed in range(40)}
+    assert places == {0, 1, 2, 3, 4}
+    assert set(among_five(q1, lexical, 0)) == {"a", "b", "c", "d", "s/tagus/0"}
+    assert among_five(q1, lexical, 3) == among_five(q1, lexical, 3)
+
+
+def test_the_contexts_are_the_first_k_of_the_reranked_n(loaded):
+    q1 = loaded("squad").questions[0]
+    judged = {"q1": {name: Judgement(odds, 0.5) for name, odds in (("a", 0.0), ("b", 2.0), ("c", 1.0), ("d", 9.0))}}
+    found = final_contexts(q1, {"q1": ("a", "b", "c", "d")}, judged, Settings(n=3, k=2))
+    assert found == ("b", "c")
+
+
+def test_measuring_loads_no_torch_and_no_command_line():
+    code = (
+        "import sys, rankrag.evaluation.run, rankrag.evaluation.fit, rankrag.evaluation.report;"
+        "import rankrag.evaluation.examples; print(sorted({'torch', 'transformers', 'rankrag.cli'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rankrag.contract import Contract
+from rankrag.evaluation.work import ModelWork, model_key, reordered
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.rerank import Judgement
+from rankrag.templates import UNANSWERABLE
+
+ODDS = 2.1972245773362196  # ln(0.9 / 0.1)
+Q1 = ("s/decoy/0", "s/tagus/0")
+
+
+@pytest.fixture
+def squad(loaded):
+    return loaded("squad")
+
+
+@pytest.fixture
+def work_of(squad, tmp_path):
+    def make(model, progress=lambda *_: None):
+        return ModelWork(model, squad.passages, tmp_path / "work", "SQuAD", progress)
+
+    return make
+
+
+def golden(**more):
+    return FakeLanguageModel(yes_if="golden", **more)
+
+
+def test_every_passage_is_judged_once(squad, work_of):
+    model, told = golden(), []
+    work = work_of(model, lambda *of: told.append(of))
+    q1, q2 = squad.questions
+    found = work.judgements([(q1, Q1), (q2, ("s/ebro/0", "s/ebro/0"))])
+    assert found["q1"]["s/decoy/0"].log_odds == pytest.approx(-ODDS)
+    assert found["q1"]["s/tagus/0"] == Judgement(pytest.approx(ODDS), pytest.approx(0.9))
+    assert set(found["q2"]) == {"s/ebro/0"}
+    assert told == [("SQuAD: judging", 2, 2)]
+    assert len(model.prompts) == 3
+    more = work.judgements([(q1, (*Q1, "s/hill/0"))])
+    assert set(more["q1"]) == {*Q1, "s/hill/0"}
+    assert len(model.prompts) == 4
+
+
+def test_judging_goes_on_where_a_kill_cut_the_journal(squad, work_of, tmp_path):
+    wanted = [(of, Q1) for of in squad.questions]
+    whole = work_of(golden()).judgements(wanted)
+    path = tmp_path / "work" / "judgements.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][: len(lines[1]) // 2])
+    model = golden()
+    assert work_of(model).judgements(wanted) == whole
+    assert len(model.prompts) == 2
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_replies_are_kept_by_question_and_passages(squad, work_of):
+    model = golden(reply="golden land")
+    q1, q2 = squad.questions
+    wanted = [(q1, Q1), (q1, Q1[::-1]), (q2, Q1), (q1, Q1), (q2, ())]
+    assert work_of(model).replies(wanted) == ["golden land"] * 4 + [UNANSWERABLE]
+    assert len(model.prompts) == 3
+    later = golden(reply="something else")
+    assert work_of(later).replies([(q1, Q1), (q2, Q1[:1])]) == ["golden land", "something else"]
+    assert len(later.prompts) == 1
+
+
+def test_citations_are_places_and_are_kept(squad, work_of):
+    model = golden(reply="golden land")
+    work, (q1, _) = work_of(model), squad.questions
+    work.judgements([(q1, Q1)])
+    work.replies([(q1, Q1)])
+    assert work.cited([(q1, Q1)]) == [(1,)]
+    later = golden()
+    assert work_of(later).cited([(q1, Q1)]) == [(1,)]
+    assert later.prompts == []
+
+
+def test_the_order_is_that_of_the_pipeline():
+    odds = {"a": 0.0, "b": 1.0, "c": 1.0}
+    assert reordered(("a", "b", "c"), odds, 0.0) == ("b", "c", "a")
+    # a: 0, b: 1 - 2 ln 2 = -0.39, c: 1 - 2 ln 3 = -1.2
+    assert reordered(("a", "b", "c"), odds, 2.0) == ("a", "b", "c")
+
+
+def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tmp_path):
+    plain = FakeLanguageModel()
+    fitted = FakeLanguageModel(contract=replace(Contract(), abstain_below=1.0, first_stage_weight=0.5))
+    shorter = FakeLanguageModel(contract=Contract(passage_tokens=100))
+    key = model_key(plain, "mini")
+    assert key == model_key(fitted, "mini")
+    assert len({key, model_key(plain, "other"), model_key(shorter, "mini")}) == 3
+    weights = tmp_path / "checkpoint"
+    weights.mkdir()
+    empty = model_key(plain, str(weights))
+    (weights / "model.safetensors").write_bytes(b"weights")
+    assert model_key(plain, str(weights)) != empty
