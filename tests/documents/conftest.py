@@ -35,7 +35,8 @@ def pdf_bytes(*pages: list[str], title: str = "") -> bytes:
         body
         + (
             f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
-            f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>\nstartxref\n{len(body)}\n%%EOF\n"
+            f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>\n"
+            f"startxref\n{len(body)}\n%%EOF\n"
         ).encode()
     )
 
@@ -49,7 +50,10 @@ def docx_bytes(*paragraphs: tuple[str, str]) -> bytes:
     styles = "".join(
         f'<w:style w:type="paragraph" w:styleId="Heading{n}"><w:name w:val="heading {n}"/></w:style>' for n in (1, 2)
     )
-    relation = f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1" Type="{_OFFICE}/%s" Target="%s"/></Relationships>'
+    relation = (
+        f'<Relationships xmlns="{_PACKAGE}/relationships">'
+        f'<Relationship Id="r1" Type="{_OFFICE}/%s" Target="%s"/></Relationships>'
+    )
     kind = "application/vnd.openxmlformats-officedocument.wordprocessingml"
     files = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" '

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ def sentences(text: str) -> list[str]:
     return [text[start:end].strip() for start, end in sentence_spans(text, 0, len(text))]
 
 
-MIXED = st.sampled_from(list('ab.!? \n\t。！\u00ad#"”)') + ["Dr. ", "河", "😀", "שלום ", "word ", "\n\n", "x" * 300])
+MIXED = st.sampled_from([*'ab.!? \n\t。！\u00ad#"”)', "Dr. ", "河", "😀", "שלום ", "word ", "\n\n", "x" * 300])
 
 
 @given(st.lists(st.one_of(MIXED, st.text()), max_size=60).map("".join))
@@ -43,7 +44,7 @@ def test_every_character_but_space_stands_in_exactly_one_passage(text: str):
     passages = passages_of(text, len(text) // 2)
     spans = [span(passage) for passage in passages]
     assert all(passage.text == text[start:end] for passage, (start, end) in zip(passages, spans, strict=True))
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     assert "".join("".join(passage.text.split()) for passage in passages) == "".join(text.split())
     assert all(tokens(passage.text) <= MAX_TOKENS for passage in passages)
     assert all(passage.text == passage.text.strip() for passage in passages)
@@ -103,6 +104,15 @@ def test_a_heading_without_a_body_goes_with_the_section_below_it():
     assert passage.text == text.strip()
     assert passage.source is not None
     assert passage.source.heading == "h2"
+
+
+def test_a_heading_of_a_thousand_characters_is_a_passage_of_its_own():
+    text = "# " + "river " * 200 + "\n" + SENTENCE
+    assert passages_of(text, text.index("The"))[-1].text == SENTENCE.strip()
+
+
+def test_a_document_without_sections_gives_no_passage():
+    assert list(split(Document("a", "A", "", ()))) == []
 
 
 def test_an_empty_page_gives_no_passage_and_no_page_takes_its_place():

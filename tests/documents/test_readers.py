@@ -126,7 +126,7 @@ def test_right_to_left_text_and_emoji_stay_as_they_are(file: Write):
         ("a.txt", b"\x7fELF\0\0\1", "a.txt: a binary file, not text; convert it"),
         ("a.txt", b"", "a.txt: empty; there is nothing"),
         ("a.md", b"\xef\xbb\xbf \n", "a.md: empty; there is nothing"),
-        ("a.txt", b"\xff\xfea\0b", "a.txt: damaged UTF-16 (truncated data at byte 2); save it anew"),
+        ("a.txt", b"\xff\xfea\0b", "a.txt: damaged UTF-16 (truncated data at byte 4); save it anew"),
         ("a.html", b"<html><body></body></html>", "a.html: empty; there is nothing"),
         ("a.docx", b"PK\3\4 cut off", "a.docx: a broken or foreign .docx file (BadZipFile"),
         ("a.docx", b"only text", "a.docx: a broken or foreign .docx file (BadZipFile"),

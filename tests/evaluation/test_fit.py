@@ -104,11 +104,21 @@ def test_sources_of_one_corpus_share_its_passages(config):
     assert sets["squad2"].questions[0].gold == ("s/lake/0",)
 
 
-def test_a_source_that_is_not_there_or_holds_nothing_back_is_named(config):
+def test_a_source_that_is_not_there_is_named(config):
     with pytest.raises(ConfigError, match="no source nq; it has squad, squad2, talk"):
         held_back_sets(config, ["squad", "nq"], 60)
-    with pytest.raises(ConfigError, match="squad holds back no question"):
-        held_back_sets(config.model_copy(update={"held_back": 0.0}), ["squad"], 60)
+
+
+def test_a_source_that_holds_nothing_back_counts_no_questions(config, tmp_path):
+    (tmp_path / "train" / "talk.train.jsonl").write_text("")
+    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
+    assert report.questions == {"squad": 2, "talk": 0, "squad2": 1}
+
+
+def test_without_any_held_back_question_nothing_is_fitted(config, tmp_path):
+    nothing = config.model_copy(update={"held_back": 0.0})
+    with pytest.raises(ConfigError, match="squad, talk: none holds back a question"):
+        fit(nothing, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
 
 
 def test_what_may_answer_is_taken_away():

@@ -20,6 +20,7 @@ MAX_TOKENS = 200
 """Tokens a passage has at most, by `tokens`."""
 
 _SMALL = 30  # words; a rest below this is no passage of its own
+_GRAIN = 5  # parts of a passage that a sentence too long for one is cut into
 _WINDOW = 500  # pieces that are balanced together, so that a text of any length takes little memory
 # Each pattern looks at a character a bounded number of times: "....", spaces and quotes in any number cost linear time.
 _SENTENCE_END = re.compile(
@@ -34,7 +35,7 @@ _ABBREVIATION = re.compile(
 )
 _LINE = re.compile(r"[^\n]+\n*|\n+")
 _WORD = re.compile(r"\S+\s*|\s+")
-_UNIT = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]|[^\S ]| {2,8}")
+_UNIT = re.compile(r"[a-z]{1,4}|[A-Z][a-z]{1,3}|[A-Z]{1,2}|[^\sA-Za-z]|[^\S ]| {2,8}")
 _WIDE = re.compile(r"[\u0900-\U0010ffff]")
 _EMOJI = re.compile(r"[\U00010000-\U0010ffff]")
 
@@ -84,7 +85,7 @@ def split(document: Document) -> Iterator[Passage]:
 def tokens(text: str) -> int:
     """Return about how many tokens a language model makes of a text; rather too many than too few.
 
-    Four Latin letters count as one token; a digit, a mark, a line end or a letter of another alphabet one; wide
+    Four Latin letters count as one token, or two capitals; a digit, a mark, a line end or a letter of another alphabet one; wide
     characters such as CJK two; emoji three; eight blanks one: what a small byte-level vocabulary needs.
     """
     count = len(_UNIT.findall(text))
@@ -99,9 +100,8 @@ def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]
         mark = found.group()
         if mark[0] == "." and mark.count("\n") < 2 and _goes_on(text, begin, found.start() + 1, after, end):
             continue
-        if after > begin:
-            yield begin, after
-            begin = after
+        yield begin, after
+        begin = after
     if begin < end:
         yield begin, end
 
@@ -194,11 +194,11 @@ def _fitting(text: str, start: int, end: int) -> Iterator[_Piece]:
 
 
 def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, int]]:
-    """Yield the spans of neighbouring pieces, joined while a passage holds them."""
+    """Yield the spans of neighbouring pieces, joined to parts of a passage that can be balanced."""
     begin, _, words, size = first
     stop = first.end
     for piece in others:
-        if words + piece.words > WORDS or size + piece.tokens > MAX_TOKENS:
+        if words + piece.words > WORDS / _GRAIN or size + piece.tokens > MAX_TOKENS / _GRAIN:
             yield begin, stop
             begin, words, size = piece.start, 0, 0
         stop, words, size = piece.end, words + piece.words, size + piece.tokens

@@ -140,10 +140,10 @@ def _markdown(path: Path, text: str, title: str | None = None) -> Document:
 
 
 def _plain(heading: str) -> str:
-    """Return a heading without closing marks, links and emphasis."""
-    heading = heading.rstrip()
+    """Return a heading of at most 200 characters, without closing marks, links and emphasis."""
+    heading = " ".join(heading[:2_000].split())
     bare = heading.rstrip("#")
-    return _LINK.sub(r"\1", bare if bare.endswith((" ", "\t")) else heading).replace("**", "").replace("`", "").strip()
+    return _LINK.sub(r"\1", bare if bare.endswith(" ") else heading).replace("**", "").replace("`", "").strip()[:200]
 
 
 def _document(path: Path, title: str, text: str, borders: Sequence[tuple[int, str | None]]) -> Document:

@@ -19,24 +19,27 @@ from rankrag.contract import Contract, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
-from rankrag.evaluation.measuring import candidates
+from rankrag.evaluation.measuring import Rankings, candidates
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.run import FirstStages, first_stages
 from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
-from rankrag.evaluation.work import Judgements, ModelWork, model_key
+from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.matching import contains_any, near_duplicate
 from rankrag.models import LanguageModel
 from rankrag.retrieval.dense import Encoder
 from rankrag.types import Passage
 
-SOURCES = ("squad", "nq", "hotpotqa", "doc2dial")
+SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
 UNANSWERABLE = "squad2"
 MULTI_HOP = ("hotpotqa", "2wiki")
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the values were found: questions by source, every weight tried, R@5 by history, the threshold's shares."""
+    """How the values were found: questions by source, every weight tried, R@5 by history, the threshold's shares.
+
+    A source with 0 questions holds nothing back, because too few documents make it up.
+    """
 
     questions: dict[str, int]
     weights: tuple[WeightTrial, ...]
@@ -80,40 +83,28 @@ def fit(
         progress: hears of what takes long.
     """
     sets = held_back_sets(config, (*sources, *([unanswerable] if unanswerable else [])), questions)
+    fitted_on = [name for name in sources if name in sets]
+    if not fitted_on:
+        raise ConfigError(f"{', '.join(sources)}: none holds back a question with a passage; raise held_back")
     stages = {name: first_stages(of, run, encoder=encoder, progress=progress) for name, of in sets.items()}
-    talks = [name for name in sources if sets[name].benchmark.style == "conversation"]
+    talks = [name for name in fitted_on if sets[name].benchmark.style == "conversation"]
     recall: dict[str, float] = {}
     if talks:
         recall = {h: fmean(_recall_at_5(sets[t], stages[t], h) for t in talks) for h in _HISTORIES}
     history: HistoryQuery = "all" if recall and recall["all"] > recall["last"] else "last"
 
-    cases: dict[str, list[Case]] = {}
-    answerable, not_answerable = [], []
+    found: dict[str, JudgedSource] = {}
     for name, test_set in sets.items():
-        drawn = test_set.sample(questions, seed)
         searched: HistoryQuery = history if name in talks else "last"
         first = [stages[name][r, searched] for r in ("bm25", "hybrid") if (r, searched) in stages[name]]
-        work = ModelWork(
-            model,
-            test_set.passages,
-            run / folder_name(test_set) / model_key(model, model_name),
-            test_set.benchmark.title,
-            progress,
-        )
-        judged = work.judgements([(of, candidates(of, first, n)) for of in drawn])
-        ids = [first[-1][of.question.id][:n] for of in drawn]
-        if name == unanswerable:
-            not_answerable += best_log_odds(judged, drawn, ids)
-            continue
-        odds = {q: {i: j.log_odds for i, j in found.items()} for q, found in judged.items()}
-        cases[name] = [
-            Case(of.gold, tuple(stage[of.question.id][:n] for stage in first), odds[of.question.id]) for of in drawn
-        ]
-        found = [(of, i) for of, i in zip(drawn, ids, strict=True) if not set(of.gold).isdisjoint(i)]
-        answerable += best_log_odds(judged, [of for of, _ in found], [i for _, i in found])
-        left = [without_answers(of, i, test_set.passages) for of, i in zip(drawn, ids, strict=True)]
-        not_answerable += best_log_odds(judged, drawn, left)
-    trials = weight_trials(cases, {name: sets[name].benchmark.metric for name in cases})
+        folder = run / folder_name(test_set) / model_key(model, model_name)
+        work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
+        found[name] = judge_source(work, test_set, test_set.sample(questions, seed), first, n)
+    trials = weight_trials(
+        {name: found[name].cases for name in fitted_on}, {name: sets[name].benchmark.metric for name in fitted_on}
+    )
+    answerable = [best for name in fitted_on for best in found[name].answerable]
+    not_answerable = [best for of in found.values() for best in of.unanswerable]
     threshold = best_threshold(answerable, not_answerable)
     fitted = replace(
         model.contract,
@@ -121,8 +112,40 @@ def fit(
         abstain_below=threshold.below,
         history_query=history if talks else model.contract.history_query,
     )
-    counts = {name: min(questions, len(of.questions)) for name, of in sets.items()}
+    asked = (*sources, *([unanswerable] if unanswerable else []))
+    counts = {name: len(found[name].cases) if name in found else 0 for name in asked}
     return fitted, FitReport(counts, trials, recall, threshold, len(answerable), len(not_answerable))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSource:
+    """A source's questions, and the log-odds of the best passage of each, with and without what answers it."""
+
+    cases: tuple[Case, ...]
+    answerable: tuple[float, ...]
+    unanswerable: tuple[float, ...]
+
+
+def judge_source(
+    work: ModelWork, test_set: TestSet, questions: Sequence[Judged], first: Sequence[Rankings], n: int
+) -> JudgedSource:
+    """Judge the first stages' `n` candidates of these questions; the last first stage is the one answered from.
+
+    A question is answerable where a gold passage is among the candidates. Less the passages that answer it, it is an
+    unanswerable one; a question without references, whose gold passage is only near, keeps all of them.
+    """
+    judged = work.judgements([(of, candidates(of, first, n)) for of in questions])
+    cases, answerable, unanswerable = [], [], []
+    for of in questions:
+        odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
+        cases.append(Case(of.gold, tuple(stage[of.question.id][:n] for stage in first), odds))
+        ids = cases[-1].first_stages[-1]
+        left = without_answers(of, ids, test_set.passages) if of.question.answers else ids
+        if of.question.answers and not set(of.gold).isdisjoint(ids):
+            answerable.append(max(odds[i] for i in ids))
+        if left:
+            unanswerable.append(max(odds[i] for i in left))
+    return JudgedSource(tuple(cases), tuple(answerable), tuple(unanswerable))
 
 
 _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")
@@ -131,7 +154,7 @@ _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")
 def held_back_sets(config: BlendConfig, names: Sequence[str], questions: int) -> dict[str, TestSet]:
     """Return the held-back questions of these sources as sets; sources of one corpus share their passages.
 
-    `ConfigError` names a source that the config lacks, or that holds nothing back.
+    A source that holds nothing back is left out. `ConfigError` names sources that the config lacks.
     """
     known = {source.name: source for source in config.sources}
     unknown = [name for name in names if name not in known]
@@ -144,9 +167,8 @@ def held_back_sets(config: BlendConfig, names: Sequence[str], questions: int) ->
     found = {}
     for name, part in parts.items():
         judged = tuple(_judged(part))
-        if not judged:
-            raise ConfigError(f"source {name} holds back no question with a passage; raise held_back")
-        found[name] = TestSet(_benchmark(known[name], questions), judged, shared[known[name].corpus or name])
+        if judged:
+            found[name] = TestSet(_benchmark(known[name], questions), judged, shared[known[name].corpus or name])
     return found
 
 
@@ -160,15 +182,6 @@ def without_answers(of: Judged, ids: Ids, passages: Mapping[str, Passage]) -> Id
         and not contains_any(passages[i].text, of.question.answers)
         and not any(near_duplicate(passages[i].text, text) for text in gold)
     )
-
-
-def best_log_odds(judged: Judgements, questions: Sequence[Judged], ids: Sequence[Ids]) -> list[float]:
-    """Return the log-odds of each question's best passage among `ids`; a question without passages is left out."""
-    return [
-        max(judged[of.question.id][i].log_odds for i in names)
-        for of, names in zip(questions, ids, strict=True)
-        if names
-    ]
 
 
 def _judged(part: Source) -> list[Judged]:

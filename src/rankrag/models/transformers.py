@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +26,8 @@ class TransformersModel:
     """A causal language model in this process.
 
     Args:
-        directory: a model directory, or the id of one on the Hugging Face hub.
+        directory: a model directory, an adapter as `rankrag train` writes it (merged into its base in memory), or the
+            id of a model on the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", …
         dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16".
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
@@ -166,19 +168,27 @@ def default_contract(tokenizer: Any) -> Contract:
 def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     directory = Path(name)
-    if directory.is_dir() and not (directory / "config.json").is_file():
+    adapted = directory / "adapter_config.json"
+    if directory.is_dir() and not adapted.is_file() and not (directory / "config.json").is_file():
         raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        raise ModelError(
-            f"{name}: its tokenizer cannot be loaded ({_first_line(error)}); {_remedy(directory)}"
-        ) from error
+        reason = _first_line(error)
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        if not adapted.is_file():
+            return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        from peft import PeftModel  # seconds of import that a merged model need not pay
+
+        base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
+        return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
     except Exception as error:  # likewise
         raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
-    return tokenizer, model
+
+
+def _base_of(adapter_config: Path) -> str:
+    return str(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
 
 
 def _remedy(directory: Path) -> str:

@@ -59,7 +59,7 @@ def train(config: TrainConfig, model_dir: Path, *, base_sha256: str = "", resume
     )
     checkpoint = get_last_checkpoint(str(out)) if resume else None
     trainer.train(resume_from_checkpoint=checkpoint)
-    return save_adapter(trainer, out / "adapter", encoder.contract)
+    return save_adapter(trainer, tokenizer, out / "adapter", encoder.contract)
 
 
 def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str) -> Contract:
@@ -93,11 +93,12 @@ def adapted_model(config: TrainConfig, model_dir: Path, bf16: bool) -> PeftModel
     return model
 
 
-def save_adapter(trainer: Trainer, directory: Path, contract: Contract) -> Path:
-    """Write the adapter in half precision with its contract and the log of the run."""
+def save_adapter(trainer: Trainer, tokenizer: Any, directory: Path, contract: Contract) -> Path:
+    """Write the adapter in half precision with tokenizer and contract, and beside it the log of the run."""
     model = trainer.model
     weights = {k: v.to(torch.float16) for k, v in model.state_dict().items() if "lora_" in k}
     model.save_pretrained(directory, state_dict=weights)
+    tokenizer.save_pretrained(directory)
     save_contract(contract, directory)
     (directory.parent / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
     return directory

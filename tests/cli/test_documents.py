@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rankrag.documents.loading
+from rankrag.retrieval.store import PassageStore
+
+from .conftest import Run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "tagus.md").write_text("# Tagus\n\nThe Tagus reaches the sea at Lisbon.\n", encoding="utf-8")
+    (docs / "douro.txt").write_text("The Douro reaches the sea at Porto.\n", encoding="utf-8")
+    (docs / "picture.png").write_bytes(b"\x89PNG")
+    return docs
+
+
+def index(run: Run, *arguments: object) -> int:
+    return run("index", *arguments, "--out", "ix", "--no-vectors")
+
+
+def test_index_takes_documents_in_and_says_what_it_passed_over(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "2 documents read, 0 unchanged, 0 gone; the index holds 2 passages." in err
+    assert "1 .png" in err
+
+
+def test_only_changed_documents_are_read_again_and_gone_ones_leave(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    (folder / "ebro.txt").write_text("The Ebro reaches the sea at Deltebre.\n", encoding="utf-8")
+    (folder / "douro.txt").unlink()
+    capsys.readouterr()
+    assert index(run, "docs") == 0
+    assert "1 documents read, 1 unchanged, 1 gone; the index holds 2 passages." in capsys.readouterr().err
+    (ranking,) = PassageStore.open("ix").lexical().retrieve(["which reaches the sea"], 9)
+    assert {c.passage.id.partition("#")[0] for c in ranking} == {"docs/ebro.txt", "docs/tagus.md"}
+
+
+def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
+    (folder / "rows.jsonl").write_text('{"id": "a", "text": "A row."}\nno json\n', encoding="utf-8")
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Left out: docs/broken.pdf: " in err
+    assert "docs/rows.jsonl:2: not JSON" in err
+    assert "the index holds 3 passages" in err
+
+
+def test_list_shows_documents_and_remove_takes_them_out(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    assert run("index", "--remove", "docs/douro.txt", "--list", "--out", "ix") == 0
+    out = capsys.readouterr().out
+    assert "docs/tagus.md" in out
+    assert "docs/douro.txt" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "index takes files or folders"),
+        (["nowhere"], "nowhere: "),
+        (["empty"], "empty: "),
+        (["--remove", "nothing"], "ix: no index there"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    Path("empty").mkdir()
+    assert index(run, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_what_was_done_and_says_so(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(run, "docs/tagus.md")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rankrag.documents.loading, "load_documents", interrupted)
+    assert index(run, "docs") == 130
+    assert "Interrupted. 1 passages are safe in ix" in capsys.readouterr().err
+
+
+def test_a_killed_index_run_leaves_a_usable_index_that_the_next_run_completes(run: Run, folder: Path) -> None:
+    index(run, "docs")
+    for number in range(400):
+        text = f"Stream {number} reaches the river {number}. " * 40
+        (folder / f"stream{number}.txt").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "rankrag", "index", "docs", "--out", "ix", "--no-vectors"]
+    process = subprocess.Popen(command, cwd=folder.parent, stderr=subprocess.DEVNULL)
+    before = len(PassageStore.open("ix"))
+    deadline = time.monotonic() + 60
+    while len(PassageStore.open("ix")) == before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)  # the moment of the kill is what is tested: in the middle of the work
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (ranking,) = PassageStore.open("ix").lexical().retrieve(["Tagus Lisbon"], 1)
+    assert ranking[0].passage.id == "docs/tagus.md#0"
+    assert index(run, "docs") == 0
+    assert len(PassageStore.open("ix").sources()) == 402
+
+
+def test_help_is_there_at_once_and_imports_no_torch() -> None:
+    code = "import sys; sys.argv = ['rankrag', '--help']\nfrom rankrag.cli import main\ntry:\n main()\nexcept SystemExit: pass"
+    code += "\nassert not {'torch', 'transformers', 'lancedb', 'pydantic'} & set(sys.modules), 'heavy'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "rankrag ask" in done.stdout
