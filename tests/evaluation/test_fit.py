@@ -98,7 +98,7 @@ def test_fitting_goes_on_where_it_was_killed(config, tmp_path):
 
 
 def test_sources_of_one_corpus_share_its_passages(config):
-    sets = held_back_sets(config, ["squad", "squad2", "talk"], 60)
+    sets = held_back_sets(config, ["squad", "squad2", "talk"])
     assert sets["squad"].passages is sets["squad2"].passages
     assert sets["squad"].benchmark.corpora == sets["squad2"].benchmark.corpora
     assert sets["squad2"].questions[0].gold == ("s/lake/0",)
@@ -106,7 +106,7 @@ def test_sources_of_one_corpus_share_its_passages(config):
 
 def test_a_source_that_is_not_there_is_named(config):
     with pytest.raises(ConfigError, match="no source nq; it has squad, squad2, talk"):
-        held_back_sets(config, ["squad", "nq"], 60)
+        held_back_sets(config, ["squad", "nq"])
 
 
 def test_a_source_that_holds_nothing_back_counts_no_questions(config, tmp_path):

@@ -103,6 +103,7 @@ def fit(
     *,
     out: RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="A source to fit on; may be given often.")] = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-back questions of one source, at most.")] = 60,
     n: options.N = 20,
     seed: int = 0,
@@ -120,6 +121,7 @@ def fit(
     """
     from rankrag.config import BlendConfig, load_config
     from rankrag.contract import save_contract
+    from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
     from rankrag.evaluation.journal import write_whole
     from rankrag.retrieval.dense import Encoder
@@ -133,6 +135,8 @@ def fit(
             opened,
             model_name=name,
             encoder=None if no_vectors else Encoder(encoder),
+            sources=tuple(source or SOURCES),
+            unanswerable=None if source else UNANSWERABLE,
             n=n,
             questions=questions,
             seed=seed,

@@ -20,6 +20,7 @@ MAX_TOKENS = 200
 """Tokens a passage has at most, by `tokens`."""
 
 _SMALL = 30  # words; a rest below this is no passage of its own
+_LONGEST = 10 * MAX_TOKENS  # characters; a token has less than ten
 _GRAIN = 5  # parts of a passage that a sentence too long for one is cut into
 _WINDOW = 500  # pieces that are balanced together, so that a text of any length takes little memory
 # Each pattern looks at a character a bounded number of times: "....", spaces and quotes in any number cost linear time.
@@ -85,8 +86,8 @@ def split(document: Document) -> Iterator[Passage]:
 def tokens(text: str) -> int:
     """Return about how many tokens a language model makes of a text; rather too many than too few.
 
-    Four Latin letters count as one token, or two capitals; a digit, a mark, a line end or a letter of another alphabet one; wide
-    characters such as CJK two; emoji three; eight blanks one: what a small byte-level vocabulary needs.
+    Four Latin letters count as one token, or two capitals, or eight blanks; a digit, a mark, a line end or a letter of
+    another alphabet one; wide characters such as CJK two; emoji three: what a small byte-level vocabulary needs.
     """
     count = len(_UNIT.findall(text))
     return count if text.isascii() else count + len(_WIDE.findall(text)) + len(_EMOJI.findall(text))
@@ -206,6 +207,9 @@ def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, int
 
 
 def _piece(text: str, start: int, end: int) -> _Piece:
+    """Count a stretch of text; one that no passage can hold is not counted, for it may be most of the document."""
+    if end - start > _LONGEST:
+        return _Piece(start, end, 2 * WORDS + 1, MAX_TOKENS + 1)
     part = text[start:end]
     return _Piece(start, end, _count_words(part), tokens(part))
 

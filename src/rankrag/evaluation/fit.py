@@ -82,7 +82,7 @@ def fit(
         seed: of the questions drawn.
         progress: hears of what takes long.
     """
-    sets = held_back_sets(config, (*sources, *([unanswerable] if unanswerable else [])), questions)
+    sets = held_back_sets(config, (*sources, *([unanswerable] if unanswerable else [])))
     fitted_on = [name for name in sources if name in sets]
     if not fitted_on:
         raise ConfigError(f"{', '.join(sources)}: none holds back a question with a passage; raise held_back")
@@ -132,16 +132,17 @@ def judge_source(
     """Judge the first stages' `n` candidates of these questions; the last first stage is the one answered from.
 
     A question is answerable where a gold passage is among the candidates. Less the passages that answer it, it is an
-    unanswerable one; a question without references, whose gold passage is only near, keeps all of them.
+    unanswerable one; a source of unanswerable questions keeps all of them.
     """
+    never = test_set.benchmark.unanswerable
     judged = work.judgements([(of, candidates(of, first, n)) for of in questions])
     cases, answerable, unanswerable = [], [], []
     for of in questions:
         odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
         cases.append(Case(of.gold, tuple(stage[of.question.id][:n] for stage in first), odds))
         ids = cases[-1].first_stages[-1]
-        left = without_answers(of, ids, test_set.passages) if of.question.answers else ids
-        if of.question.answers and not set(of.gold).isdisjoint(ids):
+        left = ids if never else without_answers(of, ids, test_set.passages)
+        if not never and not set(of.gold).isdisjoint(ids):
             answerable.append(max(odds[i] for i in ids))
         if left:
             unanswerable.append(max(odds[i] for i in left))
@@ -151,7 +152,7 @@ def judge_source(
 _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")
 
 
-def held_back_sets(config: BlendConfig, names: Sequence[str], questions: int) -> dict[str, TestSet]:
+def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestSet]:
     """Return the held-back questions of these sources as sets; sources of one corpus share their passages.
 
     A source that holds nothing back is left out. `ConfigError` names sources that the config lacks.
@@ -168,7 +169,8 @@ def held_back_sets(config: BlendConfig, names: Sequence[str], questions: int) ->
     for name, part in parts.items():
         judged = tuple(_judged(part))
         if judged:
-            found[name] = TestSet(_benchmark(known[name], questions), judged, shared[known[name].corpus or name])
+            benchmark = _benchmark(known[name], unanswerable=not any(record.positives for record in part.records))
+            found[name] = TestSet(benchmark, judged, shared[known[name].corpus or name])
     return found
 
 
@@ -189,7 +191,7 @@ def _judged(part: Source) -> list[Judged]:
     return [Judged(question, ids, dict.fromkeys(ids, 1)) for question, ids in gold if ids]
 
 
-def _benchmark(source: SourceConfig, questions: int) -> Benchmark:
+def _benchmark(source: SourceConfig, *, unanswerable: bool) -> Benchmark:
     return Benchmark(
         f"fit-{source.name}",
         f"{source.name}, held back",
@@ -197,7 +199,7 @@ def _benchmark(source: SourceConfig, questions: int) -> Benchmark:
         (f"fit-{source.corpus or source.name}".replace("/", "-"),),
         "all-gold@5" if source.name in MULTI_HOP else "R@1",
         source.style,
-        questions,
+        unanswerable=unanswerable,
     )
 
 

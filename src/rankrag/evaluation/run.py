@@ -110,7 +110,7 @@ def evaluate(
         command,
         machine,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
-        model_name if model is not None else "",
+        _shown(model_name) if model is not None else "",
         n,
         k,
         seed,
@@ -217,6 +217,10 @@ def measure_set(
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
+
+
+def _shown(model_name: str) -> str:
+    return Path(model_name).name if Path(model_name).is_dir() else model_name
 
 
 def _corpus_name(benchmark: Benchmark) -> str:

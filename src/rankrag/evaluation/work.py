@@ -39,7 +39,7 @@ def model_key(model: LanguageModel, name: str) -> str:
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     files = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in weights]
-    text = json.dumps([asdict(contract), folder.name, files], sort_keys=True)
+    text = json.dumps([asdict(contract), folder.name if folder.is_dir() else name, files], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
