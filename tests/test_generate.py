@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from rankrag.generate import answer_many, is_refusal, sampling_for, stream_answer
+from rankrag.models import SamplingParams
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.templates import UNANSWERABLE
+from rankrag.types import Passage, Question
+
+PASSAGE = Passage("p", "text")
+
+
+@pytest.mark.parametrize(("style", "limit"), [("short", 32), ("claim", 8), ("choice", 8), ("conversation", 128)])
+def test_the_papers_limits_hold_and_decoding_is_greedy(style, limit):
+    params = sampling_for(Question("q", "x", style=style))
+    assert (params.max_new_tokens, params.temperature) == (limit, 0.0)
+
+
+def test_replies_come_in_the_order_of_the_questions_whatever_their_limits():
+    model = FakeLanguageModel(reply=lambda prompt: next(s.text for s in prompt if s.text.startswith("ask")))
+    questions = [Question("1", "ask1", style="claim"), Question("2", "ask2"), Question("3", "ask3", style="claim")]
+    assert answer_many(model, [(q, [PASSAGE]) for q in questions]) == ["ask1", "ask2", "ask3"]
+
+
+def test_no_questions_give_no_replies():
+    assert answer_many(FakeLanguageModel(), []) == []
+
+
+def test_streamed_pieces_join_to_the_reply():
+    pieces = list(stream_answer(FakeLanguageModel(reply="one two three"), Question("q", "x"), [PASSAGE]))
+    assert pieces == ["one", " two", " three"]
+
+
+def test_given_sampling_goes_before_the_questions_own():
+    params = SamplingParams(max_new_tokens=1)
+    assert list(stream_answer(FakeLanguageModel(reply="one two"), Question("q", "x"), [], params)) == ["one"]
+
+
+@pytest.mark.parametrize("reply", ["", " \n", UNANSWERABLE, "sorry, I cannot find the answer", UNANSWERABLE + " Hm."])
+def test_a_refusal_is_known_by_its_words(reply):
+    assert is_refusal(reply)
+
+
+@pytest.mark.parametrize("reply", ["Sorry seems to be the hardest word", "Lisbon"])
+def test_an_answer_is_no_refusal(reply):
+    assert not is_refusal(reply)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from rankrag.contract import Contract
+from rankrag.errors import ConfigError, DataError
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.pipeline import RankRAG, next_turn, search_query
+from rankrag.templates import UNANSWERABLE
+from rankrag.types import Answer, Message, Question
+
+
+class FakeRetriever:
+    def __init__(self, ranking):
+        self.ranking, self.queries = ranking, []
+
+    def retrieve(self, queries, k):
+        self.queries += queries
+        return [self.ranking[:k] for _ in queries]
+
+
+@pytest.fixture
+def rivers(ranking_of):
+    return FakeRetriever(ranking_of("The Ebro.", "The Duero.", "The Tagus.", "The Minho."))
+
+
+def model(**fields):
+    return FakeLanguageModel(yes_if="tagus", reply="The Tagus.", **fields)
+
+
+def ids(ranking):
+    return [c.passage.id for c in ranking]
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 3), (0, 0), (3, 0)])
+def test_k_lies_between_one_and_n(rivers, n, k):
+    with pytest.raises(ConfigError, match=f"n={n}, k={k}"):
+        RankRAG(rivers, model(), n=n, k=k)
+
+
+def test_an_unknown_history_query_is_refused(rivers):
+    with pytest.raises(ConfigError, match="history_query='some'"):
+        RankRAG(rivers, model(), history_query="some")
+
+
+def test_an_unknown_reranker_is_refused(rivers):
+    with pytest.raises(ConfigError, match="reranker='magic'"):
+        RankRAG(rivers, model(), reranker="magic")
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_question_is_refused(rivers, text):
+    with pytest.raises(DataError, match="empty"):
+        RankRAG(rivers, model()).ask(text)
+
+
+def test_an_answer_carries_everything_it_came_from(rivers):
+    answer = RankRAG(rivers, model(), n=3, k=2).ask("Which?")
+    assert ids(answer.retrieved) == ["p0", "p1", "p2"]
+    assert ids(answer.reranked) == ["p2", "p0", "p1"]
+    assert ids(answer.contexts) == ["p2", "p0"]
+    assert answer.relevance == pytest.approx({"p0": 0.1, "p1": 0.1, "p2": 0.9})
+    assert (answer.text, answer.abstained, ids(answer.contexts)[answer.citations[0].context]) == (
+        "The Tagus.",
+        False,
+        "p2",
+    )
+    assert min(answer.timings.retrieve, answer.timings.rerank, answer.timings.generate) >= 0
+
+
+def test_without_reranking_the_retrievers_order_stays(rivers):
+    answer = RankRAG(rivers, model(), reranker=None).ask("Which?")
+    assert answer.reranked == answer.retrieved
+    assert answer.relevance == {}
+
+
+def test_a_function_can_rerank(rivers):
+    answer = RankRAG(rivers, model(), reranker=lambda _, ranking: ranking[::-1]).ask("Which?")
+    assert ids(answer.reranked) == ["p3", "p2", "p1", "p0"]
+
+
+def test_the_answer_is_withheld_below_the_threshold(rivers):
+    answer = RankRAG(rivers, model(contract=Contract(abstain_below=5.0))).ask("Which?")
+    assert (answer.text, answer.abstained, answer.citations) == (UNANSWERABLE, True, ())
+
+
+def test_the_answer_is_given_from_the_threshold_on(rivers):
+    assert not RankRAG(rivers, model(contract=Contract(abstain_below=2.0))).ask("Which?").abstained
+
+
+def test_nothing_retrieved_means_no_answer():
+    assert RankRAG(FakeRetriever(()), model()).ask("Which?").abstained
+
+
+def test_a_refusal_of_the_model_is_an_abstention(rivers):
+    answer = RankRAG(rivers, FakeLanguageModel(reply=UNANSWERABLE)).ask("Which?")
+    assert (answer.abstained, answer.citations) == (True, ())
+
+
+def test_an_answer_is_streamed_in_pieces_and_then_whole(rivers):
+    *pieces, answer = RankRAG(rivers, model()).stream("Which?")
+    assert pieces == ["The", " Tagus."]
+    assert isinstance(answer, Answer)
+    assert answer.text == "The Tagus."
+
+
+def test_the_first_stage_weight_of_the_contract_can_be_overridden(rivers):
+    contract = Contract(first_stage_weight=100.0)
+    assert ids(RankRAG(rivers, model(contract=contract)).ask("W?").reranked)[0] == "p0"
+    assert ids(RankRAG(rivers, model(contract=contract), first_stage_weight=0.0).ask("W?").reranked)[0] == "p2"
+
+
+def test_a_conversation_is_searched_by_all_turns_where_asked(rivers):
+    question = Question("q", "now?", (Message("user", "before"),))
+    RankRAG(rivers, model(), history_query="all").ask(question)
+    RankRAG(rivers, model()).ask(question)
+    assert rivers.queries == ["before\nnow?", "now?"]
+
+
+def test_the_search_query_is_the_last_turn_alone_by_default():
+    assert search_query(Question("q", "now?", (Message("user", "before"),)), "last") == "now?"
+
+
+def test_the_next_turn_remembers_question_and_answer(rivers):
+    answer = RankRAG(rivers, model()).ask("Which?")
+    following = next_turn(answer.question, answer, "And then?")
+    assert following.text == "And then?"
+    assert following.style == "conversation"
+    assert following.history == (Message("user", "Which?"), Message("assistant", "The Tagus."))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.rerank import Judgement, judge, ordered, rerank, rerank_many, with_first_stage
+from rankrag.types import Passage, Question, ScoredPassage
+
+QUESTION = Question("q", "Which river?")
+
+
+def ids(ranking):
+    return [c.passage.id for c in ranking]
+
+
+def test_the_passage_the_model_finds_relevant_comes_first(ranking_of):
+    assert ids(rerank(FakeLanguageModel(yes_if="tagus"), QUESTION, ranking_of("Ebro", "Tagus"))) == ["p1", "p0"]
+
+
+def test_ties_keep_the_retrievers_order(ranking_of):
+    assert ids(rerank(FakeLanguageModel(yes_if="nothing here"), QUESTION, ranking_of("a", "b"))) == ["p0", "p1"]
+
+
+def test_no_candidates_give_an_empty_ranking():
+    assert rerank(FakeLanguageModel(), QUESTION, ()) == ()
+
+
+def test_a_score_is_the_log_odds_of_the_labels(ranking_of):
+    (judged,) = judge(FakeLanguageModel(yes_if="a", sure=0.8), [(QUESTION, ranking_of("a")[0].passage)])
+    assert judged.log_odds == pytest.approx(1.3862944)
+    assert judged.probability == pytest.approx(0.8)
+
+
+def test_many_questions_are_scored_in_one_call_and_kept_apart(ranking_of):
+    model = FakeLanguageModel(yes_if="tagus")
+    first, none, last = rerank_many(
+        model, [(QUESTION, ranking_of("Ebro", "Tagus")), (QUESTION, ()), (QUESTION, ranking_of("Tagus", "Duero"))]
+    )
+    assert (ids(first), none, ids(last)) == (["p1", "p0"], (), ["p0", "p1"])
+    assert len(model.prompts) == 4
+
+
+@given(st.lists(st.floats(-50, 50), max_size=12))
+def test_an_order_is_a_permutation_best_first(scores):
+    candidates = tuple(ScoredPassage(Passage(str(i), "x"), 0.0) for i in range(len(scores)))
+    found = ordered(candidates, [Judgement(s, 0.5) for s in scores])
+    assert sorted(ids(found)) == sorted(ids(candidates))
+    assert [c.score for c in found] == sorted(scores, reverse=True)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=12))
+def test_a_first_stage_weight_of_zero_changes_nothing(scores):
+    retrieved = tuple(ScoredPassage(Passage(str(i), "x"), 0.0) for i in range(len(scores)))
+    reranked = ordered(retrieved, [Judgement(s, 0.5) for s in scores])
+    assert with_first_stage(reranked, retrieved, 0.0) == reranked
+
+
+def test_a_large_first_stage_weight_restores_the_retrievers_order(ranking_of):
+    retrieved = ranking_of("Ebro", "Duero", "Tagus")
+    reranked = rerank(FakeLanguageModel(yes_if="tagus"), QUESTION, retrieved)
+    assert ids(with_first_stage(reranked, retrieved, 100.0)) == ["p0", "p1", "p2"]
