@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from rankrag.models.mini import prepare_mini
 from rankrag.opening import open_model
 from rankrag.types import Answer
 
-from .cli.conftest import Run
+from .conftest import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,19 +23,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example documents, indexed once with vectors."""
-    import sys
-
-    from rankrag.cli import main
-
     folder = tmp_path_factory.mktemp("examples") / "rankrag.index"
-    before = sys.argv
-    sys.argv = ["rankrag", "index", str(ROOT / "examples" / "corpus"), "--out", str(folder)]
-    try:
-        main()
-    except SystemExit as stop:
-        assert not stop.code
-    finally:
-        sys.argv = before
+    command = [sys.executable, "-m", "rankrag", "index", str(ROOT / "examples" / "corpus"), "--out", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
     return folder
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from rankrag.jsonl import write_rows
 
-from .cli.conftest import Run
+from .conftest import Run
 
 NAMES = ["Alder", "Bracken", "Cedar", "Dogwood", "Elm", "Fern", "Gorse", "Hazel", "Iris", "Juniper", "Kelp", "Larch"]
 TOWNS = [

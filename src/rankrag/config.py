@@ -161,7 +161,9 @@ def _problem(schema: type[Schema], error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']} (found: {error['input']!r})"
-    known = sorted({name for kind in (schema, SourceConfig, LoraSettings) for name in kind.model_fields})
+    inner: dict[str, type[Schema]] = {"sources": SourceConfig, "lora": LoraSettings}
+    meant = inner.get(str(error["loc"][0]), schema) if len(error["loc"]) > 1 else schema
+    known = sorted(meant.model_fields)
     close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
     return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
 

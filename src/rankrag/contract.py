@@ -148,11 +148,13 @@ def _check_values(path: Path, contract: Contract) -> None:
         problems.append(f"'history_query' is {contract.history_query!r}, known are 'last' and 'all'")
     for name in ("passage_tokens", "max_tokens"):
         value = getattr(contract, name)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problems.append(f"'{name}' is {value!r}, must be a whole number above 0")
     for name in ("first_stage_weight", "abstain_below"):
         value = getattr(contract, name)
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
+        if value is None and name == "abstain_below":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             problems.append(f"'{name}' is {value!r}, must be a finite number")
     if problems:
         raise ContractError(f"{path}: " + "; ".join(problems))

@@ -91,12 +91,13 @@ def ranking_prompt(form: Format, question: Question, passage: Passage) -> Prompt
     Earlier turns stand before the ranking question, which is put around the latest question only.
     """
     wording = form.wordings.rank_claim if question.style == "claim" else form.wordings.rank
-    return _conversation(form, _passages([passage]), question, wording)
+    return _conversation(form, _passages([passage]), question, wording, ranking=True)
 
 
 def list_ranking_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
     """Return the prompt of retrieval-augmented ranking: name the relevant ones among numbered passages."""
-    return _conversation(form, _passages(passages, numbered=True), question, form.wordings.rank_list)
+    passages_shown = _passages(passages, numbered=True)
+    return _conversation(form, passages_shown, question, form.wordings.rank_list, ranking=True)
 
 
 def answer_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
@@ -144,10 +145,11 @@ def _passages(passages: Sequence[Passage], *, numbered: bool = False) -> list[Se
     return segments
 
 
-def _conversation(form: Format, passages: list[Segment], question: Question, wording: str) -> Prompt:
+def _conversation(
+    form: Format, passages: list[Segment], question: Question, wording: str, *, ranking: bool = False
+) -> Prompt:
     """Write the turns. An instruction that is not a ranking question goes on the first user turn (ChatQA's rule)."""
     turns = form.turns
-    ranking = wording in (form.wordings.rank, form.wordings.rank_claim, form.wordings.rank_list)
     head = [Segment("fixed", turns.start + form.wordings.system)]
     segments = head + (passages if form.layout == "passage_first" else [])
     marker = turns.system_to_user

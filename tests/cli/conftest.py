@@ -1,34 +1,14 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import rankrag.opening
-from rankrag.cli import main
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line in this process; return the exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return call
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from rankrag.models.fake import FakeLanguageModel
 
-from .conftest import Run
+from ..conftest import Run
 
 QUESTION = "Which river of the peninsula is the longest?"
 

@@ -11,7 +11,7 @@ import pytest
 import rankrag.documents.loading
 from rankrag.retrieval.store import PassageStore
 
-from .conftest import Run
+from ..conftest import Run
 
 
 @pytest.fixture

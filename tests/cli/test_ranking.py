@@ -9,7 +9,7 @@ import pytest
 
 from rankrag.models.fake import FakeLanguageModel
 
-from .conftest import Run
+from ..conftest import Run
 
 
 @pytest.fixture

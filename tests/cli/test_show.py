@@ -7,7 +7,7 @@ import pytest
 from rankrag.examples import write_examples
 from rankrag.types import DataKind, Example, Passage, Question
 
-from .conftest import Run
+from ..conftest import Run
 
 
 def test_a_training_example_is_shown_with_its_target(

@@ -104,8 +104,8 @@ def _prepared(name: str, adapter_digest: str, adapter: Path | None, say: Say) ->
                 _build(target, base_file(say), adapter, say)
     except OSError as error:
         raise ModelError(
-            f"{cache_dir()}: cannot prepare {name} there ({error.strerror or error}); free about "
-            f"{_NEEDED_BYTES // 1_000_000} MB, or set RANKRAG_CACHE to another folder"
+            f"{cache_dir()}: cannot prepare {name} there ({error.strerror or error}); it takes "
+            f"{_NEEDED_BYTES // 1_000_000} MB in a folder that can be written; set RANKRAG_CACHE to another one"
         ) from error
     return target
 
