@@ -42,7 +42,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, tiny_model_
 
 
 def test_training_lowers_the_loss_and_the_adapter_opens_as_a_model_with_its_contract(tmp_path, tiny_model_dir):
-    adapter = train(config_of(tmp_path, max_steps=20), tiny_model_dir)
+    adapter = train(config_of(tmp_path, max_steps=20, model=str(tiny_model_dir)), tiny_model_dir)
     losses = [e["loss"] for e in json.loads((tmp_path / "run/log.json").read_text()) if "loss" in e]
     assert float(losses[-1]) < float(losses[0]) / 2
     model = TransformersModel(adapter, dtype="float32")

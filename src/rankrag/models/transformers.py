@@ -18,6 +18,7 @@ from rankrag.encoding import EncodedPrompt, PromptEncoder, chat_turns, plain_tur
 from rankrag.errors import ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.devices import pick_device, pick_dtype
+from rankrag.models.mini import resolve_model
 from rankrag.templates import Format
 from rankrag.types import Prompt
 
@@ -188,7 +189,7 @@ def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def _base_of(adapter_config: Path) -> str:
-    return str(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    return resolve_model(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
 
 
 def _remedy(directory: Path) -> str:

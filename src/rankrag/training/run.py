@@ -59,6 +59,7 @@ def train(config: TrainConfig, model_dir: Path, *, base_sha256: str = "", resume
     )
     checkpoint = get_last_checkpoint(str(out)) if resume else None
     trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.model.peft_config["default"].base_model_name_or_path = config.model
     return save_adapter(trainer, tokenizer, out / "adapter", encoder.contract)
 
 
