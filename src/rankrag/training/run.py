@@ -77,6 +77,7 @@ def adapted_model(config: TrainConfig, model_dir: Path, bf16: bool) -> PeftModel
     )
     if config.warm_start:
         model = PeftModel.from_pretrained(base, config.warm_start, is_trainable=True)
+        model.peft_config["default"].base_model_name_or_path = str(model_dir)  # checkpoints look at its config
     else:
         torch.manual_seed(config.seed)
         lora = LoraConfig(
@@ -98,7 +99,8 @@ def save_adapter(trainer: Trainer, tokenizer: Any, directory: Path, contract: Co
     """Write the adapter in half precision with tokenizer and contract, and beside it the log of the run."""
     model = trainer.model
     weights = {k: v.to(torch.float16) for k, v in model.state_dict().items() if "lora_" in k}
-    model.save_pretrained(directory, state_dict=weights)
+    # else peft asks the hub whether the base's vocabulary was resized, and "rankrag-mini-base" is on no hub
+    model.save_pretrained(directory, state_dict=weights, save_embedding_layers=False)
     tokenizer.save_pretrained(directory)
     save_contract(contract, directory)
     (directory.parent / "log.json").write_text(json.dumps(trainer.state.log_history, indent=1), encoding="utf-8")
