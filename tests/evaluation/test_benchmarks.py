@@ -60,6 +60,7 @@ def test_a_sample_is_seeded_and_keeps_the_order_of_the_set(loaded):
     places = [int(q.gold[0]) for q in drawn]
     assert places == sorted(places)
     assert drawn == many.sample(10, seed=1) != many.sample(10, seed=2)
+    assert all(q in many.sample(25, seed=1) for q in drawn)
     assert many.sample(None, seed=1) == many.sample(99, seed=1) == many.questions
 
 

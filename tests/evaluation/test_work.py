@@ -39,7 +39,7 @@ def test_every_passage_is_judged_once(squad, work_of):
     assert found["q1"]["s/decoy/0"].log_odds == pytest.approx(-ODDS)
     assert found["q1"]["s/tagus/0"] == Judgement(pytest.approx(ODDS), pytest.approx(0.9))
     assert set(found["q2"]) == {"s/ebro/0"}
-    assert told == [("SQuAD: judging", 2, 2)]
+    assert told == [("SQuAD: judging", 3, 3)]
     assert len(model.prompts) == 3
     more = work.judgements([(q1, (*Q1, "s/hill/0"))])
     assert set(more["q1"]) == {*Q1, "s/hill/0"}

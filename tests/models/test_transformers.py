@@ -68,14 +68,16 @@ def test_a_choice_that_is_several_tokens_is_a_contract_error(model):
 
 def test_padded_batches_stay_within_the_token_budget(tiny_model_dir, monkeypatch):
     model = opened(tiny_model_dir, tokens_per_batch=600)
-    shapes, forward = [], model.model.forward
+    shapes, forward = [], model.model.model.forward
 
     def seen(**inputs):
         shapes.append(tuple(inputs["input_ids"].shape))
         return forward(**inputs)
 
-    monkeypatch.setattr(model.model, "forward", seen)
+    monkeypatch.setattr(model.model.model, "forward", seen)
     model.choice_logprobs(prompts_of(model, 8), LABELS)
+    root, *shapes = shapes
+    assert root[0] == 1
     assert sum(rows for rows, _ in shapes) == 8
     assert all(rows == 1 or rows * width <= 600 for rows, width in shapes)
 

@@ -139,12 +139,13 @@ class TestSet:
     passages: Mapping[str, Passage]
 
     def sample(self, size: int | None, seed: int) -> tuple[Judged, ...]:
-        """Return `size` questions drawn with `seed`, in the order of the set; all where `size` is None or too large."""
-        places = range(len(self.questions))
-        if size is None or size >= len(places):
-            return self.questions
-        drawn = random.Random(f"{seed}/{self.benchmark.name}").sample(places, size)
-        return tuple(self.questions[i] for i in sorted(drawn))
+        """Return `size` questions drawn with `seed`, in the order of the set; all where `size` is None or too large.
+
+        A larger sample holds every smaller one of the same seed, so that a run can be extended.
+        """
+        places = list(range(len(self.questions)))
+        random.Random(f"{seed}/{self.benchmark.name}").shuffle(places)
+        return tuple(self.questions[i] for i in sorted(places[:size]))
 
 
 def load(benchmark: Benchmark, data: Path) -> TestSet:

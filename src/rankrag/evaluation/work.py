@@ -23,7 +23,10 @@ from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, ScoredPassage
 
 QUESTIONS_AT_ONCE = 4
-"""Questions between two commits of a journal: what a kill can cost."""
+"""Questions answered between two commits of a journal: what a kill can cost."""
+
+PAIRS_AT_ONCE = 128
+"""Likewise, questions and passages judged."""
 
 Judgements = dict[str, dict[str, Judgement]]
 """By question id, then by passage id."""
@@ -66,18 +69,21 @@ class ModelWork:
         }
 
     def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
-        """Return the judgements of these passages of each question; those not in the journal are asked for."""
-        todo = [(of, self._unjudged(of, ids)) for of, ids in wanted]
-        todo = [(of, ids) for of, ids in todo if ids]
-        for start in range(0, len(todo), QUESTIONS_AT_ONCE):
-            batch = todo[start : start + QUESTIONS_AT_ONCE]
-            said = iter(judge(self._model, [(of.question, self._passages[i]) for of, ids in batch for i in ids]))
-            rows = []
-            for of, ids in batch:
-                found = {i: [j.log_odds, j.probability] for i, j in zip(ids, said, strict=False)}
-                rows.append({"id": of.question.id, "judgements": found})
-                self._take(of.question.id, found)
-            append_rows(self._folder / "judgements.jsonl", rows)
+        """Return the judgements of these passages of each question; those not in the journal are asked for.
+
+        They are asked for passage by passage, since the model reads a passage once for all its questions (`packing`).
+        """
+        todo = [(i, of) for of, ids in wanted for i in self._unjudged(of, ids)]
+        todo.sort(key=lambda pair: pair[0])
+        for start in range(0, len(todo), PAIRS_AT_ONCE):
+            batch = todo[start : start + PAIRS_AT_ONCE]
+            said = judge(self._model, [(of.question, self._passages[i]) for i, of in batch])
+            rows: dict[str, dict[str, list[float]]] = {}
+            for (i, of), j in zip(batch, said, strict=True):
+                rows.setdefault(of.question.id, {})[i] = [j.log_odds, j.probability]
+            append_rows(self._folder / "judgements.jsonl", [{"id": q, "judgements": of} for q, of in rows.items()])
+            for question, found in rows.items():
+                self._take(question, found)
             self._progress(f"{self._title}: judging", start + len(batch), len(todo))
         return {of.question.id: {i: self._judged[of.question.id][i] for i in ids} for of, ids in wanted}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from rankrag.contract import Contract, load_contract
 from rankrag.encoding import EncodedPrompt, PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams
+from rankrag.models import SamplingParams, packing
 from rankrag.models.devices import pick_device, pick_dtype
 from rankrag.models.mini import resolve_model
 from rankrag.templates import Format
@@ -65,11 +68,8 @@ class TransformersModel:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         ids = self._ids_of(tuple(choices))
         encoded = self.encoder.encode(prompts)
-        rows: list[list[float]] = [[] for _ in prompts]
-        for batch in self._batches(encoded):
-            for place, row in zip(batch, self._last_logprobs([encoded[i].ids for i in batch], ids), strict=True):
-                rows[place] = row
-        return rows
+        found = self._shared_logprobs(encoded, ids) if self._can_share(encoded) else self._plain_logprobs(encoded, ids)
+        return [row for _, row in sorted(found)]
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
@@ -124,22 +124,63 @@ class TransformersModel:
             yield order[:rows]
             order = order[rows:]
 
+    def _can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
+        """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None) or math.inf
+        return (
+            "position_ids" in inspect.signature(self.model.forward).parameters
+            and not getattr(self.model, "_is_stateful", False)
+            and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}
+            and max(map(len, encoded), default=0) <= window
+        )
+
     @torch.inference_mode()
-    def _last_logprobs(self, ids: list[list[int]], choices: list[int]) -> list[list[float]]:
-        width = max(map(len, ids))
-        lengths = torch.tensor([len(row) for row in ids], device=self.device)
-        inputs = torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device)
-        ends, place = torch.unique(lengths - 1, return_inverse=True)
-        positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
-        logits = self.model(
-            input_ids=inputs,
-            attention_mask=(positions < lengths[:, None]).long(),
-            position_ids=positions,
-            logits_to_keep=ends,
-            use_cache=False,
-        ).logits
-        last = logits[torch.arange(len(ids), device=self.device), place].float()
-        found: list[list[float]] = torch.log_softmax(last, dim=-1)[:, choices].tolist()
+    def _shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
+        """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
+        root, rows = packing.share(encoded)
+        past = self.model(torch.tensor([root], device=self.device), use_cache=True).past_key_values if root else None
+        found: list[tuple[int, list[float]]] = []
+        for batch in packing.batches(rows, self.tokens_per_batch):
+            laid = packing.lay_out(batch, len(root), self._pad_id)
+            seen = copy.deepcopy(past)
+            if seen is not None:
+                seen.batch_repeat_interleave(len(batch))
+            unseen = torch.finfo(self.model.dtype).min
+            mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
+            ends = torch.tensor(laid.ends, device=self.device)
+            kept, column = torch.unique(ends[:, 2], return_inverse=True)
+            logits = self.model(
+                input_ids=laid.input_ids.to(self.device),
+                attention_mask=mask.to(self.device),
+                position_ids=laid.positions.to(self.device),
+                past_key_values=seen,
+                logits_to_keep=kept,
+                use_cache=seen is not None,
+            ).logits
+            last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
+            found += zip(ends[:, 0].tolist(), last.tolist(), strict=True)
+        return found
+
+    @torch.inference_mode()
+    def _plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
+        """Return the same, each prompt as a row of its own."""
+        found: list[tuple[int, list[float]]] = []
+        for batch in self._batches(encoded):
+            ids = [encoded[i].ids for i in batch]
+            width = max(map(len, ids))
+            lengths = torch.tensor([len(row) for row in ids], device=self.device)
+            positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
+            ends, column = torch.unique(lengths - 1, return_inverse=True)
+            logits = self.model(
+                input_ids=torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device),
+                attention_mask=(positions < lengths[:, None]).long(),
+                position_ids=positions,
+                logits_to_keep=ends,
+                use_cache=False,
+            ).logits
+            last = logits[torch.arange(len(ids), device=self.device), column].float()
+            found += zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True)
         return found
 
     @torch.inference_mode()
