@@ -3,8 +3,9 @@
 The work: every prompt of some questions with their BM25 passages from the example documents, scored by the log-odds of
 `True` against `False`, with rankrag-mini on this machine. The rivals score the same text with the same weights in the
 same number type: sentence-transformers' CrossEncoder for causal models (LogitScore), and the loop that model cards
-show (one prompt at a time, logits of every position). Printed are prompts a second, the ratio to ours, and by how much
-the scores differ at most.
+show (one prompt at a time, logits of every position). Ours is also shown with a row for each prompt, which tells what
+prefix and tails save; `--int8` adds int8 matrix products, which change scores. Printed are prompts a second, the ratio
+to ours, and by how much the scores differ at most.
 """
 
 from __future__ import annotations
@@ -43,14 +44,18 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20, help="passages of a question")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--int8", action="store_true", help="also torch.ao's dynamic quantisation")
     wanted = parser.parse_args()
     model = TransformersModel(prepare_mini(print), dtype=wanted.dtype)
     pairs = example_pairs(wanted.questions, wanted.n)
     scorers: dict[str, Scorer] = {
         "rankrag": lambda pairs: [j.log_odds for j in judge(model, pairs)],
+        "rankrag, a row for each prompt": row_for_each(model),
         "sentence-transformers CrossEncoder": cross_encoder(model),
         "one prompt at a time": one_by_one(model),
     }
+    if wanted.int8:
+        scorers["rankrag, int8"] = int8(wanted.dtype)
     print(f"{len(pairs)} prompts, {torch.get_num_threads()} threads, {model.model.dtype}, best of {wanted.repeats}")
     seconds: dict[str, float] = dict.fromkeys(scorers, float("inf"))
     scores: dict[str, list[float]] = {}
@@ -76,6 +81,26 @@ def example_pairs(count: int, n: int) -> Pairs:
         store.put(list(_documents()))
         rankings = store.lexical().retrieve([q.text for q in questions], n)
     return [(q, c.passage) for q, ranking in zip(questions, rankings, strict=True) for c in ranking]
+
+
+def row_for_each(model: TransformersModel) -> Scorer:
+    """Return our scoring of models that cannot share prefixes: padded batches, the head at last tokens only."""
+
+    def score(pairs: Pairs) -> list[float]:
+        prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
+        rows = model._plain_logprobs(model.encoder.encode(prompts), list(model.contract.label_ids))
+        return [true - false for _, (true, false) in sorted(rows)]
+
+    return score
+
+
+def int8(dtype: str) -> Scorer:
+    """Return ours with the linear layers but the head quantised: weights once, activations tensor by tensor."""
+    model = TransformersModel(prepare_mini(print), dtype=dtype)
+    head = model.model.lm_head
+    model.model = torch.ao.quantization.quantize_dynamic(model.model, {torch.nn.Linear}, dtype=torch.qint8)
+    model.model.lm_head = head
+    return lambda pairs: [j.log_odds for j in judge(model, pairs)]
 
 
 def cross_encoder(model: TransformersModel) -> Scorer:
