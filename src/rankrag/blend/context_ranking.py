@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rankrag.blend.mining import Mined
 from rankrag.blend.sources import Record, Source
 from rankrag.types import DataKind, Example, Passage
 
@@ -25,7 +26,7 @@ class Neighbours:
     hard: tuple[Record, ...]
 
 
-def neighbours(source: Source, mined: Sequence[Sequence[str]]) -> list[Neighbours]:
+def neighbours(source: Source, mined: Mined) -> list[Neighbours]:
     """Return every passage of the source that some record points at, in the order of the source's passages."""
     positive: dict[str, list[Record]] = defaultdict(list)
     hard: dict[str, list[Record]] = defaultdict(list)
