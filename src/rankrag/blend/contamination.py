@@ -7,7 +7,7 @@ set's gold passages; a record whose gold passage goes, goes with it. A text of l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,9 @@ class Overlap:
     same_question: frozenset[str]
     shared_words: frozenset[str]
     passages: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.same_question or self.shared_words or self.passages)
 
     def as_json(self) -> dict[str, int]:
         """Return the three numbers."""
@@ -71,21 +74,24 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     )
 
 
-def overlap(source: Source, of: EvaluationSet, max_overlap: float) -> Overlap:
-    """Return what of a source stands in an evaluation set."""
-    same, shared = set(), set()
-    for record in source.records:
+def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float) -> list[Overlap]:
+    """Return what of a source stands in each evaluation set."""
+    found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
+    for record in source.records if sets else ():
         text = _asked(record.question.history, record.question.text)
-        if text in of.questions:
-            same.add(record.question.id)
-        elif any(gram in of.question_grams for gram in _long_grams(text)):
-            shared.add(record.question.id)
-    passages = set()
-    for passage in source.passages.values():
-        found = [gram in of.passage_grams for gram in grams(normalise(passage.text))]
-        if found and sum(found) > max_overlap * len(found):
-            passages.add(passage.id)
-    return Overlap(frozenset(same), frozenset(shared), frozenset(passages))
+        runs = frozenset(_long_grams(text))
+        for of, (same, shared, _) in zip(sets, found, strict=True):
+            if text in of.questions:
+                same.add(record.question.id)
+            elif not runs.isdisjoint(of.question_grams):
+                shared.add(record.question.id)
+    for passage in source.passages.values() if sets else ():
+        listed = list(grams(normalise(passage.text)))
+        for of, (_, _, passages) in zip(sets, found, strict=True):
+            hits = sum(gram in of.passage_grams for gram in listed)
+            if hits and hits > max_overlap * len(listed):
+                passages.add(passage.id)
+    return [Overlap(*map(frozenset, three)) for three in found]
 
 
 def without(source: Source, found: Overlap) -> Source:
@@ -100,7 +106,8 @@ def without(source: Source, found: Overlap) -> Source:
             source.dropped["gold passage of an evaluation set"] += 1
         else:
             kept.append(_less(record, found.passages))
-    source.dropped["passage of an evaluation set"] += len(found.passages)
+    if found.passages:
+        source.dropped["passage of an evaluation set"] += len(found.passages)
     passages = {i: p for i, p in source.passages.items() if i not in found.passages}
     return replace(source, records=tuple(kept), passages=passages)
 

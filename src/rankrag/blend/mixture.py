@@ -65,8 +65,12 @@ def build_blend(config: BlendConfig, out: Path, report: Report = lambda _: None)
 
 
 def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source) -> Mined:
-    """Return the hard negatives of a source; chunks of a conversation's document have only each other (paper)."""
-    return mine(source, 0 if wanted.chunk_words else config.mining_depth)
+    """Return the hard negatives of a source, none where it needs none.
+
+    Chunks of a conversation's document are negatives of each other only, as in the paper.
+    """
+    needless = set(wanted.kinds) <= {DataKind.SFT, DataKind.CONTEXT_QA} and not wanted.unanswerable
+    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth)
 
 
 def source_groups(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rankrag.blend.checks import absent_evaluation, absent_files, config_problems, data_problems
-from rankrag.blend.contamination import EvaluationSet, overlap, read_evaluation, without
+from rankrag.blend.contamination import EvaluationSet, overlaps, read_evaluation, without
 from rankrag.blend.licences import allows_commercial
 from rankrag.blend.reading import read_source
 from rankrag.blend.sources import Source, split_held_back
@@ -93,9 +93,8 @@ def _cleaned(config: BlendConfig, read: dict[str, Source], left_out: dict[str, s
     rows = {name: len(source.records) for name, source in read.items()}
     contamination: dict[str, dict[str, dict[str, int]]] = {of.name: {} for of in sets}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
-    for name in sources:
-        for of in sets:
-            sources[name] = _without(config, sources[name], of, contamination)
+    for name, source in sources.items():
+        sources[name] = _without(config, source, sets, contamination)
     slots = tuple(blend_slots(config, frozenset(left_out)))
     problems = [
         problem
@@ -114,13 +113,15 @@ def _cleaned(config: BlendConfig, read: dict[str, Source], left_out: dict[str, s
 
 
 def _without(
-    config: BlendConfig, source: Source, of: EvaluationSet, contamination: dict[str, dict[str, dict[str, int]]]
+    config: BlendConfig,
+    source: Source,
+    sets: Sequence[EvaluationSet],
+    contamination: dict[str, dict[str, dict[str, int]]],
 ) -> Source:
-    found = overlap(source, of, config.max_overlap)
-    if found.same_question or found.shared_words or found.passages:
-        contamination[of.name][source.name] = found.as_json()
-        if config.remove_contaminated:
-            return without(source, found)
+    for of, found in zip(sets, overlaps(source, sets, config.max_overlap), strict=True):
+        if found:
+            contamination[of.name][source.name] = found.as_json()
+            source = without(source, found) if config.remove_contaminated else source
     return source
 
 
