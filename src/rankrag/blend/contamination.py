@@ -81,7 +81,7 @@ def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float) 
         text = _asked(record.question.history, record.question.text)
         runs = frozenset(_long_grams(text))
         for of, (same, shared, _) in zip(sets, found, strict=True):
-            if text in of.questions:
+            if text and text in of.questions:
                 same.add(record.question.id)
             elif not runs.isdisjoint(of.question_grams):
                 shared.add(record.question.id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rankrag.blend.checks import absent_evaluation, absent_files, config_problems, data_problems
 from rankrag.blend.contamination import EvaluationSet, overlaps, read_evaluation, without
 from rankrag.blend.licences import allows_commercial
-from rankrag.blend.reading import read_source
+from rankrag.blend.reading import FORBIDDEN, read_source
 from rankrag.blend.sources import Source, split_held_back
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
@@ -60,15 +60,18 @@ def prepare(config: BlendConfig, report: Report, *, absent_is_fine: bool = False
         if source.name not in named:
             continue
         try:
-            sources[source.name] = read_source(
-                source, Path(config.data), seed=config.seed, commercial=config.licence == "commercial"
-            )
-            report(f"{source.name}: {len(sources[source.name].records)} rows read")
+            read = read_source(source, Path(config.data), seed=config.seed, commercial=config.licence == "commercial")
         except (DataError, MissingExtraError) as error:
             if source.hub and (absent_is_fine or source.optional):
                 left_out[source.name] = f"absent: {error}"
             else:
                 problems.append(f"source {source.name!r}: {error}")
+            continue
+        if not read.records and read.dropped[FORBIDDEN]:
+            left_out[source.name] = f"licence: {source.licence or 'not stated'}"
+            continue
+        sources[source.name] = read
+        report(f"{source.name}: {len(read.records)} rows read")
     if problems:
         raise _all(problems)
     return _cleaned(config, sources, left_out, report)

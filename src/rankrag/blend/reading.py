@@ -24,6 +24,9 @@ from rankrag.types import Passage
 Located = tuple[str, Row]
 """Where a row stands, for errors, and the row."""
 
+FORBIDDEN = "licence forbids commercial use"
+"""Why a row was dropped: its own licence, or that of its source, does not allow it or is not stated."""
+
 _SHOWN = 5  # mistakes of one file that are written out
 
 
@@ -96,8 +99,8 @@ def _kept(wanted: SourceConfig, rows: Iterable[Located], dropped: Counter[str], 
     for where, row in rows:
         if any(str(row.get(name)) not in values for name, values in wanted.where.items()):
             dropped["not asked for (where)"] += 1
-        elif commercial and "licence" in row and not allows_commercial(str(row["licence"])):
-            dropped["licence forbids commercial use"] += 1
+        elif commercial and not allows_commercial(str(row.get("licence") or wanted.licence)):
+            dropped[FORBIDDEN] += 1
         else:
             yield where, row
 
