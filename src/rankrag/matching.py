@@ -25,7 +25,7 @@ def contains(text: str, phrase: str) -> bool:
 def contains_any(text: str, phrases: Iterable[str]) -> bool:
     """Whether `text` contains one of the phrases."""
     padded = _padded(text)
-    return any(wanted and f" {wanted} " in padded for wanted in map(normalise, phrases))
+    return any(wanted in padded for wanted in map(_padded, phrases) if wanted.strip())
 
 
 def ngram_recall(text: str, answer: str, n: int = 4) -> float:

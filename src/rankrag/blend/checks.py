@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rankrag.blend.sources import Source
+from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.types import DataKind
-
-LIST_KINDS = frozenset({DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING})
 
 
 def config_problems(config: BlendConfig) -> list[str]:

@@ -23,6 +23,7 @@ from rankrag.blend.retrieval_qa import passage_lists, retrieval_qa_examples
 from rankrag.blend.retrieval_ranking import retrieval_ranking_examples
 from rankrag.blend.sft import sft_examples
 from rankrag.blend.sources import Source, split_held_back
+from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.examples import write_examples
 from rankrag.types import DataKind, Example
@@ -31,7 +32,6 @@ EXAMPLES_FILE = "examples.jsonl.zst"
 MANIFEST_FILE = "manifest.json"
 
 PASSAGE_KINDS = frozenset({DataKind.CONTEXT_QA, DataKind.CONTEXT_RANKING})
-LIST_KINDS = frozenset({DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING})
 
 
 def build_blend(config: BlendConfig, out: Path, report: Report = lambda _: None) -> dict[str, object]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from rankrag.config import BlendConfig
 from rankrag.types import DataKind
 
+LIST_KINDS = frozenset({DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING})
+"""The kinds over lists of passages; the others have one passage, or none."""
+
 PAPER_WEIGHTS: Mapping[str, float] = {
     "drop": 0.069,
     "narrativeqa": 0.09,
