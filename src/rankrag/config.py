@@ -90,6 +90,9 @@ class EvaluationConfig(Schema):
 
     rows: str = Field(description="File of rows, relative to `data`.")
     corpus: str | None = Field(None, description="Passages that the rows name by id.")
+    questions: bool = Field(
+        True, description="Whether a question alone gives it away; not where they are stock phrases over a passage."
+    )
 
 
 class BlendConfig(Schema):

@@ -16,11 +16,11 @@ from rankrag.types import Message, Passage, Question
 LONG = " ".join(f"word{i}" for i in range(30))
 
 
-def evaluation_of(tmp_path, rows, corpus=()):
+def evaluation_of(tmp_path, rows, corpus=(), **more):
     for name, content in (("dev", rows), ("corpus", corpus)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
     fields = {"rows": "dev.jsonl"} | ({"corpus": "corpus.jsonl"} if corpus else {})
-    return read_evaluation(EvaluationConfig.model_validate(fields), tmp_path)
+    return read_evaluation(EvaluationConfig.model_validate(fields | more), tmp_path)
 
 
 def source_of(*records, **passages):
@@ -116,3 +116,10 @@ def test_a_row_without_a_question_is_named(tmp_path):
 def test_a_question_without_words_is_not_the_same_as_another(tmp_path):
     (found,) = overlaps(source_of(asked("a", "???")), [evaluation_of(tmp_path, [{"id": "1", "query": "!"}])], 0.5)
     assert not found
+
+
+def test_stock_phrases_over_a_passage_do_not_give_a_set_away(tmp_path):
+    row = {"id": "1", "question": "Who scored last?", "contexts": [{"text": LONG}]}
+    seen = evaluation_of(tmp_path, [row], questions=False)
+    (found,) = overlaps(source_of(asked("a", "Who scored last?"), p=LONG), [seen], 0.5)
+    assert (found.same_question, found.passages) == (frozenset(), {"p"})

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from rankrag.blend.preparation import prepare
 from rankrag.blend.reading import read_source
-from rankrag.config import SourceConfig
-from rankrag.errors import DataError, MissingExtraError
+from rankrag.config import BlendConfig, SourceConfig
+from rankrag.errors import ConfigError, DataError, MissingExtraError
 
 
 def written(path, rows):
@@ -83,7 +84,7 @@ def test_a_hub_is_read_as_a_stream_in_the_form_of_its_set(tmp_path):
 
 def test_a_hub_that_cannot_be_read_says_what_to_do(tmp_path):
     pytest.importorskip("datasets")
-    with pytest.raises(DataError, match=r"json: cannot be read .*download it and name the file as 'rows'"):
+    with pytest.raises(DataError, match=r"json: cannot be read .*download it and name its file as 'rows'"):
         read(tmp_path, **hub(tmp_path / "none.jsonl"), reader="squad")
 
 
@@ -91,3 +92,18 @@ def test_without_datasets_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"rankrag\[blend\]"):
         read(tmp_path, **hub(tmp_path / "none.jsonl"), reader="squad")
+
+
+def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def unreachable(name, *_, **__):
+        asked.append(name)
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    sources = [{"name": n, "hub": {"name": f"org/{n}"}, "reader": "squad"} for n in "ab"]
+    with pytest.raises(ConfigError, match=r"source 'a': org/a: the hub cannot be reached \(no route\).*source 'b'"):
+        prepare(BlendConfig.model_validate({"data": str(tmp_path), "sources": sources}), lambda _: None)
+    assert asked == ["org/a"]

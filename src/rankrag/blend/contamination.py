@@ -1,8 +1,9 @@
 """Nothing of an evaluation set may be trained on: found by exact match and by 13-grams, counted, and removed.
 
 A record counts as seen in the evaluation set where its question, with the turns before it, is one of the set's, or has
-13 words in a row from one of them. A passage does where more than half of its 13-grams (`max_overlap`) stand in the
-set's gold passages; a record whose gold passage goes, goes with it. A text of less than 13 words is one gram.
+13 words in a row from one of them; not where the set's questions are stock phrases (`questions: false`, as for DROP),
+which mean nothing without their passage. A passage does where more than half of its 13-grams (`max_overlap`) stand in
+the set's gold passages; a record whose gold passage goes, goes with it. A text of less than 13 words is one gram.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
         text = row.get("question", row.get("query"))
         if not isinstance(text, str):
             raise DataError(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
-        questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
+        if wanted.questions:
+            questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
         gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
         texts += _own_texts(row)
     if wanted.corpus:

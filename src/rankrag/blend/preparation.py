@@ -9,7 +9,7 @@ from pathlib import Path
 from rankrag.blend.checks import absent_evaluation, absent_files, config_problems, data_problems
 from rankrag.blend.contamination import EvaluationSet, overlaps, read_evaluation, without
 from rankrag.blend.licences import allows_commercial
-from rankrag.blend.reading import FORBIDDEN, read_source
+from rankrag.blend.reading import FORBIDDEN, HubUnreachableError, read_source
 from rankrag.blend.sources import Source, split_held_back
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
@@ -56,12 +56,16 @@ def prepare(config: BlendConfig, report: Report, *, absent_is_fine: bool = False
         raise _all(problems)
     named = {slot.source for slot in blend_slots(config)}
     sources: dict[str, Source] = {}
+    unreachable: HubUnreachableError | None = None
     for source in wanted:
         if source.name not in named:
             continue
         try:
+            if source.hub and unreachable:
+                raise unreachable
             read = read_source(source, Path(config.data), seed=config.seed, commercial=config.licence == "commercial")
         except (DataError, MissingExtraError) as error:
+            unreachable = error if isinstance(error, HubUnreachableError) else unreachable
             if source.hub and (absent_is_fine or source.optional):
                 left_out[source.name] = f"absent: {error}"
             else:

@@ -30,6 +30,10 @@ FORBIDDEN = "licence forbids commercial use"
 _SHOWN = 5  # mistakes of one file that are written out
 
 
+class HubUnreachableError(DataError):
+    """No connection to the hub, so that asking it for the next data set is in vain."""
+
+
 def read_source(wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False) -> Source:
     """Return a question set of the folder `data`, or of a hub; `seed` draws the rows where there is a limit.
 
@@ -80,11 +84,15 @@ def hub_rows(hub: HubConfig) -> Iterator[Located]:
         )
         for number, row in enumerate(rows, start=1):
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
+    except ConnectionError as error:
+        raise HubUnreachableError(
+            f"{hub.name}: the hub cannot be reached ({_first_line(error)}); check the network, or download the set and "
+            "name its file as 'rows' with the same reader"
+        ) from None
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{hub.name}: cannot be read ({reason}); check name, subset and network, or download it and name the file "
-            "as 'rows' with the same reader"
+            f"{hub.name}: cannot be read ({_first_line(error)}); check name, subset and network, or download it and "
+            "name its file as 'rows' with the same reader"
         ) from None
 
 
@@ -93,6 +101,10 @@ def corpus_passages(corpus: Path, records: Iterable[Record]) -> dict[str, Passag
     wanted = {i for record in records for i in (*record.positives, *record.negatives, *record.near)}
     documents = {d for d in map(document_of, wanted) if d}
     return {p.id: p for p in read_passages(corpus) if p.id in wanted or document_of(p.id) in documents}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _kept(wanted: SourceConfig, rows: Iterable[Located], dropped: Counter[str], commercial: bool) -> Iterator[Located]:
