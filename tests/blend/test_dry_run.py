@@ -38,6 +38,11 @@ def test_every_part_has_its_rows_and_examples_and_an_absent_one_is_named(config)
     assert "newsqa.jsonl" in newsqa.absent
 
 
+def test_shares_are_shown_where_all_data_is_absent(config, tmp_path):
+    (tmp_path / "drop.jsonl").unlink()
+    assert [(part.examples, bool(part.absent)) for part in dry_run(config)] == [(434, True), (566, True)]
+
+
 def test_tokens_are_near_those_of_the_blend(config, tmp_path):
     alone = config.model_copy(update={"sources": config.sources[:1], "weights": {"drop": 1.0}})
     (part,) = dry_run(alone)
@@ -67,7 +72,8 @@ def test_the_command_prints_it_and_writes_nothing(config, run, tmp_path, capsys)
     assert run("blend", path, "--dry-run") == 0
     assert "43.4%" in capsys.readouterr().out
     assert set(tmp_path.iterdir()) == before
-    assert run("blend", path, "--dry-run", "--licence", "commercial") == 2
+    assert run("blend", path, "--dry-run", "--licence", "commercial") == 0
+    assert "drop: licence: not stated" in capsys.readouterr().out
     assert run("blend", path) == 2
     assert "--out is missing" in capsys.readouterr().err
 

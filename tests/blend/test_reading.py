@@ -104,6 +104,6 @@ def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     sources = [{"name": n, "hub": {"name": f"org/{n}"}, "reader": "squad"} for n in "ab"]
-    with pytest.raises(ConfigError, match=r"source 'a': org/a: the hub cannot be reached \(no route\).*source 'b'"):
+    with pytest.raises(ConfigError, match=r"source 'a': the hub cannot be reached \(no route\).*source 'b'"):
         prepare(BlendConfig.model_validate({"data": str(tmp_path), "sources": sources}), lambda _: None)
     assert asked == ["org/a"]

@@ -78,7 +78,7 @@ def prepare(config: BlendConfig, report: Report, *, absent_is_fine: bool = False
         report(f"{source.name}: {len(read.records)} rows read")
     if problems:
         raise _all(problems)
-    return _cleaned(config, sources, left_out, report)
+    return _cleaned(config, sources, left_out, report, absent_is_fine)
 
 
 def training_part(source: Source, held_back: float) -> Source:
@@ -89,7 +89,9 @@ def training_part(source: Source, held_back: float) -> Source:
     return kept
 
 
-def _cleaned(config: BlendConfig, read: dict[str, Source], left_out: dict[str, str], report: Report) -> Prepared:
+def _cleaned(
+    config: BlendConfig, read: dict[str, Source], left_out: dict[str, str], report: Report, absent_is_fine: bool
+) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
     absent = absent_evaluation(config)
     sets = [
@@ -111,7 +113,7 @@ def _cleaned(config: BlendConfig, read: dict[str, Source], left_out: dict[str, s
     ]
     if problems:
         raise _all(problems)
-    if not slots:
+    if not slots and not absent_is_fine:
         why = "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
         raise ConfigError(f"no source is left to build a blend from: {why}")
     for name, why in left_out.items():

@@ -86,7 +86,7 @@ def hub_rows(hub: HubConfig) -> Iterator[Located]:
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
     except ConnectionError as error:
         raise HubUnreachableError(
-            f"{hub.name}: the hub cannot be reached ({_first_line(error)}); check the network, or download the set and "
+            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the set and "
             "name its file as 'rows' with the same reader"
         ) from None
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
