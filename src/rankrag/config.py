@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rankrag.errors import ConfigError
-from rankrag.types import Style
+from rankrag.types import DataKind, Style
 
 
 class Schema(BaseModel):
@@ -20,25 +20,79 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceConfig(Schema):
-    """One question set and how much of the blend is made from it."""
+class HubConfig(Schema):
+    """A data set of the Hugging Face hub, read as a stream."""
 
-    name: str = Field(description="Name of the source in manifests and losses.")
-    rows: str = Field(description="Rows, relative to `data`; formats in docs/data.md.")
+    name: str = Field(description="Its id on the hub.")
+    subset: str | None = Field(None, description="Its configuration, where it has several.")
+    files: str | None = Field(None, description="Files of its repository that are read instead of a subset.")
+    split: str = Field("train", description="Only train splits may be trained on.")
+    revision: str | None = Field(None, description="Commit or tag; without one the newest, which may change.")
+
+
+Reader = Literal[
+    "rankrag",
+    "chatqa",
+    "chatqa_ropes",
+    "dolly",
+    "dpr",
+    "eli5",
+    "flan",
+    "msmarco",
+    "oasst",
+    "self_instruct",
+    "soda",
+    "squad",
+    "unnatural_instructions",
+]
+
+
+class SourceConfig(Schema):
+    """One question set and how examples are made from it."""
+
+    name: str = Field(description="Name of the source in weights, manifests and losses.")
+    rows: str = Field("", description="File of rows, relative to `data`; formats in docs/data.md.")
+    hub: HubConfig | None = Field(None, description="A data set of a hub, instead of `rows`.")
+    reader: Reader = Field("rankrag", description="Form of the rows: ours, or that of a public data set.")
     corpus: str | None = Field(None, description="Passages that the rows name by id; none where rows carry their own.")
+    where: dict[str, tuple[str, ...]] = Field({}, description="Only rows whose field has one of these values.")
+    limit: int | None = Field(None, ge=1, description="Rows that are kept, drawn at random from all; bounds memory.")
+    kinds: tuple[DataKind, ...] = Field(
+        (DataKind.CONTEXT_RANKING, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING),
+        min_length=1,
+        description="Kinds of examples that are made; `sft`, for rows of messages, stands alone.",
+    )
     style: Style = Field("short", description="Kind of answer, which picks the wording of the prompt.")
-    licence: str = Field("", description="Licence of the source, copied into the manifest.")
-    passages: int = Field(0, ge=0, description="Passages with a positive question that get ranking and QA examples.")
+    licence: str = Field("", description="Licence of the source, copied into the manifest; rows may name their own.")
+    optional: bool = Field(False, description="Whether the blend is built without it where its data is absent.")
+    max_context_words: int | None = Field(None, ge=1, description="Rows with a longer document are left out.")
+    chunk_words: int | None = Field(
+        None, ge=20, description="Cut each row's document into chunks, labelled against its answer (paper: 150)."
+    )
+    relevant_above: float = Field(0.5, ge=0, le=1, description="4-gram recall above which a chunk is relevant.")
+    irrelevant_below: float = Field(0.1, ge=0, le=1, description="4-gram recall below which a chunk is not relevant.")
+    passages: int | None = Field(None, ge=0, description="Passages with a positive question that are used; all.")
     negative_passages: int = Field(0, ge=0, description="Passages without a positive question that get ranking ones.")
     questions: int = Field(3, ge=1, description="Positive questions of one passage, at most.")
     hard: float = Field(1.0, ge=0, description="BM25 hard negatives for each positive; the paper has no other kind.")
     random: float = Field(0.7, ge=0, description="Random negatives for each positive; the paper has none.")
-    ranking: bool = Field(True, description="Whether ranking examples are made.")
     qa: int = Field(2, ge=0, description="Questions answered from their gold passage alone, for each passage.")
     unanswerable: float = Field(0.35, ge=0, le=1, description="Share of passages with one question they do not answer.")
-    lists: int = Field(0, ge=0, description="Lists of five passages for retrieval-augmented QA and ranking.")
+    lists: int | None = Field(None, ge=0, description="Lists of passages for the two retrieval kinds; all there are.")
     list_questions: int = Field(4, ge=1, description="Questions asked of one list, at most.")
-    max_answer_words: int = Field(40, ge=1, description="Longer targets are left out.")
+    max_answer_words: int | None = Field(
+        None, ge=1, description="Longer targets are left out; by default 40 words for QA, no bound for `sft`."
+    )
+
+
+class EvaluationConfig(Schema):
+    """A set that the trained model will be measured on: nothing of it may be in the blend."""
+
+    rows: str = Field(description="File of rows, relative to `data`.")
+    corpus: str | None = Field(None, description="Passages that the rows name by id.")
+    questions: bool = Field(
+        True, description="Whether a question alone gives it away; not where they are stock phrases over a passage."
+    )
 
 
 class BlendConfig(Schema):
@@ -49,6 +103,16 @@ class BlendConfig(Schema):
     held_back: float = Field(0.05, ge=0, lt=1, description="Share of questions kept back for fitting thresholds.")
     mining_depth: int = Field(12, ge=0, description="BM25 passages of a question that may serve as hard negatives.")
     list_size: int = Field(5, ge=2, description="Passages of one list (paper: five).")
+    examples: int | None = Field(None, ge=1, description="Examples in all, shared out by `weights`.")
+    weights: dict[str, float] = Field(
+        {}, description="Weight of a source, or of one kind of it as `source/kind`; none: all that the sources give."
+    )
+    counts: dict[str, int] = Field({}, description="Examples of a source or `source/kind`, ahead of the weights.")
+    licence: Literal["any", "commercial"] = Field("any", description="`commercial` leaves out what forbids such use.")
+    evaluation: tuple[EvaluationConfig, ...] = Field((), description="Sets that must not be in the blend.")
+    remove_contaminated: bool = Field(True, description="Whether what an evaluation set holds is removed.")
+    max_overlap: float = Field(0.5, ge=0, le=1, description="Share of 13-grams a passage may share with a set's.")
+    tokenizer: str | None = Field(None, description="Counts tokens; by default words are counted, times 1.3.")
     sources: tuple[SourceConfig, ...] = Field(description="The question sets.")
 
 
@@ -125,7 +189,7 @@ def reference() -> str:
         lines += ["", f"## {title}", "", "| key | default | meaning |", "|---|---|---|"]
         for name, field in schema.model_fields.items():
             nested = isinstance(field.annotation, type) and issubclass(field.annotation, Schema)
-            default = "see below" if nested else "required" if field.is_required() else f"`{field.default!r}`"
+            default = "see below" if nested else "required" if field.is_required() else f"`{_shown(field.default)}`"
             lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
 
@@ -133,9 +197,19 @@ def reference() -> str:
 _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag blend`", BlendConfig),
     ("`rankrag blend`: one of `sources`", SourceConfig),
+    ("`rankrag blend`: `hub` of a source", HubConfig),
+    ("`rankrag blend`: one of `evaluation`", EvaluationConfig),
     ("`rankrag train`", TrainConfig),
     ("`rankrag train`: `lora`", LoraSettings),
 )
+
+
+def _shown(default: object) -> str:
+    return (
+        f"[{', '.join(default)}]"
+        if isinstance(default, tuple) and default and isinstance(default[0], str)
+        else repr(default)
+    )
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -161,8 +235,13 @@ def _problem(schema: type[Schema], error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']} (found: {error['input']!r})"
-    inner: dict[str, type[Schema]] = {"sources": SourceConfig, "lora": LoraSettings}
-    meant = inner.get(str(error["loc"][0]), schema) if len(error["loc"]) > 1 else schema
+    inner: dict[str, type[Schema]] = {
+        "sources": SourceConfig,
+        "hub": HubConfig,
+        "evaluation": EvaluationConfig,
+        "lora": LoraSettings,
+    }
+    meant = next((inner[part] for part in reversed(error["loc"][:-1]) if part in inner), schema)
     known = sorted(meant.model_fields)
     close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
     return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")

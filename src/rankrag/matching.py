@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable
+from functools import lru_cache
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, ""))
@@ -23,8 +24,8 @@ def contains(text: str, phrase: str) -> bool:
 
 def contains_any(text: str, phrases: Iterable[str]) -> bool:
     """Whether `text` contains one of the phrases."""
-    padded = f" {normalise(text)} "
-    return any(wanted and f" {wanted} " in padded for wanted in map(normalise, phrases))
+    padded = _padded(text)
+    return any(wanted in padded for wanted in map(_padded, phrases) if wanted.strip())
 
 
 def ngram_recall(text: str, answer: str, n: int = 4) -> float:
@@ -43,8 +44,19 @@ def ngram_recall(text: str, answer: str, n: int = 4) -> float:
 
 def near_duplicate(a: str, b: str, threshold: float = 0.8) -> bool:
     """Whether two texts share more than `threshold` of their words (Jaccard over sets of normalised words)."""
-    left, right = set(normalise(a).split()), set(normalise(b).split())
+    left, right = _words(a), _words(b)
     return bool(left | right) and len(left & right) / len(left | right) > threshold
+
+
+# The same passages are compared with one question after another.
+@lru_cache(maxsize=1 << 15)
+def _padded(text: str) -> str:
+    return f" {normalise(text)} "
+
+
+@lru_cache(maxsize=1 << 15)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(normalise(text).split())
 
 
 def _ngrams(words: list[str], size: int) -> set[tuple[str, ...]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -84,6 +85,164 @@ def test_examples_of_one_passage_stand_together(config_of, tmp_path):
 
 def test_all_missing_files_are_named_before_any_work(config_of, tmp_path):
     sources = [{"name": "s", "rows": "x.jsonl"}, {"name": "t", "rows": "y.jsonl"}]
-    with pytest.raises(ConfigError, match=r"x\.jsonl.*y\.jsonl"):
+    with pytest.raises(ConfigError, match=r"x\.jsonl is not there.*y\.jsonl is not there"):
         build_blend(config_of(sources=sources), tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_all_problems_of_configuration_and_data_stand_in_one_error(config_of, tmp_path):
+    sources = [{"name": "s", "rows": "x.jsonl"}, {"name": "t", "rows": "y.jsonl", "corpus": "z.jsonl"}]
+    with pytest.raises(ConfigError) as caught:
+        build_blend(config_of(sources=sources, weights={"u": 1}, evaluation=[{"rows": "e.jsonl"}]), tmp_path / "a")
+    wanted = ("x.jsonl", "y.jsonl", "z.jsonl", "e.jsonl", "'u' names no source", "'examples', which is not set")
+    assert [text for text in wanted if text not in str(caught.value)] == []
+
+
+def test_all_bad_rows_of_all_sources_stand_in_one_error(config_of, tmp_path):
+    (tmp_path / "data" / "bad.jsonl").write_text('{"id": "a"}\n')
+    (tmp_path / "data" / "empty.jsonl").write_text("")
+    sources = [{"name": n, "rows": f"{f}.jsonl"} for n, f in (("s", "bad"), ("t", "dev"))]
+    with pytest.raises(ConfigError, match=r"source 's': .*bad\.jsonl:1.*source 't': .*dev\.jsonl:1: not JSON"):
+        build_blend(config_of(sources=sources), tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"source 's': no rows are left; its file is empty"):
+        build_blend(config_of(sources=[{"name": "s", "rows": "empty.jsonl"}]), tmp_path / "a")
+
+
+WEIGHTS = {f"s/{kind}": w for kind, w in zip(sorted(set(DataKind) - {DataKind.SFT}), (1, 2, 3, 4), strict=True)}
+
+
+@pytest.fixture
+def weighted(config_of):
+    """One source whose four kinds are drawn by weight, more than it has."""
+    return config_of(
+        examples=500, weights=WEIGHTS, sources=[{"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl"}]
+    )
+
+
+def test_weights_decide_how_many_examples_of_what_there_are(weighted, tmp_path):
+    counts = Counter(f"s/{e.kind}" for e in built(weighted, tmp_path / "a"))
+    assert counts == {key: 50 * weight for key, weight in WEIGHTS.items()}
+
+
+def test_a_weighted_blend_is_the_same_for_its_seed(weighted, tmp_path):
+    for name in "ab":
+        build_blend(weighted, tmp_path / name)
+    for file in (EXAMPLES_FILE, "manifest.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_in_a_weighted_blend_too_neighbours_share_their_passages(weighted, tmp_path):
+    found = [e.contexts for e in built(weighted, tmp_path / "a")]
+    runs = sum(1 for a, b in pairwise([(), *found]) if a != b)
+    assert runs < len(found) * 0.6
+
+
+def test_no_negative_holds_an_answer_or_repeats_a_gold_passage(config_of, tmp_path):
+    texts = [
+        "Ovar lies on the Caster.",
+        "Ovar lies on the Caster, they say.",
+        "Porto lies on the Douro.",
+        "Faro is old.",
+    ]
+    corpus = [{"id": f"s/{i}", "text": text} for i, text in enumerate(texts)]
+    rows = [
+        {"id": f"q{i}", "question": f"Of Ovar {i}?", "answers": ["Caster"], "positive_ids": ["s/0"]} for i in range(9)
+    ]
+    rows += [
+        {"id": f"r{i}", "question": f"Of {i}?", "answers": ["none"], "positive_ids": [f"s/{i}"]} for i in (1, 2, 3)
+    ]
+    for name, content in (("t", rows), ("c", corpus)):
+        (tmp_path / "data" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)))
+    source = {"name": "s", "rows": "t.jsonl", "corpus": "c.jsonl", "kinds": ["context_ranking"], "random": 9, "hard": 9}
+    config = config_of(held_back=0, sources=[source])
+    manifest = build_blend(config, tmp_path / "a")
+    found = list(read_examples(tmp_path / "a" / EXAMPLES_FILE))
+    denied = {(e.question.id[0], e.contexts[0].id) for e in found if e.target == "False"}
+    assert ("q", "s/1") not in denied
+    assert {("q", "s/2"), ("q", "s/3")} <= denied
+    dropped = manifest["sources"]["s"]["dropped"]
+    assert dropped["random negative: contains an answer"] > 0
+    assert dropped["mined negative: contains an answer"] > 0
+
+
+def chunked(tmp_path):
+    """Conversations about documents of three chunks: one answers, one shares a few words, one has none of it."""
+    rows = []
+    for number in range(20):
+        words = [f"a{number}x{i}" for i in range(12)]
+        chunks = [words, [*words[:5], *(f"b{number}x{i}" for i in range(9))], [f"c{number}x{i}" for i in range(20)]]
+        text = " ".join(" ".join([*chunk, *(f"f{number}" for _ in range(20 - len(chunk)))]) for chunk in chunks)
+        history = [{"role": "user", "content": "Hello."}, {"role": "agent", "content": "Good day."}]
+        row = {"id": f"q{number}", "question": f"{number}?", "history": history, "answers": [" ".join(words)]}
+        rows.append(row | {"contexts": [{"text": text}]})
+    (tmp_path / "data" / "talks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    fields = {"kinds": ["context_ranking"], "chunk_words": 20, "negative_passages": 20, "random": 0}
+    return {"name": "talks", "rows": "talks.jsonl", "style": "conversation"} | fields
+
+
+def test_chunks_of_a_conversation_s_document_are_ranked_by_their_pseudo_labels(config_of, tmp_path):
+    found = built(config_of(held_back=0, sources=[chunked(tmp_path)]), tmp_path / "a")
+    places = {(e.target, e.contexts[0].id.rpartition("/")[2]) for e in found}
+    assert places == {("True", "0"), ("False", "2")}
+    assert Counter(e.target for e in found) == {"True": 20, "False": 20}
+    assert {len(e.question.history) for e in found} == {2}
+
+
+def test_instructions_stand_beside_the_other_kinds(config_of, tmp_path):
+    turns = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
+    rows = [{"id": f"i{i}", "messages": turns if i else turns[:1]} for i in range(5)]
+    (tmp_path / "data" / "chat.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    chat = {"name": "chat", "rows": "chat.jsonl", "kinds": ["sft"]}
+    manifest = build_blend(config_of(held_back=0, sources=[chat], counts={"chat": 10}), tmp_path / "a")
+    assert [e.kind for e in read_examples(tmp_path / "a" / EXAMPLES_FILE)] == [DataKind.SFT] * 10
+    assert manifest["sources"]["chat"]["dropped"] == {"no reply to learn": 1}
+
+
+def test_sources_that_forbid_commercial_use_are_left_out_and_listed(config_of, tmp_path):
+    base = {"rows": "train.jsonl", "corpus": "corpus.jsonl", "passages": 5, "lists": 0}
+    sources = [
+        base | {"name": n, "licence": of} for n, of in (("free", "CC BY 4.0"), ("nc", "CC BY-NC 4.0"), ("x", ""))
+    ]
+    manifest = build_blend(config_of(sources=sources, licence="commercial"), tmp_path / "a")
+    assert list(manifest["sources"]) == ["free"]
+    assert manifest["left_out"]["nc"] == "licence: CC BY-NC 4.0"
+    assert manifest["left_out"]["x"] == "licence: not stated"
+
+
+def test_an_optional_source_that_is_absent_is_listed_and_its_weight_goes_to_the_others(config_of, tmp_path):
+    here = {"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl", "kinds": ["context_ranking"]}
+    gone = {"name": "gone", "rows": "none.jsonl", "optional": True}
+    config = config_of(sources=[here, gone], examples=40, weights={"s": 1, "gone": 1})
+    manifest = build_blend(config, tmp_path / "a")
+    assert manifest["examples"] == 40
+    assert "none.jsonl" in manifest["left_out"]["gone"]
+
+
+def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what_was_found(config_of, tmp_path):
+    rows = [{"id": "d", "question": "On which river lies TOWN 3?", "positive_ids": ["s/d5/0"]}]
+    (tmp_path / "data" / "eval.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    whole = [{"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl"}]
+    of = {"evaluation": [{"rows": "eval.jsonl", "corpus": "corpus.jsonl"}], "held_back": 0, "sources": whole}
+    manifest = build_blend(config_of(**of), tmp_path / "a")
+    found = list(read_examples(tmp_path / "a" / EXAMPLES_FILE))
+    assert {"q3", "q5"}.isdisjoint(e.question.id for e in found)
+    assert "s/d5/0" not in {p.id for e in found for p in e.contexts}
+    assert manifest["contamination"] == {
+        "eval.jsonl": {"s": {"same question": 1, "13 words of a question": 0, "passages": 1}}
+    }
+    kept = build_blend(config_of(**of, remove_contaminated=False), tmp_path / "b")
+    assert kept["contamination"] == manifest["contamination"]
+    assert "s/d5/0" in {p.id for e in read_examples(tmp_path / "b" / EXAMPLES_FILE) for p in e.contexts}
+
+
+def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_of, tmp_path):
+    manifest = build_blend(config_of(), tmp_path / "a")
+    entry = manifest["sources"]["s"]
+    examples = list(read_examples(tmp_path / "a" / EXAMPLES_FILE))
+    assert entry["usable_rows"] == 60
+    assert entry["examples"] == Counter(e.kind for e in examples)
+    assert entry["tokens"] > 10 * len(examples)
+    assert entry["dropped"]["answer longer than 40 words"] > 0
+    assert entry["dropped"]["held back for fitting"] > 0
+    assert len(entry["rows_sha256"]) == 64
+    assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from rankrag.blend.mining import mine
-from rankrag.blend.sources import read_source, split_held_back
+from rankrag.blend.reading import read_source
+from rankrag.blend.sources import split_held_back
+from rankrag.config import SourceConfig
 from rankrag.errors import DataError
 
 
@@ -14,9 +16,14 @@ def written(path, rows):
     return path
 
 
+def source_of(rows, corpus=None):
+    fields = {"name": "s", "rows": rows.name} | ({"corpus": corpus.name} if corpus else {})
+    return read_source(SourceConfig.model_validate(fields), rows.parent)
+
+
 def test_rows_with_candidates_of_their_own_need_no_corpus(tmp_path):
     row = {"id": "q", "query": "why?", "candidates": [{"text": "because", "label": 1}, {"text": "no", "label": 0}]}
-    source = read_source("s", written(tmp_path / "rows.jsonl", [row]), None, "short")
+    source = source_of(written(tmp_path / "rows.jsonl", [row]))
     (record,) = source.records
     assert [source.passages[i].text for i in record.positives] == ["because"]
     assert [source.passages[i].text for i in record.negatives] == ["no"]
@@ -25,27 +32,27 @@ def test_rows_with_candidates_of_their_own_need_no_corpus(tmp_path):
 def test_passages_that_no_record_names_stay_out(tmp_path):
     corpus = written(tmp_path / "corpus.jsonl", [{"id": name, "text": name} for name in ("a", "b")])
     rows = written(tmp_path / "rows.jsonl", [{"id": "q", "question": "?", "answers": ["a"], "positive_ids": ["a"]}])
-    assert set(read_source("s", rows, corpus, "short").passages) == {"a"}
+    assert set(source_of(rows, corpus).passages) == {"a"}
 
 
 def test_a_gold_passage_that_is_missing_is_named(tmp_path):
     corpus = written(tmp_path / "corpus.jsonl", [{"id": "b", "text": "b"}])
     rows = written(tmp_path / "rows.jsonl", [{"id": "q", "question": "?", "answers": ["a"], "positive_ids": ["a"]}])
     with pytest.raises(DataError, match="question 'q' names passage 'a'"):
-        read_source("s", rows, corpus, "short")
+        source_of(rows, corpus)
 
 
 def test_a_row_of_no_known_form_is_named_with_its_line(tmp_path):
     rows = written(tmp_path / "rows.jsonl", [{"id": "q", "words": 3}])
     with pytest.raises(DataError, match=r"rows\.jsonl:1"):
-        read_source("s", rows, None, "short")
+        source_of(rows)
 
 
 def test_all_questions_of_a_document_are_held_back_together(tmp_path):
     ids = [f"s/d{i // 5}/{i % 5}" for i in range(200)]
     corpus = written(tmp_path / "corpus.jsonl", [{"id": i, "text": i} for i in ids])
     rows = [{"id": f"q{i}", "question": "?", "answers": ["a"], "positive_ids": [i]} for i in ids]
-    source = read_source("s", written(tmp_path / "rows.jsonl", rows), corpus, "short")
+    source = source_of(written(tmp_path / "rows.jsonl", rows), corpus)
     kept, held = split_held_back(source, 0.3)
     documents = [{r.positives[0].rpartition("/")[0] for r in part.records} for part in (kept, held)]
     assert held.records
@@ -63,9 +70,9 @@ def test_mined_negatives_do_not_answer_and_are_no_copies_of_the_gold_passage(tmp
     corpus = written(tmp_path / "corpus.jsonl", [{"id": f"s/d/{k}", "text": v} for k, v in texts.items()])
     row = {"id": "q", "question": "Where does the river reach the sea?", "answers": ["Lisbon"]}
     rows = written(tmp_path / "rows.jsonl", [row | {"positive_ids": ["s/d/gold"]}])
-    assert mine(read_source("s", rows, corpus, "short"), 5) == [("s/d/hard",)]
+    assert mine(source_of(rows, corpus), 5) == [("s/d/hard",)]
 
 
 def test_a_source_without_passages_has_no_negatives(tmp_path):
     rows = written(tmp_path / "rows.jsonl", [{"id": "q", "question": "?", "answers": ["a"], "positive_ids": []}])
-    assert mine(read_source("s", rows, None, "short"), 5) == [()]
+    assert mine(source_of(rows), 5) == [()]

@@ -18,11 +18,15 @@ def qa_examples(
     """Yield at most `questions` answered examples of one passage, and one refused example in `unanswerable` of cases.
 
     The target is the first reference that stands in the passage, else the first; longer ones than `max_words` are
-    left out.
+    left out and counted in `dropped`.
     """
     for record in rng.sample(near.positive, min(questions, len(near.positive))):
         target = answer_in(record.question, near.passage.text)
-        if target and len(target.split()) <= max_words:
+        if not target:
+            source.dropped["no answer"] += 1
+        elif len(target.split()) > max_words:
+            source.dropped[f"answer longer than {max_words} words"] += 1
+        else:
             yield Example(DataKind.CONTEXT_QA, source.name, record.question, (near.passage,), target)
     refused = [r for r in near.hard if near.passage.id in r.near] or list(near.hard)
     if refused and rng.random() < unanswerable:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rankrag.blend.false_negatives import false_negative
+from rankrag.blend.mining import Mined
 from rankrag.blend.sources import Record, Source
 from rankrag.types import DataKind, Example, Passage
 
@@ -25,7 +27,7 @@ class Neighbours:
     hard: tuple[Record, ...]
 
 
-def neighbours(source: Source, mined: Sequence[Sequence[str]]) -> list[Neighbours]:
+def neighbours(source: Source, mined: Mined) -> list[Neighbours]:
     """Return every passage of the source that some record points at, in the order of the source's passages."""
     positive: dict[str, list[Record]] = defaultdict(list)
     hard: dict[str, list[Record]] = defaultdict(list)
@@ -47,13 +49,18 @@ def ranking_examples(
     """Yield the ranking examples of one passage.
 
     At most `questions` positives; for each of them `hard` hard and `random_share` random negatives on average. A
-    passage without a positive counts as if it had one.
+    passage without a positive counts as if it had one. A random one that the passage may answer is left out.
     """
     positives = rng.sample(near.positive, min(questions, len(near.positive)))
     amount = max(1, len(positives))
     negatives = rng.sample(near.hard, min(_about(hard * amount, rng), len(near.hard)))
     others = [rng.choice(source.records) for _ in range(_about(random_share * amount, rng))]
-    negatives += [r for r in others if near.passage.id not in r.positives]
+    for other in others:
+        why = false_negative(source, other, near.passage.id)
+        if not why:
+            negatives.append(other)
+        elif why != "gold passage":
+            source.dropped[f"random negative: {why}"] += 1
     for record, label in [(r, "True") for r in positives] + [(r, "False") for r in negatives]:
         yield Example(DataKind.CONTEXT_RANKING, source.name, record.question, (near.passage,), label)
 

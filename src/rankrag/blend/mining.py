@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rankrag.blend.false_negatives import false_negative
 from rankrag.blend.sources import Record, Source
 from rankrag.errors import MissingExtraError
-from rankrag.matching import contains_any, near_duplicate
 from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.templates import passage_text
+
+Mined = Sequence[Sequence[str]]
+"""For each record of a source the ids of its hard negatives, best first."""
 
 
 def mine(source: Source, depth: int) -> list[tuple[str, ...]]:
     """Return, for each record, ids of the `depth` best BM25 passages of the source that do not answer it, best first.
 
-    Left out are gold passages, passages that contain an answer, and near-duplicates of a gold passage.
+    Left out, and counted in `dropped`, are gold passages, passages that contain an answer, and near-duplicates of a
+    gold passage.
     """
+    ids = list(source.passages)
+    if not ids or not depth:
+        return [() for _ in source.records]
     try:
         import bm25s
     except ImportError:
         raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
-    ids = list(source.passages)
-    if not ids:
-        return [() for _ in source.records]
     index = bm25s.BM25(k1=K1, b=B, method="lucene")
     index.index([analyse(passage_text(p)) for p in source.passages.values()], show_progress=False)
     queries = [analyse(search_text(record)) for record in source.records]
@@ -36,12 +40,11 @@ def search_text(record: Record) -> str:
 
 
 def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
-    gold = [source.passages[i].text for i in record.positives]
-    kept = [
-        i
-        for i in found
-        if i not in record.positives
-        and not contains_any(source.passages[i].text, record.question.answers)
-        and not any(near_duplicate(source.passages[i].text, text) for text in gold)
-    ]
+    kept: list[str] = []
+    for i in found:
+        why = false_negative(source, record, i)
+        if not why:
+            kept.append(i)
+        elif why != "gold passage":
+            source.dropped[f"mined negative: {why}"] += 1
     return tuple(kept[:depth])

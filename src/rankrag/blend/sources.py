@@ -1,56 +1,41 @@
-"""Reading question sets with their passages, from JSON Lines in the formats of docs/data.md.
-
-Every set becomes a `Source`: records that name passages by id, and those passages. Only passages that belong to the
-records are kept, so that a corpus shared with a dev split gives none of its passages to training.
-"""
+"""What a question set is to the blend: records that name passages by id, and those passages."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from rankrag.errors import DataError
-from rankrag.jsonl import parse_history, read_passages, read_rows
-from rankrag.types import Passage, Question, Style
+from rankrag.types import Passage, Question
+
+
+class LeftOut(Exception):  # noqa: N818 - not a mistake: a row that is passed over for a reason that is counted
+    """A row that gives no example; the message is the reason, as it stands in the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A question and the ids of passages that answer it, do not, or only look as if they did (`near`)."""
+    """A question and the ids of passages that answer it, do not, only look as if they did (`near`), or may (`unclear`).
+
+    An unclear passage is neither a positive nor a negative of the record.
+    """
 
     question: Question
     positives: tuple[str, ...]
     negatives: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
+    unclear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A named set of records and the passages they may use."""
+    """A named set of records and the passages they may use; `dropped` counts what was left out, by reason."""
 
     name: str
     records: tuple[Record, ...]
     passages: Mapping[str, Passage]
-
-
-def read_source(name: str, rows: Path, corpus: Path | None, style: Style) -> Source:
-    """Return a question set; `DataError` names file and line of a row that fits no format."""
-    passages: dict[str, Passage] = {}
-    records = [_record(rows, line, row, style, passages) for line, row in read_rows(rows)]
-    if corpus is not None:
-        wanted = {i for record in records for i in (*record.positives, *record.negatives, *record.near)}
-        documents = {d for d in map(document_of, wanted) if d}
-        for passage in read_passages(corpus):
-            if passage.id in wanted or document_of(passage.id) in documents:
-                passages[passage.id] = passage
-    missing = [(r.question.id, i) for r in records for i in r.positives if i not in passages]
-    if missing:
-        question, passage_id = missing[0]
-        raise DataError(f"{rows}: question {question!r} names passage {passage_id!r}, which {corpus} does not hold")
-    return Source(name, tuple(records), passages)
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 def document_of(passage_id: str) -> str:
@@ -70,30 +55,3 @@ def split_held_back(source: Source, share: float) -> tuple[Source, Source]:
     kept = tuple(r for r in source.records if not held_back(r, share))
     held = tuple(r for r in source.records if held_back(r, share))
     return replace(source, records=kept), replace(source, records=held)
-
-
-def _record(path: Path, line: int, row: dict[str, Any], style: Style, passages: dict[str, Passage]) -> Record:
-    text, row_id = row.get("question", row.get("query")), row.get("id")
-    if not isinstance(text, str) or not isinstance(row_id, str):
-        found = ", ".join(sorted(row))
-        raise DataError(f"{path}:{line}: no 'id' with 'question' or 'query' (found: {found}); see docs/data.md")
-    question = Question(
-        row_id,
-        text,
-        history=parse_history(row.get("history", []), f"{path}:{line}"),
-        answers=tuple(row.get("answers", ())),
-        style=style,
-    )
-    positives, negatives = list(row.get("positive_ids", ())), list(row.get("negative_ids", ()))
-    for passage, relevant in _own_passages(row_id, row):
-        passages[passage.id] = passage
-        (positives if relevant else negatives).append(passage.id)
-    negatives += [i for i in row.get("candidate_ids", ()) if i not in positives]
-    return Record(question, tuple(positives), tuple(negatives), tuple(row.get("near_ids", ())))
-
-
-def _own_passages(row_id: str, row: dict[str, Any]) -> Iterator[tuple[Passage, bool]]:
-    gold = set(row.get("gold", ()))
-    for i, candidate in enumerate(row.get("candidates", row.get("contexts", ()))):
-        passage = Passage(f"{row_id}/c{i}", candidate["text"], candidate.get("title", ""))
-        yield passage, bool(candidate.get("label", i in gold))

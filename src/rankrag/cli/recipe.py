@@ -16,14 +16,31 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in doc
 def blend(
     config: ConfigFile,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print rows, tokens and shares beside the paper's; write nothing.")
+    ] = False,
+    licence: Annotated[
+        str | None, typer.Option(help="`commercial` leaves out what forbids such use; `any` keeps all.")
+    ] = None,
     set_: options.Set = None,
 ) -> None:
     """Build the training blend."""
+    from rankrag.blend.dry_run import dry_run as estimated
+    from rankrag.blend.dry_run import table
     from rankrag.blend.mixture import build_blend
     from rankrag.config import BlendConfig, load_config
+    from rankrag.errors import ConfigError
 
-    manifest = build_blend(load_config(BlendConfig, config, tuple(set_ or ())), out, say)
+    overrides = (*(set_ or ()), *([f"licence={licence}"] if licence else []))
+    wanted = load_config(BlendConfig, config, overrides)
+    if dry_run:
+        for line in table(estimated(wanted, say), wanted):
+            print(line)
+        return
+    if out is None:
+        raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
+    manifest = build_blend(wanted, out, say)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
 
 

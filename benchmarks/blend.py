@@ -1,0 +1,113 @@
+"""How fast a blend is built, and how much memory a stream takes: `python benchmarks/blend.py`.
+
+A made-up source: passages of about 90 random words, two questions a passage, all four kinds. Timed apart are BM25
+mining (indexing, searching, filtering false negatives) and, after it, drawing the examples and writing them. With
+`--stream-rows N` a file of N rows in MS MARCO's published form is made and read with a limit; 808,731 is its real size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import tempfile
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from rankrag.blend.drawing import drawn
+from rankrag.blend.mining import mine
+from rankrag.blend.mixture import source_groups
+from rankrag.blend.reading import read_source
+from rankrag.blend.sources import Record, Source
+from rankrag.blend.weights import Slot
+from rankrag.config import BlendConfig, SourceConfig
+from rankrag.examples import write_examples
+from rankrag.jsonl import write_rows
+from rankrag.types import Passage, Question
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--passages", type=int, default=10_000)
+    parser.add_argument("--examples", type=int, default=40_000)
+    parser.add_argument("--stream-rows", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=21_000)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if wanted.stream_rows:
+            measure_stream(Path(folder), wanted.stream_rows, wanted.limit)
+        else:
+            measure_building(Path(folder), wanted.passages, wanted.examples)
+
+
+def measure_building(folder: Path, passages: int, examples: int) -> None:
+    config = BlendConfig.model_validate({"data": str(folder), "sources": [{"name": "made-up", "rows": "none"}]})
+    (source_config,) = config.sources
+    source = made_up(passages)
+    started, cpu = time.perf_counter(), time.process_time()
+    mined = mine(source, config.mining_depth)
+    taken, used = time.perf_counter() - started, time.process_time() - cpu
+    print(
+        f"mining: {len(source.records)} questions over {passages} passages in {taken:.1f} s ({used:.1f} s of one core)"
+    )
+    started, cpu = time.perf_counter(), time.process_time()
+    slots = [Slot(str(kind), "made-up", frozenset({kind}), examples // 4) for kind in source_config.kinds]
+    groups = drawn(slots, partial(source_groups, config, source_config, source, mined), "0")
+    written = write_examples(folder / "examples.jsonl.zst", (e for group in groups for e in group))
+    taken, used = time.perf_counter() - started, time.process_time() - cpu
+    print(f"after mining: {written} examples drawn and written in {taken:.1f} s ({used:.1f} s of one core)")
+    print(f"{written / taken:.0f} examples/s by the clock, {written / used:.0f} a second of one core; {peak()}")
+
+
+def measure_stream(folder: Path, rows: int, limit: int) -> None:
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(WORDS, k=60)) for _ in range(5000)]
+
+    def made() -> dict:
+        chosen = rng.randrange(10)
+        passages = {
+            "is_selected": [int(i == chosen) for i in range(10)],
+            "passage_text": [f"{rng.random()} {text}" for text in rng.choices(texts, k=10)],
+            "url": ["https://example.org"] * 10,
+        }
+        query = " ".join(rng.choices(WORDS, k=6))
+        return {"query_id": rng.getrandbits(40), "query": query, "answers": ["an answer"], "passages": passages}
+
+    path = folder / "msmarco.jsonl.zst"
+    write_rows(path, (made() for _ in range(rows)))
+    print(f"{rows} rows made, {path.stat().st_size / 2**20:.0f} MiB compressed; {peak()}")
+    fields = {"name": "msmarco", "rows": path.name, "reader": "msmarco", "kinds": ["context_ranking"], "limit": limit}
+    started = time.perf_counter()
+    source = read_source(SourceConfig.model_validate(fields), folder)
+    taken = time.perf_counter() - started
+    print(f"read in {taken:.1f} s ({rows / taken:.0f} rows/s), {len(source.records)} kept; {peak()}")
+
+
+WORDS = [f"{a}{b}" for a in ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru") for b in range(2000)]
+
+
+def made_up(passages: int) -> Source:
+    """Return passages of random words, some rarer than others, and two questions of words of each."""
+    rng = random.Random(0)
+    weights = [1 / (rank + 10) for rank in range(len(WORDS))]
+    records, found = [], {}
+    for number in range(passages):
+        words = rng.choices(WORDS, weights, k=90)
+        passage = Passage(f"made-up/d{number // 5}/{number}", " ".join(words), f"Title {number}")
+        found[passage.id] = passage
+        for place in (10, 50):
+            answer = " ".join(words[place : place + 3])
+            question = Question(f"{number}/{place}", " ".join(rng.sample(words, 8)), answers=(answer,))
+            records.append(Record(question, (passage.id,)))
+    return Source("made-up", tuple(records), found, Counter())
+
+
+def peak() -> str:
+    return f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB"
+
+
+if __name__ == "__main__":
+    main()

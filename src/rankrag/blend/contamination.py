@@ -1,0 +1,143 @@
+"""Nothing of an evaluation set may be trained on: found by exact match and by 13-grams, counted, and removed.
+
+A record counts as seen in the evaluation set where its question, with the turns before it, is one of the set's, or has
+13 words in a row from one of them; not where the set's questions are stock phrases (`questions: false`, as for DROP),
+which mean nothing without their passage. A passage does where more than half of its 13-grams (`max_overlap`) stand in
+the set's gold passages; a record whose gold passage goes, goes with it. A text of less than 13 words is one gram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rankrag.blend.sources import Record, Source
+from rankrag.config import EvaluationConfig
+from rankrag.errors import DataError
+from rankrag.jsonl import Row, parse_history, read_passages, read_rows
+from rankrag.matching import normalise
+from rankrag.types import Message
+
+N = 13
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """What a set would be recognised by: its questions, their 13-grams, and those of its gold passages, as hashes."""
+
+    name: str
+    questions: frozenset[str]
+    question_grams: frozenset[int]
+    passage_grams: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What of a source stands in one evaluation set: ids of records, by how they were found, and of passages."""
+
+    same_question: frozenset[str]
+    shared_words: frozenset[str]
+    passages: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.same_question or self.shared_words or self.passages)
+
+    def as_json(self) -> dict[str, int]:
+        """Return the three numbers."""
+        return {
+            "same question": len(self.same_question),
+            "13 words of a question": len(self.shared_words),
+            "passages": len(self.passages),
+        }
+
+
+def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
+    """Return what to look for; of a corpus only the gold passages of the rows count."""
+    questions: set[str] = set()
+    texts: list[str] = []
+    gold: set[str] = set()
+    path = data / wanted.rows
+    for line, row in read_rows(path):
+        text = row.get("question", row.get("query"))
+        if not isinstance(text, str):
+            raise DataError(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
+        if wanted.questions:
+            questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
+        gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
+        texts += _own_texts(row)
+    if wanted.corpus:
+        texts += [p.text for p in read_passages(data / wanted.corpus) if p.id in gold]
+    return EvaluationSet(
+        wanted.rows,
+        frozenset(questions),
+        frozenset(gram for text in questions for gram in _long_grams(text)),
+        frozenset(gram for text in texts for gram in grams(normalise(text))),
+    )
+
+
+def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float) -> list[Overlap]:
+    """Return what of a source stands in each evaluation set."""
+    found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
+    for record in source.records if sets else ():
+        text = _asked(record.question.history, record.question.text)
+        runs = frozenset(_long_grams(text))
+        for of, (same, shared, _) in zip(sets, found, strict=True):
+            if text and text in of.questions:
+                same.add(record.question.id)
+            elif not runs.isdisjoint(of.question_grams):
+                shared.add(record.question.id)
+    for passage in source.passages.values() if sets else ():
+        listed = list(grams(normalise(passage.text)))
+        for of, (_, _, passages) in zip(sets, found, strict=True):
+            hits = sum(gram in of.passage_grams for gram in listed)
+            if hits and hits > max_overlap * len(listed):
+                passages.add(passage.id)
+    return [Overlap(*map(frozenset, three)) for three in found]
+
+
+def without(source: Source, found: Overlap) -> Source:
+    """Return a source less what stands in an evaluation set; what went is counted in `dropped`."""
+    kept: list[Record] = []
+    for record in source.records:
+        if record.question.id in found.same_question:
+            source.dropped["question of an evaluation set"] += 1
+        elif record.question.id in found.shared_words:
+            source.dropped["13 words of an evaluation question"] += 1
+        elif not found.passages.isdisjoint((*record.positives, *record.near)):
+            source.dropped["gold passage of an evaluation set"] += 1
+        else:
+            kept.append(_less(record, found.passages))
+    if found.passages:
+        source.dropped["passage of an evaluation set"] += len(found.passages)
+    passages = {i: p for i, p in source.passages.items() if i not in found.passages}
+    return replace(source, records=tuple(kept), passages=passages)
+
+
+def grams(text: str) -> Iterator[int]:
+    """Yield a hash for each run of 13 words of a normalised text; a shorter text is one run, an empty one none."""
+    words = text.split()
+    for start in range(max(1, len(words) - N + 1) if words else 0):
+        yield hash(" ".join(words[start : start + N]))
+
+
+def _long_grams(text: str) -> Iterator[int]:
+    return grams(text) if text.count(" ") >= N - 1 else iter(())
+
+
+def _asked(history: tuple[Message, ...], text: str) -> str:
+    return normalise(" ".join([*(m.content for m in history), text]))
+
+
+def _own_texts(row: Row) -> list[str]:
+    return [c["text"] for c in (*row.get("contexts", ()), *row.get("candidates", ())) if isinstance(c, dict)]
+
+
+def _less(record: Record, passages: frozenset[str]) -> Record:
+    if passages.isdisjoint((*record.negatives, *record.unclear)):
+        return record
+    return replace(
+        record,
+        negatives=tuple(i for i in record.negatives if i not in passages),
+        unclear=tuple(i for i in record.unclear if i not in passages),
+    )
