@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -33,16 +35,21 @@ def train(
     set_: options.Set = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of at the newest checkpoint.")] = False,
 ) -> None:
-    """Train an adapter on a blend.
+    """Train one stage: a whole model or an adapter, on a blend.
 
-    A killed run goes on from its newest checkpoint.
+    A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
     from rankrag.config import TrainConfig, load_config
-    from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
     from rankrag.training.run import train as run
 
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
-    base = Path(resolve_model(wanted.model, say))
-    sha256 = BASE_SHA256 if wanted.model == MINI_BASE else ""
-    adapter = run(wanted, base, base_sha256=sha256, resume=not fresh)
-    say(f"The adapter is in {adapter}.")
+    with ExitStack() as stack:
+        bars: list[Callable[[int], None]] = []
+
+        def report(done: int, total: int) -> None:
+            if not bars:  # the total is known only after the blend is read
+                bars.append(stack.enter_context(options.progress_bar("training", total, unit="steps")))
+            bars[0](done)
+
+        result = run(wanted, resume=not fresh, say=say, report=report)
+    say(f"The result is in {result}.")
