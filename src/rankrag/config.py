@@ -109,6 +109,10 @@ class TrainConfig(Schema):
     gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     compile: bool = Field(True, description="Compile each layer (2x on a CPU; needs a C++ compiler there).")
     bf16: bool | None = Field(None, description="Compute in bfloat16; by default where the machine has it.")
+    sharding: Literal["none", "fsdp2"] = Field(
+        "none", description="Under torchrun: a whole model in each process, or weights and optimiser in shards."
+    )
+    log_steps: int = Field(10, ge=1, description="Steps between two lines of the log.")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
     seed: int = Field(0, description="Order of the rows and start of the adapter.")

@@ -78,7 +78,7 @@ def config_of(tmp_path, tiny_model_dir):
         sources = {"s": {"licence": "CC BY 4.0", "examples": {"context_ranking": len(found)}}}
         (tmp_path / "blend" / "manifest.json").write_text(json.dumps({"sources": sources}))
         places = {"model": str(tiny_model_dir), "blend": str(tmp_path / "blend"), "out": str(tmp_path / "run")}
-        limits = {"max_tokens": 512, "compile": False, "bf16": False}
+        limits = {"max_tokens": 512, "tokens_per_batch": 768, "log_steps": 2, "compile": False, "bf16": False}
         steps = {"warmup_steps": 0, "save_steps": 3, "max_steps": 6, "learning_rate": 0.01}
         return TrainConfig.model_validate(places | limits | steps | fields)
 

@@ -76,7 +76,7 @@ def test_stage_two_goes_on_from_the_run_folder_of_stage_one(tmp_path, config_of)
 def test_the_steps_batches_do_not_change_what_is_learnt(tmp_path, config_of, examples_of):
     examples = examples_of(passages=4, questions=3)
     settings = {"examples": examples, "examples_per_step": 6, "max_steps": 3, "learning_rate": 0.001}
-    train(config_of(out=str(tmp_path / "small"), tokens_per_batch=768, **settings))
+    train(config_of(out=str(tmp_path / "small"), **settings))
     train(config_of(out=str(tmp_path / "large"), tokens_per_batch=3072, **settings))
     small, large = (load_file(tmp_path / out / "adapter/adapter_model.safetensors") for out in ("small", "large"))
     assert max(float((small[name].float() - large[name].float()).abs().max()) for name in small) < 1e-4
@@ -84,7 +84,7 @@ def test_the_steps_batches_do_not_change_what_is_learnt(tmp_path, config_of, exa
 
 def test_ranking_can_be_learnt_over_a_questions_candidates_and_at_a_middle_layer(tmp_path, config_of, examples_of):
     examples = examples_of(passages=3, questions=2)
-    ranking = {"ranking_loss": "listwise", "aux_layer": 1}
+    ranking = {"ranking_loss": "listwise", "aux_layer": 1, "tokens_per_batch": 1536}
     train(config_of(examples=examples, max_steps=20, **ranking))
     losses = losses_of(tmp_path)
     assert losses[-1] < losses[0] / 2

@@ -1,4 +1,4 @@
-"""`rankrag blend`, `rankrag train` and `rankrag fit`: from data to a checkpoint with its contract."""
+"""`rankrag blend`, `rankrag train` and `rankrag push`: from data to a checkpoint with its contract."""
 
 from __future__ import annotations
 
@@ -34,15 +34,28 @@ def train(
     *,
     set_: options.Set = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew instead of at the newest checkpoint.")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only print what memory and time it will take.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Devices that --estimate counts with.")] = 1,
+    tflops: Annotated[float, typer.Option(min=0.001, help="Peak rate of one (A100: 312), for --estimate.")] = 312.0,
+    example_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Mean length of an example, for --estimate; by default the longest.")
+    ] = None,
 ) -> None:
     """Train one stage: a whole model or an adapter, on a blend.
 
     A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
     from rankrag.config import TrainConfig, load_config
-    from rankrag.training.run import train as run
 
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
+    if estimate:
+        from rankrag.training.estimate import estimate_lines
+
+        for line in estimate_lines(wanted, devices=devices, tflops=tflops, example_tokens=example_tokens):
+            print(line)
+        return
+    from rankrag.training.run import train as run
+
     with ExitStack() as stack:
         bars: list[Callable[[int], None]] = []
 
@@ -53,3 +66,16 @@ def train(
 
         result = run(wanted, resume=not fresh, say=say, report=report)
     say(f"The result is in {result}.")
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="Run folder of `rankrag train`.")],
+    hub_id: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
+    *,
+    adapter: Annotated[bool, typer.Option("--adapter", help="The adapter, not the merged model.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="For everyone to see.")] = False,
+) -> None:
+    """Upload the model of a finished run, with its contract and its card."""
+    from rankrag.training.push import push_run
+
+    say(f"Uploaded to {push_run(run, hub_id, adapter=adapter, private=not public)}")

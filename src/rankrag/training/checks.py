@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     """Return what a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
     examples = Path(config.blend) / EXAMPLES_FILE
     problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
+    if config.sharding == "fsdp2" and config.method != "full":
+        problems.append(f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole")
+    if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:
+        problems.append("sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …")
     start = tokenizer = shape = encoder = None
     try:
         if config.method == "qlora":
@@ -47,12 +52,12 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
         try:
             tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
         except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-            problems.append(_unopened(start.tokenizer, "tokenizer", error))
+            problems.append(unopened(start.tokenizer, "tokenizer", error))
         try:
             shape = AutoConfig.from_pretrained(start.base)
             problems += _model_problems(config, start, shape)
         except Exception as error:  # likewise
-            problems.append(_unopened(start.base, "model", error))
+            problems.append(unopened(start.base, "model", error))
     if start is not None and tokenizer is not None:
         problems += _tokenizer_problems(start, tokenizer)
         try:
@@ -90,7 +95,7 @@ def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
         try:
             expected = fingerprint(load_tokenizer(start.base, None))
         except Exception as error:  # likewise
-            yield _unopened(start.base, "tokenizer", error)
+            yield unopened(start.base, "tokenizer", error)
     found = fingerprint(tokenizer)
     if expected not in ("", found):
         yield (
@@ -119,7 +124,8 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
         yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
 
 
-def _unopened(name: str, part: str, error: Exception) -> str:
+def unopened(name: str, part: str, error: Exception) -> str:
+    """Return what to tell of a model that transformers cannot open."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
     remedy = "it must be a Hugging Face model directory with its tokenizer"
     if not Path(name).is_dir():

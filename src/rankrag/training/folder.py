@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -77,15 +77,21 @@ def write_log(out: Path, history: list[dict[str, float]]) -> None:
     _write_json(out / "log.json", history)
 
 
-def save_results(model: Any, config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) -> Path:
+def save_results(
+    model: Any,
+    config: TrainConfig,
+    prepared: Prepared,
+    steps: Sequence[Step],
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
     """Write adapter or model in half precision, each with tokenizer, contract and card; return the main one's folder.
 
-    Each appears in the run folder whole.
+    Each appears in the run folder whole. `weights` are those of a model that is itself in shards.
     """
     out, contract = Path(config.out), prepared.encoder.contract
     card = model_card(config, json.loads((out / RUN_FILE).read_text(encoding="utf-8")), steps, contract)
     if not isinstance(model, PeftModel):
-        return _save(out / MODEL, model, prepared, contract, card)
+        return _save(out / MODEL, model, prepared, contract, card, weights)
     model.peft_config["default"].base_model_name_or_path = prepared.start.name
     adapter = _save(out / ADAPTER, model, prepared, contract, card)
     if config.merge:
@@ -93,13 +99,25 @@ def save_results(model: Any, config: TrainConfig, prepared: Prepared, steps: Seq
     return adapter
 
 
-def _save(directory: Path, model: Any, prepared: Prepared, contract: Contract, card: str) -> Path:
+def _save(
+    directory: Path,
+    model: Any,
+    prepared: Prepared,
+    contract: Contract,
+    card: str,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if isinstance(model, PeftModel):
-        weights = {k: v.to(torch.float16) for k, v in model.state_dict().items() if "lora_" in k}
+        trained = {k: v.to(torch.float16) for k, v in model.state_dict().items() if "lora_" in k}
         # else peft asks the hub whether the base's vocabulary was resized, and "rankrag-mini-base" is on no hub
-        model.save_pretrained(partial, state_dict=weights, save_embedding_layers=False)
+        model.save_pretrained(partial, state_dict=trained, save_embedding_layers=False)
+    elif weights is not None:
+        tied = set(model.all_tied_weights_keys)
+        half = {name: w.to(torch.bfloat16) for name, w in weights.items() if name not in tied}
+        model.config.dtype = torch.bfloat16
+        model.save_pretrained(partial, state_dict=half)
     else:
         model.to(torch.bfloat16).save_pretrained(partial)
     prepared.tokenizer.save_pretrained(partial)

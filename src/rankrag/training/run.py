@@ -7,6 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from transformers import AutoConfig
+
 from rankrag.config import TrainConfig
 from rankrag.errors import ConfigError
 from rankrag.examples import read_examples
@@ -17,7 +20,8 @@ from rankrag.training.checks import Prepared, prepare
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import build_rows
-from rankrag.training.start import load_model
+from rankrag.training.shards import is_first, shard, whole_weights, without_weights
+from rankrag.training.start import load_model, tune
 from rankrag.training.trainer import Progress, Report, RowTrainer, Shares, arguments
 
 
@@ -49,7 +53,7 @@ def train(
             prune(out, 0)
         open_folder(config, prepared, steps)
     trainer = RowTrainer(
-        RowModel(load_model(config, prepared.start, bf16=bf16), config.aux_layer),
+        row_model(config, prepared, args.device, bf16=bf16),
         args,
         Shares(
             steps,
@@ -64,10 +68,23 @@ def train(
     trainer.add_callback(Progress(report))
     checkpoint = newest_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if args.should_save:
-        write_log(out, trainer.state.log_history)
-        return save_results(trainer.model.causal, config, prepared, steps)
-    return out
+    weights = whole_weights(trainer.model) if trainer.sharded else None
+    if not args.should_save:
+        return out
+    write_log(out, trainer.state.log_history)
+    return save_results(trainer.model.causal, config, prepared, steps, weights)
+
+
+def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, bf16: bool) -> RowModel:
+    """Return the model to train, whole or in shards."""
+    if config.sharding == "none":
+        model = RowModel(load_model(config, prepared.start, bf16=bf16), config.aux_layer)
+        tune(config, model.inner)
+        return model
+    whole = load_model(config, prepared.start, bf16=bf16).state_dict() if is_first() else {}
+    model = RowModel(without_weights(AutoConfig.from_pretrained(prepared.start.base)), config.aux_layer)
+    tune(config, model.inner)
+    return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 
 
 def plan_of(config: TrainConfig, prepared: Prepared) -> list[Step]:

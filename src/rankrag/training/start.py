@@ -97,15 +97,18 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
     base.config.use_cache = False
     if config.method == "qlora":
         base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.gradient_checkpointing)
-    model = _trainable(config, start, base)
+    return _trainable(config, start, base)
+
+
+def tune(config: TrainConfig, model: Any) -> None:
+    """Set a causal model's layers to be computed as configured: with checkpointing, compiled."""
     if config.gradient_checkpointing:
-        enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()
     if config.compile:
         torch._dynamo.config.recompile_limit = 32  # three shapes, with and without gradient into the first layer
-        for layer in layers_of(base):
+        for layer in layers_of(model):
             layer.compile(dynamic=False)
-    return model
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList:

@@ -21,8 +21,9 @@ from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import all_checkpoints, checkpoint_path, partial_dir, prune, publish
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
+from rankrag.training.shards import load_shards, save_shards
 
-_WEIGHTS = "trained.safetensors"
+_WEIGHTS, _SHARDS, _SCHEDULER = "trained.safetensors", "shards", "scheduler.pt"
 
 Report = Callable[[int, int], None]
 
@@ -62,6 +63,9 @@ class RowTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=data, data_collator=_only)
         self.pop_callback(PrinterCallback)
+        self.sharded = config.sharding == "fsdp2"
+        # the Trainer's word for: the model has its own shards, do not wrap it
+        self.is_distributed_loading_by_transformers = self.sharded
         self.config, self.loss_settings = config, loss
         self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
         self.staging: Path | None = None
@@ -103,12 +107,29 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the trained weights alone, for going on; `results` writes what others read."""
-        if self.args.should_save and output_dir is not None:
+        """Write the trained weights alone, for going on; `folder` writes what others read."""
+        if self.args.should_save and not self.sharded and output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             save_file({n: p.detach().contiguous() for n, p in _trained(self.model).items()}, f"{output_dir}/{_WEIGHTS}")
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_shards(self.model, self.optimizer.optimizer, Path(output_dir) / _SHARDS)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), f"{output_dir}/{_SCHEDULER}")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.sharded or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_shards(self.model, self.optimizer.optimizer, Path(checkpoint) / _SHARDS)
+        self.lr_scheduler.load_state_dict(torch.load(f"{checkpoint}/{_SCHEDULER}", weights_only=True))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *_: Any) -> None:
+        if self.sharded:  # comes with the optimiser's
+            return
         found = load_file(f"{resume_from_checkpoint}/{_WEIGHTS}")
         wanted = _trained(self.model)
         if {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in wanted.items()}:
@@ -185,7 +206,7 @@ def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None)
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=bf16,
-        logging_steps=10,
+        logging_steps=config.log_steps,
         save_steps=config.save_steps,
         seed=config.seed,
         remove_unused_columns=False,
