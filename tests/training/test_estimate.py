@@ -62,10 +62,15 @@ def test_an_adapter_needs_no_gradients_of_the_base():
 def test_time_of_the_papers_stage_one_by_hand():
     config = config_of(examples_per_step=128, max_tokens=4096, tokens_per_batch=4096, gradient_checkpointing=True)
     found = estimate(shape_of(LLAMA_8B), config, devices=32, example_tokens=1000, target_share=0)
-    operations = 4 * (2 * 32 * 218_103_808 + 4 * 32 * 4096 * 4096) * 128_000
-    assert found.operations == operations
-    assert found.seconds == pytest.approx(operations / (32 * 312e12 * 0.4))
+    token = 4 * (2 * 32 * 218_103_808 + 4 * 32 * 4096 * 4096)
+    assert found.operations == token * 128_000
+    assert found.seconds == pytest.approx(token * 4096 / (312e12 * 0.4))  # 32 batches, one for each device
     assert report_lines(found, 1000)[-1].split() == ["1000", "steps", f"{found.seconds / 3.6:.2f}", "h"]
+
+
+def test_devices_without_a_batch_save_no_time():
+    times = {n: estimate(shape_of(SMALL), config_of(batches_per_step=6), devices=n).seconds for n in (1, 2, 4, 6, 128)}
+    assert [round(times[1] / t) for t in times.values()] == [1, 2, 3, 6, 6]
 
 
 def forward(attention):

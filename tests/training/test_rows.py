@@ -35,6 +35,14 @@ def test_the_prefix_is_what_the_passages_questions_share():
     assert shared_segments(chat, "passage_first") == 0
 
 
+def test_the_prompt_that_is_trained_is_the_one_that_is_scored(rows_of, examples_of, encoder):
+    (example, *_) = examples_of(passages=1, questions=1)
+    ((row,),) = rows_of([example])
+    scored = ranking_prompt(encoder.contract.format, example.question, example.contexts[0])
+    assert [*row.prefix, *row.tails[0].ids] == encoder.encode([scored])[0].ids
+    assert row.tails[0].target[0] == encoder.contract.label_ids[0]
+
+
 def test_examples_without_passages_stay_alone_with_the_last_reply_as_their_only_target(rows_of, mixed, encoder):
     chats = [row for (row,) in rows_of(mixed) if not row.prefix]
     assert [len(row.tails) for row in chats] == [1, 1]

@@ -11,11 +11,13 @@ Memory of a device, in bytes, for P weights of which T are trained, over N devic
 
 Time: 2 operations a weight of the layers and a token, 4 B h a layer and a token for attention over the whole batch,
 2 V h a target token; three times that with the backward pass, four times with checkpointing, one less where the
-weights themselves need no gradients. Divided by the devices' peak rate times the share of it that is reached.
+weights themselves need no gradients. A step's batches go round by round over the devices: one round takes one batch's
+operations, divided by a device's peak rate times the share of it that is reached, however few batches it has.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,9 +85,10 @@ def estimate(
     target tokens; `tflops` a device's peak rate (A100: 312 in bfloat16), of which the share `reached` is used.
     """
     batch, trained = config.tokens_per_batch, trained_weights(shape, config)
-    step = config.batches_per_step * batch
+    step = float(config.batches_per_step * batch)
     if config.examples_per_step is not None:
         step = config.examples_per_step * (example_tokens or config.max_tokens)
+    rounds = math.ceil(math.ceil(step / batch) / devices)
     held = devices if config.sharding == "fsdp2" else 1
     memory = {
         "weights": _weight_bytes(shape, config, trained) / held,
@@ -99,8 +102,7 @@ def estimate(
     forward = 2.0 * shape.matrices + 4.0 * shape.layers * batch * shape.hidden
     forward += 2.0 * shape.vocabulary * shape.hidden * target_share
     passes = (3 if config.method == "full" else 2) + config.gradient_checkpointing
-    operations = passes * forward * step
-    return Estimate(memory, operations, operations / (devices * tflops * 1e12 * reached))
+    return Estimate(memory, passes * forward * step, rounds * passes * forward * batch / (tflops * 1e12 * reached))
 
 
 def trained_weights(shape: Shape, config: TrainConfig) -> int:
