@@ -3,8 +3,9 @@
 The data: every question of the example documents asked of some passages, as ranking and answering examples, so that
 several examples share each passage. All train the same LoRA adapter in the same number type, without compilation:
 TRL's SFTTrainer (loss on the completion alone, padded batches), rankrag with one row an example, and rankrag with
-shared-prefix rows. Printed are the tokens and the examples of a second; a token counts once in each example that has
-it, padding not at all, so shared rows show in both. The first step of each is not counted.
+shared-prefix rows. Printed are the tokens and the examples of a CPU-second, which other work on the machine changes
+little; a token counts once in each example that has it, padding not at all, so shared rows show in both. The first step
+of each is not counted.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rankrag.types import DataKind, Example, Passage, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "corpus"
 WORDS = 150
+PLAIN = {"compile": False, "bf16": has_bf16(), "log_steps": 1000}
 
 
 def main() -> None:
@@ -41,12 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", help="model directory; by default the base of rankrag-mini")
     parser.add_argument("--steps", type=int, default=4, help="measured steps of each")
+    parser.add_argument("--tokens", type=int, default=1536, help="tokens of a batch")
     parser.add_argument("--passages", type=int, default=24)
     parser.add_argument("--questions", type=int, default=4, help="questions of a passage")
     wanted = parser.parse_args()
     model = wanted.model or str(prepare_base(print))
     with tempfile.TemporaryDirectory() as out:
-        config = TrainConfig(model=model, blend="", out=out, compile=False, bf16=has_bf16(), log_steps=1000)
+        config = TrainConfig(model=model, blend="", out=out, tokens_per_batch=wanted.tokens, **PLAIN)
         tokenizer = load_tokenizer(model, None)
         encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, ""))
         examples = example_set(wanted.passages, wanted.questions)
@@ -63,8 +66,8 @@ def main() -> None:
             tokens, count, seconds = run()
             reference = reference or (tokens / seconds, count / seconds)
             print(
-                f"{name:30} {tokens / seconds:8.1f} tokens/s ({tokens / seconds / reference[0]:.2f} x)   "
-                f"{count / seconds:6.2f} examples/s ({count / seconds / reference[1]:.2f} x)",
+                f"{name:30} {tokens / seconds:8.1f} tokens/CPU-s ({tokens / seconds / reference[0]:.2f} x)   "
+                f"{count / seconds:6.2f} examples/CPU-s ({count / seconds / reference[1]:.2f} x)",
                 flush=True,
             )
 
@@ -94,7 +97,7 @@ def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainCo
 
 
 def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], steps: int) -> tuple[int, int, float]:
-    """Return tokens, examples and seconds of the measured steps of the RowTrainer."""
+    """Return tokens, examples and CPU-seconds of the measured steps of the RowTrainer."""
     laid = plan(
         bundles, tokens=config.tokens_per_batch, batches_per_step=1, examples_per_step=None, max_steps=steps + 1, seed=0
     )
@@ -145,9 +148,9 @@ def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> tuple[int, int,
 
 
 def timed(trainer: SFTTrainer | RowTrainer) -> float:
-    """Train; return the seconds from the end of the first step to that of the last."""
+    """Train; return the CPU-seconds from the end of the first step to that of the last."""
     ends: list[float] = []
-    record: Callable[[int, int], None] = lambda _done, _total: ends.append(time.perf_counter())  # noqa: E731
+    record: Callable[[int, int], None] = lambda _done, _total: ends.append(time.process_time())  # noqa: E731
     trainer.add_callback(Progress(record))
     trainer.train()
     return ends[-1] - ends[0]

@@ -118,6 +118,7 @@ def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
     assert "| s | CC BY 4.0 | 12 context_ranking |" in card
     assert f"base_model: {config.model}" in card
     assert record["blend_sha256"][:16] in card
+    assert list((tmp_path / "run/tensorboard").rglob("events.*"))
 
 
 def test_a_run_is_not_gone_on_with_under_another_configuration(tmp_path, config_of):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +66,8 @@ def train(
             bars[0](done)
 
         result = run(wanted, resume=not fresh, say=say, report=report)
-    say(f"The result is in {result}.")
+    if os.environ.get("RANK", "0") == "0":  # the first of a torchrun's processes speaks for all
+        say(f"The result is in {result}.")
 
 
 def push(
