@@ -71,7 +71,7 @@ def test_a_model_is_made_fitted_and_used(
         "blend": str(tmp_path / "blend"),
         "out": str(tmp_path / "run"),
         "max_steps": 30,
-        "tokens_per_step": 1536,
+        "tokens_per_batch": 1536,
         "compile": False,
         "bf16": False,
         "lora": {"r": 4, "alpha": 8},

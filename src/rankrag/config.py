@@ -117,38 +117,66 @@ class BlendConfig(Schema):
 
 
 class LoraSettings(Schema):
-    """Low-rank adapter on all linear layers."""
+    """Low-rank adapter. An adapter that is trained on keeps the settings it has."""
 
     r: int = Field(32, ge=1, description="Rank.")
     alpha: int = Field(64, ge=1, description="Scale; the update is multiplied by alpha / r.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    target_modules: tuple[str, ...] = Field((), description="Names of the adapted modules; none: all linear layers.")
 
 
 class TrainConfig(Schema):
     """What `rankrag train` does."""
 
-    model: str = Field(description="Directory or hub id of the model to start from, or `rankrag-mini-base`.")
+    model: str = Field(
+        description="What to start from: a directory or hub id of a model, `rankrag-mini-base`, or the run folder of "
+        "an earlier stage."
+    )
     blend: str = Field(description="Folder that `rankrag blend` wrote.")
-    out: str = Field(description="Run folder: checkpoints, adapter, log.")
+    out: str = Field(description="Run folder: checkpoints, the model or adapter, logs.")
     turn_format: Literal["plain", "chat_template"] = Field("chat_template", description="Turn markers of the prompts.")
     layout: Literal["passage_first", "question_first"] = Field("passage_first", description="Paper: passage first.")
     history_turns: int = Field(7, ge=1, description="Earlier messages that stay in a prompt; ChatRAG keeps 7.")
     passage_tokens: int = Field(320, ge=8, description="A passage is cut to this many tokens.")
+    max_tokens: int = Field(4096, ge=64, description="Longest example, its target included.")
+    pad_token: str | None = Field(None, description="Token that fills up rows, for a tokenizer that names none.")
+    method: Literal["full", "lora", "qlora"] = Field(
+        "lora", description="Train all weights, an adapter, or an adapter on a base in 4 bits (CUDA only)."
+    )
     lora: LoraSettings = Field(default_factory=lambda: LoraSettings.model_validate({}), description="The adapter.")
-    warm_start: str | None = Field(None, description="Adapter directory to go on from; none starts a new one.")
+    merge: bool = Field(False, description="Write beside an adapter also the model with the adapter merged into it.")
     learning_rate: float = Field(5e-4, gt=0, description="Peak rate; LoRA on a small model needs far more than 3e-7.")
     adam_betas: tuple[float, float] = Field((0.9, 0.98), description="Paper, section 5.1.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    schedule: Literal["linear", "cosine"] = Field(
+        "linear", description="Fall of the rate: over the last `decay_steps`, or as a cosine from the warm-up on."
+    )
     warmup_steps: int = Field(20, ge=0, description="Linear warm-up.")
-    decay_steps: int = Field(150, ge=0, description="Last steps, over which the rate falls to `final_rate_share`.")
-    final_rate_share: float = Field(0.05, ge=0, le=1, description="Rate at the last step, as a share of the peak.")
+    decay_steps: int = Field(150, ge=0, description="Last steps, over which the `linear` schedule falls.")
+    final_rate_share: float = Field(0.05, ge=0, le=1, description="Rate after the last step, as a share of the peak.")
     max_steps: int = Field(-1, ge=-1, description="Steps in all; -1 is one pass over the blend.")
-    tokens_per_step: int = Field(1536, ge=64, description="Tokens of one step, padding included; a multiple of 512.")
-    label_weight: float = Field(2.0, gt=0, description="Weight of a ranking label's loss.")
-    answer_weight: float = Field(0.5, gt=0, description="Weight of an answer token's loss.")
+    tokens_per_batch: int = Field(
+        1536, ge=64, description="Tokens of one forward pass on one device, padding included; a multiple of 6."
+    )
+    batches_per_step: int = Field(1, ge=1, description="Batches of one step, over all devices.")
+    examples_per_step: int | None = Field(
+        None, ge=1, description="Examples of one step (paper: 128, then 64), instead of `batches_per_step`."
+    )
+    label_weight: float = Field(2.0, gt=0, description="Weight of a ranking label's loss (paper: 1).")
+    answer_weight: float = Field(0.5, gt=0, description="Weight of an answer token's loss (paper: 1).")
+    ranking_loss: Literal["pointwise", "listwise", "both"] = Field(
+        "pointwise", description="Each label by itself (paper), a softmax over a question's candidates, or the sum."
+    )
+    aux_layer: int | None = Field(None, ge=1, description="Also learn to rank after this many layers.")
+    aux_weight: float = Field(0.2, gt=0, description="Weight of the ranking loss at `aux_layer`.")
+    gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     compile: bool = Field(True, description="Compile each layer (2x on a CPU; needs a C++ compiler there).")
     bf16: bool | None = Field(None, description="Compute in bfloat16; by default where the machine has it.")
+    sharding: Literal["none", "fsdp2"] = Field(
+        "none", description="Under torchrun: a whole model in each process, or weights and optimiser in shards."
+    )
+    log_steps: int = Field(10, ge=1, description="Steps between two lines of the log.")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
     seed: int = Field(0, description="Order of the rows and start of the adapter.")

@@ -1,97 +1,103 @@
 from __future__ import annotations
 
-import random
+import dataclasses
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankrag.contract import Contract
-from rankrag.encoding import PromptEncoder, chat_turns
+from rankrag.errors import DataError
 from rankrag.templates import Format, ranking_prompt, render
-from rankrag.training.rows import IGNORE, Row, attention_mask, build_rows, pack, shared_segments, to_batch
-from rankrag.training.run import supervised
-from rankrag.types import DataKind, Example, Passage, Question
+from rankrag.training.batches import IGNORE, to_batch
+from rankrag.training.rows import shared_segments
+from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
-@pytest.fixture(scope="module")
-def encoder(tokenizer):
-    return PromptEncoder(tokenizer, Contract(format=Format(turns=chat_turns(tokenizer)), max_tokens=1024))
+def supervised(encoder, row):
+    labels = to_batch([[row]], len(row), 0).labels[0]
+    return labels[labels != IGNORE].tolist()
 
 
-def examples(passages=3, questions=3, words=6):
-    return [
-        Example(DataKind.CONTEXT_RANKING, "s", Question(f"{p}/{q}", "why " * (q + 1)), (Passage(str(p), f"{p} word " * words),), "True")  # noqa: E501
-        for p in range(passages)
-        for q in range(questions)
-    ]  # fmt: skip
+def test_examples_of_one_passage_share_one_row(rows_of, examples_of):
+    assert [[len(row.tails) for row in bundle] for bundle in rows_of(examples_of())] == [[3], [3], [3]]
 
 
-def rows_of(encoder, found, max_tokens=1024):
-    return build_rows(encoder, found, max_tokens=max_tokens, label_weight=2.0, answer_weight=0.5)
-
-
-def test_examples_of_one_passage_share_one_row(encoder):
-    rows = rows_of(encoder, examples())
-    assert [len(row.tails) for row in rows] == [3, 3, 3]
-
-
-def test_a_row_is_split_where_it_would_be_too_long(encoder):
-    rows = rows_of(encoder, examples(passages=1, questions=12), max_tokens=400)
-    assert len(rows) > 1
-    assert all(len(row) <= 400 for row in rows)
+def test_a_row_is_split_where_it_would_be_too_long(rows_of, examples_of):
+    bundles = rows_of(examples_of(passages=1, questions=12), max_tokens=400)
+    assert len(bundles) > 1
+    assert all(len(row) <= 400 for (row,) in bundles)
 
 
 def test_the_prefix_is_what_the_passages_questions_share():
     prompt = ranking_prompt(Format(), Question("q", "x"), Passage("p", "y"))
     assert prompt[shared_segments(prompt, "passage_first") - 1].kind == "passage"
-    assert (
-        shared_segments(render(Format(), Example(DataKind.SFT, "s", Question("q", "x"), (), "t"))[0], "passage_first")
-        == 0
+    chat = render(Format(), Example(DataKind.SFT, "s", Question("q", "x"), (), "t"))[0]
+    assert shared_segments(chat, "passage_first") == 0
+
+
+def test_the_prompt_that_is_trained_is_the_one_that_is_scored(rows_of, examples_of, encoder):
+    (example, *_) = examples_of(passages=1, questions=1)
+    ((row,),) = rows_of([example])
+    scored = ranking_prompt(encoder.contract.format, example.question, example.contexts[0])
+    assert [*row.prefix, *row.tails[0].ids] == encoder.encode([scored])[0].ids
+    assert row.tails[0].target[0] == encoder.contract.label_ids[0]
+
+
+def test_examples_without_passages_stay_alone_with_the_last_reply_as_their_only_target(rows_of, mixed, encoder):
+    chats = [row for (row,) in rows_of(mixed) if not row.prefix]
+    assert [len(row.tails) for row in chats] == [1, 1]
+    assert supervised(encoder, chats[0]) == encoder.encode_target("a long reply of words")
+    read = encoder.tokenizer.decode(chats[0].tails[0].ids)
+    assert "user\nHi" in read
+    assert "assistant\nHello" in read
+    assert "Passage" not in read
+
+
+def test_the_oldest_turns_are_left_out_where_a_conversation_is_too_long(rows_of, encoder):
+    turns = [Message("user" if i % 2 == 0 else "assistant", f"turn{i} " * 20) for i in range(6)]
+    example = Example(DataKind.SFT, "s", Question("q", "last?", tuple(turns), style="plain"), (), "reply")
+    ((row,),) = rows_of([example], max_tokens=600)
+    read = encoder.tokenizer.decode(row.tails[0].ids)
+    assert len(row) <= 600
+    assert "turn0" not in read
+    assert "turn5" in read
+    assert supervised(encoder, row) == encoder.encode_target("reply")
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), limit=st.integers(260, 700), kind=st.sampled_from(DataKind))
+def test_no_limit_ever_removes_a_target_token(rows_of, encoder, data, limit, kind):
+    words = st.text("ab <|im_end|>", max_size=400)
+    passages = {DataKind.SFT: 0, DataKind.CONTEXT_QA: 1, DataKind.CONTEXT_RANKING: 1}.get(kind, 3)
+    contexts = tuple(Passage(str(i), data.draw(words)) for i in range(passages))
+    history = tuple(
+        Message("user" if i % 2 == 0 else "assistant", data.draw(words))
+        for i in range(data.draw(st.sampled_from([0, 2, 4])))
     )
+    target = "True" if kind is DataKind.CONTEXT_RANKING else data.draw(st.text("xyz ", min_size=1, max_size=300))
+    example = Example(kind, "s", Question("q", "why?", history, style="plain"), contexts, target)
+    try:
+        ((row,),) = rows_of([example], max_tokens=limit)
+    except DataError:  # refused aloud, never cut
+        return
+    assert len(row) <= limit
+    assert supervised(encoder, row) == encoder.encode_target(target)
 
 
-def test_every_tail_gets_the_logits_its_example_gets_alone(encoder, tiny_model_dir):
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir, dtype=torch.float32).eval()
-    rows = rows_of(encoder, examples(passages=2))
-    length = sum(map(len, rows)) + 5
-    with torch.no_grad():
-        packed, *_ = supervised(model, to_batch([rows], length, 0))
-        alone = []
-        for row in rows:
-            for tail in row.tails:
-                ids = torch.tensor([[*row.prefix, *tail.ids, *tail.target]])
-                alone.append(model(input_ids=ids).logits[0, -len(tail.target) - 1 : -1])
-    assert torch.allclose(packed, torch.cat(alone), atol=1e-4)
+def test_examples_that_do_not_fit_are_listed_together(rows_of, examples_of):
+    good = examples_of(passages=1, questions=1)[0]
+    long_target = dataclasses.replace(good, kind=DataKind.CONTEXT_QA, target="word " * 300)
+    long_question = dataclasses.replace(good, question=Question("x", "why " * 300))
+    with pytest.raises(DataError, match=r"2 examples do not fit: s/0: the target has \d+ tokens.*s/x: question and"):
+        rows_of([long_target, good, long_question], max_tokens=400)
 
 
-@settings(deadline=None, max_examples=30)
-@given(limit=st.integers(250, 600), words=st.integers(1, 120))
-def test_the_supervised_tokens_are_exactly_the_targets(encoder, limit, words):
-    rows = rows_of(encoder, examples(passages=1, questions=2, words=words), max_tokens=limit)
-    for row in rows:
-        labels = to_batch([[row]], len(row), 0).labels[0]
-        assert labels[labels != IGNORE].tolist() == encoder.encode_target("True") * len(row.tails)
+def test_listwise_bundles_hold_the_candidates_of_one_question(rows_of, examples_of, encoder):
+    bundles = rows_of(examples_of(passages=3, questions=2), listwise=True)
+    assert [[len(row.tails) for row in bundle] for bundle in bundles] == [[1, 1, 1], [1, 1, 1]]
+    assert [{t.group for row in bundle for t in row.tails} for bundle in bundles] == [{0}, {1}]
 
 
-@given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(0, 5))
-def test_packing_covers_each_row_once_and_never_overflows(lengths, seed):
-    rows = [Row(tuple(range(length))) for length in lengths]
-    batches = pack(rows, tokens=60, rng=random.Random(seed), window=16)
-    assert sorted(id(row) for batch in batches for part in batch for row in part) == sorted(map(id, rows))
-    for batch in batches:
-        assert len(batch) * max(sum(map(len, part)) for part in batch) <= 60
-
-
-def test_a_token_sees_its_prefix_and_its_own_tail_only(encoder):
-    rows = rows_of(encoder, examples(passages=2, questions=2))
-    batch = to_batch([rows], sum(map(len, rows)), 0)
-    seen = attention_mask(batch, torch.float32)[0, 0] == 0
-    member, tail = batch.member[0].tolist(), batch.tail[0].tolist()
-    for i in range(0, len(member), 7):
-        for j in range(len(member)):
-            expected = j <= i and member[i] == member[j] and tail[j] in (0, tail[i])
-            assert bool(seen[i, j]) == expected
+def test_candidates_that_do_not_fit_into_one_sequence_are_refused(rows_of, examples_of):
+    with pytest.raises(DataError, match=r"s/0: its candidates have \d+ tokens, which no sequence of 400 holds"):
+        rows_of(examples_of(passages=5, questions=1), max_tokens=400, listwise=True)

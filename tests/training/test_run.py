@@ -1,73 +1,180 @@
 from __future__ import annotations
 
+import itertools
 import json
-import shutil
+import math
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
-from rankrag.config import TrainConfig
+from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, ModelError
-from rankrag.examples import write_examples
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
 from rankrag.training.run import train
-from rankrag.types import DataKind, Example, Passage, Question
+from rankrag.training.trainer import rate_share
+from rankrag.types import Passage, Question
 
 # transformers 5.23 warns about its own attribute while it builds the Trainer
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def config_of(tmp_path, **fields):
-    found = [
-        Example(DataKind.CONTEXT_RANKING, "s", Question(str(i), "why?"), (Passage(str(i), f"word {i}"),), "True")
-        for i in range(12)
-    ]
-    write_examples(tmp_path / "blend" / "examples.jsonl.zst", found)
-    base = {"model": "tiny", "blend": str(tmp_path / "blend"), "out": str(tmp_path / "run"), "compile": False}
-    steps = {"bf16": False, "warmup_steps": 0, "save_steps": 3, "max_steps": 6, "learning_rate": 0.01}
-    return TrainConfig.model_validate(base | steps | fields)
+def losses_of(tmp_path, folder="run"):
+    log = json.loads((tmp_path / folder / "log.json").read_text())
+    return [entry["loss"] for entry in log if "loss" in entry]
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, tiny_model_dir):
-    whole = train(config_of(tmp_path, learning_rate=0.001, out=str(tmp_path / "whole")), tiny_model_dir)
-    shutil.copytree(tmp_path / "whole/checkpoint-3", tmp_path / "run/checkpoint-3")
-    resumed = train(config_of(tmp_path, learning_rate=0.001), tiny_model_dir)
-    expected, found = (load_file(adapter / "adapter_model.safetensors") for adapter in (whole, resumed))
-    assert expected.keys() == found.keys()
-    apart = max(float((expected[name].float() - found[name].float()).abs().max()) for name in expected)
-    moved = max(float(expected[name].abs().max()) for name in expected if "lora_B" in name)
-    assert apart < moved / 20
+def probability(directory):
+    (judged,) = judge(TransformersModel(directory, dtype="float32"), [(Question("q", "why?"), Passage("p", "word 1"))])
+    return judged.probability
 
 
-def test_training_lowers_the_loss_and_the_adapter_opens_as_a_model_with_its_contract(tmp_path, tiny_model_dir):
-    adapter = train(config_of(tmp_path, max_steps=20, model=str(tiny_model_dir)), tiny_model_dir)
-    losses = [e["loss"] for e in json.loads((tmp_path / "run/log.json").read_text()) if "loss" in e]
-    assert float(losses[-1]) < float(losses[0]) / 2
-    model = TransformersModel(adapter, dtype="float32")
-    (judged,) = judge(model, [(Question("q", "why?"), Passage("p", "word 1"))])
-    assert judged.probability > 0.9
-    assert model.contract.format.history_turns == 7
+def test_an_adapter_learns_and_opens_as_a_model_with_its_contract(tmp_path, config_of):
+    adapter = train(config_of(max_steps=20))
+    losses = losses_of(tmp_path)
+    assert losses[-1] < losses[0] / 2
+    assert adapter == tmp_path / "run/adapter"
+    assert probability(adapter) > 0.9
+    assert load_contract(adapter).format.history_turns == 7
 
 
-def test_a_run_can_start_from_another_adapter(tmp_path, tiny_model_dir):
-    first = train(config_of(tmp_path), tiny_model_dir)
-    out = str(tmp_path / "second")
-    second = train(config_of(tmp_path, warm_start=str(first), out=out, max_steps=1, learning_rate=1e-9), tiny_model_dir)
+def test_full_training_writes_a_plain_model_with_contract_and_tokenizer(tmp_path, config_of, tiny_model_dir):
+    model = train(config_of(method="full", max_steps=12, learning_rate=0.003, gradient_checkpointing=True))
+    assert model == tmp_path / "run/model"
+    assert not (model / "adapter_config.json").exists()
+    assert probability(model) > 0.9
+    before, after = (AutoModelForCausalLM.from_pretrained(d).state_dict() for d in (tiny_model_dir, model))
+    assert all(not torch.equal(before[name], after[name]) for name in before if "norm" not in name)
+
+
+def test_a_merged_model_scores_as_its_adapter_does(tmp_path, config_of):
+    adapter = train(config_of(max_steps=8, merge=True))
+    assert probability(tmp_path / "run/model") == pytest.approx(probability(adapter), abs=0.02)
+
+
+def test_gradient_checkpointing_changes_no_result(tmp_path, config_of):
+    train(config_of(out=str(tmp_path / "plain")))
+    train(config_of(out=str(tmp_path / "again"), gradient_checkpointing=True))
+    assert losses_of(tmp_path, "again") == losses_of(tmp_path, "plain")
+
+
+def test_stage_two_goes_on_from_the_run_folder_of_stage_one(tmp_path, config_of):
+    first = train(config_of())
+    stage_two = {"model": str(tmp_path / "run"), "max_steps": 1, "learning_rate": 1e-9}
+    second = train(config_of(out=str(tmp_path / "two"), **stage_two))
     before, after = (load_file(adapter / "adapter_model.safetensors") for adapter in (first, second))
     assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+    whole = train(config_of(out=str(tmp_path / "whole"), method="full", **stage_two))
+    assert probability(whole) == pytest.approx(probability(first), abs=0.02)
+    third = train(config_of(out=str(tmp_path / "three"), **stage_two | {"model": str(tmp_path / "whole")}))
+    assert json.loads((third / "adapter_config.json").read_text())["base_model_name_or_path"].endswith("whole/model")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, tiny_model_dir, monkeypatch):
-    nan = (torch.full((1, 9), float("nan")), torch.tensor([1]), torch.ones(1), torch.tensor([0]))
-    monkeypatch.setattr("rankrag.training.run.supervised", lambda *_: nan)
-    with pytest.raises(ModelError, match="step 0: loss is nan"):
-        train(config_of(tmp_path), tiny_model_dir)
+def test_the_steps_batches_do_not_change_what_is_learnt(tmp_path, config_of, examples_of):
+    examples = examples_of(passages=4, questions=3)
+    settings = {"examples": examples, "examples_per_step": 6, "max_steps": 3, "learning_rate": 0.001}
+    train(config_of(out=str(tmp_path / "small"), **settings))
+    train(config_of(out=str(tmp_path / "large"), tokens_per_batch=3072, **settings))
+    small, large = (load_file(tmp_path / out / "adapter/adapter_model.safetensors") for out in ("small", "large"))
+    assert max(float((small[name].float() - large[name].float()).abs().max()) for name in small) < 1e-4
 
 
-def test_an_empty_blend_is_refused(tmp_path, tiny_model_dir):
-    config = config_of(tmp_path)
+def test_ranking_can_be_learnt_over_a_questions_candidates_and_at_a_middle_layer(tmp_path, config_of, examples_of):
+    examples = examples_of(passages=3, questions=2)
+    ranking = {"ranking_loss": "listwise", "aux_layer": 1, "tokens_per_batch": 1536}
+    train(config_of(examples=examples, max_steps=20, **ranking))
+    losses = losses_of(tmp_path)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_log_has_the_loss_of_each_kind_and_the_mean_is_over_target_tokens(tmp_path, config_of, mixed):
+    train(config_of(examples=mixed, max_steps=2, label_weight=1.0, answer_weight=1.0))
+    last = json.loads((tmp_path / "run/log.json").read_text())[-1]
+    assert {name for name in last if name.startswith("loss_")} == {
+        "loss_sft",
+        "loss_context_qa",
+        "loss_context_ranking",
+    }
+
+
+def test_progress_is_reported_after_each_step(config_of):
+    seen = []
+    train(config_of(max_steps=3), report=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
+    config = config_of()
+    adapter = train(config)
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == config.model_dump(mode="json")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["seed"] == 0
+    assert len(record["blend_sha256"]) == len(record["blend_manifest_sha256"]) == 64
+    assert {"torch", "transformers", "peft", "rankrag"} <= set(record["versions"])
+    card = (adapter / "README.md").read_text()
+    assert "| s | CC BY 4.0 | 12 context_ranking |" in card
+    assert f"base_model: {config.model}" in card
+    assert record["blend_sha256"][:16] in card
+    assert list((tmp_path / "run/tensorboard").rglob("events.*"))
+
+
+def test_a_run_is_not_gone_on_with_under_another_configuration(tmp_path, config_of):
+    train(config_of())
+    with pytest.raises(ConfigError, match=r"another configuration \(learning_rate 0.01 → 0.5\)"):
+        train(config_of(learning_rate=0.5))
+    train(config_of(learning_rate=0.5, max_steps=2), resume=False)
+    assert not (tmp_path / "run/checkpoint-6").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, config_of):
+    with pytest.raises(ModelError, match=r"step \d+: the loss is nan; .*checkpoint-\d+ is whole"):
+        train(config_of(method="full", learning_rate=1e30, save_steps=1, max_steps=30, max_grad_norm=1e30))
+    kept = sorted((tmp_path / "run").glob("checkpoint-*"))
+    assert kept
+    assert not (tmp_path / "run/model").exists()
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, config_of, monkeypatch):
+    import rankrag.training.trainer as module
+
+    def full(tensors, path):
+        if "checkpoint-6" in path:
+            raise OSError(28, "No space left on device")
+        save(tensors, path)
+
+    save = module.save_file
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(
+        ModelError, match=r"step 6: the checkpoint cannot be written \(.*No space left.*checkpoint-3 is"
+    ):
+        train(config_of())
+    assert not (tmp_path / "run/checkpoint-6").exists()
+    assert not (tmp_path / "run/partial").exists()
+
+
+def test_an_empty_blend_is_refused(tmp_path, config_of):
+    from rankrag.examples import write_examples
+
+    config = config_of()
     write_examples(tmp_path / "blend" / "examples.jsonl.zst", [])
     with pytest.raises(ConfigError, match="no examples"):
-        train(config, tiny_model_dir)
+        train(config)
+
+
+def test_the_cosine_ends_at_the_papers_final_rate(config_of):
+    config = config_of(schedule="cosine", learning_rate=5e-6, final_rate_share=0.002, warmup_steps=0)
+    rates = [config.learning_rate * rate_share(config, step, 1000) for step in range(1001)]
+    assert rates[0] == 5e-6
+    assert rates[500] == pytest.approx((5e-6 + 1e-8) / 2)
+    assert rates[1000] == pytest.approx(1e-8)
+    assert all(a >= b for a, b in itertools.pairwise(rates))
+
+
+def test_the_linear_schedule_warms_up_stays_and_falls(config_of):
+    config = config_of(warmup_steps=2, decay_steps=4, final_rate_share=0.1)
+    shares = [rate_share(config, step, 10) for step in range(11)]
+    assert shares == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.775, 0.55, 0.325, 0.1])
+    assert math.isclose(shares[-1], 0.1)

@@ -36,6 +36,7 @@ for command in (
     show.show,
     recipe.blend,
     recipe.train,
+    recipe.push,
     evaluation.fit,
     evaluation.evaluate,
 ):

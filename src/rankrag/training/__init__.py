@@ -1,1 +1,1 @@
-"""From a blend to an adapter: `rows` lays examples out as token rows, `run` trains on them."""
+"""From a blend to a model: `rows` and `batches` lay examples out, `loss` says what is learnt, `run` trains."""

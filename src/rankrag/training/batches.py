@@ -1,0 +1,190 @@
+"""From rows to steps: rows packed side by side into sequences, sequences into batches, batches into steps.
+
+A step is counted in examples, as in the paper, or in batches of equal size. Either way its loss is the mean over the
+step's target tokens, however the step is cut into batches and however many processes share them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+
+from rankrag.training.rows import Bundle, Row, Tail
+from rankrag.types import DataKind
+
+IGNORE = -100
+KINDS = tuple(DataKind)
+PARTS = (3, 2, 1)
+"""Sequences of one batch, all of one length: few shapes occur, so that compiled layers are compiled few times."""
+
+Sequences = list[list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packed rows as tensors [sequences, length].
+
+    `member` is the row's number in its sequence (-1: padding), `tail` the tail's number in its row (0: prefix);
+    `labels` holds the target token itself at its own place, `IGNORE` elsewhere; `kinds` the data kind's number there;
+    `groups` the question's number at the label of a ranking example, -1 elsewhere.
+    """
+
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    member: torch.Tensor
+    tail: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    kinds: torch.Tensor
+    groups: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on that device."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The batches of one step."""
+
+    batches: tuple[Sequences, ...]
+
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of the step's target tokens."""
+        return sum(tail.weight * len(tail.target) for tail in self._tails())
+
+    @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return sum(1 for _ in self._tails())
+
+    def _tails(self) -> Iterator[Tail]:
+        return (tail for batch in self.batches for rows in batch for row in rows for tail in row.tails)
+
+
+def plan(
+    bundles: Sequence[Bundle],
+    *,
+    tokens: int,
+    batches_per_step: int,
+    examples_per_step: int | None,
+    max_steps: int,
+    seed: int,
+) -> list[Step]:
+    """Return the steps of a run in the order of the seed: `max_steps`, or one pass over the rows where it is -1."""
+    rng = random.Random(seed)
+    steps: list[Step] = []
+    while not steps or len(steps) < max_steps:
+        if examples_per_step is None:
+            batches = pack(bundles, tokens=tokens, rng=rng)
+            cut = range(0, len(batches), batches_per_step)
+            steps += [Step(tuple(batches[i : i + batches_per_step])) for i in cut]
+        else:
+            order = rng.sample(bundles, len(bundles))
+            steps += [Step(tuple(_stack(_first_fit(s, tokens)))) for s in by_examples(order, examples_per_step)]
+    return steps[:max_steps] if max_steps > 0 else steps
+
+
+def pack(bundles: Sequence[Bundle], *, tokens: int, rng: random.Random, window: int = 512) -> list[Sequences]:
+    """Return batches of sequences of rows: `tokens` each, as 1, 2 or 3 sequences of equal length.
+
+    Bundles are shuffled, then packed first-fit in windows, so the order stays random and few shapes occur.
+    """
+    order = list(bundles)
+    rng.shuffle(order)
+    bins = []
+    for start in range(0, len(order), window):
+        found = _first_fit(order[start : start + window], tokens)
+        rng.shuffle(found)
+        bins += found
+    batches = _stack(bins)
+    rng.shuffle(batches)
+    return batches
+
+
+def by_examples(bundles: Iterable[Bundle], count: int) -> Iterator[list[Bundle]]:
+    """Yield runs of bundles with `count` examples each; a row that reaches over the end is divided.
+
+    Bundles of several rows are not, so that a step can hold some examples more. The last run holds what is left.
+    """
+    waiting: list[Bundle] = []
+    room = count
+    for bundle in bundles:
+        (row, *others), left = bundle, 0
+        while not others and len(row.tails) - left > room:
+            yield [*waiting, [Row(row.prefix, row.tails[left : left + room])]]
+            waiting, left, room = [], left + room, count
+        rest = [Row(row.prefix, row.tails[left:])] if left else bundle
+        waiting.append(rest)
+        room -= sum(len(r.tails) for r in rest)
+        if room <= 0:
+            yield waiting
+            waiting, room = [], count
+    if waiting:
+        yield waiting
+
+
+def to_batch(sequences: Sequence[Sequence[Row]], length: int, pad_id: int) -> Batch:
+    """Return packed rows as tensors of `length` tokens a sequence, padded on the right."""
+    columns: dict[str, list[list[float]]] = {f.name: [] for f in fields(Batch)}
+    for rows in sequences:
+        laid = [token for number, row in enumerate(rows) for token in _lay_out(row, number)]
+        laid += [(pad_id, 0, -1, 0, IGNORE, 0.0, 0, -1)] * (length - len(laid))
+        for name, values in zip(columns, zip(*laid, strict=True), strict=True):
+            columns[name].append(list(values))
+    types = {"weights": torch.float32}
+    return Batch(**{name: torch.tensor(rows, dtype=types.get(name, torch.long)) for name, rows in columns.items()})
+
+
+def padded(sequences: Sequences, tokens: int, pad_id: int) -> Batch:
+    """Return one batch of a step as tensors in one of the few shapes."""
+    length = max((sum(map(len, rows)) for rows in sequences), default=0)
+    parts = next(n for n in PARTS if length <= tokens // n and n >= len(sequences))
+    return to_batch([*sequences, *([[]] * (parts - len(sequences)))], tokens // parts, pad_id)
+
+
+def attention_mask(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
+    """Return the additive mask [sequences, 1, length, length]: a token sees its row's prefix and its own tail."""
+    length = batch.member.shape[1]
+    same_row = batch.member[:, :, None] == batch.member[:, None, :]
+    visible = (batch.tail[:, None, :] == 0) | (batch.tail[:, :, None] == batch.tail[:, None, :])
+    causal = torch.ones(length, length, dtype=torch.bool, device=batch.member.device).tril()
+    mask = torch.zeros(same_row.shape, dtype=dtype, device=batch.member.device)
+    return mask.masked_fill_(~(same_row & visible & causal), torch.finfo(dtype).min)[:, None]
+
+
+def _first_fit(bundles: Sequence[Bundle], tokens: int) -> list[tuple[int, list[Row]]]:
+    """Return (sequences of a batch, rows of one sequence), the longest bundles placed first."""
+    bins: list[tuple[int, list[Row]]] = []
+    free: list[int] = []
+    for size, bundle in sorted(((sum(map(len, b)), b) for b in bundles), key=lambda sized: -sized[0]):
+        place = next((i for i, room in enumerate(free) if size <= room), None)
+        if place is None:
+            place, parts = len(bins), next(n for n in PARTS if size <= tokens // n)
+            bins.append((parts, []))
+            free.append(tokens // parts)
+        bins[place][1].extend(bundle)
+        free[place] -= size
+    return bins
+
+
+def _stack(bins: Sequence[tuple[int, list[Row]]]) -> list[Sequences]:
+    stacked = {n: [rows for parts, rows in bins if parts == n] for n in sorted(PARTS)}
+    return [found[i : i + n] for n, found in stacked.items() for i in range(0, len(found), n)]
+
+
+def _lay_out(row: Row, number: int) -> Iterator[tuple[int, int, int, int, int, float, int, int]]:
+    for position, token in enumerate(row.prefix):
+        yield token, position, number, 0, IGNORE, 0.0, 0, -1
+    for place, tail in enumerate(row.tails, start=1):
+        kind, start = KINDS.index(tail.kind), len(row.prefix)
+        for position, token in enumerate(tail.ids, start=start):
+            yield token, position, number, place, IGNORE, 0.0, kind, -1
+        first = start + len(tail.ids)
+        for position, token in enumerate(tail.target, start=first):
+            group = tail.group if position == first else -1
+            yield token, position, number, place, token, tail.weight, kind, group

@@ -1,0 +1,133 @@
+"""Everything that can be found wrong with a run before its weights are loaded, found at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rankrag.config import TrainConfig
+from rankrag.contract import Contract
+from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
+from rankrag.errors import ConfigError, RankragError
+from rankrag.templates import Format
+from rankrag.training.loss import final_norm
+from rankrag.training.start import Start, find_start, fingerprint, layers_of, load_tokenizer, need_four_bits
+
+EXAMPLES_FILE = "examples.jsonl.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the checks had to open, for the run to use."""
+
+    start: Start
+    tokenizer: Any
+    encoder: PromptEncoder
+    examples: Path
+
+
+def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Return what a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
+    examples = Path(config.blend) / EXAMPLES_FILE
+    problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
+    if config.sharding == "fsdp2" and config.method != "full":
+        problems.append(f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole")
+    if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:
+        problems.append("sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …")
+    start = tokenizer = shape = encoder = None
+    try:
+        if config.method == "qlora":
+            need_four_bits()
+        start = find_start(config, say)
+    except RankragError as error:
+        problems.append(str(error))
+    if start is not None:
+        try:
+            tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
+        except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
+            problems.append(unopened(start.tokenizer, "tokenizer", error))
+        try:
+            shape = AutoConfig.from_pretrained(start.base)
+            problems += _model_problems(config, start, shape)
+        except Exception as error:  # likewise
+            problems.append(unopened(start.base, "model", error))
+    if start is not None and tokenizer is not None:
+        problems += _tokenizer_problems(start, tokenizer)
+        try:
+            encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, start.base_sha256, shape))
+        except RankragError as error:
+            problems.append(str(error))
+    if problems or start is None or encoder is None:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ConfigError(f"this run cannot start, {len(problems)} problem{'s' * (len(problems) > 1)}:{listed}")
+    return Prepared(start, tokenizer, encoder, examples)
+
+
+def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: Any = None) -> Contract:
+    """Return the contract that a run trains under, and that its checkpoint will carry.
+
+    A prompt is never longer than the positions of the model, where its `shape` tells them.
+    """
+    turns = chat_turns(tokenizer) if config.turn_format == "chat_template" else plain_turns(tokenizer)
+    form = Format(turns=turns, layout=config.layout, history_turns=config.history_turns)
+    positions = getattr(shape, "max_position_embeddings", None) or config.max_tokens
+    return Contract(
+        format=form,
+        passage_tokens=config.passage_tokens,
+        max_tokens=min(config.max_tokens, positions),
+        base_sha256=base_sha256,
+    )
+
+
+def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
+    if tokenizer.pad_token_id is None:
+        some = ", ".join(map(repr, tokenizer.all_special_tokens[:5]))
+        yield f"pad_token: this tokenizer has no padding token; name one of its tokens ({some}, …)"
+    expected = start.tokenizer_sha256
+    if start.adapter is not None:
+        try:
+            expected = fingerprint(load_tokenizer(start.base, None))
+        except Exception as error:  # likewise
+            yield unopened(start.base, "tokenizer", error)
+    found = fingerprint(tokenizer)
+    if expected not in ("", found):
+        yield (
+            f"model: the tokenizer in {start.tokenizer} ({found[:12]}) is not the one of the stage before "
+            f"({expected[:12]}); all stages of a model need the same tokenizer"
+        )
+
+
+def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[str]:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape)
+    names = [name for name, _ in model.named_modules()]
+    for wanted in config.lora.target_modules if config.method != "full" and start.adapter is None else ():
+        if not any(name == wanted or name.endswith(f".{wanted}") for name in names):
+            last = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if not list(m.children())})
+            close = difflib.get_close_matches(wanted, last, n=1)
+            meant = f"did you mean {close[0]!r}?" if close else f"the model has {', '.join(last)}"
+            yield f"lora.target_modules: no module is called {wanted!r}; {meant}"
+    if config.aux_layer is None:
+        return
+    if config.aux_layer >= len(layers_of(model)):
+        yield f"aux_layer: {config.aux_layer} is not before the last of the model's {len(layers_of(model))} layers"
+    try:
+        final_norm(model)
+    except AttributeError:
+        yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
+
+
+def unopened(name: str, part: str, error: Exception) -> str:
+    """Return what to tell of a model that transformers cannot open."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    remedy = "it must be a Hugging Face model directory with its tokenizer"
+    if not Path(name).is_dir():
+        remedy = "check the name; a hub id needs a network connection or a filled cache"
+    return f"model: the {part} of {name} cannot be opened ({reason}); {remedy}"

@@ -1,0 +1,154 @@
+"""What a run will take: memory of one device and time of all steps, from the shape of the model alone.
+
+Memory of a device, in bytes, for P weights of which T are trained, over N devices (shards; else N = 1):
+
+- weights: 4 P / N where they are trained; 2 P for a frozen base in bfloat16, 0.55 P in 4 bits, and 4 T for the adapter;
+- gradients and AdamW's two moments: 12 T / N;
+- the copies in bfloat16 that are computed with: of two layers and of the embeddings, in shards; of all, otherwise;
+- activations: a layer keeps about 14 h + 4 f numbers of 2 bytes a token (h hidden, f MLP width); with checkpointing
+  each layer keeps h of them, and one layer at a time the whole;
+- the mask, 4 B² for B tokens a batch, and vocabulary logits, 10 V for each target token.
+
+Time: 2 operations a weight of the layers and a token, 4 B h a layer and a token for attention over the whole batch,
+2 V h a target token; three times that with the backward pass, four times with checkpointing, one less where the
+weights themselves need no gradients. A step's batches go round by round over the devices: one round takes one batch's
+operations, divided by a device's peak rate times the share of it that is reached, however few batches it has.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rankrag.config import TrainConfig
+from rankrag.errors import ConfigError
+from rankrag.training.checks import unopened
+from rankrag.training.start import find_start, layers_of
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model that memory and time depend on; `matrices` are the weights of all layers' linear maps."""
+
+    weights: int
+    matrices: int
+    layers: int
+    hidden: int
+    mlp: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes of one device by purpose, operations of one step over all devices, seconds of one step."""
+
+    memory: dict[str, float]
+    operations: float
+    seconds: float
+
+    @property
+    def gib(self) -> float:
+        """Memory of one device in GiB."""
+        return sum(self.memory.values()) / GIB
+
+
+def shape_of(config: Any) -> Shape:
+    """Return the sizes of a model from its transformers configuration, without its weights."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    layers = layers_of(model)
+    maps = sum(p.numel() for p in layers.parameters() if p.ndim == 2)
+    mlp = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+    weights = sum(p.numel() for p in model.parameters())
+    return Shape(weights, maps, len(layers), config.hidden_size, mlp, config.vocab_size)
+
+
+def estimate(
+    shape: Shape,
+    config: TrainConfig,
+    *,
+    devices: int = 1,
+    example_tokens: int | None = None,
+    target_share: float = 0.05,
+    tflops: float = 312.0,
+    reached: float = 0.4,
+) -> Estimate:
+    """Return what one device holds and how long a step takes.
+
+    `example_tokens` is the mean length of an example, by default the longest allowed; `target_share` the share of
+    target tokens; `tflops` a device's peak rate (A100: 312 in bfloat16), of which the share `reached` is used.
+    """
+    batch, trained = config.tokens_per_batch, trained_weights(shape, config)
+    step = float(config.batches_per_step * batch)
+    if config.examples_per_step is not None:
+        step = config.examples_per_step * (example_tokens or config.max_tokens)
+    rounds = math.ceil(math.ceil(step / batch) / devices)
+    held = devices if config.sharding == "fsdp2" else 1
+    memory = {
+        "weights": _weight_bytes(shape, config, trained) / held,
+        "gradients": 4.0 * trained / held,
+        "optimiser": 8.0 * trained / held,
+        "copies to compute with": _copies(shape, config),
+        "activations": 2.0 * batch * _kept(shape, checkpointing=config.gradient_checkpointing),
+        "mask": 4.0 * batch**2,
+        "logits": 10.0 * shape.vocabulary * target_share * batch,
+    }
+    forward = 2.0 * shape.matrices + 4.0 * shape.layers * batch * shape.hidden
+    forward += 2.0 * shape.vocabulary * shape.hidden * target_share
+    passes = (3 if config.method == "full" else 2) + config.gradient_checkpointing
+    return Estimate(memory, passes * forward * step, rounds * passes * forward * batch / (tflops * 1e12 * reached))
+
+
+def trained_weights(shape: Shape, config: TrainConfig) -> int:
+    """Return how many weights are trained: all, or for an adapter about those of its two thin matrices everywhere."""
+    if config.method == "full":
+        return shape.weights
+    wide = 4 * (2 * shape.hidden) + 3 * (shape.hidden + shape.mlp)
+    return shape.layers * config.lora.r * wide
+
+
+def estimate_lines(config: TrainConfig, *, devices: int, tflops: float, example_tokens: int | None) -> list[str]:
+    """Return the estimate of a configured run as lines; `ConfigError` where the model's shape cannot be read."""
+    start = find_start(config)
+    try:
+        shape = shape_of(AutoConfig.from_pretrained(start.base))
+    except Exception as error:  # transformers raises many kinds for a missing or broken configuration
+        raise ConfigError(unopened(start.base, "model", error)) from error
+    return report_lines(
+        estimate(shape, config, devices=devices, tflops=tflops, example_tokens=example_tokens), config.max_steps
+    )
+
+
+def report_lines(found: Estimate, steps: int) -> list[str]:
+    """Return the estimate as lines to print."""
+    lines = [f"{name:24} {size / GIB:8.2f} GiB" for name, size in found.memory.items()]
+    lines.append(f"{'one device':24} {found.gib:8.2f} GiB")
+    lines.append(f"{'one step':24} {found.seconds:8.2f} s, {found.operations / 1e12:.0f}e12 operations")
+    if steps > 0:
+        lines.append(f"{f'{steps} steps':24} {steps * found.seconds / 3600:8.2f} h")
+    return lines
+
+
+def _weight_bytes(shape: Shape, config: TrainConfig, trained: int) -> float:
+    if config.method == "full":
+        return 4.0 * shape.weights
+    return (2.0 if config.method == "lora" else 0.55) * shape.weights + 4.0 * trained
+
+
+def _copies(shape: Shape, config: TrainConfig) -> float:
+    if config.method != "full":
+        return 0.0
+    if config.sharding == "none":
+        return 2.0 * shape.weights
+    return 2.0 * (2 * shape.matrices / shape.layers + (shape.weights - shape.matrices))
+
+
+def _kept(shape: Shape, *, checkpointing: bool) -> float:
+    layer = 14.0 * shape.hidden + 4.0 * shape.mlp
+    return shape.layers * shape.hidden + layer if checkpointing else shape.layers * layer

@@ -1,0 +1,50 @@
+"""Uploading what a run made to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+from rankrag.contract import FILE_NAME
+from rankrag.errors import ConfigError, ModelError
+from rankrag.training.start import ADAPTER, MODEL
+
+
+class Hub(Protocol):
+    """The two calls of `huggingface_hub.HfApi` that an upload needs."""
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
+        """Make the repository where there is none."""
+        ...
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> Any:
+        """Upload all files of a folder as one commit."""
+        ...
+
+
+def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = True, hub: Hub | None = None) -> str:
+    """Upload the model of a run folder, or its adapter; return the address.
+
+    `ConfigError` if the folder holds no finished model or the name is none; `ModelError` if the hub refuses.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+        raise ConfigError(f"{hub_id}: must read owner/name")
+    wanted = (ADAPTER,) if adapter else (MODEL, ADAPTER)
+    found = [run / name for name in wanted if (run / name / FILE_NAME).is_file()]
+    if not found:
+        raise ConfigError(f"{run}: no finished {' or '.join(wanted)} in it; end the run with `rankrag train`")
+    if hub is None:
+        from huggingface_hub import HfApi
+
+        hub = HfApi()
+    try:
+        hub.create_repo(hub_id, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=hub_id, folder_path=str(found[0]), commit_message=f"{run.name}, trained with rankrag")
+    except Exception as error:  # the client raises what its transport raises: no network, no token, no right
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise ModelError(
+            f"{hub_id}: the hub did not take {found[0]} ({reason}); it needs a network connection, and a token that "
+            "may write there: run `hf auth login`"
+        ) from error
+    return f"https://huggingface.co/{hub_id}"

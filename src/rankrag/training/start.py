@@ -1,0 +1,155 @@
+"""What a run starts from: a model, an adapter, or the run folder of an earlier stage."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from rankrag.config import TrainConfig
+from rankrag.contract import load_contract
+from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
+
+RUN_FILE = "run.json"
+ADAPTER, MODEL = "adapter", "model"
+"""Folders of the results in a run folder: an adapter, and a whole model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A base, perhaps with an adapter to go on from.
+
+    `base` is a directory or hub id; `name` what the user calls it, which is what a new adapter's files will say.
+    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down.
+    """
+
+    base: str
+    name: str
+    adapter: Path | None = None
+    base_sha256: str = ""
+    tokenizer_sha256: str = ""
+
+    @property
+    def tokenizer(self) -> str:
+        """Directory or hub id of the tokenizer."""
+        return str(self.adapter or self.base)
+
+
+def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Start:
+    """Return what `config.model` stands for; `ConfigError` if it is the folder of a stage that is not finished.
+
+    From a stage that trained an adapter, an adapter goes on with that adapter, a full run with base and adapter merged.
+    """
+    directory = Path(config.model)
+    recorded = ""
+    if (directory / RUN_FILE).is_file():
+        recorded = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))["tokenizer_sha256"]
+        results = [directory / name for name in _preferred(config.method) if (directory / name).is_dir()]
+        if not results:
+            raise ConfigError(f"model: {directory} holds a run that is not finished; end it with `rankrag train`")
+        directory = results[0]
+    if (directory / "adapter_config.json").is_file():
+        name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+        contract = load_contract(directory)
+        return Start(resolve_model(name, say), name, directory, contract.base_sha256 if contract else "", recorded)
+    if directory.is_dir():
+        return Start(str(directory), str(directory), tokenizer_sha256=recorded)
+    sha256 = BASE_SHA256 if config.model == MINI_BASE else ""
+    return Start(resolve_model(config.model, say), config.model, base_sha256=sha256)
+
+
+def load_tokenizer(name: str, pad_token: str | None) -> Any:
+    """Return a tokenizer, with its padding token set where it has none."""
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if tokenizer.pad_token is None and pad_token in tokenizer.get_vocab():
+        tokenizer.pad_token = pad_token
+    return tokenizer
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """Return a hash of a tokenizer's words with their ids."""
+    return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+
+
+def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
+    """Return the model to train: all its weights trainable, or the frozen base with a trainable adapter.
+
+    Weights that are trained are kept in float32 and computed in bfloat16: at the paper's rates a step changes a weight
+    by less than bfloat16 can tell. A frozen base is bfloat16.
+    """
+    half = bf16 and config.method != "full"
+    base = AutoModelForCausalLM.from_pretrained(
+        start.base,
+        dtype=torch.bfloat16 if half else torch.float32,
+        attn_implementation="sdpa",
+        quantization_config=_four_bits() if config.method == "qlora" else None,
+    )
+    base.config.use_cache = False
+    if config.method == "qlora":
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=config.gradient_checkpointing)
+    return _trainable(config, start, base)
+
+
+def tune(config: TrainConfig, model: Any) -> None:
+    """Set a causal model's layers to be computed as configured: with checkpointing, compiled."""
+    if config.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
+    if config.compile:
+        torch._dynamo.config.recompile_limit = 32  # three shapes, with and without gradient into the first layer
+        for layer in layers_of(model):
+            layer.compile(dynamic=False)
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """Return the decoder layers: the longest list of modules in the model."""
+    return max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len)
+
+
+def need_four_bits() -> None:
+    """Raise unless a base can be held in 4 bits here."""
+    if not torch.cuda.is_available():
+        raise ConfigError("method: qlora needs a CUDA device; use lora here")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError('method: qlora needs bitsandbytes; run: pip install "rankrag[qlora]"')
+
+
+def _preferred(method: str) -> tuple[str, str]:
+    return (MODEL, ADAPTER) if method == "full" else (ADAPTER, MODEL)
+
+
+def _four_bits() -> BitsAndBytesConfig:
+    need_four_bits()
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _trainable(config: TrainConfig, start: Start, base: Any) -> Any:
+    if start.adapter is not None:
+        model = PeftModel.from_pretrained(base, str(start.adapter), is_trainable=config.method != "full")
+        return model.merge_and_unload().requires_grad_(True) if config.method == "full" else model
+    if config.method == "full":
+        return base
+    torch.manual_seed(config.seed)
+    lora = LoraConfig(
+        r=config.lora.r,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=list(config.lora.target_modules) or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, lora)

@@ -1,0 +1,226 @@
+"""The transformers Trainer with what is particular to RankRAG: steps of rows, their loss, whole checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from rankrag.config import TrainConfig
+from rankrag.errors import ModelError
+from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
+from rankrag.training.checkpoints import all_checkpoints, checkpoint_path, partial_dir, prune, publish
+from rankrag.training.loss import LossSettings, RowModel, batch_loss
+from rankrag.training.shards import load_shards, save_shards
+
+_WEIGHTS, _SHARDS, _SCHEDULER = "trained.safetensors", "shards", "scheduler.pt"
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process computes of a step: its batches, and the weight of the whole step's target tokens."""
+
+    batches: tuple[Batch, ...]
+    weight: float
+
+
+class Shares(Dataset[Share]):
+    """One process's share of each step; all processes get equally many batches, empty ones where there are too few."""
+
+    def __init__(self, steps: list[Step], *, tokens: int, pad_id: int, rank: int = 0, world: int = 1) -> None:
+        self.steps, self.tokens, self.pad_id, self.rank, self.world = steps, tokens, pad_id, rank, world
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Share:
+        step = self.steps[index]
+        rounds = math.ceil(len(step.batches) / self.world)
+        own = [*step.batches, *([[]] * (rounds * self.world - len(step.batches)))][self.rank :: self.world]
+        return Share(tuple(padded(batch, self.tokens, self.pad_id) for batch in own), step.weight)
+
+
+class RowTrainer(Trainer):  # type: ignore[misc]
+    """Trains a `RowModel` on `Shares`.
+
+    A step whose loss is not finite, and a checkpoint that cannot be written, raise `ModelError`.
+    """
+
+    def __init__(
+        self, model: RowModel, args: TrainingArguments, data: Shares, *, config: TrainConfig, loss: LossSettings
+    ) -> None:
+        super().__init__(model=model, args=args, train_dataset=data, data_collator=_only)
+        self.pop_callback(PrinterCallback)
+        self.sharded = config.sharding == "fsdp2"
+        # the Trainer's word for: the model has its own shards, do not wrap it
+        self.is_distributed_loading_by_transformers = self.sharded
+        self.config, self.loss_settings = config, loss
+        self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
+        self.staging: Path | None = None
+
+    def get_train_dataloader(self) -> DataLoader[Share]:  # noqa: D102
+        return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only)
+
+    def training_step(self, model: Any, inputs: dict[str, Share], *_: Any) -> torch.Tensor:  # noqa: D102
+        model.train()
+        share = inputs["share"]
+        total = torch.zeros((), device=self.args.device)
+        for place, batch in enumerate(share.batches, start=1):
+            last = place == len(share.batches)
+            moved = batch.to(self.args.device)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    summed, losses = batch_loss(model(moved), moved, self.loss_settings)
+                # processes average their gradients, so each one's loss is taken times their number
+                loss = summed / share.weight * self.args.world_size
+                if not torch.isfinite(loss):
+                    raise ModelError(self._stopped(f"the loss is {loss.item()}"))
+                self.accelerator.backward(loss)
+            total += loss.detach()
+            self._count(moved, losses)
+        return total
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log also the mean loss of a target token of each kind, over all processes."""
+        sums = torch.stack([self.sums[kind] for kind in KINDS]).to(self.args.device)
+        sums = self.accelerator.reduce(sums.float(), "sum").cpu()
+        means = {f"loss_{k}": round(float(s / n), 6) for k, (s, n) in zip(KINDS, sums, strict=True) if n}
+        self.sums.clear()
+        super().log({**logs, **means}, *args, **kwargs)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:  # noqa: D102
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: rate_share(self.config, step, num_training_steps)
+        )
+        return self.lr_scheduler
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the trained weights alone, for going on; `folder` writes what others read."""
+        if self.args.should_save and not self.sharded and output_dir is not None:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_file({n: p.detach().contiguous() for n, p in _trained(self.model).items()}, f"{output_dir}/{_WEIGHTS}")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_shards(self.model, self.optimizer.optimizer, Path(output_dir) / _SHARDS)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), f"{output_dir}/{_SCHEDULER}")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.sharded or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_shards(self.model, self.optimizer.optimizer, Path(checkpoint) / _SHARDS)
+        self.lr_scheduler.load_state_dict(torch.load(f"{checkpoint}/{_SCHEDULER}", weights_only=True))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *_: Any) -> None:
+        if self.sharded:  # comes with the optimiser's
+            return
+        found = load_file(f"{resume_from_checkpoint}/{_WEIGHTS}")
+        wanted = _trained(self.model)
+        if {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in wanted.items()}:
+            raise ModelError(
+                f"{resume_from_checkpoint} holds the weights of another model or adapter; begin anew with --fresh"
+            )
+        with torch.no_grad():
+            for name, parameter in wanted.items():
+                parameter.copy_(found[name])
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.staging) if self.staging else str(super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        out, step = Path(self.args.output_dir), self.state.global_step
+        self.staging = partial_dir(out) if self.args.should_save else out / "partial"
+        self.accelerator.wait_for_everyone()
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                publish(checkpoint_path(self.staging, step), checkpoint_path(out, step))
+                prune(out, self.config.keep_checkpoints)
+        except (OSError, RuntimeError) as error:  # torch and safetensors report a full disk as a RuntimeError
+            raise ModelError(self._stopped(f"the checkpoint cannot be written ({error})")) from error
+        finally:
+            if self.args.should_save:
+                partial_dir(out)
+            self.staging = None
+
+    def _count(self, batch: Batch, losses: torch.Tensor) -> None:
+        kinds = batch.kinds[:, 1:][batch.labels[:, 1:] != IGNORE]
+        for number in sorted(set(kinds.tolist())):
+            found = losses[kinds == number].double()
+            self.sums[KINDS[number]] += torch.stack([found.sum(), found.new_tensor(len(found))]).cpu()
+
+    def _stopped(self, reason: str) -> str:
+        kept = all_checkpoints(Path(self.args.output_dir))
+        rest = f"{kept[-1]} is whole, the same command goes on from it" if kept else "no checkpoint was written yet"
+        return f"step {self.state.global_step}: {reason}; {rest}"
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Tells `report` after each step how many are done, and of how many."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002, D102
+        self.report(state.global_step, state.max_steps)
+
+
+def rate_share(config: TrainConfig, step: int, steps: int) -> float:
+    """Return the learning rate of a step (from 0) as a share of its peak."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "linear":
+        height = min(1.0, max(0, steps - step) / max(1, config.decay_steps))
+    else:
+        done = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))
+        height = (1 + math.cos(math.pi * done)) / 2
+    return config.final_rate_share + (1 - config.final_rate_share) * height
+
+
+def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None) -> TrainingArguments:
+    """Return the Trainer's arguments; `logs` is the folder for TensorBoard, where that is installed."""
+    return TrainingArguments(
+        output_dir=config.out,
+        per_device_train_batch_size=1,
+        max_steps=steps,
+        learning_rate=config.learning_rate,
+        adam_beta1=config.adam_betas[0],
+        adam_beta2=config.adam_betas[1],
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=bf16,
+        logging_steps=config.log_steps,
+        save_steps=config.save_steps,
+        seed=config.seed,
+        remove_unused_columns=False,
+        report_to=["tensorboard"] if logs else [],
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def _only(features: list[Share]) -> dict[str, Share]:
+    (share,) = features
+    return {"share": share}  # the Trainer looks for labels in a mapping

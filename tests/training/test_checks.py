@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.training import start as start_module
+from rankrag.training.checks import prepare
+from rankrag.training.run import train
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+@pytest.fixture
+def model_with(tmp_path, tiny_model_dir, tokenizer_with):
+    """Copy the tiny model with another tokenizer."""
+
+    def make(*, chat_template=None, **specials):
+        directory = shutil.copytree(tiny_model_dir, tmp_path / "model")
+        for path in directory.glob("*token*"):
+            path.unlink()
+        (directory / "chat_template.jinja").unlink(missing_ok=True)
+        tokenizer = tokenizer_with(chat_template)
+        for name, value in specials.items():
+            setattr(tokenizer, name, value)
+        tokenizer.save_pretrained(directory)
+        return directory
+
+    return make
+
+
+def test_all_problems_are_listed_in_one_error_before_any_weights_are_loaded(config_of, model_with, monkeypatch):
+    monkeypatch.delattr("transformers.PreTrainedModel.from_pretrained")
+    config = config_of(
+        model=str(model_with(pad_token=None)), lora={"target_modules": ["q_prok", "lstm"]}, aux_layer=2, blend="nowhere"
+    )
+    with pytest.raises(ConfigError) as caught:
+        train(config)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "this run cannot start, 6 problems:"
+    expected = (
+        "blend: nowhere/examples.jsonl.zst is not there; run `rankrag blend` first",
+        "no module is called 'q_prok'; did you mean 'q_proj'?",
+        "no module is called 'lstm'; the model has",
+        "aux_layer: 2 is not before the last of the model's 2 layers",
+        "pad_token: this tokenizer has no padding token; name one of its tokens",
+        "this tokenizer has no chat template",
+    )
+    assert all(text in line for text, line in zip(expected, lines[1:], strict=True))
+
+
+def test_a_padding_token_can_be_named(config_of, model_with):
+    config = config_of(model=str(model_with(pad_token=None)), turn_format="plain", pad_token="<|im_end|>")
+    assert prepare(config).tokenizer.pad_token == "<|im_end|>"
+
+
+def test_a_model_that_is_nowhere_is_reported_with_what_to_do(config_of, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=r"nobody/nothing cannot be opened .*a hub id needs a network connection"):
+        prepare(config_of(model="nobody/nothing"))
+
+
+def test_stages_with_different_tokenizers_are_refused(tmp_path, config_of, tokenizer):
+    train(config_of(max_steps=1))
+    two = config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two"))
+    assert prepare(two).start.adapter == tmp_path / "run/adapter"
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    tokenizer.backend_tokenizer.save(str(tmp_path / "run/adapter/tokenizer.json"))
+    changed = json.loads((tmp_path / "run/adapter/tokenizer.json").read_text())
+    changed["model"]["vocab"]["anew"] = len(changed["model"]["vocab"])
+    (tmp_path / "run/adapter/tokenizer.json").write_text(json.dumps(changed))
+    with pytest.raises(ConfigError, match=f"is not the one of the stage before .{record['tokenizer_sha256'][:12]}"):
+        prepare(two)
+
+
+def test_a_stage_that_is_not_finished_cannot_be_gone_on_from(tmp_path, config_of):
+    train(config_of(max_steps=1))
+    shutil.rmtree(tmp_path / "run/adapter")
+    with pytest.raises(ConfigError, match="holds a run that is not finished"):
+        prepare(config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two")))
+
+
+def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="method: qlora needs a CUDA device"):
+        prepare(config_of(method="qlora"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(start_module.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "rankrag\[qlora\]"'):
+        start_module.need_four_bits()

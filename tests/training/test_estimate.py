@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from rankrag.config import TrainConfig, load_config
+from rankrag.training.estimate import GIB, estimate, report_lines, shape_of
+
+LLAMA_8B = LlamaConfig(
+    vocab_size=128256,
+    hidden_size=4096,
+    intermediate_size=14336,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+)
+SMALL = LlamaConfig(
+    vocab_size=300,
+    hidden_size=64,
+    intermediate_size=160,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+)
+TOKENS = 96
+
+
+def config_of(**fields):
+    return TrainConfig.model_validate({"model": "m", "blend": "b", "out": "o", "method": "full"} | fields)
+
+
+def test_the_sizes_of_llama_3_8b_are_read_off_its_configuration():
+    shape = shape_of(LLAMA_8B)
+    assert shape.weights == 8_030_261_248
+    attention, mlp = 2 * 4096**2 + 2 * 4096 * 1024, 3 * 4096 * 14336
+    assert shape.matrices == 32 * (attention + mlp)
+
+
+def test_memory_of_a_full_run_in_shards_by_hand():
+    found = estimate(shape_of(LLAMA_8B), config_of(sharding="fsdp2", tokens_per_batch=4096), devices=8)
+    assert found.memory["weights"] + found.memory["gradients"] + found.memory["optimiser"] == 2 * 8_030_261_248
+    layer, rest = 218_103_808, 8_030_261_248 - 32 * 218_103_808
+    assert found.memory["copies to compute with"] == 2 * (2 * layer + rest)
+    assert found.memory["activations"] == 2 * 4096 * 32 * (14 * 4096 + 4 * 14336)
+    assert found.memory["mask"] == 4 * 4096**2
+
+
+def test_an_adapter_needs_no_gradients_of_the_base():
+    full, lora, qlora = (estimate(shape_of(LLAMA_8B), config_of(method=m)) for m in ("full", "lora", "qlora"))
+    trained = 32 * 32 * (8 * 4096 + 3 * (4096 + 14336))
+    assert lora.memory["optimiser"] == 8 * trained
+    assert lora.memory["weights"] == 2 * 8_030_261_248 + 4 * trained
+    assert full.gib > 5 * lora.gib
+    assert lora.gib - qlora.gib == pytest.approx((2 - 0.55) * 8_030_261_248 / GIB)
+    assert lora.operations == pytest.approx(full.operations * 2 / 3)
+
+
+def test_time_of_the_papers_stage_one_by_hand():
+    config = config_of(examples_per_step=128, max_tokens=4096, tokens_per_batch=4096, gradient_checkpointing=True)
+    found = estimate(shape_of(LLAMA_8B), config, devices=32, example_tokens=1000, target_share=0)
+    token = 4 * (2 * 32 * 218_103_808 + 4 * 32 * 4096 * 4096)
+    assert found.operations == token * 128_000
+    assert found.seconds == pytest.approx(token * 4096 / (312e12 * 0.4))  # 32 batches, one for each device
+    assert report_lines(found, 1000)[-1].split() == ["1000", "steps", f"{found.seconds / 3.6:.2f}", "h"]
+
+
+def test_devices_without_a_batch_save_no_time():
+    times = {n: estimate(shape_of(SMALL), config_of(batches_per_step=6), devices=n).seconds for n in (1, 2, 4, 6, 128)}
+    assert [round(times[1] / t) for t in times.values()] == [1, 2, 3, 6, 6]
+
+
+def forward(attention):
+    torch.manual_seed(0)
+    model = LlamaForCausalLM._from_config(SMALL, attn_implementation=attention)
+    mask = torch.zeros(1, 1, TOKENS, TOKENS)
+    return model(input_ids=torch.zeros(1, TOKENS, dtype=torch.long), attention_mask=mask, use_cache=False)
+
+
+def test_the_operations_are_those_of_a_measured_step():
+    with FlopCounterMode(display=False) as counter:
+        forward("eager").logits.sum().backward()  # the counter does not know the fused attention of CPUs
+    found = estimate(shape_of(SMALL), config_of(tokens_per_batch=TOKENS), target_share=1.0)
+    assert found.operations == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_the_activations_are_about_those_that_a_measured_step_keeps():
+    kept = {}
+
+    def keep(tensor):
+        if not isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point():
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward("sdpa")
+    numbers = sum(t.untyped_storage().nbytes() for t in kept.values() if t.shape[-1] != SMALL.vocab_size) / 4
+    found = estimate(shape_of(SMALL), config_of(tokens_per_batch=TOKENS))
+    assert output.logits is not None
+    assert found.memory["activations"] / 2 == pytest.approx(numbers, rel=0.25)
+
+
+def test_the_ready_configuration_of_8b_fits_on_eight_gpus_of_80_gib():
+    config = load_config(TrainConfig, Path(__file__).parents[2] / "configs/train/llama3-8b-stage2.yaml")
+    assert estimate(shape_of(LLAMA_8B), config, devices=8).gib < 72
+
+
+def test_gib_is_the_sum_of_the_parts():
+    found = estimate(shape_of(SMALL), config_of())
+    assert found.gib == pytest.approx(sum(found.memory.values()) / GIB)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from rankrag.training import loss as loss_module
+from rankrag.training.batches import attention_mask, to_batch
+from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_losses, ranking_losses
+
+POINTWISE = LossSettings((0, 1))
+
+
+def tiny(family, vocabulary):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if family == "gpt2":
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
+    else:
+        sizes["num_key_value_heads"] = 2
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, initializer_range=0.2, **sizes, **ends)
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").double()
+
+
+def packed(model, rows, fault=lambda batch: batch):
+    """Loss and gradients with all examples in shared-prefix rows of one sequence, and some padding."""
+    batch = fault(to_batch([rows], sum(map(len, rows)) + 5, 0))
+    model.zero_grad()
+    total, _ = batch_loss(RowModel(model)(batch), batch, POINTWISE)
+    total.backward()
+    return total.item(), gradients(model)
+
+
+def alone(model, rows):
+    """The same, the obvious way: one forward pass an example, the model's own causal mask and positions."""
+    model.zero_grad()
+    total = torch.zeros((), dtype=torch.float64)
+    for row in rows:
+        for tail in row.tails:
+            ids = torch.tensor([[*row.prefix, *tail.ids, *tail.target]])
+            logits = model(input_ids=ids).logits[0, -len(tail.target) - 1 : -1].float()
+            total = total + tail.weight * cross_entropy(logits, torch.tensor(tail.target), reduction="sum")
+    total.backward()
+    return total.item(), gradients(model)
+
+
+def gradients(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def apart(model, rows, **fault):
+    (loss, grads), (expected, expected_grads) = packed(model, rows, **fault), alone(model, rows)
+    return abs(loss - expected) / expected, float((grads - expected_grads).norm() / expected_grads.norm())
+
+
+@pytest.fixture(scope="module")
+def rows(rows_of, mixed):
+    return [row for (row,) in rows_of(mixed)]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "gpt2"])
+def test_shared_prefix_rows_give_the_loss_and_gradients_of_separate_rows(family, rows, tokenizer):
+    assert max(apart(tiny(family, len(tokenizer)), rows)) < 1e-5
+
+
+def leak_between_tails(batch, dtype):
+    return attention_mask(dataclasses.replace(batch, tail=torch.zeros_like(batch.tail)), dtype)
+
+
+def leak_between_rows(batch, dtype):
+    return attention_mask(dataclasses.replace(batch, member=batch.member.clamp_max(0)), dtype)
+
+
+@pytest.mark.parametrize("leak", [leak_between_tails, leak_between_rows])
+def test_a_leaking_mask_is_found(leak, rows, tokenizer, monkeypatch):
+    monkeypatch.setattr(loss_module, "attention_mask", leak)
+    assert min(apart(tiny("llama", len(tokenizer)), rows)) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_shifted_positions_are_found(family, rows, tokenizer):
+    def shift(batch):
+        return dataclasses.replace(batch, positions=torch.arange(batch.positions.shape[1])[None])
+
+    assert min(apart(tiny(family, len(tokenizer)), rows, fault=shift)) > 1e-3
+
+
+def test_each_token_counts_with_its_weight_and_prompts_not_at_all(rows):
+    batch = to_batch([rows], sum(map(len, rows)), 0)
+    targets = [(token, tail.weight) for row in rows for tail in row.tails for token in tail.target]
+    uniform = torch.zeros(len(targets), 50)
+    batch = dataclasses.replace(batch, labels=batch.labels.clamp_max(49))
+    total, losses = batch_loss((uniform, uniform[:0]), batch, POINTWISE)
+    assert total.item() == pytest.approx(math.log(50) * sum(weight for _, weight in targets), rel=1e-6)
+    assert losses.tolist() == pytest.approx([math.log(50)] * len(targets))
+
+
+def test_the_listwise_loss_is_the_softmax_over_a_questions_candidates():
+    # question 7: log-odds 1 (relevant), 0, -1; question 3: 2 and 0 relevant, 1 not; by hand:
+    seven = -math.log(math.e / (math.e + 1 + 1 / math.e))
+    total = math.exp(2) + math.exp(0) + math.exp(1)
+    three = (-math.log(math.exp(2) / total) - math.log(1 / total)) / 2
+    log_odds = torch.tensor([2.0, 1.0, 0.0, 0.0, 1.0, -1.0])
+    relevant = torch.tensor([True, True, False, True, False, False])
+    losses, complete = listwise_losses(log_odds, relevant, torch.tensor([3, 7, 7, 3, 3, 7]))
+    assert losses.tolist() == pytest.approx([three, seven, seven, three, three, seven], rel=1e-6)
+    assert complete.all()
+
+
+def test_very_large_log_odds_stay_finite():
+    losses, _ = listwise_losses(torch.tensor([900.0, -900.0]), torch.tensor([False, True]), torch.tensor([0, 0]))
+    assert losses.tolist() == [1800.0, 1800.0]
+
+
+def test_a_question_with_nothing_to_order_keeps_the_pointwise_loss():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+    targets, groups = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1])
+    pointwise = torch.tensor([10.0, 20.0, 30.0, 40.0])
+    listwise = ranking_losses(logits, targets, groups, pointwise, LossSettings((0, 1), "listwise"))
+    ordered = -math.log(math.exp(1) / (math.exp(1) + math.exp(-3)))
+    assert listwise.tolist() == pytest.approx([10.0, 20.0, ordered, ordered], rel=1e-4)
+    both = ranking_losses(logits, targets, groups, pointwise, LossSettings((0, 1), "both"))
+    assert both.tolist() == pytest.approx([10.0, 20.0, 30.0 + ordered, 40.0 + ordered])
+
+
+def test_the_early_loss_reads_the_label_from_a_middle_layer(rows, tokenizer):
+    model = tiny("llama", len(tokenizer))
+    batch = to_batch([rows], sum(map(len, rows)), 0)
+    labels = [tail for row in rows for tail in row.tails if tail.group >= 0]
+    plain, _ = batch_loss(RowModel(model)(batch), batch, POINTWISE)
+    both, _ = batch_loss(RowModel(model, 1)(batch), batch, dataclasses.replace(POINTWISE, aux_weight=0.25))
+    expected = 0.0
+    for row in rows:
+        for tail in row.tails:
+            if tail in labels:
+                states = model(input_ids=torch.tensor([[*row.prefix, *tail.ids]]), output_hidden_states=True)
+                early = model.lm_head(model.model.norm(states.hidden_states[1][0, -1])).log_softmax(-1)
+                expected -= 0.25 * tail.weight * early[tail.target[0]].item()
+    assert len(labels) == 4
+    assert both.item() - plain.item() == pytest.approx(expected, rel=1e-5)
