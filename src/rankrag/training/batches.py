@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from rankrag.models.packing import visible
 from rankrag.training.rows import Bundle, Row, Tail
 from rankrag.types import DataKind
 
@@ -149,12 +150,9 @@ def padded(sequences: Sequences, tokens: int, pad_id: int) -> Batch:
 
 def attention_mask(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """Return the additive mask [sequences, 1, length, length]: a token sees its row's prefix and its own tail."""
-    length = batch.member.shape[1]
     same_row = batch.member[:, :, None] == batch.member[:, None, :]
-    visible = (batch.tail[:, None, :] == 0) | (batch.tail[:, :, None] == batch.tail[:, None, :])
-    causal = torch.ones(length, length, dtype=torch.bool, device=batch.member.device).tril()
     mask = torch.zeros(same_row.shape, dtype=dtype, device=batch.member.device)
-    return mask.masked_fill_(~(same_row & visible & causal), torch.finfo(dtype).min)[:, None]
+    return mask.masked_fill_(~(same_row & visible(batch.tail)), torch.finfo(dtype).min)[:, None]
 
 
 def _first_fit(bundles: Sequence[Bundle], tokens: int) -> list[tuple[int, list[Row]]]:
