@@ -90,14 +90,11 @@ def test_ranking_can_be_learnt_over_a_questions_candidates_and_at_a_middle_layer
     assert losses[-1] < losses[0] / 2
 
 
-def test_the_log_has_the_loss_of_each_kind_and_the_mean_is_over_target_tokens(tmp_path, config_of, mixed):
-    train(config_of(examples=mixed, max_steps=2, label_weight=1.0, answer_weight=1.0))
-    last = json.loads((tmp_path / "run/log.json").read_text())[-1]
-    assert {name for name in last if name.startswith("loss_")} == {
-        "loss_sft",
-        "loss_context_qa",
-        "loss_context_ranking",
-    }
+def test_the_log_has_the_loss_of_each_kind(tmp_path, config_of, mixed):
+    train(config_of(examples=mixed, max_steps=6))
+    log = json.loads((tmp_path / "run/log.json").read_text())
+    kinds = {name.removeprefix("loss_") for entry in log for name in entry if name.startswith("loss_")}
+    assert kinds == {"sft", "context_qa", "context_ranking"}
 
 
 def test_progress_is_reported_after_each_step(config_of):
