@@ -10,7 +10,7 @@ demo: $(VENV)/.core
 	@for question in \
 	  "What is the longest river of the Iberian Peninsula?" \
 	  "Who wrote the first algorithm for Babbage's Analytical Engine?" \
-	  "What is the boiling point of tungsten?"; do \
+	  "Who won the football World Cup in 1998?"; do \
 	  printf '\n$$ rankrag ask "%s" --index .cache/demo.index\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index .cache/demo.index; done
 

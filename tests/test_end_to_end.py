@@ -35,10 +35,10 @@ def demo_questions() -> list[str]:
 
 def test_the_demo_answers_two_questions_from_the_right_files_and_refuses_the_third(index: Path) -> None:
     rag = rankrag.load(index)
-    tagus, lovelace, tungsten = (rag.ask(question) for question in demo_questions())
+    tagus, lovelace, world_cup = (rag.ask(question) for question in demo_questions())
     assert "Tagus" in tagus.text
     assert "Lovelace" in lovelace.text
-    assert tungsten.abstained
+    assert world_cup.abstained
     for answer, name in ((tagus, "tagus"), (lovelace, "lovelace")):
         assert _first_source(answer).endswith(f"{name}.md")
 
