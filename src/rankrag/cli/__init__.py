@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, ranking, recipe, show
+from rankrag.cli import ask, documents, evaluation, parity, ranking, recipe, show
 from rankrag.cli.options import is_debugging
 from rankrag.errors import RankragError
 
@@ -34,6 +34,7 @@ for command in (
     ranking.retrieve,
     ranking.rerank,
     show.show,
+    parity.parity,
     recipe.blend,
     recipe.train,
     evaluation.fit,
