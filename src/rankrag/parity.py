@@ -26,7 +26,7 @@ from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Prompt, Question, Ranking
 
 PAIRS = Path(__file__).with_name("parity_pairs.jsonl")
-"""The fixed set: questions with candidates, among them a conversation, a claim, a long passage and a hostile one."""
+"""The fixed set: passages that two questions share, a conversation, a claim, a long passage, a hostile one."""
 
 TOLERANCE = 1e-4
 FEWEST_PATHS = 5
