@@ -14,7 +14,7 @@ LAYERS = [
     {"types", "errors"},
     {"templates", "matching", "jsonl", "config", "contract", "examples", "encoding", "runs"},
     {"documents", "retrieval", "models"},
-    {"rerank", "generate", "citations", "blend", "training"},
+    {"rerank", "generate", "citations", "blend", "training", "parity", "export"},
     {"pipeline"},
     {"evaluation", "opening"},
     {"cli"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -63,7 +64,16 @@ def load(
 def open_model(
     name: str = MINI, *, device: str = "auto", dtype: str = "auto", say: Say = lambda _: None
 ) -> LanguageModel:
-    """Return the model of that name; rankrag-mini is put together at its first use."""
+    """Return the model of that name; rankrag-mini is put together at its first use.
+
+    An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
+    rankrag-mini's.
+    """
+    if name.startswith(("http://", "https://")):
+        from rankrag.models.openai import OpenAIModel, parse_address
+
+        address = parse_address(name, MINI)
+        return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)))
     directory = resolve_model(name, say)
     from rankrag.models.transformers import TransformersModel
 

@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, ranking, recipe, show
+from rankrag.cli import ask, documents, evaluation, export, parity, ranking, recipe, show
 from rankrag.cli.options import is_debugging
 from rankrag.errors import RankragError
 
@@ -34,6 +34,8 @@ for command in (
     ranking.retrieve,
     ranking.rerank,
     show.show,
+    parity.parity,
+    export.export,
     recipe.blend,
     recipe.train,
     recipe.push,

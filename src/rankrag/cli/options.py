@@ -14,7 +14,10 @@ import typer
 DEFAULT_INDEX = Path("rankrag.index")
 
 Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="rankrag-mini, a model directory, or a Hugging Face id.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1."),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 RetrieverName = Annotated[

@@ -1,0 +1,85 @@
+"""`rankrag parity`: whether every path of a model gives the same scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rankrag.parity import Parity
+    from rankrag.types import Question, Ranking
+
+Candidates = Annotated[
+    Path | None, typer.Option(help="Questions with candidates of their own; by default a small set that is shipped.")
+]
+QuestionsFile = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions to search --index for.")]
+IndexFolder = Annotated[Path | None, typer.Option("--index", "-i", help="Folder of the index, for --questions.")]
+
+
+def parity(
+    *,
+    candidates: Candidates = None,
+    questions: QuestionsFile = None,
+    index: IndexFolder = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each of --questions, by BM25.")] = 5,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="How far an exact path may be off.")] = 1e-4,
+    model: options.Model = "rankrag-mini",
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
+) -> None:
+    """Compare the scores of all paths with one pair at a time.
+
+    Exit code 1 when an exact path is off, or when fewer than five paths could be compared.
+    """
+    if (questions is None) != (index is None) or (questions is not None and candidates is not None):
+        raise ConfigError("parity takes --candidates FILE, or --questions FILE with --index INDEX, or neither")
+    from rankrag.models.mini import resolve_model
+    from rankrag.models.transformers import TransformersModel
+    from rankrag.parity import compare
+
+    pairs = _pairs(candidates, questions, index, k)
+    opened = TransformersModel(resolve_model(model, say), device=device, dtype=dtype)
+    found = compare(opened, pairs, tolerance=tolerance)
+    _print(found)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def _pairs(
+    candidates: Path | None, questions: Path | None, index: Path | None, k: int
+) -> list[tuple[Question, Ranking]]:
+    from rankrag.runs import read_candidates
+
+    if questions is None or index is None:
+        from rankrag.parity import PAIRS
+
+        return list(read_candidates(candidates or PAIRS))
+    from rankrag.jsonl import read_questions
+    from rankrag.opening import open_retriever
+
+    wanted = list(read_questions(questions))
+    return list(zip(wanted, open_retriever(index, "bm25").retrieve([q.text for q in wanted], k), strict=True))
+
+
+def _print(found: Parity) -> None:
+    from rankrag.parity import FEWEST_PATHS
+
+    print(f"{found.pairs} pairs; the reference's log-odds spread over {found.spread:.2f}")
+    print(f"{'path':26} {'max |Δ log-odds|':>17} {'max |Δ log P(True)|':>20} {'mean τ-b':>9}  first other token")
+    print(f"{'one pair at a time':26} {'reference':>17} {'':>20} {'':>9}")
+    for path in found.paths:
+        verdict = "" if path.within(found.tolerance) else "  OFF" if path.exact else "  (not exact)"
+        figures = f"{path.log_odds:17.2e} {path.log_true:20.2e} {path.tau:9.4f}"
+        print(f"{path.name:26} {figures}  {path.differs or 'none'}{verdict}")
+    if len(found.paths) + 1 < FEWEST_PATHS:
+        print(f"{len(found.paths) + 1} paths were compared, {FEWEST_PATHS} are needed to say that scores are the same")
+    names = ", ".join(path.name for path in found.off)
+    print(
+        f"off by more than {found.tolerance:g}: {names}" if names else f"exact paths agree within {found.tolerance:g}"
+    )

@@ -1,0 +1,83 @@
+"""A ranking prompt as a chat template and a tokenizer to go with it, for programs that know only those two.
+
+Our segments are tokenised one by one. A chat template gives one text, in which tokens would grow across borders; so
+the template writes a mark at each border, and the tokenizer splits there and drops it. Control tokens inside foreign
+text are broken by the same mark, where the plain text's own tokens end, and so stay plain text.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from rankrag.contract import Contract
+from rankrag.errors import ModelError
+from rankrag.templates import ranking_prompt
+from rankrag.types import Passage, Question
+
+BORDER = "\ue000"
+_QUESTION, _PASSAGE = "\ue001", "\ue002"
+
+# templates.defuse in Jinja: runs of line breaks become one, and a marker never starts a line.
+_DEFUSE = (
+    "{% macro defuse(text) %}{% for line in text.strip().splitlines() if line %}{% set line = line.lstrip(' \\t') %}"
+    "{% set low = line.lower() %}{% set name = low.split(':')[0].removesuffix(' ') if ':' in low else '' %}"
+    "{% set marker = name in ('system', 'user', 'assistant', 'passage')"
+    " or (name.startswith('passage ') and name[8:].isdecimal()) %}"
+    "{{ '' if loop.first else ' ' if marker else '\\n' }}{{ line }}{% endfor %}{% endmacro %}"
+)
+
+
+def bordered(tokenizer: Any, contract: Contract) -> Any:
+    """Return a copy of a tokenizer that splits at borders and holds the contract's ranking prompt as chat template."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError("the export needs a fast tokenizer (found: a slow one); save the model with a fast one")
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import Sequence, Split
+
+    found = copy.deepcopy(tokenizer)
+    inner = found.backend_tokenizer
+    split = Split(Regex(BORDER), "removed")
+    inner.pre_tokenizer = Sequence([split, inner.pre_tokenizer]) if inner.pre_tokenizer else split
+    found.chat_template = chat_template(tokenizer, contract)
+    return found
+
+
+def chat_template(tokenizer: Any, contract: Contract) -> str:
+    """Return the ranking prompt of messages with the roles `query` and `document`, borders marked."""
+    prompt = ranking_prompt(contract.format, Question("", _QUESTION), Passage("", _PASSAGE))
+    text = BORDER.join(_literal(segment.text) for segment in prompt)
+    for mark, role in ((_QUESTION, "query"), (_PASSAGE, "document")):
+        content = f"(messages | selectattr('role', 'eq', '{role}') | first).content"
+        text = text.replace(_literal(mark), f"{{{{ defuse({content}){_inert(tokenizer)} }}}}")
+    return _DEFUSE + text
+
+
+def _inert(tokenizer: Any) -> str:
+    """Return filters after which no control token counts in a text."""
+    return "".join(
+        f" | replace({_quoted(token)}, {_quoted(_broken(tokenizer, token))})" for token in tokenizer.all_special_tokens
+    )
+
+
+def _broken(tokenizer: Any, token: str) -> str:
+    """Return a control token's name with a border in it, where its tokens as plain text leave room for one."""
+
+    def plain(text: str) -> list[int]:
+        ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return ids
+
+    whole = plain(token)
+    for place in range(1, len(token)):
+        if plain(token[:place]) + plain(token[place:]) == whole:
+            return token[:place] + BORDER + token[place:]
+    raise ModelError(f"the control token {token!r} cannot be made inert in a chat template of this tokenizer")
+
+
+def _literal(text: str) -> str:
+    return f"{{{{ {_quoted(text)} }}}}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,243 @@
+"""A model on an OpenAI-compatible server, ranking and answering with our prompts.
+
+The tokenizer and the contract are here, so the server gets token ids on its completions route and never applies a
+template. Each label's log-probability is asked for by its id, in the way that the kind of server has for it; where a
+server cannot give one, that is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from transformers import AutoTokenizer
+
+from rankrag.contract import Contract, load_contract
+from rankrag.encoding import PromptEncoder
+from rankrag.errors import ConfigError, ModelError
+from rankrag.models import SamplingParams
+from rankrag.models.remote import Remote
+from rankrag.models.transformers import _tidy, default_contract
+from rankrag.types import Prompt
+
+Kind = Literal["vllm", "sglang", "llama.cpp", "generic"]
+T = TypeVar("T")
+
+_TOP = 20
+_LLAMA_TOP = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Parts of `http://host:port/v1?model=NAME#DIRECTORY`; `directory` holds the tokenizer and the contract."""
+
+    root: str
+    path: str
+    model: str
+    directory: str
+
+
+def parse_address(text: str, default_directory: str) -> Address:
+    """Return the parts of a server's address; `ConfigError` where it is none."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigError(f"--model {text}: not an address; write http://HOST:PORT/v1?model=NAME#DIRECTORY")
+    (name,) = parse_qs(parts.query).get("model", [""])[:1]
+    path = parts.path.rstrip("/") or "/v1"
+    return Address(f"{parts.scheme}://{parts.netloc}", path, name, parts.fragment or default_directory)
+
+
+class OpenAIModel:
+    """A causal language model on a server.
+
+    Args:
+        address: where it is, and the local directory with its tokenizer and contract.
+        kind: how labels are asked for; None finds out which server it is.
+        concurrency: requests under way at the same time, at most.
+        timeout, retries, wait: see `Remote`.
+
+    Raises:
+        ModelError: the server cannot be reached, or does not say which model it has.
+        ContractError: the contract does not belong to the tokenizer.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        kind: Kind | None = None,
+        concurrency: int = 8,
+        timeout: float = 120.0,
+        retries: int = 4,
+        wait: float = 0.5,
+    ) -> None:
+        tokenizer = AutoTokenizer.from_pretrained(address.directory)
+        contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
+        self.encoder = PromptEncoder(tokenizer, contract)
+        self.contract: Contract = self.encoder.contract
+        self.concurrency = concurrency
+        self._path = address.path
+        self._remote = Remote(address.root, timeout=timeout, retries=retries, wait=wait)
+        served = self._served()
+        self.name = address.model or self._only(served)
+        self.kind: Kind = kind or self._kind(served)
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
+        ids = self.encoder.label_ids(self.contract.format, choices)
+        ask = {"vllm": self._vllm, "sglang": self._sglang, "llama.cpp": self._llama_cpp, "generic": self._generic}
+        encoded = [e.ids for e in self.encoder.encode(prompts)]
+        return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), encoded)
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+        """Return one continuation for each prompt, without the space around it."""
+
+        def one(ids: list[int]) -> str:
+            body = self._sampling(ids, params)
+            return "".join(_tidy(iter([str(_choice(self._complete(body, ids)).get("text", ""))]), tuple(body["stop"])))
+
+        return self._all(one, [e.ids for e in self.encoder.encode(prompts, reserve=params.max_new_tokens)])
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+        """Yield one continuation in pieces, as `generate` would return it."""
+        (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
+        body = self._sampling(encoded.ids, params)
+        events = self._remote.stream(f"{self._path}/completions", body | {"stream": True})
+        pieces = (str(event["choices"][0].get("text") or "") for event in events if event.get("choices"))
+        yield from _tidy(pieces, tuple(body["stop"]))
+
+    def _vllm(self, ids: list[int], labels: list[int]) -> list[float]:
+        wanted = {"logprobs": len(labels) + 1, "logprob_token_ids": labels, "return_tokens_as_token_ids": True}
+        found = _top_logprobs(self._complete(self._one_token(ids) | wanted, ids))
+        return [
+            self._of(found, f"token_id:{label}", "vLLM did not return it; it needs `logprob_token_ids`")
+            for label in labels
+        ]
+
+    def _sglang(self, ids: list[int], labels: list[int]) -> list[float]:
+        body = {"model": self.name, "query": ids[:1], "items": [ids[1:]], "label_token_ids": labels}
+        found = self._remote.post(f"{self._path}/score", body | {"apply_softmax": False, "item_first": False})
+        try:
+            (row,) = found["scores"]
+            return [math.log(float(p)) if p else -math.inf for p in row]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{self._remote.root}: no scores in the reply of SGLang ({error!r})") from None
+
+    def _llama_cpp(self, ids: list[int], labels: list[int]) -> list[float]:
+        """Ask for the most probable tokens by id, and for all of the vocabulary where a label is not among them."""
+        rows: dict[int, float] = {}
+        for count in (_LLAMA_TOP, max(len(self.encoder.tokenizer), *labels) + 1):
+            body = {"prompt": ids, "n_predict": 1, "n_probs": count, "temperature": 0, "post_sampling_probs": False}
+            found = self._remote.post("/completion", body)
+            self._same_length(found.get("tokens_evaluated"), ids)
+            try:
+                rows = {int(t["id"]): float(t["logprob"]) for t in found["completion_probabilities"][0]["top_logprobs"]}
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise ModelError(
+                    f"{self._remote.root}: no log-probabilities in llama.cpp's reply ({error!r})"
+                ) from None
+            if all(label in rows for label in labels):
+                break
+        return [self._of(rows, label, "llama.cpp did not return it for the whole vocabulary") for label in labels]
+
+    def _generic(self, ids: list[int], labels: list[int]) -> list[float]:
+        found = _top_logprobs(self._complete(self._one_token(ids) | {"logprobs": _TOP}, ids))
+        names = [self.encoder.tokenizer.decode([label]) for label in labels]
+        hint = f"the server's list ends after {len(found)} tokens; serve the model with vLLM, SGLang or llama.cpp"
+        return [self._of(found, name, hint) for name in names]
+
+    def _of(self, found: dict[Any, float], key: Any, hint: str) -> float:
+        if key not in found:
+            raise ModelError(f"{self._remote.root}: no log-probability of label {key!r}: {hint}")
+        return found[key]
+
+    def _finite(self, row: list[float], choices: Sequence[str]) -> list[float]:
+        for choice, value in zip(choices, row, strict=True):
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"{self._remote.root}: the log-probability of {choice!r} is {value}; restart the server"
+                )
+        return row
+
+    def _complete(self, body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+        found = self._remote.post(f"{self._path}/completions", body)
+        self._same_length((found.get("usage") or {}).get("prompt_tokens"), ids)
+        return found
+
+    def _same_length(self, counted: object, ids: list[int]) -> None:
+        if counted is not None and counted != len(ids):
+            raise ModelError(
+                f"{self._remote.root}: the server read {counted} tokens where {len(ids)} were sent; it applies a "
+                "template or adds tokens of its own, so its scores would not be ours: switch that off"
+            )
+
+    def _one_token(self, ids: list[int]) -> dict[str, Any]:
+        return {"model": self.name, "prompt": ids, "max_tokens": 1, "temperature": 0}
+
+    def _sampling(self, ids: list[int], params: SamplingParams) -> dict[str, Any]:
+        end = self.encoder.tokenizer.decode(self.encoder.end_ids[-1:])
+        return {
+            "model": self.name,
+            "prompt": ids,
+            "max_tokens": params.max_new_tokens,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "seed": params.seed,
+            "stop": [stop for stop in (*params.stop, end) if stop],
+        }
+
+    def _all(self, work: Callable[[list[int]], T], encoded: Sequence[list[int]]) -> list[T]:
+        with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
+            waiting = [pool.submit(work, ids) for ids in encoded]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _served(self) -> list[dict[str, Any]]:
+        found = self._remote.get(f"{self._path}/models")
+        return [model for model in (found or {}).get("data") or [] if isinstance(model, dict)]
+
+    def _only(self, served: list[dict[str, Any]]) -> str:
+        names = [str(model.get("id")) for model in served]
+        if len(names) != 1:
+            raise ModelError(
+                f"{self._remote.root}: it serves {len(names)} models ({', '.join(names) or 'none named'}); "
+                "name one: --model 'http://HOST:PORT/v1?model=NAME'"
+            )
+        return names[0]
+
+    def _kind(self, served: list[dict[str, Any]]) -> Kind:
+        for model in served:
+            if model.get("owned_by") == "vllm":
+                return "vllm"
+            if model.get("owned_by") == "sglang":
+                return "sglang"
+            if model.get("owned_by") == "llamacpp":
+                return "llama.cpp"
+        return "generic"
+
+
+def _choice(found: dict[str, Any]) -> dict[str, Any]:
+    try:
+        choice = found["choices"][0]
+    except (KeyError, IndexError, TypeError):
+        raise ModelError(f"the server's reply has no 'choices' (found: {', '.join(sorted(found))})") from None
+    if not isinstance(choice, dict):
+        raise ModelError(f"the server's reply has {type(choice).__name__} as its choice, not an object")
+    return choice
+
+
+def _top_logprobs(found: dict[str, Any]) -> dict[Any, float]:
+    try:
+        return {token: float(value) for token, value in _choice(found)["logprobs"]["top_logprobs"][0].items()}
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        raise ModelError(
+            "the server's reply has no log-probabilities of the next token; its completions route must know `logprobs`"
+        ) from None

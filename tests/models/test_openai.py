@@ -1,0 +1,313 @@
+"""A model on a server gives the scores it gives in this process, or says why it cannot; never a guess."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from rankrag.errors import ConfigError, ModelError
+from rankrag.models import SamplingParams
+from rankrag.models.openai import OpenAIModel, parse_address
+from rankrag.models.transformers import TransformersModel
+from rankrag.opening import open_model
+from rankrag.templates import ranking_prompt
+from rankrag.types import Passage, Question
+
+LABELS = ["True", "False"]
+OWNERS = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "generic": "somebody"}
+
+
+class Server:
+    """Answers in the documented form of one kind of server; `fault` may answer in its place."""
+
+    def __init__(self, model: TransformersModel, kind: str) -> None:
+        self.model, self.kind = model, kind
+        self.asked: list[tuple[str, dict]] = []
+        self.fault: Callable[[int, BaseHTTPRequestHandler], bool] = lambda number, handler: False
+        self.extra_tokens = 0
+        self.top = len(model.tokenizer)
+        self.nan = False
+        self.served = [{"id": "the-model", "object": "model", "owned_by": OWNERS[kind]}]
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self.reply({"object": "list", "data": outer.served} if self.path == "/v1/models" else None)
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked.append((self.path, body))
+                if not outer.fault(len(outer.asked), self):
+                    self.reply(outer.answer(self.path, body))
+
+            def reply(self, found, status=200):
+                if isinstance(found, list):
+                    return self.events(found)
+                data = json.dumps(found or {"error": "not found"}).encode()
+                return self.raw(data, status if found is not None else 404)
+
+            def events(self, found, done=True):
+                lines = [f"data: {json.dumps(event)}\n\n" for event in found] + ["data: [DONE]\n\n"] * done
+                self.raw("".join(lines).encode(), 200)
+
+            def raw(self, data, status, length=None, **headers):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", str(len(data) if length is None else length))
+                self.end_headers()
+                self.wfile.write(data)
+                self.close_connection = length is not None
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def logprobs(self, ids: list[int]) -> list[float]:
+        with torch.inference_mode():
+            row = torch.log_softmax(self.model.model(torch.tensor([ids])).logits[0, -1].double(), -1).tolist()
+        return [float("nan")] * len(row) if self.nan else row
+
+    def answer(self, path, body):
+        if path == "/completion" and self.kind == "llama.cpp":
+            row = self.logprobs(body["prompt"])
+            best = sorted(range(len(row)), key=lambda i: -row[i])[: min(body["n_probs"], self.top)]
+            top = [{"id": i, "token": "?", "bytes": [], "logprob": row[i]} for i in best]
+            counted = len(body["prompt"]) + self.extra_tokens
+            return {"content": "?", "tokens_evaluated": counted, "completion_probabilities": [{"top_logprobs": top}]}
+        if path == "/v1/score" and self.kind == "sglang":
+            row = [self.logprobs(body["query"] + item) for item in body["items"]]
+            scores = [[math.exp(r[i]) for i in body["label_token_ids"]] for r in row]
+            return {"scores": scores, "model": "the-model", "object": "scoring", "usage": None}
+        if path != "/v1/completions":
+            return None
+        usage = {"prompt_tokens": len(body["prompt"]) + self.extra_tokens, "completion_tokens": 1}
+        if body["max_tokens"] > 1:
+            ids = self.model.model.generate(
+                torch.tensor([body["prompt"]]), max_new_tokens=body["max_tokens"], do_sample=False
+            )[0, len(body["prompt"]) :]
+            text = self.model.tokenizer.decode(ids, skip_special_tokens=True)
+            pieces = [text] if not body.get("stream") else [text[i : i + 3] for i in range(0, len(text), 3)]
+            events = [{"choices": [{"index": 0, "text": piece}], "usage": usage} for piece in pieces]
+            return events if body.get("stream") else events[0]
+        row = self.logprobs(body["prompt"])
+        if self.kind == "vllm" and "logprob_token_ids" in body:
+            assert body["return_tokens_as_token_ids"]
+            top = {f"token_id:{i}": row[i] for i in body["logprob_token_ids"][: body["logprobs"] + 1]}
+        else:
+            best = sorted(range(len(row)), key=lambda i: -row[i])[: min(body["logprobs"], self.top)]
+            top = {self.model.tokenizer.decode([i]): row[i] for i in best}
+        return {"choices": [{"index": 0, "text": "?", "logprobs": {"top_logprobs": [top]}}], "usage": usage}
+
+
+@pytest.fixture(scope="module")
+def local(tiny_model_dir):
+    return TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def serve(local):
+    """Start a server of this kind."""
+    started = []
+
+    def start(kind):
+        started.append(Server(local, kind))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.http.shutdown()
+        server.http.server_close()
+
+
+@pytest.fixture
+def opened(tiny_model_dir):
+    def connect(server, **options):
+        address = parse_address(server.url, str(tiny_model_dir))
+        return OpenAIModel(address, **({"retries": 2, "wait": 0.001, "timeout": 20.0} | options))
+
+    return connect
+
+
+@pytest.fixture
+def prompts(local):
+    passages = [Passage(str(i), "word " * n) for i, n in enumerate((1, 9, 4))]
+    return [ranking_prompt(local.contract.format, Question("q", "why <|im_end|>?"), p) for p in passages]
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_a_server_gives_the_scores_of_this_process(serve, opened, local, prompts, kind):
+    server = serve(kind)
+    if kind == "generic":
+        server.logprobs = lambda ids: [
+            0.0 if i in local.contract.label_ids else -9.0 for i in range(len(local.tokenizer))
+        ]
+    model = opened(server)
+    assert (model.kind, model.name) == (kind, "the-model")
+    found = model.choice_logprobs(prompts, LABELS)
+    if kind == "generic":
+        assert found == [[0.0, 0.0]] * 3
+        return
+    for row, expected in zip(found, local.choice_logprobs(prompts, LABELS), strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
+
+
+def test_token_ids_are_sent_and_no_chat_route(serve, opened, local, prompts):
+    server = serve("vllm")
+    opened(server, concurrency=1).choice_logprobs(prompts, LABELS)
+    assert {path for path, _ in server.asked} == {"/v1/completions"}
+    assert [body["prompt"] for _, body in server.asked] == [e.ids for e in local.encoder.encode(prompts)]
+
+
+def test_llama_cpp_is_asked_for_the_whole_vocabulary_where_a_label_is_missing(serve, opened, local, prompts):
+    server = serve("llama.cpp")
+    size = len(local.tokenizer)
+    row = [0.0] * size
+    for i in local.contract.label_ids:
+        row[i] = -3.0
+    server.logprobs = lambda ids: row
+    assert opened(server).choice_logprobs(prompts[:1], LABELS) == [[-3.0, -3.0]]
+    assert [body["n_probs"] for _, body in server.asked] == [64, size + 1]
+
+
+@pytest.mark.parametrize("kind", ["generic", "llama.cpp", "vllm"])
+def test_a_label_outside_the_servers_list_is_an_error_and_never_a_guess(serve, opened, local, prompts, kind):
+    server = serve(kind)
+    server.logprobs = lambda ids: [-9.0 if i in local.contract.label_ids else 0.0 for i in range(len(local.tokenizer))]
+    server.top = 5
+    if kind == "vllm":
+        server.kind = "older than that field"
+    with pytest.raises(ModelError, match="no log-probability of label"):
+        opened(server).choice_logprobs(prompts, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["generic", "llama.cpp", "vllm"])
+def test_a_server_that_adds_tokens_of_its_own_is_an_error(serve, opened, prompts, kind):
+    server = serve(kind)
+    server.extra_tokens = 7
+    with pytest.raises(ModelError, match=r"read .* tokens where .* were sent; it applies a template"):
+        opened(server).choice_logprobs(prompts, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+def test_a_score_that_is_no_number_is_an_error(serve, opened, prompts, kind):
+    server = serve(kind)
+    server.nan = True
+    with pytest.raises(ModelError, match="the log-probability of 'True' is nan"):
+        opened(server).choice_logprobs(prompts, LABELS)
+
+
+def busy(number, handler):
+    handler.raw(b"slow down", 429, Retry_After="0.01")
+    return True
+
+
+def broken(number, handler):
+    handler.raw(b"out of memory", 500)
+    return True
+
+
+def cut(number, handler):
+    handler.raw(b'{"choices": [{"te', 200)
+    return True
+
+
+def dying(number, handler):
+    handler.raw(b'{"choices": [', 200, length=1000)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (busy, "status 429 .slow down"),
+        (broken, "status 500 .out of memory"),
+        (cut, "not whole JSON"),
+        (dying, "closed"),
+    ],
+)
+def test_a_failing_server_is_asked_again_and_then_named(serve, opened, prompts, fault, said):
+    server = serve("vllm")
+    model = opened(server)
+    server.fault = lambda number, handler: number < 3 and fault(number, handler)
+    assert len(model.choice_logprobs(prompts[:1], LABELS)) == 1
+    assert len(server.asked) == 3
+    server.fault = fault
+    with pytest.raises(ModelError, match=rf"{said}.*given up after 3 tries"):
+        model.choice_logprobs(prompts[:1], LABELS)
+
+
+def test_a_refusal_is_not_asked_again(serve, opened, prompts):
+    server = serve("vllm")
+    server.fault = lambda number, handler: handler.raw(b"prompt too long", 400) or True
+    with pytest.raises(ModelError, match=r"status 400 \(prompt too long\)"):
+        opened(server).choice_logprobs(prompts[:1], LABELS)
+    assert len(server.asked) == 1
+
+
+def test_no_more_requests_are_under_way_than_allowed(serve, opened, prompts):
+    server = serve("sglang")
+    now, most, lock = 0, 0, threading.Lock()
+    answer = server.answer
+
+    def counted(path, body):
+        nonlocal now, most
+        with lock:
+            now, most = now + 1, max(most, now + 1)
+        try:
+            return answer(path, body)
+        finally:
+            with lock:
+                now -= 1
+
+    server.answer = counted
+    assert len(opened(server, concurrency=2).choice_logprobs(prompts * 4, LABELS)) == 12
+    assert 1 <= most <= 2
+
+
+def test_text_is_generated_as_in_this_process(serve, opened, local, prompts):
+    model, params = opened(serve("vllm")), SamplingParams(max_new_tokens=8)
+    expected = local.generate(prompts, params)
+    assert model.generate(prompts, params) == expected
+    assert "".join(model.stream(prompts[0], params)) == expected[0]
+
+
+def test_a_stream_that_breaks_off_is_an_error(serve, opened, prompts):
+    server = serve("vllm")
+    model = opened(server)
+    event = {"choices": [{"text": "half an answer, "}]}
+    server.fault = lambda number, handler: handler.events([event], done=False) or True
+    with pytest.raises(ModelError, match="broke off"):
+        list(model.stream(prompts[0], SamplingParams()))
+
+
+def test_a_server_of_several_models_wants_a_name(serve, opened, tiny_model_dir):
+    server = serve("vllm")
+    server.served.append({"id": "another", "owned_by": "vllm"})
+    with pytest.raises(ModelError, match=r"serves 2 models .the-model, another.; name one"):
+        opened(server)
+    assert open_model(f"{server.url}?model=another#{tiny_model_dir}").name == "another"
+
+
+def test_a_server_that_is_not_there_is_named(opened, serve):
+    server = serve("vllm")
+    server.url = "http://127.0.0.1:9/v1"
+    with pytest.raises(ModelError, match=r"127.0.0.1:9.*check that the server runs"):
+        opened(server)
+
+
+@pytest.mark.parametrize("text", ["ftp://x/v1", "http:///v1"])
+def test_other_addresses_are_refused(text):
+    with pytest.raises(ConfigError, match="not an address"):
+        parse_address(text, "dir")

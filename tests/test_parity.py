@@ -1,0 +1,219 @@
+"""Parity holds for every architecture that shares prefixes, and each planted fault breaks it."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from scipy.stats import kendalltau
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rankrag import parity
+from rankrag.encoding import EncodedPrompt, PromptEncoder
+from rankrag.errors import DataError
+from rankrag.models import packing
+from rankrag.models.transformers import TransformersModel
+from rankrag.parity import PAIRS, ScorePath, compare, kendall_tau, paths_of
+from rankrag.runs import read_candidates
+
+SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+    "initializer_range": 0.3,
+}
+ARCHITECTURES = {
+    "llama": SIZES,
+    "qwen2": SIZES,
+    "mistral": SIZES | {"sliding_window": 2048},
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048, "initializer_range": 0.3},
+}
+
+
+def saved(name, tokenizer, folder):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        name,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **ARCHITECTURES[name],
+    )
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        model.get_output_embeddings().weight *= 2  # log-odds far enough apart for a fault to show
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama_dir(tokenizer, tmp_path_factory):
+    return saved("llama", tokenizer, tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def llama(llama_dir):
+    return TransformersModel(llama_dir, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def questions():
+    """Some of the shipped pairs (two questions share passages); a tiny tokenizer makes many tokens of them."""
+    return [(question, ranking[:2]) for question, ranking in read_candidates(PAIRS)][:3]
+
+
+@pytest.fixture
+def compared(llama, questions):
+    """Compare the tiny Llama, on one path where it is named."""
+
+    def run(name=None):
+        groups = [range(i, i + 2) for i in range(0, 6, 2)]
+        return compare(llama, questions, paths=[p for p in paths_of(llama, groups) if name in (None, p.name)])
+
+    return run
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_all_paths_agree(name, tokenizer, questions, tmp_path):
+    found = compare(TransformersModel(saved(name, tokenizer, tmp_path), device="cpu", dtype="float32"), questions)
+    assert found.spread > 2
+    assert found.off == ()
+    assert found.holds
+    assert {p.name for p in found.paths} >= {"padded batch", "prefix + tails", "beside strangers"}
+    assert all(p.tau > 0.999 for p in found.paths if p.exact)
+
+
+def test_int8_is_shown_and_not_held_to_the_tolerance(compared):
+    found = compared()
+    (int8,) = [path for path in found.paths if not path.exact]
+    assert int8.log_odds > 1e-4
+    assert found.holds
+
+
+def test_quantising_leaves_the_model_as_it_was(llama):
+    before = copy.deepcopy(llama.model.state_dict())
+    assert parity.int8(llama) is not None
+    assert all(torch.equal(before[name], tensor) for name, tensor in llama.model.state_dict().items())
+
+
+def test_a_leaking_mask_fails(compared, monkeypatch):
+    monkeypatch.setattr(packing, "visible", lambda tail: torch.ones(*tail.shape, tail.shape[1]).tril().bool())
+    (path,) = compared("prefix + tails").off
+    assert path.log_odds > 1e-2
+
+
+def test_shifted_positions_fail(compared, monkeypatch):
+    lay_out = packing.lay_out
+
+    def shifted(rows, root, pad_id):
+        laid = lay_out(rows, root, pad_id)
+        return replace(laid, positions=laid.positions + 1)
+
+    monkeypatch.setattr(packing, "lay_out", shifted)
+    assert [path.name for path in compared("prefix + tails").off] == ["prefix + tails"]
+
+
+def test_a_lost_suffix_fails_and_its_place_is_named(compared, monkeypatch):
+    encode = PromptEncoder.encode
+
+    def cut(self, prompts, *, reserve=1):
+        return [EncodedPrompt(e.segments[:-1], e.truncated) for e in encode(self, prompts, reserve=reserve)]
+
+    monkeypatch.setattr(PromptEncoder, "encode", cut)
+    found = compared()
+    assert [path.name for path in found.off] == [path.name for path in found.paths if path.exact]
+    assert all("for '" in path.differs for path in found.paths)
+
+
+def test_a_wrong_label_id_fails_and_is_named(compared, monkeypatch, llama):
+    true, false = llama.contract.label_ids
+    monkeypatch.setattr(llama, "_choice_ids", {llama.contract.labels: [true + 1, false]})
+    found = compared()
+    assert [path.name for path in found.off] == [path.name for path in found.paths if path.exact]
+    assert all(path.differs.endswith("for 'True'") for path in found.paths)
+
+
+def test_a_score_that_is_no_number_fails(llama, questions):
+    def broken(prompts):
+        found = parity.reference(llama, prompts)
+        return replace(found, rows=[(float("nan"), 0.0), *found.rows[1:]])
+
+    found = compare(llama, questions, paths=[ScorePath("broken", True, broken)])
+    assert [path.name for path in found.off] == ["broken"]
+
+
+def test_fewer_than_five_paths_do_not_suffice(compared):
+    found = compared("padded batch")
+    assert found.off == ()
+    assert not found.holds
+
+
+def test_nothing_to_compare_is_an_error(llama):
+    with pytest.raises(DataError, match="at least one question with a passage"):
+        compare(llama, [])
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3], 1.0),
+        ([1, 2, 3], [3, 2, 1], -1.0),
+        ([1, 2, 3, 4], [1, 2, 4, 3], 4 / 6),
+        ([1, 1, 2], [1, 2, 3], 2 / 6**0.5),
+        ([1, 1], [1, 2], 0.0),
+        ([1, 1], [2, 2], 1.0),
+    ],
+)
+def test_tau_b_by_hand(left, right, expected):
+    assert kendall_tau(left, right) == pytest.approx(expected)
+
+
+def test_tau_b_is_that_of_scipy():
+    for left, right in itertools.product([[1, 2, 2, 5, 3], [5, 1, 4, 4, 4]], [[2, 2, 9, 1, 0], [1, 2, 3, 4, 5]]):
+        assert kendall_tau(left, right) == pytest.approx(kendalltau(left, right).statistic)
+
+
+def test_the_command_prints_a_table_and_succeeds(run, llama_dir, questions, tmp_path, capsys):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"question": "Which river?", "candidates": ["a hill", "the Tagus"]}), encoding="utf-8")
+    assert run("parity", "--model", llama_dir, "--candidates", path) == 0
+    printed = capsys.readouterr().out
+    assert "prefix + tails" in printed
+    assert "exact paths agree within 0.0001" in printed
+
+
+def test_the_command_fails_where_a_path_is_off(run, llama_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(packing, "visible", lambda tail: torch.ones(*tail.shape, tail.shape[1]).tril().bool())
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"id": "q", "question": "Which river?", "candidates": ["a hill", "the Tagus"]}]
+    rows.append({"id": "r", "question": "Why?", "candidates": [{"text": "the Tagus"}, "because"]})
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert run("parity", "--model", llama_dir, "--candidates", path) == 1
+    assert "off by more than 0.0001: prefix + tails" in capsys.readouterr().out
+
+
+def test_questions_need_their_index(run, llama_dir, tmp_path, capsys):
+    assert run("parity", "--model", llama_dir, "--questions", tmp_path / "q.jsonl") == 2
+    assert "--questions FILE with --index INDEX" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_rankrag_mini_gives_a_pair_one_score(run, tmp_path, capsys):
+    row = {
+        "id": "q",
+        "question": "Which river is long?",
+        "candidates": ["The Tagus is a long river.", "Bread is baked."],
+    }
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    assert run("parity", "--candidates", path) == 0
+    assert "exact paths agree within 0.0001" in capsys.readouterr().out
