@@ -33,9 +33,20 @@ def demo_questions() -> list[str]:
     return re.findall(r'^\t  "(.+)"', (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_demo_answers_two_questions_from_the_right_files_and_refuses_the_third(index: Path) -> None:
+@pytest.fixture(scope="module")
+def streams(index: Path) -> list[list[str | Answer]]:
+    """What is streamed for each question of the demo: pieces of text, then the answer."""
     rag = rankrag.load(index)
-    tagus, lovelace, world_cup = (rag.ask(question) for question in demo_questions())
+    return [list(rag.stream(question)) for question in demo_questions()]
+
+
+@pytest.fixture(scope="module")
+def answers(streams: list[list[str | Answer]]) -> list[Answer]:
+    return [answer for *_, answer in streams if isinstance(answer, Answer)]
+
+
+def test_the_demo_answers_two_questions_from_the_right_files_and_refuses_the_third(answers: list[Answer]) -> None:
+    tagus, lovelace, world_cup = answers
     assert "Tagus" in tagus.text
     assert "Lovelace" in lovelace.text
     assert world_cup.abstained
@@ -54,14 +65,15 @@ def test_the_python_use_in_the_readme_runs(
     assert "Tagus" in capsys.readouterr().out
 
 
-def test_streamed_pieces_are_the_answer(index: Path) -> None:
-    *pieces, answer = rankrag.load(index).stream(demo_questions()[0])
-    assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.text
+def test_streamed_pieces_are_the_answer(streams: list[list[str | Answer]]) -> None:
+    for *pieces, answer in streams:
+        assert isinstance(answer, Answer)
+        assert pieces
+        assert "".join(map(str, pieces)) == answer.text
 
 
-def test_a_citation_leads_back_to_the_place_in_the_file(index: Path) -> None:
-    (passage, *_) = rankrag.load(index).ask(demo_questions()[0]).cited
+def test_a_citation_leads_back_to_the_place_in_the_file(answers: list[Answer]) -> None:
+    (passage, *_) = answers[0].cited
     assert passage.source is not None
     text = Path(passage.source.path).read_text(encoding="utf-8")
     assert text[passage.source.start : passage.source.end] == passage.text
