@@ -48,7 +48,9 @@ for command in (
 def main() -> None:
     """Run the command that the arguments name, and exit."""
     debug = is_debugging(sys.argv)
-    logging.basicConfig(level=logging.INFO if debug else logging.ERROR, stream=sys.stderr)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.INFO if debug else logging.ERROR)  # bm25s sets its own logger to DEBUG
+    logging.basicConfig(level=shown.level, handlers=[shown])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; ours are of rich
     if not debug:
