@@ -26,6 +26,7 @@ from rankrag.documents.loading import Loaded, load_documents
 from rankrag.documents.readers import find_files
 from rankrag.models.mini import prepare_mini
 from rankrag.models.transformers import TransformersModel
+from rankrag.parity import int8
 from rankrag.rerank import judge
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
@@ -54,8 +55,8 @@ def main() -> None:
         "sentence-transformers CrossEncoder": cross_encoder(model),
         "one prompt at a time": one_by_one(model),
     }
-    if wanted.int8:
-        scorers["rankrag, int8"] = int8(wanted.dtype)
+    if wanted.int8 and (quantised := int8(model)) is not None:
+        scorers["rankrag, int8"] = lambda pairs: [j.log_odds for j in judge(quantised, pairs)]
     print(f"{len(pairs)} prompts, {torch.get_num_threads()} threads, {model.model.dtype}, best of {wanted.repeats}")
     seconds: dict[str, float] = dict.fromkeys(scorers, float("inf"))
     scores: dict[str, list[float]] = {}
@@ -88,19 +89,10 @@ def row_for_each(model: TransformersModel) -> Scorer:
 
     def score(pairs: Pairs) -> list[float]:
         prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
-        rows = model._plain_logprobs(model.encoder.encode(prompts), list(model.contract.label_ids))
+        rows = model.plain_logprobs(model.encoder.encode(prompts), list(model.contract.label_ids))
         return [true - false for _, (true, false) in sorted(rows)]
 
     return score
-
-
-def int8(dtype: str) -> Scorer:
-    """Return ours with the linear layers but the head quantised: weights once, activations tensor by tensor."""
-    model = TransformersModel(prepare_mini(print), dtype=dtype)
-    head = model.model.lm_head
-    model.model = torch.ao.quantization.quantize_dynamic(model.model, {torch.nn.Linear}, dtype=torch.qint8)
-    model.model.lm_head = head
-    return lambda pairs: [j.log_odds for j in judge(model, pairs)]
 
 
 def cross_encoder(model: TransformersModel) -> Scorer:

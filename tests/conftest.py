@@ -53,30 +53,38 @@ def tokenizer_with():
     return make_tokenizer
 
 
+def save_random(architecture: str, tokenizer, directory: Path, *, head: float = 1.0, **sizes) -> Path:
+    """Write a random model of an architecture with its tokenizer; `head` scales its last map, and so its log-odds."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(architecture, vocab_size=len(tokenizer), **special, **sizes)
+    )
+    with torch.no_grad():
+        model.get_output_embeddings().weight *= head
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+TINY_LLAMA = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+    "initializer_range": 0.3,
+}
+
+
 @pytest.fixture(scope="session")
 def tiny_model_dir(tokenizer, tmp_path_factory) -> Path:
     """The directory of a random Llama of two layers with its tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.3,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    directory = tmp_path_factory.mktemp("tiny")
-    LlamaForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
+    return save_random("llama", tokenizer, tmp_path_factory.mktemp("tiny"), **TINY_LLAMA)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy.stats import kendalltau
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag import parity
 from rankrag.encoding import EncodedPrompt, PromptEncoder
@@ -19,6 +18,8 @@ from rankrag.models import packing
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, ScorePath, compare, kendall_tau, paths_of
 from rankrag.runs import read_candidates
+
+from .conftest import save_random
 
 SIZES = {
     "hidden_size": 64,
@@ -38,21 +39,8 @@ ARCHITECTURES = {
 
 
 def saved(name, tokenizer, folder):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        name,
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **ARCHITECTURES[name],
-    )
-    model = AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        model.get_output_embeddings().weight *= 2  # log-odds far enough apart for a fault to show
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    # the head twice as large: log-odds far enough apart for a fault to show
+    return save_random(name, tokenizer, folder, head=2.0, **ARCHITECTURES[name])
 
 
 @pytest.fixture(scope="module")

@@ -164,3 +164,9 @@ def chat_turns(tokenizer: Any) -> Turns:
 def plain_turns(tokenizer: Any) -> Turns:
     """Return the paper's turn markers, with the tokenizer's BOS token before them where it has one."""
     return Turns(start=(tokenizer.bos_token or "") + "System: ")
+
+
+def default_contract(tokenizer: Any) -> Contract:
+    """Return the contract of a checkpoint that has none: its own chat template where it has one, else plain turns."""
+    turns = chat_turns(tokenizer) if getattr(tokenizer, "chat_template", None) else plain_turns(tokenizer)
+    return Contract(format=Format(turns=turns))

@@ -159,12 +159,12 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
 
     def padded(prompts: Sequence[Prompt]) -> Scored:
         encoded = model.encoder.encode(prompts)
-        rows = sorted(model._plain_logprobs(encoded, _labels(model)))
+        rows = sorted(model.plain_logprobs(encoded, _labels(model)))
         return Scored([_row(row) for _, row in rows], _read(model, prompts))
 
     def shared(prompts: Sequence[Prompt]) -> Scored:
         encoded = model.encoder.encode(prompts)
-        rows = sorted(model._shared_logprobs(encoded, _labels(model)))
+        rows = sorted(model.shared_logprobs(encoded, _labels(model)))
         root, laid = packing.share(encoded)
         read = {p: [*root, *row.prefix, *tail] for row in laid for p, tail in zip(row.places, row.tails, strict=True)}
         return Scored([_row(row) for _, row in rows], [read[p] + _labels(model) for p in range(len(prompts))])
@@ -198,7 +198,7 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
         ScorePath("beside strangers", True, beside_strangers),
     ]
     (probe, *_) = [ranking_prompt(model.contract.format, Question("", "why?"), Passage("", "so"))]
-    if model._can_share(model.encoder.encode([probe])):
+    if model.can_share(model.encoder.encode([probe])):
         found.insert(1, ScorePath("prefix + tails", True, shared))
     if (quantised := int8(model)) is not None:
         found.append(of_model("int8, by the batch", quantised, exact=False))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from rankrag.models import SamplingParams
 from rankrag.models.openai import OpenAIModel, parse_address
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
+
+from ..conftest import TINY_LLAMA, save_random
 
 xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'rankrag[llamacpp]'")
 
@@ -80,24 +80,8 @@ def tokens_merges(tokenizer):
 
 @pytest.fixture(scope="module")
 def local(tokenizer, tmp_path_factory):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
-    )
-    directory = tmp_path_factory.mktemp("llama")
-    LlamaForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    sizes = TINY_LLAMA | {"initializer_range": 0.2, "tie_word_embeddings": False}
+    directory = save_random("llama", tokenizer, tmp_path_factory.mktemp("llama"), **sizes)
     model = TransformersModel(directory, device="cpu", dtype="float32")
     write_gguf(directory / "model.gguf", model.model, tokenizer)
     return directory, model

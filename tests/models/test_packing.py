@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import packing
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
+
+from ..conftest import save_random
 
 LABELS = ["True", "False"]
 SIZES = {
@@ -34,17 +35,7 @@ SHARING = {"llama", "qwen2", "mistral", "gpt2"}
 
 
 def opened(name, tokenizer, folder, **options):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        name.partition("-")[0],
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **ARCHITECTURES[name],
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_random(name.partition("-")[0], tokenizer, folder, **ARCHITECTURES[name])
     return TransformersModel(folder, device="cpu", dtype="float32", **options)
 
 
@@ -85,7 +76,7 @@ def test_scores_are_those_of_each_prompt_alone(name, tokenizer, tmp_path):
     scores = [true - false for true, false in model.choice_logprobs(prompts, LABELS)]
     assert max(scores) - min(scores) > 0.5  # else nothing could be told apart
     assert apart(model, prompts) < 1e-4
-    assert model._can_share(model.encoder.encode(prompts)) == (name in SHARING)
+    assert model.can_share(model.encoder.encode(prompts)) == (name in SHARING)
 
 
 def test_scores_do_not_depend_on_neighbours_or_the_size_of_a_batch(llama, tokenizer, tmp_path):

@@ -57,9 +57,8 @@ def _encoder(model: str) -> PromptEncoder:
     from transformers import AutoTokenizer
 
     from rankrag.contract import load_contract
-    from rankrag.encoding import PromptEncoder
+    from rankrag.encoding import PromptEncoder, default_contract
     from rankrag.models.mini import resolve_model
-    from rankrag.models.transformers import default_contract
 
     directory = resolve_model(model, say)
     tokenizer = AutoTokenizer.from_pretrained(directory)

@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 from transformers import AutoTokenizer
 
 from rankrag.contract import Contract, load_contract
-from rankrag.encoding import PromptEncoder
+from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import ConfigError, ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.remote import Remote
-from rankrag.models.transformers import _tidy, default_contract
+from rankrag.models.stopping import tidy
 from rankrag.types import Prompt
 
 Kind = Literal["vllm", "sglang", "llama.cpp", "generic"]
@@ -99,7 +99,7 @@ class OpenAIModel:
 
         def one(ids: list[int]) -> str:
             body = self._sampling(ids, params)
-            return "".join(_tidy(iter([str(_choice(self._complete(body, ids)).get("text", ""))]), tuple(body["stop"])))
+            return "".join(tidy(iter([str(_choice(self._complete(body, ids)).get("text", ""))]), tuple(body["stop"])))
 
         return self._all(one, [e.ids for e in self.encoder.encode(prompts, reserve=params.max_new_tokens)])
 
@@ -109,7 +109,7 @@ class OpenAIModel:
         body = self._sampling(encoded.ids, params)
         events = self._remote.stream(f"{self._path}/completions", body | {"stream": True})
         pieces = (str(event["choices"][0].get("text") or "") for event in events if event.get("choices"))
-        yield from _tidy(pieces, tuple(body["stop"]))
+        yield from tidy(pieces, tuple(body["stop"]))
 
     def _vllm(self, ids: list[int], labels: list[int]) -> list[float]:
         wanted = {"logprobs": len(labels) + 1, "logprob_token_ids": labels, "return_tokens_as_token_ids": True}

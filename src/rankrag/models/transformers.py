@@ -17,12 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStream
 from transformers.utils import logging as transformers_logging
 
 from rankrag.contract import Contract, load_contract
-from rankrag.encoding import EncodedPrompt, PromptEncoder, chat_turns, plain_turns
+from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, packing
 from rankrag.models.devices import pick_device, pick_dtype
 from rankrag.models.mini import resolve_model
-from rankrag.templates import Format
+from rankrag.models.stopping import cut, tidy
 from rankrag.types import Prompt
 
 
@@ -68,7 +68,7 @@ class TransformersModel:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         ids = self._ids_of(tuple(choices))
         encoded = self.encoder.encode(prompts)
-        found = self._shared_logprobs(encoded, ids) if self._can_share(encoded) else self._plain_logprobs(encoded, ids)
+        found = self.shared_logprobs(encoded, ids) if self.can_share(encoded) else self.plain_logprobs(encoded, ids)
         return [row for _, row in sorted(found)]
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
@@ -82,7 +82,7 @@ class TransformersModel:
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self.device)
             output = self._generate(params, input_ids=inputs, attention_mask=mask)[:, width:]
             for place, row in zip(batch, output, strict=True):
-                texts[place] = _cut(self.tokenizer.decode(row, skip_special_tokens=True), params.stop).strip()
+                texts[place] = cut(self.tokenizer.decode(row, skip_special_tokens=True), params.stop).strip()
         return texts
 
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
@@ -101,7 +101,7 @@ class TransformersModel:
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
-        yield from _tidy(streamer, params.stop)
+        yield from tidy(streamer, params.stop)
         thread.join()
         if failure:
             raise failure[0]
@@ -124,7 +124,7 @@ class TransformersModel:
             yield order[:rows]
             order = order[rows:]
 
-    def _can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
+    def can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
         """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None) or math.inf
@@ -136,7 +136,7 @@ class TransformersModel:
         )
 
     @torch.inference_mode()
-    def _shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
+    def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
         root, rows = packing.share(encoded)
         past = self.model(torch.tensor([root], device=self.device), use_cache=True).past_key_values if root else None
@@ -163,7 +163,7 @@ class TransformersModel:
         return found
 
     @torch.inference_mode()
-    def _plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
+    def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return the same, each prompt as a row of its own."""
         found: list[tuple[int, list[float]]] = []
         for batch in self._batches(encoded):
@@ -202,12 +202,6 @@ class TransformersModel:
         return output
 
 
-def default_contract(tokenizer: Any) -> Contract:
-    """Return the contract of a checkpoint that has none: its own chat template where it has one, else plain turns."""
-    turns = chat_turns(tokenizer) if getattr(tokenizer, "chat_template", None) else plain_turns(tokenizer)
-    return Contract(format=Format(turns=turns))
-
-
 def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     directory = Path(name)
@@ -242,28 +236,3 @@ def _remedy(directory: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    """Return the text before the first stop string in it."""
-    return text[: min((found for stop in stops if (found := text.find(stop)) >= 0), default=len(text))]
-
-
-def _tidy(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
-    """Yield streamed text without outer space and without stop strings, holding back what may yet become one."""
-    held, started = "", False
-    for piece in pieces:
-        held += piece
-        if not started:
-            held = held.lstrip()
-        started = started or bool(held)
-        if _cut(held, stops) != held:
-            break
-        keep = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
-        ready = held[: len(held) - keep].rstrip()
-        if ready:
-            yield ready
-            held = held[len(ready) :]
-    rest = _cut(held, stops).rstrip()
-    if rest:
-        yield rest
