@@ -41,8 +41,9 @@ class Start:
 
     @property
     def tokenizer(self) -> str:
-        """Directory or hub id of the tokenizer."""
-        return str(self.adapter or self.base)
+        """Directory or hub id of the tokenizer: the adapter's, or its base's where it was packed without one."""
+        own = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
+        return str(self.adapter) if own else self.base
 
 
 def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Start:
