@@ -121,6 +121,12 @@ def test_the_search_query_is_the_last_turn_alone_by_default():
     assert search_query(Question("q", "now?", (Message("user", "before"),)), "last") == "now?"
 
 
+def test_a_search_query_may_say_who_spoke():
+    talk = Question("q", "now?", (Message("user", "before?"), Message("assistant", "then")))
+    assert search_query(talk, "all") == "before?\nthen\nnow?"
+    assert search_query(talk, "speakers") == "user: before?\nagent: then\nuser: now?"
+
+
 def test_the_next_turn_remembers_question_and_answer(rivers):
     answer = RankRAG(rivers, model()).ask("Which?")
     following = next_turn(answer.question, answer, "And then?")

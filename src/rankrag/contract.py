@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from rankrag.errors import ContractError
 from rankrag.templates import Format, Turns, Wordings
@@ -21,7 +21,8 @@ VERSION = 1
 FILE_NAME = "rankrag_config.json"
 
 ScoreType = Literal["true", "true_vs_false"]
-HistoryQuery = Literal["last", "all"]
+HistoryQuery = Literal["last", "all", "speakers"]
+"""What of a conversation the retriever is asked: its last turn, all turns, or all with who said them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Contract:
         max_tokens: longest prompt with its reply.
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
         first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's.
-        history_query: whether a conversation is searched by its last turn or by all turns.
+        history_query: whether a conversation is searched by its last turn, by all turns, or by all with who said them.
         base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
     """
 
@@ -144,8 +145,9 @@ def _check_values(path: Path, contract: Contract) -> None:
         problems.append(f"'score' is {contract.score!r}, known are 'true' and 'true_vs_false'")
     if contract.format.layout not in ("passage_first", "question_first"):
         problems.append(f"'layout' is {contract.format.layout!r}, known are 'passage_first' and 'question_first'")
-    if contract.history_query not in ("last", "all"):
-        problems.append(f"'history_query' is {contract.history_query!r}, known are 'last' and 'all'")
+    if contract.history_query not in get_args(HistoryQuery):
+        known = ", ".join(get_args(HistoryQuery))
+        problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
     for name in ("passage_tokens", "max_tokens"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

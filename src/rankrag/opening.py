@@ -15,7 +15,7 @@ from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
     from rankrag.contract import HistoryQuery
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
 RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
@@ -44,11 +44,12 @@ def load(
         n: passages to retrieve and rerank.
         k: passages to answer from, at most `n`.
         reranker: "model", None for the retriever's order, or a function.
-        history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
+        history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
+            what the model was fitted for.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", "float16".
-        encoder: what the index was made with, a sentence-transformers directory or an open encoder; by default
-            all-MiniLM-L6-v2.
+        encoder: what the index was made with: a sentence-transformers directory, a name of `retrieval.encoder.FORMS`
+            or an open encoder; by default all-MiniLM-L6-v2.
         say: gets a line about what takes long.
 
     Raises:
@@ -95,7 +96,7 @@ def open_retriever(
     store = PassageStore.open(index)
     if kind == "bm25" or not len(store):
         return store.lexical()
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     if not isinstance(encoder, Encoder):
         encoder = Encoder(encoder)

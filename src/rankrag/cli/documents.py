@@ -125,7 +125,7 @@ def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
     missing = store.missing_vectors()
     if not missing:
         return
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     with options.progress_bar("Vectors", missing, unit="passages") as show:
         filled = store.fill_vectors(Encoder(encoder), lambda done, _: show(done), batch=64)

@@ -19,7 +19,7 @@ from rankrag.errors import ConfigError
 if TYPE_CHECKING:
     from rankrag.evaluation.summary import ExampleFigures
     from rankrag.models import LanguageModel
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
@@ -59,7 +59,7 @@ def evaluate(
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     if data is None:
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
@@ -124,7 +124,7 @@ def fit(
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
     from rankrag.evaluation.journal import write_whole
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     wanted = load_config(BlendConfig, config, tuple(set_ or ()))
     opened, name = _opened(model, device, dtype)

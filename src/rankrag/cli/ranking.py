@@ -38,7 +38,7 @@ def retrieve(
     retriever: options.RetrieverName = "hybrid",
     k: Depth = 100,
     out: Out = None,
-    history_query: Annotated[str, typer.Option(help="last or all: the turns that make the query.")] = "last",
+    history_query: options.HistoryQueryName = "last",
     encoder: options.EncoderDir = None,
 ) -> None:
     """Find the best passages for questions, without a model."""
@@ -46,8 +46,6 @@ def retrieve(
     from rankrag.opening import open_retriever
     from rankrag.pipeline import search_query
 
-    if history_query not in ("last", "all"):
-        raise ConfigError(f"--history-query {history_query}: must be last or all")
     wanted = list(read_questions(questions))
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
 
@@ -55,7 +53,7 @@ def retrieve(
         with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
             done = 0
             for batch in _batches(wanted, 64):
-                queries = [search_query(q, "all" if history_query == "all" else "last") for q in batch]
+                queries = [search_query(q, history_query or "last") for q in batch]
                 yield from zip(batch, first_stage.retrieve(queries, k), strict=True)
                 show(done := done + len(batch))
 

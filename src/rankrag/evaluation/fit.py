@@ -26,7 +26,7 @@ from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_thre
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.matching import contains_any, near_duplicate
 from rankrag.models import LanguageModel
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 from rankrag.types import Passage
 
 SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")

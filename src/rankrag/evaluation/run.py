@@ -36,7 +36,7 @@ from rankrag.evaluation.measuring import (
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
