@@ -20,7 +20,6 @@ from rankrag.errors import DataError
 from rankrag.jsonl import Row, open_text, parse_passage, read_rows
 from rankrag.types import Passage, Source
 
-
 PART_ROWS = 20_000
 """Passages of one part of a file of rows."""
 
