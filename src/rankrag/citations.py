@@ -30,8 +30,8 @@ def cite(
     """Return at most one citation for each sentence of an answer.
 
     A passage that contains the sentence's words supports it; among several, the one with the highest probability in
-    `relevance` (by passage id; if one is missing, all are judged). Otherwise, and for bare words such as "yes", the passage
-    whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
+    `relevance` (by passage id; if one is missing, all are judged). Otherwise, and for bare words such as "yes", the
+    passage whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
     """
     found = []
     for start, end in sentences(text):

@@ -88,7 +88,7 @@ def watched(causal: Any, layers: Sequence[int]) -> Iterator[dict[int, torch.Tens
     all_layers = layers_of(causal)
 
     def keep(layer: int) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             seen[layer] = output[0] if isinstance(output, tuple) else output
 
         return hook
