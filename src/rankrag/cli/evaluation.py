@@ -7,7 +7,6 @@ import os
 import platform
 import shlex
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,7 +159,8 @@ def fit(
         _print_layers(report.head)
     values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query")}
     if contract.head:
-        values |= {"score": contract.score, "head": {"layer": contract.head.layer, **asdict(report.head_values.fitted)}}
+        own = {name: getattr(contract.head, name) for name in ("layer", "first_stage_weight", "abstain_below")}
+        values |= {"score": contract.score, "head": own}
     print(json.dumps(values))
     if save:
         save_contract(contract, save)

@@ -134,7 +134,7 @@ def choose_head(
         tuple(trials),
     )
     linear = heads[place].head
-    head = LayerHead(layer, tuple(np.float32(linear.weight).tolist()), linear.bias)
+    head = LayerHead(layer, tuple(float(w) for w in linear.weight.astype(np.float32)), linear.bias)
     return ChosenHead(head, report, place, heads[place])
 
 
