@@ -106,13 +106,13 @@ class RankRAG:
             return retrieved, {}, bool(retrieved)
         if callable(self.reranker):
             return self.reranker(question, retrieved), {}, bool(retrieved)
-        contract = self.model.contract
+        fitted = self.model.contract.fitted
         judged = judge(self.model, [(question, c.passage) for c in retrieved])
         relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=True)}
-        weight = contract.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
+        weight = fitted.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
         reranked = with_first_stage(ordered(retrieved, judged), retrieved, weight)
         best = max((j.log_odds for j in judged), default=float("-inf"))
-        enough = contract.abstain_below is None or best >= contract.abstain_below
+        enough = fitted.abstain_below is None or best >= fitted.abstain_below
         return reranked, relevance, bool(retrieved) and enough
 
 

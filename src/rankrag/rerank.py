@@ -6,23 +6,34 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rankrag.models import LanguageModel
+from rankrag.contract import ScoreType, with_score
+from rankrag.errors import ModelError
+from rankrag.models import LanguageModel, LayeredModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model says of one passage: the log-odds that order it, and the P(True) in [0, 1] that people see."""
+    """What the model says of one passage: the log-odds that order it, and the probability in [0, 1] that people see."""
 
     log_odds: float
     probability: float
 
 
-def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-    """Return the judgement of each (question, passage) pair, in their order; one call scores them all."""
-    contract = model.contract
+def judge(
+    model: LanguageModel, pairs: Sequence[tuple[Question, Passage]], *, score: ScoreType | None = None
+) -> list[Judgement]:
+    """Return the judgement of each (question, passage) pair, in their order; one call scores them all.
+
+    `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer.
+    """
+    contract = with_score(model.contract, score)
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
+    if contract.score == "layer_head":
+        if not isinstance(model, LayeredModel):
+            raise ModelError("this backend cannot rank from a middle layer; give it a contract without the head")
+        return [Judgement(odds, contract.probability(odds, 0.0)) for odds in model.head_log_odds(prompts)]
     rows = model.choice_logprobs(prompts, contract.labels)
     return [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
 

@@ -41,6 +41,10 @@ HistoryQueryName = Annotated[
         help="Search a conversation by its last turn, by all, or by all with who said them; by default as fitted.",
     ),
 ]
+Score = Annotated[
+    Literal["true", "true_vs_false", "layer_head"] | None,
+    typer.Option(help="What ranks: P(True) over all words, against False, or a middle layer; by default as fitted."),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
 
 

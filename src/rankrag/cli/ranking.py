@@ -69,19 +69,20 @@ def rerank(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
     out: Out = None,
     pure: Pure = False,
+    score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Order passages by P(True), the model's relevance."""
+    """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN with --index INDEX, or --candidates FILE; see rankrag rerank --help")
     from rankrag.opening import open_model
     from rankrag.rerank import judge, ordered, with_first_stage
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
-    opened = open_model(model, device=device, dtype=dtype, say=say)
-    weight = 0.0 if pure else opened.contract.first_stage_weight
+    opened = open_model(model, device=device, dtype=dtype, score=score, say=say)
+    weight = 0.0 if pure else opened.contract.fitted.first_stage_weight
 
     def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:

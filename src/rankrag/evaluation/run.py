@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rankrag.contract import HistoryQuery
+from rankrag.contract import Fitted, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import BENCHMARKS, Benchmark, TestSet, folder_name, load
 from rankrag.evaluation.first_stage import Progress, bm25, dense, hybrid, open_index, quiet
@@ -92,9 +92,8 @@ def evaluate(
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     contract = model.contract if model is not None else None
-    settings = Settings(
-        n, k, contract.first_stage_weight if contract else 0.0, contract.abstain_below if contract else None, seed
-    )
+    fitted = contract.fitted if contract else Fitted()
+    settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
     history: HistoryQuery = contract.history_query if contract else "last"
     sets = []
     for name in benchmarks:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from rankrag.citations import cite
+from rankrag.contract import Contract, by_labels
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.evaluation.journal import append_rows, read_journal
@@ -33,16 +34,27 @@ Judgements = dict[str, dict[str, Judgement]]
 
 
 def model_key(model: LanguageModel, name: str) -> str:
-    """Return a short digest of what the model's scores and replies depend on: its prompts and its weights.
+    """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
 
-    Values that are fitted afterwards (threshold, weight, history) change neither. Where `name` is a folder, its weights
+    Values that are fitted afterwards (threshold, weight, history) change neither; a layer head's judgements are kept in
+    files of their own (`score_key`). Where `name` is a folder, its weights
     are told apart by what they hold, read at even distances; else by the name.
     """
-    contract = replace(model.contract, abstain_below=None, first_stage_weight=0.0, history_query="last")
+    contract = replace(by_labels(model.contract), abstain_below=None, first_stage_weight=0.0, history_query="last")
+    prompts = {name: value for name, value in asdict(contract).items() if name != "head"}
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
-    return hashlib.sha256(json.dumps([asdict(contract), of], sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([prompts, of], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def score_key(contract: Contract) -> str:
+    """Return what tells the judgements of a layer head apart, "-layer20-" and a digest; empty for P(True)."""
+    head = contract.head
+    if contract.score != "layer_head" or head is None:
+        return ""
+    digest = hashlib.sha256(json.dumps([head.weight, head.bias]).encode()).hexdigest()[:8]
+    return f"-layer{head.layer}-{digest}"
 
 
 def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
@@ -70,13 +82,13 @@ class ModelWork:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
+        key = score_key(model.contract)
+        self._judgements, self._citations = folder / f"judgements{key}.jsonl", folder / f"citations{key}.jsonl"
         self._judged: Judgements = {}
-        for row in read_journal(folder / "judgements.jsonl"):
+        for row in read_journal(self._judgements):
             self._take(row["id"], row["judgements"])
         self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in read_journal(folder / "replies.jsonl")}
-        self._cited = {
-            (r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(folder / "citations.jsonl")
-        }
+        self._cited = {(r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(self._citations)}
 
     def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
         """Return the judgements of these passages of each question; those not in the journal are asked for.
@@ -91,7 +103,7 @@ class ModelWork:
             rows: dict[str, dict[str, list[float]]] = {}
             for (i, of), j in zip(batch, said, strict=True):
                 rows.setdefault(of.question.id, {})[i] = [j.log_odds, j.probability]
-            append_rows(self._folder / "judgements.jsonl", [{"id": q, "judgements": of} for q, of in rows.items()])
+            append_rows(self._judgements, [{"id": q, "judgements": of} for q, of in rows.items()])
             for question, found in rows.items():
                 self._take(question, found)
             self._progress(f"{self._title}: judging", start + len(batch), len(todo))
@@ -129,7 +141,7 @@ class ModelWork:
                 citations = cite(self._model, of.question, self._replies[name], contexts, relevance)
                 self._cited[name] = tuple(c.context for c in citations)
                 row = {"id": of.question.id, "passages": list(ids), "cited": list(self._cited[name])}
-                append_rows(self._folder / "citations.jsonl", [row])
+                append_rows(self._citations, [row])
                 self._progress(f"{self._title}: citing", done, len(wanted))
             found.append(self._cited[name])
         return found
