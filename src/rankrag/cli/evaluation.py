@@ -55,7 +55,6 @@ def evaluate(
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
-    from rankrag.evaluation.benchmarks import BENCHMARKS
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
@@ -78,7 +77,7 @@ def evaluate(
             model=opened[0] if opened else None,
             model_name=opened[1] if opened else "",
             encoder=vectors,
-            benchmarks=tuple(set_ or BENCHMARKS),
+            benchmarks=tuple(set_) if set_ else None,
             retrievers=tuple(name for name in ALL_RETRIEVERS if not retriever or name in retriever),
             n=n,
             k=k,
