@@ -48,7 +48,7 @@ def run_row(question: Question, ranking: Ranking, relevance: Mapping[str, float]
 def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
     """Yield one line for each passage, ranks from 1."""
     for rank, c in enumerate(ranking, start=1):
-        yield f"{_escaped(question.id)} Q0 {_escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
+        yield f"{escaped(question.id)} Q0 {escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
 
 
 def read_run(path: Path, questions: Mapping[str, Question], passages: Container[str] | None = None) -> Iterator[Ranked]:
@@ -150,5 +150,6 @@ def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | Non
         seen.add(name)
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """Return an id as TREC's files take it: white space and % as in addresses."""
     return re.sub(r"[\s%]", lambda found: quote(found.group()), name)

@@ -10,11 +10,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rankrag.errors import DataError, Mistakes
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.journal import write_whole
 from rankrag.jsonl import Row, parse_passage, read_rows, write_rows
+from rankrag.runs import escaped
 from rankrag.types import Passage, Question
 
 Located = tuple[str, Row]
@@ -63,7 +65,10 @@ def read_qrels(path: Path) -> Qrels:
         if not line.strip() or (number == 1 and fields[0] == "query-id"):
             continue
         try:
-            name, passage, grade = fields if len(fields) == 3 else (fields[0], fields[2], fields[3])
+            if len(fields) == 3:
+                name, passage, grade = fields
+            else:
+                name, passage, grade = unquote(fields[0]), unquote(fields[2]), fields[3]
             judged = found.setdefault(name, {})
             if passage in judged:
                 mistakes.add(f"{path}:{number}: passage {passage!r} is judged twice for question {name!r}")
@@ -77,7 +82,7 @@ def read_qrels(path: Path) -> Qrels:
 def write_qrels(judged: Iterable[Judged], path: Path, *, beir: bool = False) -> None:
     """Write the grades of questions, in TREC's form or as BEIR's table."""
     lines = [
-        f"{of.question.id}\t{name}\t{grade}" if beir else f"{of.question.id} 0 {name} {grade}"
+        f"{of.question.id}\t{name}\t{grade}" if beir else f"{escaped(of.question.id)} 0 {escaped(name)} {grade}"
         for of in judged
         for name, grade in of.grades.items()
     ]
@@ -178,6 +183,8 @@ def _json(path: Path, subset: str) -> Iterator[Located]:
         if not isinstance(row, dict):
             raise DataError(f"{path}:{line}: holds {type(row).__name__}, not a JSON object")
         yield f"{path}:{line}", row
+    if start == len(text):
+        raise DataError(f"{path}:{line}: not JSON (the array has no end); get the file anew")
 
 
 def _next(text: str, place: int) -> int:
@@ -188,8 +195,10 @@ def _next(text: str, place: int) -> int:
 
 def _objects(path: Path, text: str, subset: str) -> Iterator[Located]:
     found = _parsed(path)
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds {type(found).__name__}, neither an array nor an object of rows")
     if subset:
-        if not isinstance(found, dict) or not isinstance(found.get(subset), dict):
+        if not isinstance(found.get(subset), dict):
             raise DataError(f"{path}: no object {subset!r} (found: {', '.join(found)}); get the file anew")
         found = found[subset]
     place = text.find(json.dumps(subset)) if subset else 0

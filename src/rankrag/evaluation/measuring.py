@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rankrag.evaluation.benchmarks import Benchmark, Judged, Metric
+from rankrag.evaluation.benchmarks import Benchmark, Judged, Metric, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import (
     Interval,
@@ -18,6 +18,7 @@ from rankrag.evaluation.metrics import (
     gap_interval,
     measure,
     paired_difference,
+    relevance,
     token_f1,
 )
 from rankrag.evaluation.summary import AnswerFigures, Figures, ReadingFigures, RefusalFigures, RerankedFigures
@@ -50,13 +51,20 @@ def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
         return ("NDCG@10", "hit@1", "R@20")
     if benchmark.metric == "hit@1":
         return ("hit@1", "R@5", "NDCG@10")
+    if benchmark.metric == "answer-recall@5" or benchmark.metric == "answer-recall@20":
+        return ("answer-recall@5", "answer-recall@20")
+    if benchmark.metric == "answer-recall-dpr@5" or benchmark.metric == "answer-recall-dpr@20":
+        return ("answer-recall-dpr@5", "answer-recall-dpr@20")
     own: tuple[Metric, ...] = ("all-gold@5",) if benchmark.metric == "all-gold@5" else ()
     return ("R@1", "R@5", "R@20", *own, "NDCG@10")
 
 
-def figures(benchmark: Benchmark, questions: Sequence[Judged], rankings: Sequence[Ids]) -> Figures:
-    """Return the set's metrics of these rankings, with intervals."""
-    return {name: bootstrap_interval(measure(name, rankings, questions)) for name in metrics_of(benchmark)}
+def figures(test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[Ids]) -> Figures:
+    """Return the set's metrics of these rankings of some of its questions, with intervals."""
+    return {
+        name: bootstrap_interval(measure(name, rankings, questions, test_set.passages))
+        for name in metrics_of(test_set.benchmark)
+    }
 
 
 def candidates(of: Judged, first_stages: Sequence[Rankings], n: int) -> Ids:
@@ -73,7 +81,7 @@ def among_five(of: Judged, lexical: Rankings, seed: int) -> Ids:
 
 
 def reranked_figures(
-    benchmark: Benchmark,
+    test_set: TestSet,
     questions: Sequence[Judged],
     retriever: str,
     first_stage: Rankings,
@@ -81,20 +89,24 @@ def reranked_figures(
     settings: Settings,
 ) -> RerankedFigures:
     """Return what judging a first stage's N candidates makes of it, question by question the same sample."""
+    metric, passages = test_set.benchmark.metric, test_set.passages
+    assert metric is not None, "a set without a metric is not judged by its order"
     first = [first_stage[of.question.id][: settings.n] for of in questions]
     odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
     pure = [reordered(ids, of, 0.0) for ids, of in zip(first, odds, strict=True)]
     blended = [reordered(ids, of, settings.weight) for ids, of in zip(first, odds, strict=True)]
-    best = [tuple(best_order(ids, of.grades)) for ids, of in zip(first, questions, strict=True)]
+    best = [
+        tuple(best_order(ids, relevance(metric, of, ids, passages))) for ids, of in zip(first, questions, strict=True)
+    ]
     before, after_pure, after_blended, reachable = (
-        measure(benchmark.metric, rankings, questions) for rankings in (first, pure, blended, best)
+        measure(metric, rankings, questions, passages) for rankings in (first, pure, blended, best)
     )
     return RerankedFigures(
         retriever,
         len(questions),
-        figures(benchmark, questions, first),
-        figures(benchmark, questions, pure),
-        figures(benchmark, questions, blended),
+        figures(test_set, questions, first),
+        figures(test_set, questions, pure),
+        figures(test_set, questions, blended),
         sum(reachable) / len(reachable),
         gap_interval(before, after_pure, reachable),
         gap_interval(before, after_blended, reachable),

@@ -183,6 +183,14 @@ def reciprocal_rank(ids: Sequence[str], gold: Sequence[str]) -> float:
     return next((1 / rank for rank, name in enumerate(ids, start=1) if name in gold), 0.0)
 
 
+def relevance(metric: Metric, of: Judged, ids: Sequence[str], passages: Mapping[str, Passage]) -> Mapping[str, int]:
+    """Return the grades that a metric goes by: the question's own, or 1 for each of `ids` that holds an answer."""
+    if not metric.startswith("answer-recall"):
+        return of.grades
+    dpr = "-dpr@" in metric
+    return {i: 1 for i in ids if answer_recall_at([i], passages, of.question.answers, 1, dpr=dpr)}
+
+
 def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
     """Return the candidates as a perfect reranker would order them: its metrics are what can be reached."""
     return sorted(ids, key=lambda i: -grades.get(i, 0))

@@ -166,7 +166,7 @@ def first_stage_figures(
             retriever,
             history if conversations else "",
             len(test_set.questions),
-            figures(test_set.benchmark, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
+            figures(test_set, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
         )
         for (retriever, history), rankings in stages.items()
         if retriever in retrievers
@@ -211,7 +211,7 @@ def measure_set(
         ()
         if benchmark.unanswerable or benchmark.metric is None
         else tuple(
-            reranked_figures(benchmark, questions, name, rankings, judged, settings)
+            reranked_figures(test_set, questions, name, rankings, judged, settings)
             for name, rankings in reranked.items()
         ),
         answer_figures(work, questions, final, judged, settings) if right else None,
