@@ -10,7 +10,8 @@ from statistics import fmean
 
 import pytest
 
-from rankrag.evaluation.catalogue import BENCHMARKS, PAPER
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.fourteen import PAPER
 from rankrag.evaluation.loading import at_hand, load, missing
 from rankrag.evaluation.metrics import answer_recall_at, answer_scores, measure
 from rankrag.generate import answer_many

@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,8 @@ FirstStages = Annotated[
 ]
 Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 is all of them.")]
 Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as docs/results.md.")]
+Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
+Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
 Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and questions.jsonl, measured as well.")]
 
 
@@ -44,6 +47,8 @@ def evaluate(
     sample: Sample = None,
     seed: int = 0,
     no_model: Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")] = False,
+    list_: Listed = False,
+    fetch: Fetched = False,
     examples: Examples = None,
     report: Report = None,
     model: options.Model = "rankrag-mini",
@@ -55,16 +60,23 @@ def evaluate(
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
+    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.listing import listing
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
     from rankrag.retrieval.dense import Encoder
 
+    if list_:
+        print("\n".join(listing(list(BENCHMARKS.values()), data)))
+        return
     if data is None:
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     unknown = sorted(set(retriever or ()) - set(ALL_RETRIEVERS))
     if unknown:
         raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    if fetch:
+        _fetch(set_ or (), data)
     vectors = Encoder(encoder)
     opened = None if no_model else _opened(model, device, dtype)
     shown = None
@@ -160,6 +172,17 @@ def machine() -> str:
         name = platform.processor() or platform.machine()
     cores = f"{os.cpu_count()} cores of {name}"
     return f"{torch.cuda.get_device_name()} with {cores}" if torch.cuda.is_available() else cores
+
+
+def _fetch(names: Sequence[str], data: Path) -> None:
+    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.loading import fetch
+
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown or not names:
+        raise ConfigError(f"--fetch {', '.join(unknown)}: name the sets with --set; they are {', '.join(BENCHMARKS)}")
+    for name in names:
+        say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
 
 
 def _opened(model: str, device: str, dtype: str) -> tuple[LanguageModel, str]:

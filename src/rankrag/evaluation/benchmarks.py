@@ -86,10 +86,11 @@ class Benchmark:
         reading: whether the gold passage alone, and the gold one among five, are read as well.
         split: the part of the set that is measured; always said where a set has several.
         schema: the form of `rows`.
+        hub_schema: the form in which the hub has them, where it is another one.
         ours: file of the same questions in the form of docs/data.md, read where `rows` is not there.
         subset: the part of the file that is meant, where it holds several sets (MIRAGE).
         companion: a second file that the rows need: documents by id, questions by id, qrels.
-        hub: where the questions are published.
+        hub: where the questions are published; `fetch` keeps them in the data folder as hub/NAME.jsonl.zst.
         source: where they can be had, if not on the hub.
         corpus: the passages in words.
         evidence: every question is answered from its own gold passages; nothing is retrieved.
@@ -109,6 +110,7 @@ class Benchmark:
     reading: bool = False
     split: str = ""
     schema: Schema = "rankrag"
+    hub_schema: Schema | None = None
     ours: str = ""
     subset: str = ""
     companion: str = ""

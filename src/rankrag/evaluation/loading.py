@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rankrag.blend.reading import hub_rows
 from rankrag.errors import ConfigError, DataError, Mistakes
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet
+from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.formats import companion_of, corpus_rows, located_rows
 from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import Row, parse_history, parse_passage
+from rankrag.jsonl import Row, parse_history, parse_passage, write_rows
 from rankrag.runs import read_run
 from rankrag.types import Passage, Question
 
@@ -27,9 +28,8 @@ NO_GOLD = "no passage is known to be right"
 
 def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[Path]:
     """Return the files that a benchmark lacks in the data folder; without `passages`, those of its questions."""
-    wanted = [_rows_path(benchmark, data)]
-    if benchmark.companion and wanted[0] == data / benchmark.rows:
-        wanted.append(data / benchmark.companion)
+    path, schema = _source(benchmark, data)
+    wanted = [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
     if passages and _frozen(benchmark, data) is None:
         wanted += [data / name for name in benchmark.corpora]
     return [path for path in wanted if not path.is_file()]
@@ -38,6 +38,18 @@ def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[
 def at_hand(data: Path) -> tuple[str, ...]:
     """Return the names of the benchmarks whose files are all in the data folder."""
     return tuple(name for name, benchmark in BENCHMARKS.items() if not missing(benchmark, data))
+
+
+def fetch(benchmark: Benchmark, data: Path) -> Path:
+    """Keep the questions that a hub has of a benchmark in the data folder, as they are; return the file.
+
+    `ConfigError` where no hub has them, `DataError` where it cannot be reached.
+    """
+    if benchmark.hub is None:
+        raise ConfigError(f"{benchmark.title}: on no hub; get it from {benchmark.source}")
+    path = _fetched(benchmark, data)
+    write_rows(path, (row for _, row in hub_rows(benchmark.hub, f"keep it as {data / benchmark.rows}")))
+    return path
 
 
 def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
@@ -95,9 +107,18 @@ class _Read:
         return Judged(self.question, self.gold, self.grades, self.given if run is None else run)
 
 
-def _rows_path(benchmark: Benchmark, data: Path) -> Path:
-    published = data / benchmark.rows
-    return data / benchmark.ours if benchmark.ours and not published.is_file() else published
+def _source(benchmark: Benchmark, data: Path) -> tuple[Path, Schema]:
+    """Return the file of the questions and its form: as published, as fetched from the hub, or ours."""
+    places: list[tuple[Path, Schema]] = [
+        (data / benchmark.rows, benchmark.schema),
+        (_fetched(benchmark, data), benchmark.hub_schema or benchmark.schema),
+    ]
+    places += [(data / benchmark.ours, "rankrag")] if benchmark.ours else []
+    return next((place for place in places if place[0].is_file()), places[0])
+
+
+def _fetched(benchmark: Benchmark, data: Path) -> Path:
+    return data / "hub" / f"{benchmark.name}.jsonl.zst"
 
 
 def _frozen(benchmark: Benchmark, data: Path) -> tuple[Path, Path] | None:
@@ -109,17 +130,16 @@ def _frozen(benchmark: Benchmark, data: Path) -> tuple[Path, Path] | None:
 
 def _rows(benchmark: Benchmark, data: Path) -> Iterator[_Read]:
     """Yield the questions of a file; its mistakes are told together, before anything is made of it."""
-    path = _rows_path(benchmark, data)
-    published = path == data / benchmark.rows
-    schema = benchmark.schema if published else "rankrag"
-    companion = companion_of(data / benchmark.companion, schema) if benchmark.companion and published else {}
+    path, schema = _source(benchmark, data)
+    foreign = schema != "rankrag"
+    companion = companion_of(data / benchmark.companion, schema) if benchmark.companion and foreign else {}
     mistakes, seen, found = Mistakes(), {}, []
     for number, (where, row) in enumerate(located_rows(path, benchmark.subset)):
         with mistakes.caught():
             ours = our_row(schema, row, companion, where)
             if ours is None:
                 continue
-            read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **ours} if published else ours, where)
+            read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **ours} if foreign else ours, where)
             if read.question.id in seen:
                 raise DataError(
                     f"{where}: id {read.question.id!r} stands in {seen[read.question.id]} already; ids must differ"
