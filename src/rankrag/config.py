@@ -24,10 +24,10 @@ class HubConfig(Schema):
     """A data set of the Hugging Face hub, read as a stream."""
 
     name: str = Field(description="Its id on the hub.")
-    subset: str | None = Field(None, description="Its configuration, where it has several.")
-    files: str | None = Field(None, description="Files of its repository that are read instead of a subset.")
+    subset: str | None = Field(default=None, description="Its configuration, where it has several.")
+    files: str | None = Field(default=None, description="Files of its repository that are read instead of a subset.")
     split: str = Field("train", description="Only train splits may be trained on.")
-    revision: str | None = Field(None, description="Commit or tag; without one the newest, which may change.")
+    revision: str | None = Field(default=None, description="Commit or tag; without one the newest, which may change.")
 
 
 Reader = Literal[

@@ -32,7 +32,7 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
 def has_answer(text: str, answers: Iterable[str]) -> bool:
     """Whether the words of an answer stand in `text` in their order by DPR's rule, which other papers count recall by.
 
-    Words are runs of letters, digits and marks, and every other visible character; case is ignored, nothing is left out.
+    Words are runs of letters, digits and marks, and every other visible character; case does not matter.
     """
     words = _dpr_words(text)
     return any(_stands_in(_dpr_words(answer), words) for answer in answers)

@@ -26,7 +26,7 @@ def test_a_plot_has_the_bins_that_hold_something_and_one_is_in_the_last():
 
 @pytest.mark.parametrize("wrong", [nan, 1.5, -0.1])
 def test_what_is_no_probability_is_named(wrong):
-    with pytest.raises(DataError, match="prediction 1 is .* not a probability"):
+    with pytest.raises(DataError, match=r"prediction 1 is .* not a probability"):
         reliability([0.5, wrong], [1, 1])
 
 

@@ -56,7 +56,7 @@ def test_a_set_goes_out_as_flashrag_and_comes_back(tmp_path):
     write_flashrag(own, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
     assert rows[0] == {"id": "q1", "question": "Which river?", "golden_answers": ["Ebro", "the Ebro"], "metadata": {}}
-    assert dict((p.id, p) for _, p in corpus_rows(tmp_path / "corpus.jsonl")) == PASSAGES
+    assert {p.id: p for _, p in corpus_rows(tmp_path / "corpus.jsonl")} == PASSAGES
     closed = load(own.benchmark, tmp_path, passages=False)
     assert [of.question for of in closed.questions] == [of.question for of in QUESTIONS]
 

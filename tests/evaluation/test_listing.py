@@ -83,7 +83,7 @@ def test_our_own_form_is_read_where_nothing_else_is_there(tmp_path):
 
 
 def test_a_set_that_no_hub_has_says_where_it_is(tmp_path):
-    with pytest.raises(ConfigError, match="on no hub; get it from github.com/Teddy-XiongGZ/MIRAGE"):
+    with pytest.raises(ConfigError, match=r"on no hub; get it from github\.com/Teddy-XiongGZ/MIRAGE"):
         fetch(BENCHMARKS["medmcqa"], tmp_path)
 
 

@@ -7,6 +7,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -282,5 +283,5 @@ def test_risk_and_coverage_are_those_of_every_threshold():
     for of in curve:
         answered = [loss for c, loss in zip(confidences, losses, strict=True) if c >= of.threshold]
         assert (of.coverage, of.risk) == pytest.approx((len(answered) / CASES, sum(answered) / len(answered)))
-    steps = [curve[0].coverage] + [b.coverage - a.coverage for a, b in zip(curve, curve[1:], strict=False)]
+    steps = [curve[0].coverage] + [b.coverage - a.coverage for a, b in pairwise(curve)]
     assert area_under_risk(curve) == pytest.approx(sum(s * of.risk for s, of in zip(steps, curve, strict=True)))

@@ -13,7 +13,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Predictions in [low, high) (the last bin holds 1 too): how many, their mean probability, the share that is true."""
+    """Predictions in [low, high), in the last bin 1 too: how many, their mean probability, the share that is true."""
 
     low: float
     high: float

@@ -101,7 +101,8 @@ def fit(
         work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
         found[name] = judge_source(work, test_set, test_set.sample(questions, seed), first, n)
     trials = weight_trials(
-        {name: found[name].cases for name in fitted_on}, {name: sets[name].benchmark.metric for name in fitted_on}
+        {name: found[name].cases for name in fitted_on},
+        {name: sets[name].benchmark.metric or "R@1" for name in fitted_on},
     )
     answerable = [best for name in fitted_on for best in found[name].answerable]
     not_answerable = [best for of in found.values() for best in of.unanswerable]
@@ -170,7 +171,9 @@ def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestS
         judged = tuple(_judged(part))
         if judged:
             benchmark = _benchmark(known[name], unanswerable=not any(record.positives for record in part.records))
-            found[name] = TestSet(benchmark, judged, shared[known[name].corpus or name])
+            found[name] = TestSet(
+                benchmark, judged, shared[known[name].corpus or name], searchable=bool(benchmark.corpora)
+            )
     return found
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rankrag.config import HubConfig
-from rankrag.evaluation.benchmarks import Benchmark, PaperSetting, Schema
+from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, PaperSetting, Schema
 
 WIKIPEDIA_2018 = "Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)"
 WIKIPEDIA_2020 = "Wikipedia of Dec 2020 in passages of 100 words (Atlas)"
 MEDCORP = "MedCorp: PubMed, StatPearls, Textbooks, Wikipedia"
 _DEC_2018, _DEC_2020 = ("wikipedia/psgs_w100.tsv",), ("wikipedia/enwiki-dec2020.jsonl",)
 _MEDCORP = tuple(f"medcorp/{part}.jsonl" for part in ("pubmed", "statpearls", "textbooks", "wikipedia"))
-_FACTS = ("EM", "Acc", "F1")
+_FACTS: tuple[AnswerMetric, ...] = ("EM", "Acc", "F1")
 
 
 def _kilt(name: str, title: str, subset: str, size: int, **changed: object) -> Benchmark:
     """Return a set of KILT's dev part over the Wikipedia of 2018."""
-    hub = HubConfig(name="facebook/kilt_tasks", subset=subset, split="validation", revision=None)
+    hub = HubConfig(name="facebook/kilt_tasks", subset=subset, split="validation")
     basis = Benchmark(
         f"{name}-kilt",
         f"{title} (KILT dev)",

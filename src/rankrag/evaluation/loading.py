@@ -86,7 +86,7 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
             left_out[NO_GOLD] += 1
     mistakes.raise_any()
     given = bool(questions) and all(of.given for of in questions)
-    ranked = bool(frozen) or given and (benchmark.evidence or bool(benchmark.corpora) or rows[0].ranked)
+    ranked = bool(frozen) or (given and (benchmark.evidence or bool(benchmark.corpora) or rows[0].ranked))
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
     return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out)
 
@@ -133,7 +133,9 @@ def _rows(benchmark: Benchmark, data: Path) -> Iterator[_Read]:
     path, schema = _source(benchmark, data)
     foreign = schema != "rankrag"
     companion = companion_of(data / benchmark.companion, schema) if benchmark.companion and foreign else {}
-    mistakes, seen, found = Mistakes(), {}, []
+    mistakes = Mistakes()
+    seen: dict[str, str] = {}
+    found: list[_Read] = []
     for number, (where, row) in enumerate(located_rows(path, benchmark.subset)):
         with mistakes.caught():
             ours = our_row(schema, row, companion, where)
@@ -223,7 +225,8 @@ def _own_passages(row: Row, where: str) -> list[tuple[Passage, bool]]:
 def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
     found: dict[str, Passage] = {}
     for path in files:
-        mistakes, seen = Mistakes(), {}
+        mistakes = Mistakes()
+        seen: dict[str, str] = {}
         for where, passage in corpus_rows(path):
             if isinstance(passage, DataError):
                 mistakes.add(str(passage))

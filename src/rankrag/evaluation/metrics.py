@@ -68,7 +68,7 @@ def claim_accuracy(reply: str, answers: Sequence[str]) -> float:
 
 
 def option_accuracy(reply: str, answers: Sequence[str]) -> float:
-    """Return MIRAGE's official accuracy: 1 if the letter found in the reply is right. It takes A where it finds none."""
+    """Return MIRAGE's official accuracy: 1 if the letter found in the reply is right; without any it takes A."""
     return float((letter_of(reply) or "A") in answers)
 
 

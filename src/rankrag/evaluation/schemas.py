@@ -1,8 +1,8 @@
 """Questions in the form in which each set is published, one short reader each, as rows of docs/data.md.
 
 A reader takes one published row, and what the set's companion file says by id; it returns our row, or None for a row
-that is not part of the benchmark. Rows that have no id are numbered by who reads them. Passages that come with a row are `candidates` (a choice, to be ordered) or
-`ranking` (a first stage, in its order).
+that is not part of the benchmark. Rows that have no id are numbered by who reads them. Passages that come with a row
+are `candidates` (a choice, to be ordered) or `ranking` (a first stage, in its order).
 """
 
 from __future__ import annotations
