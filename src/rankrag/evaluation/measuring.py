@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rankrag.evaluation.benchmarks import Benchmark, Judged, Metric, TestSet
+from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, Judged, Metric, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import (
     Interval,
+    answer_scores,
     best_order,
     bootstrap_interval,
     citation_precision,
@@ -120,9 +121,14 @@ def final_contexts(of: Judged, first_stage: Rankings, judged: Judgements, settin
 
 
 def answer_figures(
-    work: ModelWork, questions: Sequence[Judged], first_stage: Rankings, judged: Judgements, settings: Settings
+    work: ModelWork,
+    metrics: Sequence[AnswerMetric],
+    questions: Sequence[Judged],
+    first_stage: Rankings,
+    judged: Judgements,
+    settings: Settings,
 ) -> AnswerFigures:
-    """Return EM and F1 of the replies, before any threshold, from the reranked and from the first stage's k."""
+    """Return EM, F1 and `metrics` of the replies, before any threshold, from the reranked and the first stage's k."""
     after = work.replies([(of, final_contexts(of, first_stage, judged, settings)) for of in questions])
     before = work.replies([(of, first_stage[of.question.id][: settings.k]) for of in questions])
     f1_after, f1_before = _f1(after, questions), _f1(before, questions)
@@ -133,6 +139,8 @@ def answer_figures(
         em_first_stage=bootstrap_interval(_em(before, questions)),
         f1_first_stage=bootstrap_interval(f1_before),
         f1_gain=paired_difference(f1_after, f1_before),
+        own=_own(metrics, after, questions),
+        own_first_stage=_own(metrics, before, questions),
     )
 
 
@@ -196,6 +204,13 @@ def _below(judged: Judgements, ids: Ids, of: Judged, settings: Settings) -> bool
 
 def _interval(values: Sequence[float]) -> Interval | None:
     return bootstrap_interval(values) if values else None
+
+
+def _own(metrics: Sequence[AnswerMetric], replies: Sequence[str], questions: Sequence[Judged]) -> Figures:
+    """Return the metrics of a set that are not SQuAD's, with intervals."""
+    wanted = [name for name in metrics if name not in ("EM", "F1")]
+    rows = [answer_scores(wanted, r, of.question.answers) for r, of in zip(replies, questions, strict=True)]
+    return {name: bootstrap_interval([row[name] for row in rows]) for name in wanted}
 
 
 def _em(replies: Sequence[str], questions: Sequence[Judged]) -> list[float]:

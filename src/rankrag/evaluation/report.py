@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.summary import ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
+from rankrag.evaluation.summary import AnswerFigures, ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
 
 NAMES = {"bm25": "BM25", "dense": "dense", "hybrid": "hybrid"}
 COLUMNS = ("R@1", "R@5", "R@20", "all-gold@5", "hit@1", "NDCG@10")
@@ -129,7 +129,13 @@ def _answers(summary: Summary) -> str:
     rows = [
         [of.title, str(a.questions), *map(str, (a.em_first_stage, a.em, a.f1_first_stage, a.f1, a.f1_gain))]
         for of in summary.sets
+        if (a := of.answers) and not _by_label(a)
+    ]
+    own = [
+        [of.title, name, str(a.own_first_stage[name]), str(found)]
+        for of in summary.sets
         if (a := of.answers)
+        for name, found in a.own.items()
     ]
     text = (
         "## Answers\n\n"
@@ -138,7 +144,19 @@ def _answers(summary: Summary) -> str:
         "Replies count as they are: a refusal in words is a wrong answer, and the threshold withholds nothing here."
     )
     header = ["set", "questions", "EM without", "EM reranked", "F1 without", "F1 reranked", "gain in F1"]
-    return _section(text, header, rows)
+    own_text = (
+        "### By the rules of each set\n\n"
+        "Acc: an answer stands in the reply, letter for letter. ChatRAG F1 parts words at punctuation. FEVER accuracy "
+        "reads the verdict. MIRAGE accuracy takes A where no letter is found, strict counts that as wrong, and parsed is "
+        "the share with a letter."
+    )
+    own_header = ["set", "metric", "without", "reranked"]
+    return "\n\n".join(part for part in (_section(text, header, rows), _section(own_text, own_header, own)) if part)
+
+
+def _by_label(answers: AnswerFigures) -> bool:
+    """Whether answers are labels, of which SQuAD's EM and F1 say nothing."""
+    return any(name.startswith(("FEVER", "MIRAGE")) for name in answers.own)
 
 
 def _reading(summary: Summary) -> str:

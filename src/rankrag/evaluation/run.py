@@ -214,7 +214,7 @@ def measure_set(
             reranked_figures(test_set, questions, name, rankings, judged, settings)
             for name, rankings in reranked.items()
         ),
-        answer_figures(work, questions, final, judged, settings) if right else None,
+        answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
         reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
     )
