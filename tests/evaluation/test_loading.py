@@ -7,9 +7,11 @@ import pytest
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.benchmarks import folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.frozen import freeze
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.schemas import our_row
 from rankrag.jsonl import write_rows
+from tests.evaluation.published import write_json
 
 
 def test_a_set_has_its_questions_and_all_passages(loaded):
@@ -201,3 +203,25 @@ def test_public_forms_of_tables_of_the_hub():
     }
     self_rag = {"id": 7, "question": "Who?", "answers": ["journalist"], "ctxs": []}
     assert our_row("popqa", self_rag, {}, "") == {"id": "7", "question": "Who?", "answers": ["journalist"]}
+
+
+def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
+    squad = load(BENCHMARKS["squad"], data)
+    rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
+    assert freeze(squad, rankings, data) == data / "runs/squad.trec"
+    (data / "squad/squad.corpus.jsonl.zst").unlink()
+    frozen = load(BENCHMARKS["squad"], data)
+    assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
+    assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
+    assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
+    assert (frozen.ranked, frozen.searchable) == (True, False)
+
+
+def test_a_question_that_came_without_passages_does_not_reorder_the_others(tmp_path):
+    turns = [{"role": "user", "content": "beer"}]
+    found = [{"title": "", "text": "wine"}, {"title": "", "text": "beer"}]
+    rows = [{"messages": turns, "ctxs": ctxs, "answers": ["x"]} for ctxs in (found, [])]
+    write_json(tmp_path / "chatrag/topiocqa/dev.json", rows)
+    talks = load(BENCHMARKS["topiocqa-chatrag"], tmp_path)
+    assert talks.ranked
+    assert [len(of.given) for of in talks.questions] == [2, 0]

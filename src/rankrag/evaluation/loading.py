@@ -1,25 +1,23 @@
 """Benchmarks read from a data folder: questions in any published form, passages of a corpus or of a frozen run.
 
-A frozen run is what a retriever found, saved: `runs/NAME.trec` with `runs/NAME.passages.jsonl` (or `.jsonl.zst`), the
-passages that it names. Where it is there, it is the first stage, and nobody needs the corpus.
+Where a frozen run is there, it is the first stage, and nobody needs the corpus.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rankrag.blend.reading import hub_rows
 from rankrag.errors import ConfigError, DataError, Mistakes
 from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.formats import companion_of, corpus_rows, located_rows
+from rankrag.evaluation.frozen import frozen_files, read_frozen
 from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import Row, parse_history, parse_passage, write_rows
-from rankrag.runs import read_run
+from rankrag.jsonl import Row, parse_history, parse_options, parse_passage, write_rows
 from rankrag.types import Passage, Question
 
 NO_GOLD = "no passage is known to be right"
@@ -30,7 +28,7 @@ def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[
     """Return the files that a benchmark lacks in the data folder; without `passages`, those of its questions."""
     path, schema = _source(benchmark, data)
     wanted = [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
-    if passages and _frozen(benchmark, data) is None:
+    if passages and frozen_files(benchmark.name, data) is None:
         wanted += [data / name for name in benchmark.corpora]
     return [path for path in wanted if not path.is_file()]
 
@@ -68,10 +66,10 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     rows = tuple(_rows(benchmark, data))
     if not passages:
         return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {})
-    frozen = _frozen(benchmark, data)
+    frozen = frozen_files(benchmark.name, data)
     files = (frozen[1],) if frozen else tuple(data / name for name in benchmark.corpora)
     found = _passages(files) | {p.id: p for row in rows for p in row.own}
-    run = _run_ids(frozen[0], rows, found) if frozen else {}
+    run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
     questions, left_out = [], Counter[str]()
     mistakes = Mistakes()
     for row in rows:
@@ -86,7 +84,7 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
             left_out[NO_GOLD] += 1
     mistakes.raise_any()
     given = bool(questions) and all(of.given for of in questions)
-    ranked = bool(frozen) or (given and (benchmark.evidence or bool(benchmark.corpora) or rows[0].ranked))
+    ranked = bool(frozen) or rows[0].ranked or benchmark.evidence or (bool(benchmark.corpora) and given)
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
     return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out)
 
@@ -121,13 +119,6 @@ def _fetched(benchmark: Benchmark, data: Path) -> Path:
     return data / "hub" / f"{benchmark.name}.jsonl.zst"
 
 
-def _frozen(benchmark: Benchmark, data: Path) -> tuple[Path, Path] | None:
-    run = data / "runs" / f"{benchmark.name}.trec"
-    texts = [run.with_suffix(f".passages.jsonl{ending}") for ending in ("", ".zst")]
-    found = [path for path in texts if path.is_file()]
-    return (run, found[0]) if run.is_file() and found else None
-
-
 def _rows(benchmark: Benchmark, data: Path) -> Iterator[_Read]:
     """Yield the questions of a file; its mistakes are told together, before anything is made of it."""
     path, schema = _source(benchmark, data)
@@ -160,15 +151,16 @@ def _read(benchmark: Benchmark, row: Row, where: str) -> _Read:
     if not isinstance(text, str) or not isinstance(name, str) or not text.strip():
         found = ", ".join(sorted(row))
         raise DataError(f"{where}: no 'id' with 'question' or 'query' (found: {found}); the format is in docs/data.md")
-    options, label = _options(row, where) if benchmark.style == "choice" else ((), "")
     question = Question(
         name,
         text,
         history=parse_history(row.get("history", []), where),
-        answers=(label,) if label else _texts(row, "answers", where),
+        answers=_texts(row, "answers", where),
         style=benchmark.style or "short",
-        options=options,
     )
+    if benchmark.style == "choice":
+        question = replace(question, options=parse_options(row.get("options"), where))
+        question = replace(question, answers=(_right_option(row, question.letters, where),))
     own = _own_passages(row, where)
     named = _texts(row, "near_ids" if benchmark.unanswerable else "positive_ids", where)
     gold = named + tuple(passage.id for passage, relevant in own if relevant)
@@ -191,18 +183,11 @@ def _grades(row: Row, where: str) -> dict[str, int]:
     return {str(name): grade for name, grade in value.items()}
 
 
-def _options(row: Row, where: str) -> tuple[tuple[str, ...], str]:
-    """Return the options' texts, lettered A, B, … in this order, and the letter that is right."""
-    options, label = row.get("options"), row.get("label")
-    if not isinstance(options, dict) or not all(isinstance(text, str) for text in options.values()):
-        raise DataError(f"{where}: 'options' must be texts by letter (found: {options!r:.80})")
-    texts = tuple(options.values())
-    letters = Question("", "", options=texts).letters
-    if tuple(options) != letters or len(letters) < 2:
-        raise DataError(f"{where}: the options must be lettered A, B, … in order (found: {', '.join(options)})")
+def _right_option(row: Row, letters: tuple[str, ...], where: str) -> str:
+    label = row.get("label")
     if label not in letters:
         raise DataError(f"{where}: the right option must be one of {', '.join(letters)} (found: {label!r})")
-    return texts, str(label)
+    return str(label)
 
 
 def _own_passages(row: Row, where: str) -> list[tuple[Passage, bool]]:
@@ -238,10 +223,3 @@ def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
             seen[passage.id] = where
         mistakes.raise_any()
     return found
-
-
-def _run_ids(path: Path, rows: tuple[_Read, ...], passages: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the ids of a frozen run by question; a question that it lacks has an empty ranking."""
-    questions = {row.question.id: row.question for row in rows}
-    found = {ranked.question.id: ranked.ids for ranked in read_run(path, questions, passages)}
-    return {name: found.get(name, ()) for name in questions}

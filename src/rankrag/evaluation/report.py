@@ -147,8 +147,8 @@ def _answers(summary: Summary) -> str:
     own_text = (
         "### By the rules of each set\n\n"
         "Acc: an answer stands in the reply, letter for letter. ChatRAG F1 parts words at punctuation. FEVER accuracy "
-        "reads the verdict. MIRAGE accuracy takes A where no letter is found, strict counts that as wrong, and parsed is "
-        "the share with a letter."
+        "reads the verdict. MIRAGE accuracy takes A where no letter is found, strict counts that as wrong, and parsed "
+        "is the share with a letter."
     )
     own_header = ["set", "metric", "without", "reranked"]
     return "\n\n".join(part for part in (_section(text, header, rows), _section(own_text, own_header, own)) if part)
