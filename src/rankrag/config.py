@@ -213,7 +213,7 @@ class ComparisonConfig(Schema):
 
     data: str = Field("${RANKRAG_DATA}", description="Folder of the data sets; environment variables are filled in.")
     out: str = Field(description="Run folder; what it holds is not done again.")
-    sets: tuple[str, ...] = Field((), description="Names of the sets; by default all.")
+    sets: tuple[str, ...] = Field((), description="Names of the sets; by default all that are at hand.")
     sample: int | None = Field(
         None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
     )

@@ -64,7 +64,6 @@ def evaluate(
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
-    from rankrag.evaluation.benchmarks import BENCHMARKS
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
@@ -90,7 +89,7 @@ def evaluate(
             model=opened[0] if opened else None,
             model_name=opened[1] if opened else "",
             encoder=vectors,
-            benchmarks=tuple(set_ or BENCHMARKS),
+            benchmarks=tuple(set_) if set_ else None,
             retrievers=tuple(name for name in ALL_RETRIEVERS if not retriever or name in retriever),
             n=n,
             k=k,
@@ -107,7 +106,6 @@ def evaluate(
 def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> None:
     """Compare the systems of a configuration."""
     from rankrag.config import ComparisonConfig, load_config
-    from rankrag.evaluation.benchmarks import BENCHMARKS
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.systems import System
@@ -124,7 +122,7 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
             systems,
             open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
             encoder=Encoder(wanted.encoder) if dense else None,
-            benchmarks=wanted.sets or tuple(BENCHMARKS),
+            benchmarks=wanted.sets or None,
             sample=wanted.sample,
             seed=wanted.seed,
             history=wanted.history_query,

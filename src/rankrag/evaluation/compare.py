@@ -21,9 +21,10 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.benchmarks import BENCHMARKS, load
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, save_description
 from rankrag.evaluation.first_stage import Progress, quiet
+from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.run import RetrieverName, first_stages
 from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
@@ -44,7 +45,7 @@ def compare(
     open_model: OpenModel,
     open_ranker: OpenRanker = open_ranker,
     encoder: Encoder | None = None,
-    benchmarks: Sequence[str] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str] | None = None,
     sample: int | None = None,
     seed: int = 0,
     history: HistoryQuery = "last",
@@ -61,7 +62,7 @@ def compare(
         open_model: opens language models; each is opened once, and let go after the last system that needs it.
         open_ranker: opens cross-encoders and bi-encoders.
         encoder: makes the vectors of dense and hybrid retrieval; not needed without them.
-        benchmarks: names of sets.
+        benchmarks: names of sets; None takes all that are at hand.
         sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
         seed: of the sample.
         history: whether conversations are searched by their last turn or by all.
@@ -74,13 +75,19 @@ def compare(
         ModelError: for a score that is not a number.
     """
     check_systems(systems)
+    benchmarks = at_hand(data) if benchmarks is None else benchmarks
+    if not benchmarks:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
     unknown = [name for name in benchmarks if name not in BENCHMARKS]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
     prepared = []
+    searched = _retrievers(systems)
     for name in benchmarks:
-        test_set = load(BENCHMARKS[name], data)
-        stages = first_stages(test_set, run, retrievers=_retrievers(systems), encoder=encoder, progress=progress)
+        test_set = load(BENCHMARKS[name], data, passages=bool(searched))
+        stages = (
+            first_stages(test_set, run, retrievers=searched, encoder=encoder, progress=progress) if searched else {}
+        )
         size = test_set.benchmark.small_sample if sample is None else sample or None
         questions = test_set.sample(size, seed)
         described = describe(test_set, tuple(of.question.id for of in questions))
@@ -133,4 +140,4 @@ def _parts(
 
 
 def _retrievers(systems: Sequence[System]) -> tuple[RetrieverName, ...]:
-    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != NOTHING)) or ("bm25",)
+    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != NOTHING))

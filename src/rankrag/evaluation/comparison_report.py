@@ -63,10 +63,13 @@ def _head(run: RunDescription) -> str:
         for s in run.systems
     ]
     sizes = ", ".join(f"{of.title} {len(of.questions):,} of {of.size:,}" for of in run.sets)
+    left_out = [f"{of.title} {count:,} ({why})" for of in run.sets for why, count in of.left_out.items()]
+    without = f" Left out: {', '.join(left_out)}." if left_out else ""
     text = (
         "# Comparison\n\n"
         f"{made}{machine}, {run.date}.\n\n"
-        f"Questions: {sizes}; drawn with seed {run.seed}. All systems get the same ones and share the first stages.\n\n"
+        f"Questions: {sizes}; drawn with seed {run.seed}. All systems get the same ones and share the first stages."
+        f"{without}\n\n"
         "Every figure is a mean over questions. Square brackets hold its 95 % interval, from 2,000 bootstrap resamples "
         "of the questions."
     )

@@ -23,12 +23,13 @@ class SetDescription:
         name: the benchmark's name.
         title: its name in the report.
         folder: its folder in the run.
-        metric: the figure that its ranking is judged by.
+        metric: the figure that its ranking is judged by; "" where no passage is known to be right.
         style: the kind of answer; "" where nothing is answered.
-        split: where its questions come from.
-        corpus: where its passages come from.
-        size: questions of the set.
+        split: the part of the set that is measured.
+        corpus: its passages, in words.
+        size: questions of the set that can be measured.
         questions: ids of those that were asked.
+        left_out: questions that cannot be measured, counted by reason.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SetDescription:
     corpus: str
     size: int
     questions: tuple[str, ...]
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,13 @@ def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
         benchmark.name,
         benchmark.title,
         folder_name(test_set),
-        benchmark.metric,
+        benchmark.metric or "",
         benchmark.style or "",
-        benchmark.rows,
-        " + ".join(benchmark.corpora) or "the questions' own candidates",
+        benchmark.split,
+        benchmark.corpus,
         len(test_set.questions),
         questions,
+        dict(test_set.left_out),
     )
 
 

@@ -1,7 +1,8 @@
 """What the first stages find: passage ids of every question of a set, kept in journals beside an index.
 
 Journals hold the 100 best, so that fusing them gives what `HybridRetriever` gives. A set whose questions bring their
-own candidates has these ordered; TREC DL brings BM25's ranking of all MS MARCO, which then stands for BM25.
+own candidates has these ordered; a ranking that comes with the questions (TREC DL's BM25 over all of MS MARCO, a frozen
+run) then stands for BM25.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ def bm25(
 ) -> dict[str, Ids]:
     """Return BM25's ids of every question, by the question's id; those already in the journal are not searched again.
 
-    `store` is None where the set brings its own candidates.
+    `store` is None where there is no corpus to search.
     """
-    if test_set.benchmark.corpora and all(of.given for of in test_set.questions):
+    if test_set.ranked:
         return {of.question.id: of.given[:DEPTH] for of in test_set.questions}
     search = _own_by_bm25(test_set) if store is None else _searching(store.lexical(), history)
     return _journalled(test_set, folder / f"bm25-{history}.jsonl", search, progress)

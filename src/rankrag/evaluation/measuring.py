@@ -42,6 +42,8 @@ class Settings:
 
 def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
     """Return the metrics that a set is shown with, the one it is judged by among them."""
+    if benchmark.metric is None:
+        return ()
     if benchmark.metric == "NDCG@10":
         return ("NDCG@10", "hit@1", "R@20")
     if benchmark.metric == "hit@1":

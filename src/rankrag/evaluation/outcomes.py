@@ -52,7 +52,7 @@ def outcome(
     refused: bool,
     retrieved: Collection[str],
     contexts: Collection[str],
-    gold: Collection[str],
+    gold: Collection[str] | None,
     all_needed: bool = False,
     closed_book: bool = False,
     answerable: bool = True,
@@ -64,7 +64,7 @@ def outcome(
         refused: whether no answer was given.
         retrieved: ids of the N passages.
         contexts: ids of the k passages.
-        gold: ids of the passages that hold the answer.
+        gold: ids of the passages that hold the answer; None where that is not known, then nothing was lost before.
         all_needed: whether all of them are needed (multi-hop), not one.
         closed_book: whether no passages were asked for.
         answerable: whether there is an answer at all; without one a refusal is right.
@@ -75,9 +75,9 @@ def outcome(
         return "right"
     if closed_book:
         return "refused" if refused else "not known"
-    if not _found(gold, retrieved, all_needed):
+    if gold is not None and not _found(gold, retrieved, all_needed):
         return "not retrieved"
-    if not _found(gold, contexts, all_needed):
+    if gold is not None and not _found(gold, contexts, all_needed):
         return "ranked away"
     return "refused" if refused else "misread"
 

@@ -1,7 +1,7 @@
 """The paper's numbers, and ours beside them.
 
 `paper_numbers.json` is the one place that holds what arXiv 2407.02485v1 prints: every cell of its tables with results,
-what its figures say in words, under what conditions each set was measured, and the mistakes that are known.
+what its figures say in words, and the mistakes that are known. How each set was measured stands in `catalogue`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from pydantic import TypeAdapter
 
 from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.benchmarks import PaperSetting
+from rankrag.evaluation.catalogue import BENCHMARKS, PAPER
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.systems import System
-
-RETRIEVER = "Dragon"
-N, K = (100, 30), (5, 10, 20)
-"""N of the 8B and of the 70B model. For each set the paper shows one of these k, and does not say which."""
 
 OURS_FOR = {
     "EM": ("EM",),
@@ -39,6 +37,7 @@ COLUMNS = {
     "popqa": "PopQA",
     "hotpotqa": "HotpotQA",
     "2wiki": "2WikimQA",
+    "2wikimqa": "2WikimQA",
     "fever": "FEVER",
     "doc2dial": "Doc2Dial",
     "topiocqa": "TopiOCQA",
@@ -50,15 +49,6 @@ COLUMNS = {
     "bioasq": "BioASQ",
 }
 """The paper's column of a set, by the first word of its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """On what the paper measured a set; None where it does not say."""
-
-    split: str | None
-    questions: int | None
-    corpus: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +117,6 @@ class PaperNumbers:
     """All that the paper prints of results."""
 
     source: str
-    conditions: dict[str, Conditions]
     tables: dict[str, PaperTable]
     figures: dict[str, PaperFigure]
 
@@ -196,28 +185,32 @@ def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Inte
 
 def differences(of: SetDescription, system: System, figures: SystemFigures) -> tuple[str, ...]:
     """Return in words all that is not as in the paper; none means that the numbers may be compared."""
-    paper = paper_numbers().conditions.get(column_of(of.name))
+    paper = setting_of(of.name)
     if paper is None:
         return ("the paper does not have this set",)
-    split = "DPR test" if of.split == "DPR test" else paper.split
-    size = _DPR_SIZES.get(column_of(of.name)) if split == "DPR test" else paper.questions
     found = []
-    if of.split != split:
-        found.append(f"split: {of.split} ({split or 'not stated'})")
-    if size is not None and figures.questions != size:
-        found.append(f"{figures.questions:,} questions ({size:,})")
+    if of.split != paper.split:
+        found.append(f"split: {of.split} ({paper.split})")
+    if figures.questions != paper.size:
+        found.append(f"{figures.questions:,} questions ({paper.size:,})")
     if of.corpus != paper.corpus:
         found.append(f"corpus: {of.corpus} ({paper.corpus})")
-    if system.retriever.lower() != RETRIEVER.lower():
-        found.append(f"retriever: {system.retriever} ({RETRIEVER})")
-    if system.n not in N:
-        found.append(f"N = {system.n} ({' or '.join(map(str, N))})")
-    if system.k not in K:
-        found.append(f"k = {system.k} (5, 10 or 20)")
+    if system.retriever.lower() != paper.retriever.lower():
+        found.append(f"first stage: {system.retriever} ({paper.retriever})")
+    if system.n != paper.n:
+        found.append(f"N = {system.n} ({paper.n})")
+    if system.k != paper.k:
+        found.append(f"k = {system.k} ({paper.k})")
     return tuple(found)
 
 
-_DPR_SIZES = {"NQ": 3610, "TriviaQA": 11316}
+def setting_of(benchmark: str) -> PaperSetting | None:
+    """Return how the paper measured a set, or the one of its own that bears the same name."""
+    known = BENCHMARKS.get(benchmark)
+    if known is not None and known.paper is not None:
+        return known.paper
+    column = column_of(benchmark)
+    return next((b.paper for b in PAPER if column and column_of(b.name) == column), None)
 
 
 def _table_of(of: SetDescription) -> PaperTable | None:

@@ -150,7 +150,7 @@ def results(
             refused=refused,
             retrieved=found,
             contexts=contexts,
-            gold=of.gold,
+            gold=_needed(of, found, test_set.passages),
             all_needed=benchmark.metric == "all-gold@5",
             closed_book=closed_book,
             answerable=not benchmark.unanswerable,
@@ -231,7 +231,7 @@ def _parsed(line: bytes, where: str) -> QuestionResult:
 
 def _ranking_metrics(test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[Ids]) -> list[dict[str, float]]:
     columns = {name: measure(name, rankings, questions) for name in metrics_of(test_set.benchmark)}
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(questions))]
     if test_set.benchmark.style in ("short", "span"):
         for row, of, ids in zip(rows, questions, rankings, strict=True):
             place = _first_answer(of.question.answers, [test_set.passages[i] for i in ids[: max(ANSWER_RECALL)]])
@@ -244,5 +244,12 @@ def _first_answer(answers: Sequence[str], passages: Sequence[Passage]) -> float:
     return next((i for i, p in enumerate(passages) if contains_any(passage_text(p), answers)), float("inf"))
 
 
-def _all_there(of: Judged, contexts: Ids, metric: str) -> bool:
+def _needed(of: Judged, retrieved: Ids, passages: Mapping[str, Passage]) -> Ids | None:
+    """Return the passages that hold the answer: gold ones, else those with its words; None where it is but a label."""
+    if of.gold or of.question.style in ("choice", "claim"):
+        return of.gold or None
+    return tuple(i for i in retrieved if contains_any(passage_text(passages[i]), of.question.answers))
+
+
+def _all_there(of: Judged, contexts: Ids, metric: str | None) -> bool:
     return set(of.gold) <= set(contexts) if metric == "all-gold@5" else not set(of.gold).isdisjoint(contexts)

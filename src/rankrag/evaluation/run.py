@@ -22,9 +22,11 @@ from typing import Literal
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.benchmarks import BENCHMARKS, Benchmark, Judged, TestSet, folder_name, load
+from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
     Settings,
     among_five,
@@ -52,7 +54,7 @@ def evaluate(
     model: LanguageModel | None = None,
     model_name: str = "",
     encoder: Encoder | None = None,
-    benchmarks: Sequence[str] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str] | None = None,
     retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
     n: int = 20,
     k: int = 5,
@@ -71,7 +73,7 @@ def evaluate(
         model: ranks and answers; None measures the first stages only.
         model_name: name or directory of the model's weights; journals of another model are not used.
         encoder: makes the vectors of dense and hybrid retrieval; without one there is BM25 only.
-        benchmarks: names of sets, see `BENCHMARKS`.
+        benchmarks: names of sets, see `BENCHMARKS`; None takes all that are at hand.
         retrievers: first stages to measure; the model reranks BM25's candidates and, where asked for, hybrid's.
         n: candidates of a first stage that are reranked.
         k: passages to answer from.
@@ -85,10 +87,13 @@ def evaluate(
     Raises:
         ConfigError: for an unknown name, or a set whose files are missing, before any work on that set.
     """
+    benchmarks = at_hand(data) if benchmarks is None else benchmarks
     unknown = sorted(set(benchmarks) - set(BENCHMARKS)) + sorted(set(retrievers) - set(ALL_RETRIEVERS))
     if unknown:
         known = ", ".join((*BENCHMARKS, *ALL_RETRIEVERS))
         raise ConfigError(f"{', '.join(unknown)}: not known; sets and retrievers are {known}")
+    if not benchmarks:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     contract = model.contract if model is not None else None
@@ -152,7 +157,7 @@ def first_stages(
     Conversations are searched by the last turn and by all turns.
     """
     benchmark = test_set.benchmark
-    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if benchmark.corpora else None
+    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
     for history in _histories(test_set):
@@ -168,7 +173,7 @@ def first_stage_figures(
     test_set: TestSet, stages: FirstStages, retrievers: Sequence[RetrieverName]
 ) -> tuple[FirstStageFigures, ...]:
     """Return the figures of the retrievers asked for, on all questions; none for questions without an answer."""
-    if test_set.benchmark.unanswerable:
+    if test_set.benchmark.unanswerable or test_set.benchmark.metric is None:
         return ()
     conversations = len(_histories(test_set)) > 1
     return tuple(
@@ -197,7 +202,7 @@ def measure_set(
     benchmark = test_set.benchmark
     target = benchmark.targets[0] if benchmark.targets else None
     if work is None:
-        return SetFigures(benchmark.name, benchmark.title, benchmark.metric, target, first)
+        return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
     questions = _sampled(test_set, sample, settings.seed)
     searched = history if len(_histories(test_set)) > 1 else "last"
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
@@ -214,11 +219,11 @@ def measure_set(
     return SetFigures(
         benchmark.name,
         benchmark.title,
-        benchmark.metric,
+        benchmark.metric or "",
         target,
         first,
         ()
-        if benchmark.unanswerable
+        if benchmark.unanswerable or benchmark.metric is None
         else tuple(
             reranked_figures(benchmark, questions, name, rankings, judged, settings)
             for name, rankings in reranked.items()

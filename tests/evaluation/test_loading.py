@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.benchmarks import BENCHMARKS, folder_name, load
+from rankrag.evaluation.benchmarks import folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.loading import load
 from rankrag.jsonl import write_rows
 
 
