@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from rankrag.errors import ConfigError, ModelError
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
+from rankrag.retrieval.dense import Encoder
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 
@@ -22,6 +24,9 @@ SystemRetriever = Literal["bm25", "dense", "hybrid", "none"]
 RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
 
 NOTHING = "none"
+
+PACKAGED = "all-MiniLM-L6-v2"
+"""The bi-encoder that is installed with rankrag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +136,25 @@ def _cross_encoder(name: str) -> JudgeFunction:
 
 
 def _bi_encoder(name: str) -> JudgeFunction:
-    model = _opened("SentenceTransformer", name)
+    if name == PACKAGED:
+        packaged = Encoder()
+        queries, passages = packaged.encode_queries, packaged.encode_passages
+    else:
+        model = _opened("SentenceTransformer", name)
+        queries = partial(model.encode_query, normalize_embeddings=True, show_progress_bar=False)
+        passages = partial(model.encode_document, normalize_embeddings=True, show_progress_bar=False)
 
     def judge(pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-        asked = _vectors(model.encode_query, [question.text for question, _ in pairs])
-        read = _vectors(model.encode_document, [passage_text(passage) for _, passage in pairs])
+        asked = _vectors(queries, [question.text for question, _ in pairs])
+        read = _vectors(passages, [passage_text(passage) for _, passage in pairs])
         return [Judgement(float(asked[q.text] @ read[passage_text(p)]), 0.0) for q, p in pairs]
 
     return judge
 
 
-def _vectors(encode: Callable[..., Any], texts: Sequence[str]) -> dict[str, np.ndarray]:
+def _vectors(encode: Callable[[list[str]], np.ndarray], texts: Sequence[str]) -> dict[str, np.ndarray]:
     distinct = list(dict.fromkeys(texts))
-    return dict(zip(distinct, encode(distinct, normalize_embeddings=True, show_progress_bar=False), strict=True))
+    return dict(zip(distinct, encode(distinct), strict=True))
 
 
 def _opened(kind: Literal["CrossEncoder", "SentenceTransformer"], name: str) -> Any:
