@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rankrag.errors import ModelError
 from rankrag.models import LanguageModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
@@ -20,10 +21,19 @@ class Judgement:
 
 
 def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-    """Return the judgement of each (question, passage) pair, in their order; one call scores them all."""
+    """Return the judgement of each (question, passage) pair, in their order; one call scores them all.
+
+    `ModelError` names a pair whose score is not a number: it would have no place in any order.
+    """
     contract = model.contract
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
     rows = model.choice_logprobs(prompts, contract.labels)
+    for (question, passage), (true, false) in zip(pairs, rows, strict=True):
+        if math.isnan(true - false):
+            raise ModelError(
+                f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number "
+                f"({true} against {false}); try --dtype float32, or another checkpoint"
+            )
     return [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
 
 

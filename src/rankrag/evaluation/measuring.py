@@ -12,6 +12,8 @@ from rankrag.evaluation.metrics import (
     Interval,
     best_order,
     bootstrap_interval,
+    citation_precision,
+    citation_recall,
     exact_match,
     gap_interval,
     measure,
@@ -133,9 +135,10 @@ def reading_figures(
     cited = dict(zip(answered, work.cited([(questions[i], five[i]) for i in answered]), strict=True))
     precision, recall = [], []
     for i, of in enumerate(questions):
-        hits = [five[i][place] in of.gold for place in cited.get(i, ())]
-        recall.append(float(any(hits)))
-        precision += [sum(hits) / len(hits)] if hits else []
+        names = [five[i][place] for place in cited.get(i, ())]
+        share = citation_precision(names, of.gold)
+        precision += [share] if share is not None else []
+        recall.append(citation_recall(names, of.gold[:1]))
     return ReadingFigures(
         len(questions),
         em_gold=bootstrap_interval(_em(alone, questions)),
