@@ -13,9 +13,7 @@ from rankrag.errors import ConfigError
 if TYPE_CHECKING:
     from rankrag.evaluation.aggregate import Comparison
 
-Runs = Annotated[
-    list[Path] | None, typer.Option("--run", help="Run folder of `rankrag evaluate`; may be given often.")
-]
+Runs = Annotated[list[Path] | None, typer.Option("--run", help="Run folder of `rankrag evaluate`; may be given often.")]
 
 
 def report(

@@ -83,9 +83,8 @@ def line_plot(points: Sequence[tuple[float, float]], caption: str, x_name: str, 
     if len(places) <= 20:
         parts += [f'<circle class="dot s0" cx="{x}" cy="{y}" r="4"/>' for x, y in places]
     parts.append(f'<text class="tick" x="{left + size / 2}" y="{top + size + 34}" text-anchor="middle">{x_name}</text>')
-    parts.append(
-        f'<text class="tick" transform="translate(12 {top + size / 2}) rotate(-90)" text-anchor="middle">{y_name}</text>'
-    )
+    turned = f"translate(12 {top + size / 2}) rotate(-90)"
+    parts.append(f'<text class="tick" transform="{turned}" text-anchor="middle">{y_name}</text>')
     return _svg(top + size + 42, caption, parts, width=left + size + 16)
 
 

@@ -10,7 +10,17 @@ from rankrag.evaluation.report import section
 from rankrag.evaluation.statistics import Paired
 from rankrag.evaluation.systems import System
 
-ANSWERS = ("EM", "F1", "Acc", "ChatRAG F1", "FEVER accuracy", "MIRAGE accuracy", "MIRAGE strict", "refused")
+ANSWERS = (
+    "EM",
+    "F1",
+    "Acc",
+    "ChatRAG F1",
+    "FEVER accuracy",
+    "MIRAGE accuracy",
+    "MIRAGE strict",
+    "MIRAGE parsed",
+    "refused",
+)
 """Metrics of answers, in the order of their columns; all others are of rankings."""
 
 

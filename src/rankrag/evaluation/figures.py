@@ -1,4 +1,4 @@
-"""The paper's figures made anew from our runs. The paper prints none of their values, so it stands beside them in words."""
+"""The paper's figures made anew from our runs; the paper prints none of their values, so it stands there in words."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One system on one set: where it stands, its figure in percent with the interval, and what is written at it."""
+    """One system on one set: where it stands (a number, or a name), its figure, and what is written at it."""
 
-    x: float | str
+    x: Any
     y: Interval
     label: str = ""
 
@@ -66,7 +66,7 @@ def series_of(name: str, comparisons: Sequence[Comparison]) -> tuple[Series, ...
                 if x is not None and y is not None and _belongs(name, system):
                     label = f"N = {system.n}" if figure.x == "cost" else ""
                     found.setdefault(_series_name(figure, of.title, system), []).append(Point(x, y, label))
-    rows = (Series(title, tuple(sorted(points, key=lambda p: (str(type(p.x)), p.x)))) for title, points in found.items())
+    rows = (Series(title, tuple(sorted(points, key=lambda p: p.x))) for title, points in found.items())
     return tuple(row for row in rows if len(row.points) > 1)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from rankrag.evaluation.metrics import contains_answer, exact_match, token_f1
+from rankrag.evaluation.metrics import exact_match, token_f1
 from rankrag.generate import is_refusal
+from rankrag.matching import contains_any
 from rankrag.types import Question
 
 Outcome = Literal[
@@ -29,21 +30,16 @@ ENOUGH_F1 = 0.5
 """Token F1 from which a long answer counts as right in the error analysis."""
 
 
-def answer_metrics(question: Question, reply: str) -> dict[str, float]:
-    """Return EM, F1 and Acc (whether an answer is contained) of a reply; nothing said is wrong."""
-    answers = question.answers
-    return {
-        "EM": exact_match(reply, answers),
-        "F1": token_f1(reply, answers),
-        "Acc": contains_answer(reply, answers),
-    }
+def is_right(question: Question, reply: str, metrics: dict[str, float]) -> bool:
+    """Whether a reply counts as right: it equals or contains an answer; of a long one F1 of .5 is enough.
 
-
-def is_right(question: Question, metrics: dict[str, float]) -> bool:
-    """Whether a reply counts as right: it equals or contains an answer; in a conversation F1 of .5 is enough."""
+    A letter or a verdict is right where the set's own metric says so.
+    """
+    if question.style in ("choice", "claim"):
+        return any(metrics.get(name) for name in ("FEVER accuracy", "MIRAGE strict", "EM"))
     if question.style in ("conversation", "long", "short_or_long"):
-        return metrics["F1"] >= ENOUGH_F1
-    return bool(metrics["EM"] or metrics["Acc"])
+        return max(token_f1(reply, question.answers), metrics.get("ChatRAG F1", 0.0)) >= ENOUGH_F1
+    return bool(exact_match(reply, question.answers)) or contains_any(reply, question.answers)
 
 
 def outcome(

@@ -91,6 +91,10 @@ const percent = (p) => p.toFixed(2);
 const chip = (name, value) => el("span", "chip", `${name} `, el("b", "", value));
 
 function show(i) {
+  if (document.readyState === "loading") { // the chunks stand behind this script
+    document.addEventListener("DOMContentLoaded", () => choose(at), { once: true });
+    return;
+  }
   const row = data.rows[i];
   const of = detail(i);
   const gold = new Set(of.g ?? []);

@@ -1,8 +1,8 @@
 """The report as one HTML file: tables, plots, and every question to browse; it opens from disk and asks for nothing.
 
 Passages and answers are foreign text. They stand in the file as JSON in which no `<` is left, and the page puts them
-in place as text, never as markup. Questions and passages are in chunks that are read when they are looked at, so that
-ten thousand questions open at once.
+in place as text, never as markup. Questions and passages are in chunks at the end of the file that are read when they
+are looked at, so that ten thousand questions open at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from rankrag.evaluation.aggregate import Comparison, lines_of
+from rankrag.evaluation.calibration import (
+    area_under_risk,
+    expected_calibration_error,
+    reliability,
+    risk_coverage,
+)
 from rankrag.evaluation.charts import interval_plot, line_plot, outcome_bars
 from rankrag.evaluation.comparison_report import render_comparison
 from rankrag.evaluation.journal import write_whole
@@ -55,7 +61,8 @@ def write_page(comparison: Comparison, run: Path, path: Path) -> Path:
         "style": _resource("page.css"),
         "script": _resource("page.js"),
         "overview": _overview(comparison, lines),
-        "data": "\n".join([_embedded("index", index), *chunks]),
+        "index": _embedded("index", index),
+        "chunks": "\n".join(chunks),
         "title": escape(", ".join(system.name for system in comparison.description.systems)),
     }
     before, *rest = _resource("page.html").split("{{")
@@ -76,7 +83,7 @@ def _detail(row: QuestionResult, place: dict[str, int]) -> dict[str, Any]:
         "g": [place[i] for i in row.gold],
         "r": [place[i] for i in row.retrieved],
         "o": [place[i] for i in row.reranked] if row.reranked != row.retrieved else None,
-        "p": [None if p is None else round(p, 4) for p in row.p_true] if any(p is not None for p in row.p_true) else None,
+        "p": [round(p, 4) for p in row.p_true if p is not None],
         "a": row.answer,
         "m": {name: round(value, 4) for name, value in row.metrics.items()},
         "f": {name: round(value, 4) for name, value in row.first.items()},
@@ -112,29 +119,48 @@ def _overview(comparison: Comparison, lines: Sequence[tuple[int, int, list[Quest
         found = [f for s in comparison.description.systems if (f := comparison.of(of.name, s.name))]
         names = {name for f in found for name in f.figures}
         metric = next((name for name in (*SHOWN, of.metric) if name in names), "")
-        drawn = [interval_plot([(f.system, f.figures[m]) for f in found if m in f.figures], m) for m in _plotted(metric, of.metric, names)]
+        drawn = [
+            interval_plot([(f.system, f.figures[m]) for f in found if m in f.figures], m)
+            for m in dict.fromkeys((of.metric, metric))
+            if m in names
+        ]
         drawn.append(outcome_bars([(f.system, f.outcomes) for f in found], "What became of the questions"))
-        drawn += [_reliability(rows) for s, c, rows in lines if s == number and c == 0]
+        drawn += [plot(rows) for s, c, rows in lines if s == number and c == 0 for plot in (_reliability, _risk)]
         plots.append(f"<section><h2>{escape(of.title)}</h2><div class=plots>{''.join(drawn)}</div></section>")
-    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{as_html(render_comparison(comparison))}</div>"
+    tables = as_html(render_comparison(comparison))
+    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{tables}</div>"
 
 
-def _plotted(answers: str, ranking: str, names: set[str]) -> list[str]:
-    return [name for name in dict.fromkeys((ranking, answers)) if name in names]
-
-
-def _reliability(rows: Sequence[QuestionResult], bins: int = 10) -> str:
+def _reliability(rows: Sequence[QuestionResult]) -> str:
     """Return how often passages of a P(True) are gold ones, for the run's first system; nothing without P(True)."""
-    held: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
-    for row in rows:
-        for name, p in zip(row.reranked, row.p_true, strict=True):
-            if p is not None:
-                held[min(int(p * bins), bins - 1)].append((p, name in row.gold))
-    points = [(sum(p for p, _ in of) / len(of), sum(gold for _, gold in of) / len(of)) for of in held if of]
-    if not points:
+    pairs = [
+        (p, float(name in row.gold))
+        for row in rows
+        for name, p in zip(row.reranked, row.p_true, strict=True)
+        if p is not None and row.gold
+    ]
+    if not pairs:
         return ""
-    caption = f"{rows[0].system}: passages by P(True), share that is gold"
+    p_true, gold = zip(*pairs, strict=True)
+    error = expected_calibration_error(p_true, gold)
+    caption = f"{rows[0].system}: passages by P(True), and the share of them that is gold (ECE {error:.3f})"
+    points = [(of.confidence, of.accuracy) for of in reliability(p_true, gold)]
     return line_plot(points, caption, "P(True)", "gold", diagonal=True)
+
+
+def _risk(rows: Sequence[QuestionResult]) -> str:
+    """Return what abstaining by the best P(True) would buy, for the run's first system; nothing without answers."""
+    pairs = [
+        (max(p for p in row.p_true if p is not None), float(row.outcome != "right"))
+        for row in rows
+        if row.answer is not None and any(p is not None for p in row.p_true)
+    ]
+    if not pairs:
+        return ""
+    confidences, losses = zip(*pairs, strict=True)
+    curve = risk_coverage(confidences, losses)
+    caption = f"{rows[0].system}: wrong answers when only the surest are given (area {area_under_risk(curve):.3f})"
+    return line_plot([(of.coverage, of.risk) for of in curve], caption, "answered", "wrong", diagonal=False)
 
 
 def as_html(markdown: str) -> str:

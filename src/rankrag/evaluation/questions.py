@@ -16,11 +16,10 @@ from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.journal import append_rows, read_journal, write_whole
 from rankrag.evaluation.measuring import Rankings, metrics_of
-from rankrag.evaluation.metrics import measure
-from rankrag.evaluation.outcomes import Outcome, answer_metrics, is_right, outcome, withheld_or_refused
+from rankrag.evaluation.metrics import answer_scores, measure
+from rankrag.evaluation.outcomes import Outcome, is_right, outcome, withheld_or_refused
 from rankrag.evaluation.work import Judgements, reordered
 from rankrag.matching import contains_any
-from rankrag.templates import passage_text
 from rankrag.types import Passage
 
 FILE_NAME = "questions.jsonl"
@@ -141,12 +140,15 @@ def results(
         answered = answers and benchmark.style is not None
         refused = answered and withheld_or_refused(said.reply)
         if answered and not benchmark.unanswerable:
-            metrics |= answer_metrics(of.question, said.reply or "")
+            metrics |= answer_scores(benchmark.answer_metrics, said.reply or "", of.question.answers)
         if answered:
             metrics["refused"] = float(refused)
         scored = answered and not benchmark.unanswerable
+        right = (
+            is_right(of.question, said.reply or "", metrics) if scored else _all_there(of, contexts, benchmark.metric)
+        )
         became = outcome(
-            right=is_right(of.question, metrics) if scored else _all_there(of, contexts, benchmark.metric),
+            right=right,
             refused=refused,
             retrieved=found,
             contexts=contexts,
@@ -230,25 +232,28 @@ def _parsed(line: bytes, where: str) -> QuestionResult:
 
 
 def _ranking_metrics(test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[Ids]) -> list[dict[str, float]]:
-    columns = {name: measure(name, rankings, questions) for name in metrics_of(test_set.benchmark)}
-    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(questions))]
-    if test_set.benchmark.style in ("short", "span"):
+    benchmark, passages = test_set.benchmark, test_set.passages
+    columns = {name: measure(name, rankings, questions, passages) for name in metrics_of(benchmark)}
+    rows: list[dict[str, float]] = [
+        {name: values[i] for name, values in columns.items()} for i in range(len(questions))
+    ]
+    if benchmark.style in ("short", "span"):
         for row, of, ids in zip(rows, questions, rankings, strict=True):
-            place = _first_answer(of.question.answers, [test_set.passages[i] for i in ids[: max(ANSWER_RECALL)]])
+            place = _first_answer(of.question.answers, [passages[i] for i in ids[: max(ANSWER_RECALL)]])
             row |= {f"answer-recall@{k}": float(place < k) for k in ANSWER_RECALL}
     return rows
 
 
 def _first_answer(answers: Sequence[str], passages: Sequence[Passage]) -> float:
     """Return the place (from 0) of the first passage that contains an answer, infinity where none does."""
-    return next((i for i, p in enumerate(passages) if contains_any(passage_text(p), answers)), float("inf"))
+    return next((i for i, p in enumerate(passages) if contains_any(f"{p.title} {p.text}", answers)), float("inf"))
 
 
 def _needed(of: Judged, retrieved: Ids, passages: Mapping[str, Passage]) -> Ids | None:
     """Return the passages that hold the answer: gold ones, else those with its words; None where it is but a label."""
     if of.gold or of.question.style in ("choice", "claim"):
         return of.gold or None
-    return tuple(i for i in retrieved if contains_any(passage_text(passages[i]), of.question.answers))
+    return tuple(i for i in retrieved if contains_any(f"{passages[i].title} {passages[i].text}", of.question.answers))
 
 
 def _all_there(of: Judged, contexts: Ids, metric: str | None) -> bool:
