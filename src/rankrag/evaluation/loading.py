@@ -74,7 +74,7 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
             left_out[NO_GOLD] += 1
     mistakes.raise_any()
     given = bool(questions) and all(of.given for of in questions)
-    ranked = bool(frozen) or given and (benchmark.evidence or bool(benchmark.corpora) or rows[0].ranked)
+    ranked = bool(frozen) or (given and (benchmark.evidence or bool(benchmark.corpora) or rows[0].ranked))
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
     return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out)
 

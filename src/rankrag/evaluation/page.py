@@ -125,8 +125,12 @@ def _overview(comparison: Comparison, lines: Sequence[tuple[int, int, list[Quest
             if m in names
         ]
         drawn.append(outcome_bars([(f.system, f.outcomes) for f in found], "What became of the questions"))
-        drawn += [plot(rows) for s, c, rows in lines if s == number and c == 0 for plot in (_reliability, _risk)]
-        plots.append(f"<section><h2>{escape(of.title)}</h2><div class=plots>{''.join(drawn)}</div></section>")
+        first = next(rows for s, c, rows in lines if (s, c) == (number, 0))
+        bars, squares = "".join(drawn), _reliability(first) + _risk(first)
+        plots.append(
+            f"<section><h2>{escape(of.title)}</h2><div class=plots><div>{bars}</div>"
+            f"<div class=squares>{squares}</div></div></section>"
+        )
     tables = as_html(render_comparison(comparison))
     return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{tables}</div>"
 
