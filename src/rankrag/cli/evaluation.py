@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="A set to measure, by default all; may be given often.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A set to measure, by default all; with CONFIG key=value over the file's. Often."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Argument(help="YAML file of systems to compare, such as configs/eval/mini.yaml.")
+]
 FirstStages = Annotated[
     list[str] | None,
     typer.Option("--retriever", "-r", help="A first stage, by default all three; may be given often."),
@@ -37,6 +43,7 @@ Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and que
 
 
 def evaluate(
+    config: ConfigFile = None,
     *,
     data: Data = None,
     out: RunFolder = Path("runs/results"),
@@ -56,7 +63,9 @@ def evaluate(
     dtype: options.Dtype = "auto",
     encoder: options.EncoderDir = None,
 ) -> None:
-    """Measure first stages, reranking, answers and refusals.
+    """Measure first stages, reranking, answers and refusals; with CONFIG, compare several systems.
+
+    With CONFIG, only --set and --report are used beside it; `rankrag report` and `rankrag paper` take its run folder.
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
@@ -69,6 +78,9 @@ def evaluate(
 
     if list_:
         print("\n".join(listing(list(BENCHMARKS.values()), data)))
+        return
+    if config is not None:
+        _compare(config, tuple(set_ or ()), report)
         return
     if data is None:
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
@@ -100,13 +112,47 @@ def evaluate(
             examples=shown,
             progress=step,
         )
-    text = render(summary)
-    if report:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(text, encoding="utf-8")
-        say(f"The tables are in {report}, the figures in {out / 'evaluation.json'}.")
-    else:
+    _show(render(summary), report, out)
+
+
+def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> None:
+    """Compare the systems of a configuration."""
+    from rankrag.config import ComparisonConfig, load_config
+    from rankrag.evaluation.compare import compare
+    from rankrag.evaluation.comparison_report import render_comparison
+    from rankrag.evaluation.systems import System
+    from rankrag.retrieval.dense import Encoder
+
+    wanted = load_config(ComparisonConfig, path, overrides)
+    systems = tuple(System(**of.model_dump()) for of in wanted.systems)
+    dense = any(of.retriever in ("dense", "hybrid") for of in systems)
+    out = Path(wanted.out)
+    with options.step_lines() as step:
+        comparison = compare(
+            Path(wanted.data),
+            out,
+            systems,
+            open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
+            encoder=Encoder(wanted.encoder) if dense else None,
+            benchmarks=wanted.sets or None,
+            sample=wanted.sample,
+            seed=wanted.seed,
+            history=wanted.history_query,
+            command=shlex.join(["rankrag", *sys.argv[1:]]),
+            machine=machine(),
+            progress=step,
+        )
+    _show(render_comparison(comparison), report, out)
+
+
+def _show(text: str, report: Path | None, out: Path) -> None:
+    """Write the tables where they are wanted, else print them."""
+    if report is None:
         print(text)
+        return
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(text, encoding="utf-8")
+    say(f"The tables are in {report}, the figures in {out}.")
 
 
 def fit(

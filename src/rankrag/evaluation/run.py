@@ -5,7 +5,8 @@ A run folder holds::
     indexes/CORPUS/               the passages, once for all sets that share them
     SET-DATA/bm25-HISTORY.jsonl   ids of every question (also dense-HISTORY-ENCODER.jsonl)
     SET-DATA/MODEL/*.jsonl        what the model said: judgements, replies, citations
-    evaluation.json               the summary, written at the end
+    SET-DATA/system-MODEL/questions.jsonl   one line for each question of the pipeline (`questions`)
+    evaluation.json, run.json     the summary and what was measured, written at the end
 
 DATA and MODEL are digests, so work on other data or with another model is never mixed up with it. A run that was
 killed goes on where it stopped.
@@ -20,12 +21,13 @@ from typing import Literal
 
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Benchmark, TestSet, folder_name
+from rankrag.evaluation.asking import Parts, Prepared, keep_lines
+from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.first_stage import Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
+from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
-    Rankings,
     Settings,
     among_five,
     answer_figures,
@@ -36,15 +38,13 @@ from rankrag.evaluation.measuring import (
     reranked_figures,
 )
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
+from rankrag.evaluation.systems import System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.retrieval.dense import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
-
-FirstStages = dict[tuple[str, HistoryQuery], Rankings]
-"""By retriever and by how conversations are searched."""
 
 
 def evaluate(
@@ -101,7 +101,10 @@ def evaluate(
         n, k, contract.first_stage_weight if contract else 0.0, contract.abstain_below if contract else None, seed
     )
     history: HistoryQuery = contract.history_query if contract else "last"
-    sets = []
+    best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
+    system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k, settings.weight)
+    sets: list[SetFigures] = []
+    described: list[SetDescription] = []
     for name in benchmarks:
         test_set = load(BENCHMARKS[name], data)
         stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
@@ -111,10 +114,22 @@ def evaluate(
             folder = run / folder_name(test_set) / model_key(model, model_name)
             work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
         sets.append(measure_set(test_set, stages, found, work, settings, sample=sample, history=history))
+        if work is not None:
+            questions = _sampled(test_set, sample, seed)
+            about = describe(test_set, tuple(of.question.id for of in questions))
+            withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
+            parts = Parts(work.judging, work, settings.weight, withheld_below)
+            keep_lines(
+                system, Prepared(test_set, questions, stages, about, run / about.folder), parts, history, encoder
+            )
+            described.append(about)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    if described:
+        save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described)), run)
     summary = Summary(
         command,
         machine,
-        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        today,
         _shown(model_name) if model is not None else "",
         n,
         k,
@@ -188,8 +203,7 @@ def measure_set(
     target = benchmark.targets[0] if benchmark.targets else None
     if work is None:
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
-    size = benchmark.small_sample if sample is None else sample or None
-    questions = test_set.sample(size, settings.seed)
+    questions = _sampled(test_set, sample, settings.seed)
     searched = history if len(_histories(test_set)) > 1 else "last"
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
@@ -218,6 +232,10 @@ def measure_set(
         reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
     )
+
+
+def _sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, ...]:
+    return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
 
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
