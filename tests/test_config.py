@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rankrag.config import BlendConfig, Schema, TrainConfig, load_config, reference
+from rankrag.config import BlendConfig, ComparisonConfig, Schema, TrainConfig, load_config, reference
 from rankrag.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCHEMAS: dict[str, type[Schema]] = {"blend": BlendConfig, "train": TrainConfig}
+SCHEMAS: dict[str, type[Schema]] = {"blend": BlendConfig, "train": TrainConfig, "eval": ComparisonConfig}
 SHIPPED = sorted(p for folder in SCHEMAS for p in (CONFIGS / folder).glob("*.yaml"))
 TRAIN = "model: m\nblend: b\nout: o\n"
 

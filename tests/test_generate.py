@@ -23,6 +23,24 @@ def test_replies_come_in_the_order_of_the_questions_whatever_their_limits():
     assert answer_many(model, [(q, [PASSAGE]) for q in questions]) == ["ask1", "ask2", "ask3"]
 
 
+def test_options_are_answered_by_the_likeliest_letter_whatever_their_number():
+    model = FakeLanguageModel(reply=lambda prompt: "C" if "three" in "".join(s.text for s in prompt) else "B")
+    two = Question("1", "which", style="choice", options=("x", "y"))
+    three = Question("2", "which of three", style="choice", options=("x", "y", "z"))
+    assert answer_many(model, [(three, [PASSAGE]), (two, []), (Question("3", "ask"), []), (three, [])]) == [
+        "C",
+        "B",
+        "B",
+        "C",
+    ]
+    assert list(stream_answer(model, three, [PASSAGE])) == ["C"]
+
+
+def test_of_equally_likely_letters_the_first_is_taken():
+    silent = FakeLanguageModel(reply="no letter")
+    assert answer_many(silent, [(Question("1", "which", style="choice", options=("x", "y")), [])]) == ["A"]
+
+
 def test_no_questions_give_no_replies():
     assert answer_many(FakeLanguageModel(), []) == []
 

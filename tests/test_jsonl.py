@@ -189,3 +189,11 @@ def test_examples_come_back_as_they_were_written(tmp_path):
 def test_a_row_that_is_no_example_is_named(tmp_path, row):
     with pytest.raises(DataError, match=r"rows.jsonl:1: no training example"):
         list(read_examples(lines(tmp_path, row)))
+
+
+def test_the_options_of_a_choice_are_read_and_others_are_not():
+    row = {"question": "Which?", "options": {"A": "x", "B": "y"}}
+    assert parse_question({**row, "style": "choice"}, "here").options == ("x", "y")
+    assert parse_question(row, "here").options == ()
+    with pytest.raises(DataError, match=r"here: the options must be lettered A, B, … in order \(found: B, A\)"):
+        parse_question({**row, "style": "choice", "options": {"B": "y", "A": "x"}}, "here")

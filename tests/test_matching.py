@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.matching import contains, contains_any, near_duplicate, ngram_recall, normalise
+from rankrag.matching import contains, contains_any, has_answer, near_duplicate, ngram_recall, normalise
 
 
 def test_normalising_drops_case_punctuation_articles_and_space():
@@ -46,3 +46,18 @@ def test_near_duplicates_share_most_words():
     assert near_duplicate("one two three four five", "Five four three two one!")
     assert not near_duplicate("one two", "one three")
     assert not near_duplicate("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "expected"),
+    [
+        ("in the U.S. of A", "u.s.", True),
+        ("in the US of A", "U.S.", False),
+        ("São Paulo grew", "são paulo", True),
+        ("Sao Paulo grew", "são paulo", False),
+        ("a report", "port", False),
+        ("anything", "", False),
+    ],
+)
+def test_dprs_rule_keeps_marks_and_punctuation(text, answer, expected):
+    assert has_answer(text, [answer]) is expected

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import nan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,15 @@ def test_the_passage_the_model_finds_relevant_comes_first(ranking_of):
 
 def test_ties_keep_the_retrievers_order(ranking_of):
     assert ids(rerank(FakeLanguageModel(yes_if="nothing here"), QUESTION, ranking_of("a", "b"))) == ["p0", "p1"]
+
+
+def test_a_score_that_is_not_a_number_is_an_error_that_names_the_pair(ranking_of):
+    class Broken(FakeLanguageModel):
+        def choice_logprobs(self, prompts, choices):
+            return [[-1.0, -2.0], [nan, nan]][: len(prompts)]
+
+    with pytest.raises(ModelError, match=r"question 'q', passage 'p1': the model's score is not a number"):
+        rerank(Broken(), QUESTION, ranking_of("a", "b"))
 
 
 def test_no_candidates_give_an_empty_ranking():

@@ -42,6 +42,7 @@ ADA = Passage("a", "Ada Lovelace wrote the first algorithm.", "Mathematicians")
 BABBAGE = Passage("b", "Charles Babbage designed the Analytical Engine.")
 WHO = Question("q", "Who wrote the first algorithm?")
 CLAIM = Question("c", "Ada Lovelace was a poet", style="claim")
+CHOICE = Question("m", WHO.text, style="choice", options=("Charles Babbage", "Ada Lovelace"))
 TALK = Question(
     "t",
     "What did she write?",
@@ -58,6 +59,7 @@ PROMPTS = {
     "short_no_mark": lambda form: answer_prompt(form, Question("q", "who wrote the first algorithm"), [ADA]),
     "closed_book": lambda form: answer_prompt(form, WHO, []),
     "claim_answer": lambda form: answer_prompt(form, CLAIM, [ADA]),
+    "choice_answer": lambda form: answer_prompt(form, CHOICE, [ADA]),
     "conversation": lambda form: answer_prompt(form, TALK, [ADA, BABBAGE]),
 }
 
@@ -71,6 +73,10 @@ def written(prompt):
 def test_a_prompt_is_its_golden_file(form, name):
     golden = (GOLDEN / f"{form}_{name}.txt").read_text(encoding="utf-8")
     assert written(PROMPTS[name](FORMS[form])) + "\n" == golden
+
+
+def test_a_ranking_prompt_hides_the_options():
+    assert ranking_prompt(Format(), CHOICE, ADA) == ranking_prompt(Format(), WHO, ADA)
 
 
 def test_every_golden_file_is_compared():

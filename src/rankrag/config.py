@@ -24,10 +24,10 @@ class HubConfig(Schema):
     """A data set of the Hugging Face hub, read as a stream."""
 
     name: str = Field(description="Its id on the hub.")
-    subset: str | None = Field(None, description="Its configuration, where it has several.")
-    files: str | None = Field(None, description="Files of its repository that are read instead of a subset.")
+    subset: str | None = Field(default=None, description="Its configuration, where it has several.")
+    files: str | None = Field(default=None, description="Files of its repository that are read instead of a subset.")
     split: str = Field("train", description="Only train splits may be trained on.")
-    revision: str | None = Field(None, description="Commit or tag; without one the newest, which may change.")
+    revision: str | None = Field(default=None, description="Commit or tag; without one the newest, which may change.")
 
 
 Reader = Literal[
@@ -182,6 +182,53 @@ class TrainConfig(Schema):
     seed: int = Field(0, description="Order of the rows and start of the adapter.")
 
 
+class SystemConfig(Schema):
+    """One of the systems that an evaluation compares."""
+
+    name: str = Field(min_length=1, description="Its name in the report.")
+    model: str = Field(
+        "rankrag-mini", description="What answers: rankrag-mini, a directory, a hub id, an address; `none` ranks only."
+    )
+    ranker: str = Field(
+        "model",
+        description="`model` is the one that answers (RankRAG), `none` keeps the first stage's order, `model:NAME` is "
+        "another language model, `cross-encoder:NAME` and `bi-encoder:NAME` are of sentence-transformers.",
+    )
+    retriever: Literal["bm25", "dense", "hybrid", "none"] = Field(
+        "bm25", description="The first stage; `none` is closed book."
+    )
+    n: int = Field(20, ge=1, description="Passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).")
+    k: int = Field(5, ge=1, description="Passages that are answered from (paper: 5, 10 or 20).")
+    first_stage_weight: float | None = Field(
+        None, ge=0, description="Share of the first stage in the final order; by default as fitted, 0 is the paper's."
+    )
+    abstain: bool = Field(False, description="Withhold answers below the fitted threshold; the paper withholds none.")
+    ranking_pairs: int | None = Field(
+        None, ge=0, description="Ranking pairs that the model was trained on, for the paper's figure 4."
+    )
+
+
+class ComparisonConfig(Schema):
+    """What `rankrag evaluate CONFIG` compares."""
+
+    data: str = Field("${RANKRAG_DATA}", description="Folder of the data sets; environment variables are filled in.")
+    out: str = Field(description="Run folder; what it holds is not done again.")
+    sets: tuple[str, ...] = Field((), description="Names of the sets; by default all that are at hand.")
+    sample: int | None = Field(
+        None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
+    )
+    seed: int = Field(0, description="Seed of the sample.")
+    history_query: Literal["last", "all"] = Field(
+        "all", description="Turns that conversations are searched by; the same for all systems, which share retrieval."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
+    encoder: str | None = Field(None, description="Encoder of dense retrieval; by default all-MiniLM-L6-v2.")
+    systems: tuple[SystemConfig, ...] = Field(
+        min_length=1, description="What is compared; the others are tested against the first one."
+    )
+
+
 S = TypeVar("S", bound=Schema)
 
 
@@ -229,6 +276,8 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag blend`: one of `evaluation`", EvaluationConfig),
     ("`rankrag train`", TrainConfig),
     ("`rankrag train`: `lora`", LoraSettings),
+    ("`rankrag evaluate`", ComparisonConfig),
+    ("`rankrag evaluate`: one of `systems`", SystemConfig),
 )
 
 
@@ -268,6 +317,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
         "hub": HubConfig,
         "evaluation": EvaluationConfig,
         "lora": LoraSettings,
+        "systems": SystemConfig,
     }
     meant = next((inner[part] for part in reversed(error["loc"][:-1]) if part in inner), schema)
     known = sorted(meant.model_fields)

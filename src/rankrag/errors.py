@@ -11,6 +11,11 @@
     └── MissingExtraError     a part that is not installed; the message names the extra
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RankragError(Exception):
     """Base of all errors that carry a remedy for the user."""
@@ -38,3 +43,31 @@ class IndexStoreError(RankragError):
 
 class MissingExtraError(RankragError):
     """A part that is not installed."""
+
+
+class Mistakes:
+    """What is wrong with a file, gathered, so that one `DataError` tells all of it."""
+
+    SHOWN = 20
+    """Mistakes that are written out; the rest are counted."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, message: str) -> None:
+        """Keep a mistake; the message says where it is and what to do."""
+        self._found.append(message)
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Keep the `DataError` of the block, if there is one, and go on after it."""
+        try:
+            yield
+        except DataError as error:
+            self.add(str(error))
+
+    def raise_any(self) -> None:
+        """Raise one `DataError` with all that was kept; nothing where nothing was."""
+        if self._found:
+            more = len(self._found) - self.SHOWN
+            raise DataError("; ".join(self._found[: self.SHOWN]) + (f"; and {more} more" if more > 0 else ""))

@@ -22,11 +22,18 @@ def sampling_for(question: Question) -> SamplingParams:
 
 
 def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str]:
-    """Return the model's reply to each question from its passages, in their order."""
+    """Return the model's reply to each question from its passages, in their order; with options it is a letter."""
     replies = [""] * len(questions)
     by_limit: dict[SamplingParams, list[int]] = {}
+    by_letters: dict[tuple[str, ...], list[int]] = {}
     for place, (question, _) in enumerate(questions):
-        by_limit.setdefault(sampling_for(question), []).append(place)
+        if question.options:
+            by_letters.setdefault(question.letters, []).append(place)
+        else:
+            by_limit.setdefault(sampling_for(question), []).append(place)
+    for letters, places in by_letters.items():
+        for place, reply in zip(places, _chosen(model, [questions[p] for p in places], letters), strict=True):
+            replies[place] = reply
     for params, places in by_limit.items():
         prompts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
         for place, reply in zip(places, model.generate(prompts, params), strict=True):
@@ -37,9 +44,20 @@ def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequen
 def stream_answer(
     model: LanguageModel, question: Question, passages: Sequence[Passage], params: SamplingParams | None = None
 ) -> Iterator[str]:
-    """Yield the model's reply in pieces."""
+    """Yield the model's reply in pieces; the letter of an option comes whole."""
+    if question.options:
+        yield from answer_many(model, [(question, passages)])
+        return
     prompt = answer_prompt(model.contract.format, question, passages)
     yield from model.stream(prompt, params or sampling_for(question))
+
+
+def _chosen(
+    model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]], letters: tuple[str, ...]
+) -> list[str]:
+    """Return the letter that is the likeliest next token of each answer prompt; of equal ones the first."""
+    prompts = [answer_prompt(model.contract.format, *of) for of in questions]
+    return [letters[row.index(max(row))] for row in model.choice_logprobs(prompts, letters)]
 
 
 def is_refusal(reply: str) -> bool:

@@ -102,7 +102,8 @@ def parse_passage(row: Row, where: str) -> Passage:
 def parse_question(row: Row, where: str) -> Question:
     """Return the question of a row: `question`, `query` or BEIR's `text`; `DataError` names what is missing.
 
-    `id` (BEIR: `_id`) is by default the text itself. `style` is by default "conversation" after earlier turns.
+    `id` (BEIR: `_id`) is by default the text itself. `style` is by default "conversation" after earlier turns;
+    `options` are read where it is "choice".
     """
     text = next((row[key] for key in ("question", "query", "text") if key in row), None)
     if not isinstance(text, str):
@@ -115,7 +116,18 @@ def parse_question(row: Row, where: str) -> Question:
         raise DataError(f"{where}: 'answers' must be a list of texts (found: {answers!r:.80})")
     if style not in get_args(Style):
         raise DataError(f"{where}: style {style!r} is not known; known are {', '.join(get_args(Style))}")
-    return Question(str(row.get("id", row.get("_id", text))), text, history, tuple(answers), style)
+    options = parse_options(row["options"], where) if style == "choice" and "options" in row else ()
+    return Question(str(row.get("id", row.get("_id", text))), text, history, tuple(answers), style, options)
+
+
+def parse_options(value: object, where: str) -> tuple[str, ...]:
+    """Return the texts of a multiple choice, whose letters must be A, B, … in this order, two at least."""
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise DataError(f"{where}: 'options' must be texts by letter (found: {value!r:.80})")
+    texts = tuple(value.values())
+    if len(texts) < 2 or tuple(value) != Question("", "", options=texts).letters:
+        raise DataError(f"{where}: the options must be lettered A, B, … in order (found: {', '.join(map(str, value))})")
+    return texts
 
 
 def parse_history(turns: object, where: str) -> tuple[Message, ...]:

@@ -1,9 +1,10 @@
-"""Comparing answers with texts: normalisation, "does this passage contain the answer", n-gram recall."""
+"""Comparing answers with texts: normalisation, "does this passage contain the answer" (two rules), n-gram recall."""
 
 from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -28,6 +29,15 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
     return any(wanted in padded for wanted in map(_padded, phrases) if wanted.strip())
 
 
+def has_answer(text: str, answers: Iterable[str]) -> bool:
+    """Whether the words of an answer stand in `text` in their order by DPR's rule, which other papers count recall by.
+
+    Words are runs of letters, digits and marks, and every other visible character; case does not matter.
+    """
+    words = _dpr_words(text)
+    return any(_stands_in(_dpr_words(answer), words) for answer in answers)
+
+
 def ngram_recall(text: str, answer: str, n: int = 4) -> float:
     """Return the share of the answer's n-grams of words that stand in `text` (paper, section 4.2.1, n = 4).
 
@@ -46,6 +56,25 @@ def near_duplicate(a: str, b: str, threshold: float = 0.8) -> bool:
     """Whether two texts share more than `threshold` of their words (Jaccard over sets of normalised words)."""
     left, right = _words(a), _words(b)
     return bool(left | right) and len(left & right) / len(left | right) > threshold
+
+
+@lru_cache(maxsize=1 << 15)
+def _dpr_words(text: str) -> tuple[str, ...]:
+    words: list[str] = []
+    inside = False
+    for character in unicodedata.normalize("NFD", text):
+        kind = unicodedata.category(character)[0]
+        if kind in "LNM" and inside:
+            words[-1] += character
+        elif kind not in "ZC":
+            words.append(character)
+        inside = kind in "LNM"
+    return tuple(word.lower() for word in words)
+
+
+def _stands_in(wanted: tuple[str, ...], words: tuple[str, ...]) -> bool:
+    size = len(wanted)
+    return bool(size) and any(words[i : i + size] == wanted for i in range(len(words) - size + 1))
 
 
 # The same passages are compared with one question after another.

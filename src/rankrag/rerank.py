@@ -26,16 +26,25 @@ def judge(
 ) -> list[Judgement]:
     """Return the judgement of each (question, passage) pair, in their order; one call scores them all.
 
-    `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer.
+    `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer, and
+    for a score that is not a number, which would have no place in any order: it names the pair.
     """
     contract = with_score(model.contract, score)
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
-    if contract.score == "layer_head":
-        if not isinstance(model, LayeredModel):
-            raise ModelError("this backend cannot rank from a middle layer; give it a contract without the head")
-        return [Judgement(odds, contract.probability(odds, 0.0)) for odds in model.head_log_odds(prompts)]
-    rows = model.choice_logprobs(prompts, contract.labels)
-    return [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
+    if contract.score != "layer_head":
+        rows = model.choice_logprobs(prompts, contract.labels)
+        found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
+    elif isinstance(model, LayeredModel):
+        found = [Judgement(odds, contract.probability(odds, 0.0)) for odds in model.head_log_odds(prompts)]
+    else:
+        raise ModelError("this backend cannot rank from a middle layer; give it a contract without the head")
+    for (question, passage), judgement in zip(pairs, found, strict=True):
+        if math.isnan(judgement.log_odds):
+            raise ModelError(
+                f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number; "
+                "try --dtype float32, or another checkpoint"
+            )
+    return found
 
 
 def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:

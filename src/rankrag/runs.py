@@ -6,13 +6,14 @@ has lines of `question-id Q0 passage-id rank score tag`; white space in ids is w
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from rankrag.errors import DataError
+from rankrag.errors import DataError, Mistakes
 from rankrag.jsonl import Row, parse_passage, parse_question, read_rows
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
@@ -47,23 +48,21 @@ def run_row(question: Question, ranking: Ranking, relevance: Mapping[str, float]
 def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
     """Yield one line for each passage, ranks from 1."""
     for rank, c in enumerate(ranking, start=1):
-        yield f"{_escaped(question.id)} Q0 {_escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
+        yield f"{escaped(question.id)} Q0 {escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
 
 
-def read_run(path: Path, questions: Mapping[str, Question]) -> Iterator[Ranked]:
-    """Yield what a run holds; `questions`, by id, are needed where it is in TREC's format."""
-    if is_trec(path):
-        yield from _read_trec(path, questions)
-        return
-    for line, row in read_rows(path):
-        where = f"{path}:{line}"
-        try:
-            ids = tuple(str(p["id"]) for p in row["ranking"])
-            scores = tuple(float(p.get("score", 0.0)) for p in row["ranking"])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            found = ", ".join(sorted(row))
-            raise DataError(f"{where}: no run, it needs 'ranking' with 'id' and 'score' (found: {found})") from None
-        yield Ranked(parse_question(row, where), ids, scores)
+def read_run(path: Path, questions: Mapping[str, Question], passages: Container[str] | None = None) -> Iterator[Ranked]:
+    """Yield what a run holds; `questions`, by id, are needed where it is in TREC's format.
+
+    `DataError` lists what is wrong with the file: also scores that are no numbers, passages that stand twice, and,
+    where `passages` are known, those that are none of them.
+    """
+    mistakes = Mistakes()
+    found = list(_read_trec(path, questions, mistakes) if is_trec(path) else _read_rows(path, mistakes))
+    for where, ranked in found:
+        _check(where, ranked, passages, mistakes)
+    mistakes.raise_any()
+    yield from (ranked for _, ranked in found)
 
 
 def read_candidates(path: Path) -> Iterator[tuple[Question, Ranking]]:
@@ -98,25 +97,59 @@ def _candidate(found: object, name: str, where: str) -> Passage:
     return parse_passage({"id": name, **found}, where)
 
 
-def _read_trec(path: Path, questions: Mapping[str, Question]) -> Iterator[Ranked]:
-    found: dict[str, list[tuple[int, str, float]]] = {}
+def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], Ranked]]:
+    """Yield what each line holds, with the place of every passage of it."""
+    for line, row in read_rows(path):
+        where = f"{path}:{line}"
+        with mistakes.caught():
+            try:
+                ids = tuple(str(p["id"]) for p in row["ranking"])
+                scores = tuple(float(p.get("score", 0.0)) for p in row["ranking"])
+            except (KeyError, TypeError, ValueError, AttributeError):
+                found = ", ".join(sorted(row))
+                raise DataError(f"{where}: no run, it needs 'ranking' with 'id' and 'score' (found: {found})") from None
+            yield [where] * len(ids), Ranked(parse_question(row, where), ids, scores)
+
+
+def _read_trec(
+    path: Path, questions: Mapping[str, Question], mistakes: Mistakes
+) -> Iterator[tuple[Sequence[str], Ranked]]:
+    found: dict[str, list[tuple[int, str, float, str]]] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from None
     for number, line in enumerate(lines, start=1):
-        fields = line.split()
+        where, fields = f"{path}:{number}", line.split()
         try:
             name, _, passage, rank, score, _ = fields
-            found.setdefault(unquote(name), []).append((int(rank), unquote(passage), float(score)))
+            entry = int(rank), unquote(passage), float(score), where
         except ValueError:
-            raise DataError(f"{path}:{number}: not 'question Q0 passage rank score tag' (found: {line:.80})") from None
+            mistakes.add(f"{where}: not 'question Q0 passage rank score tag' (found: {line:.80})")
+            continue
+        entries = found.setdefault(unquote(name), [])
+        if not entries and unquote(name) not in questions:
+            mistakes.add(f"{where}: question {unquote(name)!r} is not in the file of questions; pass theirs")
+        entries.append(entry)
     for name, entries in found.items():
-        if name not in questions:
-            raise DataError(f"{path}: question {name!r} is not in the file of questions; pass theirs with --questions")
-        entries.sort()
-        yield Ranked(questions[name], tuple(e[1] for e in entries), tuple(e[2] for e in entries))
+        if name in questions:
+            entries.sort(key=lambda e: e[0])
+            ids, scores = tuple(e[1] for e in entries), tuple(e[2] for e in entries)
+            yield [e[3] for e in entries], Ranked(questions[name], ids, scores)
 
 
-def _escaped(name: str) -> str:
+def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | None, mistakes: Mistakes) -> None:
+    seen: set[str] = set()
+    for where, name, score in zip(places, ranked.ids, ranked.scores, strict=True):
+        if math.isnan(score):
+            mistakes.add(f"{where}: the score of passage {name!r} is not a number; make the run anew")
+        if name in seen:
+            mistakes.add(f"{where}: passage {name!r} stands twice for question {ranked.question.id!r}")
+        elif passages is not None and name not in passages:
+            mistakes.add(f"{where}: passage {name!r} is not among the passages; pass those that the run was made of")
+        seen.add(name)
+
+
+def escaped(name: str) -> str:
+    """Return an id as TREC's files take it: white space and % as in addresses."""
     return re.sub(r"[\s%]", lambda found: quote(found.group()), name)

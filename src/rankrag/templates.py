@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rankrag.types import DataKind, Example, Message, Passage, Prompt, Question, Segment, Style
@@ -101,8 +101,14 @@ def list_ranking_prompt(form: Format, question: Question, passages: Sequence[Pas
 
 
 def answer_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
-    """Return the prompt that asks for the answer: no passage is closed book, one is "Passage:", more are numbered."""
+    """Return the prompt that asks for the answer: no passage is closed book, one is "Passage:", more are numbered.
+
+    Options stand below the question, a line each; the ranking prompt does not show them (MIRAGE hides them from
+    retrieval; docs/deviations.md).
+    """
     numbered = len(passages) > 1
+    lettered = [f"{letter}. {text}" for letter, text in zip(question.letters, question.options, strict=True)]
+    question = replace(question, text="\n".join([question.text, *lettered]))
     return _conversation(form, _passages(passages, numbered=numbered), question, form.wordings.of(question.style))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from string import ascii_uppercase
 from typing import Literal
 
 Style = Literal["plain", "short", "span", "long", "short_or_long", "arithmetic", "claim", "choice", "conversation"]
@@ -26,13 +27,22 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, with the turns before it (oldest first) and, where known, the answers that count as right."""
+    """A question, with the turns before it (oldest first) and, where known, the answers that count as right.
+
+    `options` are the texts of a multiple choice, lettered A, B, … in this order; then the answer is a letter.
+    """
 
     id: str
     text: str
     history: tuple[Message, ...] = ()
     answers: tuple[str, ...] = ()
     style: Style = "short"
+    options: tuple[str, ...] = ()
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters of the options, A first."""
+        return tuple(ascii_uppercase[: len(self.options)])
 
 
 @dataclass(frozen=True, slots=True)

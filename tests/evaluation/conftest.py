@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankrag.evaluation.benchmarks import BENCHMARKS, load
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.loading import load
 from rankrag.jsonl import write_rows
 from rankrag.retrieval.encoder import document_text
 

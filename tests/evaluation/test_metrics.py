@@ -9,7 +9,7 @@ from rankrag.errors import MissingExtraError
 from rankrag.evaluation import metrics
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.metrics import Interval
-from rankrag.types import Question
+from rankrag.types import Passage, Question
 
 
 def test_exact_match_ignores_case_articles_and_punctuation():
@@ -29,9 +29,29 @@ def test_f1_of_nothing_is_one_only_against_nothing():
     assert metrics.token_f1("", ["red"]) == 0
 
 
-def test_contains_answer_wants_the_words_in_order():
+def test_contains_answer_wants_the_answer_letter_for_letter():
     assert metrics.contains_answer("It is the red fox.", ["red fox"]) == 1
+    assert metrics.contains_answer("It is the red fox.", ["Red fox", ""]) == 0
     assert metrics.contains_answer("fox red", ["red fox"]) == 0
+
+
+def test_replies_are_scored_by_the_names_of_the_report():
+    assert metrics.answer_scores(("EM", "F1", "Acc"), "the red fox", ["red fox", "blue"]) == {
+        "EM": 1,
+        "F1": 1,
+        "Acc": 1,
+    }
+    assert metrics.answer_scores(("MIRAGE accuracy", "MIRAGE strict", "MIRAGE parsed"), "no idea", ["A"]) == {
+        "MIRAGE accuracy": 1,
+        "MIRAGE strict": 0,
+        "MIRAGE parsed": 0,
+    }
+
+
+@pytest.mark.parametrize("reply", ["", " ", "word " * 10_000])
+def test_a_reply_of_nothing_or_of_ten_thousand_words_has_a_figure_of_its_own(reply):
+    scores = metrics.answer_scores(tuple(metrics.ANSWER_METRICS), reply, ["B"])
+    assert scores == dict.fromkeys(metrics.ANSWER_METRICS, 0.0)
 
 
 def test_rankings_are_measured_against_gold_passages():
@@ -64,6 +84,15 @@ def test_a_metric_is_found_by_its_name():
     values = {name: metrics.measure(name, [["b", "x", "c"]], judged)[0] for name in ("R@1", "all-gold@5", "hit@1")}
     assert values == {"R@1": 0.5, "all-gold@5": 1.0, "hit@1": 1.0}
     assert metrics.measure("NDCG@10", [["b", "x", "c"]], judged) == [pytest.approx(1.5 / (1 + 1 / log2(3)))]
+
+
+def test_a_metric_of_answers_reads_the_passages():
+    judged = [Judged(Question("q", "?", answers=("Red Fox",)), (), {})]
+    passages = {"a": Passage("a", "a hen"), "b": Passage("b", "it ran", "The red fox")}
+    names = ("answer-recall@5", "answer-recall-dpr@5")
+    values = [metrics.measure(name, [["a", "b"]], judged, passages) for name in names]
+    assert values == [[1.0], [0.0]]  # DPR's rule does not read titles
+    assert metrics.measure("RR", [["a", "b"]], [Judged(judged[0].question, ("b",), {})]) == [0.5]
 
 
 def test_the_best_order_is_by_grade_and_keeps_ties():

@@ -38,6 +38,18 @@ SQUAD = SetFigures(
     ReadingFigures(100, *map(at, (0.55, 0.65, 0.45, 0.56, 0.9, 0.86, 0.2))),
     RefusalFigures(True, 100, at(0.03), 0.01),
 )
+FEVER = SetFigures(
+    "fever_symmetric",
+    "FEVER",
+    "",
+    None,
+    answers=AnswerFigures(
+        9,
+        *map(at, (0.1, 0.1, 0.2, 0.2, 0.1)),
+        own={"FEVER accuracy": at(0.7)},
+        own_first_stage={"FEVER accuracy": at(0.6)},
+    ),
+)
 SUMMARY = Summary("rankrag evaluate --out run", "2 cores", "2026-01-02", "mini", 20, 5, 0, 0.4, -1.5, "all", (SQUAD,))
 
 
@@ -121,3 +133,10 @@ def test_what_was_not_measured_is_left_out():
     assert "## " not in render(bare)
     untuned = render(replace(SUMMARY, abstain_below=None))
     assert "threshold of abstention none" in untuned
+
+
+def test_labels_are_shown_by_the_metric_of_their_set_alone():
+    text = render(replace(SUMMARY, sets=(FEVER,)))
+    assert "| FEVER | FEVER accuracy | 0.600 [0.500, 0.700] | 0.700 [0.600, 0.800] |" in text
+    assert "EM without" not in text
+    assert "### By the rules of each set" not in render(SUMMARY)

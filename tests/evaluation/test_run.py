@@ -12,6 +12,7 @@ from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.measuring import Settings, among_five, final_contexts
 from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.summary import load_summary
+from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
@@ -191,3 +192,43 @@ def test_measuring_loads_no_torch_and_no_command_line():
         "import rankrag.evaluation.examples; print(sorted({'torch', 'transformers', 'rankrag.cli'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_frozen_run_of_a_set_without_gold_passages_is_judged_by_the_answers(run, data):
+    rows = [{"id": "n1", "input": "which river", "output": [{"answer": "Tagus"}]}]
+    write_rows(data / "kilt/nq-dev-kilt.jsonl", rows)
+    write_rows(
+        data / "runs/nq-kilt.passages.jsonl",
+        [{"id": str(i), "text": f"river {i}"} for i in range(6)] + [{"id": "6", "text": "the golden Tagus"}],
+    )
+    (data / "runs/nq-kilt.trec").write_text("".join(f"n1 Q0 {i} {i + 1} {-i} x\n" for i in range(7)))
+    found = of(run(golden(reply="The Tagus"), benchmarks=["nq-kilt"], retrievers=["bm25"], n=10), "nq-kilt")
+    (first,) = found.first_stages
+    assert {name: value.mean for name, value in first.figures.items()} == {"answer-recall@5": 0, "answer-recall@20": 1}
+    (row,) = found.reranked
+    assert (row.first["answer-recall@5"].mean, row.pure["answer-recall@5"].mean, row.reachable) == (0, 1, 1)
+    assert found.answers.em.mean == 1
+
+
+def test_a_set_without_judgements_is_answered_all_the_same(run, data):
+    write_rows(data / "openqa/fever_symmetric.corpus.jsonl.zst", [{"id": i, "text": i} for i in ("s0", "s1")])
+    labelled = {"options": {"A": "SUPPORTS", "B": "REFUTES"}, "label": "B", "answers": ["REFUTES"]}
+    row = {"id": "f", "question": "A claim.", "positive_ids": ["s1"], **labelled}
+    write_rows(data / "openqa/fever_symmetric.dev.jsonl.zst", [row])
+    model = golden(reply="REFUTES")
+    found = of(run(model, benchmarks=["fever_symmetric"], retrievers=["bm25"]), "fever_symmetric")
+    assert (found.first_stages, found.reranked, found.metric) == ((), (), "")
+    assert found.answers.own["FEVER accuracy"].mean == 1
+    assert [s.text for s in model.prompts[-1] if s.kind == "passage"] == ["s1"]
+
+
+def test_by_default_all_sets_that_are_at_hand_are_measured(run, tmp_path, encoder):
+    assert [found.name for found in run(retrievers=["bm25"]).sets] == [
+        "squad",
+        "doc2dial",
+        "msmarco",
+        "trec_dl19",
+        "squad2_unanswerable",
+    ]
+    with pytest.raises(ConfigError, match="no set is there; `rankrag evaluate --list`"):
+        evaluate(tmp_path / "nowhere", tmp_path / "run2")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from rankrag.contract import Contract, LayerHead
-from rankrag.errors import ModelError
-from rankrag.evaluation.work import ModelWork, model_key, reordered, score_key
+from rankrag.errors import DataError, ModelError
+from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, model_key, reordered, score_key
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
@@ -56,7 +58,8 @@ def test_judging_goes_on_where_a_kill_cut_the_journal(squad, work_of, tmp_path):
     model = golden()
     assert work_of(model).judgements(wanted) == whole
     assert len(model.prompts) == 2
-    assert path.read_bytes() == b"".join(lines)
+    rows = [(row["id"], row["judgements"]) for row in map(json.loads, path.read_bytes().splitlines())]
+    assert rows == [(row["id"], row["judgements"]) for row in map(json.loads, lines)]
 
 
 def test_replies_are_kept_by_question_and_passages(squad, work_of):
@@ -68,6 +71,58 @@ def test_replies_are_kept_by_question_and_passages(squad, work_of):
     later = golden(reply="something else")
     assert work_of(later).replies([(q1, Q1), (q2, Q1[:1])]) == ["golden land", "something else"]
     assert len(later.prompts) == 1
+
+
+def test_closed_book_asks_without_passages(squad, work_of):
+    model = golden(reply="a golden land")
+    (q1, _) = squad.questions
+    assert work_of(model).replies([(q1, ())], closed_book=True) == ["a golden land"]
+    assert not any(s.kind == "passage" for s in model.prompts[0])
+    assert work_of(golden()).replies([(q1, ())], closed_book=True) == ["a golden land"]
+
+
+def test_times_are_kept_with_the_work(squad, work_of):
+    work, (q1, _) = work_of(golden()), squad.questions
+    assert work.judging.seconds("q1") is None
+    assert work.seconds("q1", Q1) is None
+    work.judgements([(q1, Q1)])
+    work.replies([(q1, Q1)])
+    for found in (work, work_of(golden())):
+        assert found.judging.seconds("q1") >= 0
+        assert found.seconds("q1", Q1) >= 0
+
+
+def test_a_question_that_cannot_be_asked_does_not_take_others_with_it(squad, work_of):
+    def reply(prompt):
+        if any("ebro" in s.text for s in prompt if s.kind == "text"):
+            raise DataError("too long")
+        return "golden land"
+
+    work, (q1, q2) = work_of(golden(reply=reply)), squad.questions
+    assert work.replies([(q1, Q1), (q2, Q1)]) == ["golden land", ""]
+    assert work.failures == {"q2": "too long"}
+    # It is not in the journal, so that the next run asks again.
+    assert work_of(golden(reply="golden")).replies([(q1, Q1), (q2, Q1)]) == ["golden land", "golden"]
+
+
+def test_a_question_that_cannot_be_judged_is_named_and_the_others_are(squad, tmp_path):
+    def judging(pairs):
+        if any(question.id == "q2" for question, _ in pairs):
+            raise DataError("too long")
+        return [Judgement(1.0, 0.7) for _ in pairs]
+
+    work = JudgingWork(judging, squad.passages, tmp_path, "SQuAD")
+    q1, q2 = squad.questions
+    found = work.judgements([(q1, Q1), (q2, Q1)])
+    assert found["q1"] == {i: Judgement(1.0, 0.7) for i in Q1}
+    assert found["q2"] == dict.fromkeys(Q1, NOT_JUDGED)
+    assert work.failures == {"q2": "too long"}
+
+
+def test_a_score_that_is_not_a_number_stops_the_run_and_says_where(squad, tmp_path):
+    work = JudgingWork(lambda pairs: [Judgement(math.nan, 0.5) for _ in pairs], squad.passages, tmp_path, "SQuAD")
+    with pytest.raises(ModelError, match=r"SQuAD: the score of passage 's/decoy/0' for question 'q1' is not a number"):
+        work.judgements([(squad.questions[0], Q1)])
 
 
 def test_citations_are_places_and_are_kept(squad, work_of):

@@ -72,8 +72,11 @@ def raw_rows(wanted: SourceConfig, data: Path) -> Iterator[Located]:
     return ((f"{path}:{line}", row) for line, row in read_rows(path))
 
 
-def hub_rows(hub: HubConfig) -> Iterator[Located]:
-    """Yield the rows of a data set of a hub as they arrive; nothing but the row at hand is in memory."""
+def hub_rows(hub: HubConfig, instead: str = "name its file as 'rows' with the same reader") -> Iterator[Located]:
+    """Yield the rows of a data set of a hub as they arrive; nothing but the row at hand is in memory.
+
+    `instead` is what the error advises for a set that was downloaded otherwise.
+    """
     try:
         import datasets
     except ImportError:
@@ -86,13 +89,12 @@ def hub_rows(hub: HubConfig) -> Iterator[Located]:
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
     except ConnectionError as error:
         raise HubUnreachableError(
-            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the set and "
-            "name its file as 'rows' with the same reader"
+            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the set and {instead}"
         ) from None
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"{hub.name}: cannot be read ({_first_line(error)}); check name, subset and network, or download it and "
-            "name its file as 'rows' with the same reader"
+            f"{instead}"
         ) from None
 
 

@@ -78,7 +78,9 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     sizes = {path.as_posix(): path.stat().st_size if path.is_file() else 0 for path in found.files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
         for outcome in load_documents(found.files, known):
+            read = sizes[outcome.path]
             if isinstance(outcome, Loaded):
+                read = sum(len(passage.text) for passage in outcome.passages) if outcome.part else read
                 new.add(outcome.path)
                 failures += outcome.problems
                 _remove_stale(store, outcome, known)
@@ -90,8 +92,7 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
                 failures += _put(store, held)
                 held.clear()
-            in_parts = isinstance(outcome, Loaded) and outcome.part
-            characters += sum(len(p.text) for p in outcome.passages) if in_parts else sizes[outcome.path]
+            characters += read
             show(characters // 1024)
     failures += _put(store, held)
     gone = _remove_missing(store, paths, known)

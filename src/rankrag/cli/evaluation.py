@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="A set to measure, by default all; may be given often.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A set to measure, by default all; with CONFIG key=value over the file's. Often."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Argument(help="YAML file of systems to compare, such as configs/eval/mini.yaml.")
+]
 FirstStages = Annotated[
     list[str] | None,
     typer.Option("--retriever", "-r", help="A first stage, by default all three; may be given often."),
@@ -36,10 +43,13 @@ Head = Annotated[
     typer.Option(help="Also fit a head to rank from a middle layer: its number, or auto for one that loses nothing."),
 ]
 Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as docs/results.md.")]
+Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
+Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
 Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and questions.jsonl, measured as well.")]
 
 
 def evaluate(
+    config: ConfigFile = None,
     *,
     data: Data = None,
     out: RunFolder = Path("runs/results"),
@@ -50,6 +60,8 @@ def evaluate(
     sample: Sample = None,
     seed: int = 0,
     no_model: Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")] = False,
+    list_: Listed = False,
+    fetch: Fetched = False,
     examples: Examples = None,
     report: Report = None,
     score: options.Score = None,
@@ -58,21 +70,32 @@ def evaluate(
     dtype: options.Dtype = "auto",
     encoder: options.EncoderDir = None,
 ) -> None:
-    """Measure first stages, reranking, answers and refusals.
+    """Measure first stages, reranking, answers and refusals; with CONFIG, compare several systems.
+
+    With CONFIG, only --set and --report are used beside it; `rankrag report` and `rankrag paper` take its run folder.
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
-    from rankrag.evaluation.benchmarks import BENCHMARKS
+    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.listing import listing
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
     from rankrag.retrieval.encoder import Encoder
 
+    if list_:
+        print("\n".join(listing(list(BENCHMARKS.values()), data)))
+        return
+    if config is not None:
+        _compare(config, tuple(set_ or ()), report)
+        return
     if data is None:
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     unknown = sorted(set(retriever or ()) - set(ALL_RETRIEVERS))
     if unknown:
         raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    if fetch:
+        _fetch(set_ or (), data)
     vectors = Encoder(encoder)
     opened = None if no_model else _opened(model, device, dtype, score)
     shown = None
@@ -85,7 +108,7 @@ def evaluate(
             model=opened[0] if opened else None,
             model_name=opened[1] if opened else "",
             encoder=vectors,
-            benchmarks=tuple(set_ or BENCHMARKS),
+            benchmarks=tuple(set_) if set_ else None,
             retrievers=tuple(name for name in ALL_RETRIEVERS if not retriever or name in retriever),
             n=n,
             k=k,
@@ -96,13 +119,47 @@ def evaluate(
             examples=shown,
             progress=step,
         )
-    text = render(summary)
-    if report:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(text, encoding="utf-8")
-        say(f"The tables are in {report}, the figures in {out / 'evaluation.json'}.")
-    else:
+    _show(render(summary), report, out)
+
+
+def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> None:
+    """Compare the systems of a configuration."""
+    from rankrag.config import ComparisonConfig, load_config
+    from rankrag.evaluation.compare import compare
+    from rankrag.evaluation.comparison_report import render_comparison
+    from rankrag.evaluation.systems import System
+    from rankrag.retrieval.encoder import Encoder
+
+    wanted = load_config(ComparisonConfig, path, overrides)
+    systems = tuple(System(**of.model_dump()) for of in wanted.systems)
+    dense = any(of.retriever in ("dense", "hybrid") for of in systems)
+    out = Path(wanted.out)
+    with options.step_lines() as step:
+        comparison = compare(
+            Path(wanted.data),
+            out,
+            systems,
+            open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
+            encoder=Encoder(wanted.encoder) if dense else None,
+            benchmarks=wanted.sets or None,
+            sample=wanted.sample,
+            seed=wanted.seed,
+            history=wanted.history_query,
+            command=shlex.join(["rankrag", *sys.argv[1:]]),
+            machine=machine(),
+            progress=step,
+        )
+    _show(render_comparison(comparison), report, out)
+
+
+def _show(text: str, report: Path | None, out: Path) -> None:
+    """Write the tables where they are wanted, else print them."""
+    if report is None:
         print(text)
+        return
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(text, encoding="utf-8")
+    say(f"The tables are in {report}, the figures in {out}.")
 
 
 def fit(
@@ -190,6 +247,17 @@ def machine() -> str:
         name = platform.processor() or platform.machine()
     cores = f"{os.cpu_count()} cores of {name}"
     return f"{torch.cuda.get_device_name()} with {cores}" if torch.cuda.is_available() else cores
+
+
+def _fetch(names: Sequence[str], data: Path) -> None:
+    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.loading import fetch
+
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown or not names:
+        raise ConfigError(f"--fetch {', '.join(unknown)}: name the sets with --set; they are {', '.join(BENCHMARKS)}")
+    for name in names:
+        say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
 
 
 def _opened(model: str, device: str, dtype: str, score: ScoreType | None = None) -> tuple[LanguageModel, str]:

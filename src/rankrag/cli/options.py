@@ -80,14 +80,30 @@ def progress_bar(text: str, total: int, *, unit: str = "") -> Iterator[Callable[
 
 @contextmanager
 def step_lines(seconds: float = 15.0) -> Iterator[Callable[[str, int, int], None]]:
-    """Say what long work is at: what is yielded takes a text, what is done and the total, and prints now and then."""
+    """Say what long work is at: what is yielded takes a text, what is done and the total.
+
+    A terminal gets a bar for each text, with the time left; a file or a pipe gets a line now and then.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, disable=not console.is_terminal)
+    tasks: dict[str, TaskID] = {}
     last_text, last_time = "", 0.0
 
     def step(text: str, done: int, total: int) -> None:
         nonlocal last_text, last_time
+        if console.is_terminal:
+            if text not in tasks:
+                tasks[text] = bars.add_task(text, total=total)
+            bars.update(tasks[text], completed=done, total=total)
+            return
         now = time.monotonic()
         if text != last_text or done == total or now - last_time >= seconds:
             last_text, last_time = text, now
             say(f"{text}: {done} of {total}")
 
-    yield step
+    with bars:
+        yield step

@@ -1,19 +1,72 @@
-"""The sets that are measured on, in one uniform view: questions, gold passages, and where candidates come from."""
+"""What a benchmark is, as values: where its data comes from, how it is measured, and what was read of it."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from rankrag.errors import ConfigError, DataError
-from rankrag.jsonl import parse_history, read_passages, read_rows
+from rankrag.config import HubConfig
 from rankrag.types import Passage, Question, Style
 
-Metric = Literal["R@1", "R@5", "R@20", "all-gold@5", "hit@1", "NDCG@10"]
+Metric = Literal[
+    "R@1",
+    "R@5",
+    "R@20",
+    "all-gold@5",
+    "hit@1",
+    "RR",
+    "NDCG@10",
+    "answer-recall@5",
+    "answer-recall@20",
+    "answer-recall-dpr@5",
+    "answer-recall-dpr@20",
+]
+"""What is measured of a ranking; those of answers look for the answer's words in the passages, the others for ids."""
+
+AnswerMetric = Literal[
+    "EM", "F1", "Acc", "ChatRAG F1", "FEVER accuracy", "MIRAGE accuracy", "MIRAGE strict", "MIRAGE parsed"
+]
+"""What is measured of a reply."""
+
+Schema = Literal[
+    "rankrag",
+    "kilt",
+    "kilt_triviaqa",
+    "dpr",
+    "nq_open",
+    "triviaqa",
+    "popqa",
+    "2wiki",
+    "chatrag",
+    "mirage",
+    "beir",
+    "flashrag",
+]
+"""The form in which the questions are published; `rankrag` is that of docs/data.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperSetting:
+    """How the paper measures a set; its numbers are comparable only where all of this is the same.
+
+    Attributes:
+        split: the part of the set, as the paper names it.
+        size: questions in it.
+        corpus: what is searched.
+        retriever: the first stage.
+        n: passages that are reranked (8B; 30 at 70B).
+        k: passages that are answered from; the paper does not print it for each set (docs/deviations.md).
+    """
+
+    split: str
+    size: int
+    corpus: str
+    retriever: str = "Dragon"
+    n: int = 100
+    k: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,101 +78,62 @@ class Benchmark:
         title: its name in the report.
         rows: file of the questions, relative to the data folder.
         corpora: files of the passages; none where every question brings its own candidates.
-        metric: the figure that reranking is judged by.
+        metric: the figure that reranking is judged by; None where no passage is known to be right.
         style: the kind of answer; None where nothing is answered.
         small_sample: questions that are reranked by default, as many as a CPU can do.
         targets: shares of the gap to close, or for hit@1 the figure itself, after training on (CPU, GPU); issue 3.
         unanswerable: the passages hold no answer to any of the questions; refusals are counted, nothing else.
         reading: whether the gold passage alone, and the gold one among five, are read as well.
+        split: the part of the set that is measured; always said where a set has several.
+        schema: the form of `rows`.
+        hub_schema: the form in which the hub has them, where it is another one.
+        ours: file of the same questions in the form of docs/data.md, read where `rows` is not there.
+        subset: the part of the file that is meant, where it holds several sets (MIRAGE).
+        companion: a second file that the rows need: documents by id, questions by id, qrels.
+        hub: where the questions are published; `fetch` keeps them in the data folder as hub/NAME.jsonl.zst.
+        source: where they can be had, if not on the hub.
+        corpus: the passages in words.
+        evidence: every question is answered from its own gold passages; nothing is retrieved.
+        answer_metrics: what is measured of a reply.
+        paper: how the paper measures it; None for sets that are not the paper's.
     """
 
     name: str
     title: str
     rows: str
     corpora: tuple[str, ...]
-    metric: Metric
+    metric: Metric | None
     style: Style | None = "short"
     small_sample: int = 100
     targets: tuple[float, float] | None = None
     unanswerable: bool = False
     reading: bool = False
+    split: str = ""
+    schema: Schema = "rankrag"
+    hub_schema: Schema | None = None
+    ours: str = ""
+    subset: str = ""
+    companion: str = ""
+    hub: HubConfig | None = None
+    source: str = ""
+    corpus: str = ""
+    evidence: bool = False
+    answer_metrics: tuple[AnswerMetric, ...] = ("EM", "F1", "Acc")
+    paper: PaperSetting | None = None
 
-
-_SQUAD = ("squad/squad.corpus.jsonl.zst",)
-_NQ = ("openqa/nq_qed.corpus.jsonl.zst", "openqa/wiki_distractors.corpus.jsonl.zst")
-
-BENCHMARKS: Mapping[str, Benchmark] = {
-    b.name: b
-    for b in (
-        Benchmark("squad", "SQuAD", "squad/squad.dev.jsonl.zst", _SQUAD, "R@1", targets=(0.30, 0.60), reading=True),
-        Benchmark("nq", "NQ + wiki", "openqa/nq_qed.dev.jsonl.zst", _NQ, "R@1", targets=(0.45, 0.60)),
-        Benchmark(
-            "hotpotqa",
-            "HotpotQA",
-            "multihop/hotpotqa.dev.jsonl.zst",
-            ("multihop/hotpotqa.corpus.jsonl.zst",),
-            "all-gold@5",
-            targets=(0.40, 0.55),
-        ),
-        Benchmark("2wiki", "2Wiki", "multihop/2wiki.dev.jsonl.zst", ("multihop/2wiki.corpus.jsonl.zst",), "all-gold@5"),
-        Benchmark(
-            "doc2dial",
-            "Doc2Dial",
-            "conversational/doc2dial.dev.jsonl.zst",
-            ("conversational/doc2dial.corpus.jsonl.zst",),
-            "R@5",
-            style="conversation",
-            targets=(0.35, 0.55),
-        ),
-        Benchmark(
-            "inscit",
-            "INSCIT",
-            "conversational/inscit.dev.jsonl.zst",
-            ("conversational/inscit.corpus.jsonl.zst",),
-            "R@5",
-            style="conversation",
-        ),
-        Benchmark(
-            "msmarco",
-            "MS MARCO (own candidates)",
-            "ranking/msmarco.dev.jsonl.zst",
-            (),
-            "hit@1",
-            style=None,
-            targets=(0.33, 0.38),
-        ),
-        *(
-            Benchmark(
-                f"trec_dl{year}",
-                f"TREC DL 20{year}",
-                f"ranking/trec_dl{year}.test.jsonl.zst",
-                (f"ranking/trec_dl{year}.corpus.jsonl.zst",),
-                "NDCG@10",
-                style=None,
-                small_sample=20,
-            )
-            for year in (19, 20)
-        ),
-        Benchmark(
-            "squad2_unanswerable",
-            "SQuAD 2.0, unanswerable",
-            "squad/squad2_unanswerable.dev.jsonl.zst",
-            _SQUAD,
-            "R@1",
-            unanswerable=True,
-        ),
-    )
-}
-"""Every set, by name, in the order of the report."""
+    @property
+    def needs_gold(self) -> bool:
+        """Whether a question without a gold passage cannot be measured."""
+        return self.metric is not None and not self.metric.startswith("answer-")
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A question with its judgements: the gold passages, grades by passage id, and a given list of candidates' ids.
 
-    `given` is the whole choice where the set brings its own candidates, else an extra first stage (TREC DL's BM25 over
-    all of MS MARCO); empty where there is none. An unanswerable question has the paragraph that looks like an answer in
-    place of a gold one.
+    `given` is the whole choice where the set brings its own candidates, else an extra first stage (a frozen run, TREC
+    DL's BM25 over all of MS MARCO); empty where there is none. An unanswerable question has the paragraph that looks
+    like an answer in place of a gold one.
     """
 
     question: Question
@@ -130,13 +144,25 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """A benchmark that has been read. Questions without a gold passage are left out."""
+    """A benchmark that has been read.
+
+    Attributes:
+        benchmark: which one.
+        questions: those that can be measured, in the order of the file.
+        passages: by id: all of the corpora, or those of the questions' own lists.
+        ranked: whether `given` is a first stage in its order; else it is a choice, still to be ordered.
+        searchable: whether `passages` are a whole corpus.
+        left_out: questions that cannot be measured, counted by reason.
+    """
 
     __test__ = False  # the name is for people; pytest need not look into it
 
     benchmark: Benchmark
     questions: tuple[Judged, ...]
     passages: Mapping[str, Passage]
+    ranked: bool = False
+    searchable: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def sample(self, size: int | None, seed: int) -> tuple[Judged, ...]:
         """Return `size` questions drawn with `seed`, in the order of the set; all where `size` is None or too large.
@@ -148,28 +174,6 @@ class TestSet:
         return tuple(self.questions[i] for i in sorted(places[:size]))
 
 
-def load(benchmark: Benchmark, data: Path) -> TestSet:
-    """Return the questions and passages of a benchmark; `ConfigError` lists the files that are missing."""
-    absent = [str(data / name) for name in (benchmark.rows, *benchmark.corpora) if not (data / name).is_file()]
-    if absent:
-        raise ConfigError(
-            f"{benchmark.title}: not there: {', '.join(absent)}; set RANKRAG_DATA to the folder of the data sets"
-        )
-    passages = {p.id: p for name in benchmark.corpora for p in read_passages(data / name)}
-    questions = []
-    for line, row in read_rows(data / benchmark.rows):
-        where = f"{data / benchmark.rows}:{line}"
-        own = dict(_own_candidates(row, where))
-        passages |= {p.id: p for p in own}
-        judged = _judged(benchmark, row, own, where)
-        lost = [i for i in (*judged.gold, *judged.given) if i not in passages]
-        if lost:
-            raise DataError(f"{where}: passage {lost[0]!r} is in none of {', '.join(benchmark.corpora)}; get both anew")
-        if judged.gold:
-            questions.append(judged)
-    return TestSet(benchmark, tuple(questions), passages)
-
-
 def folder_name(test_set: TestSet) -> str:
     """Return the set's name with a digest of its questions and passages, so that no journal outlives its data."""
     digest = hashlib.sha256()
@@ -178,32 +182,3 @@ def folder_name(test_set: TestSet) -> str:
     for passage in test_set.passages.values():
         digest.update(repr((passage.id, passage.title, passage.text)).encode())
     return f"{test_set.benchmark.name}-{digest.hexdigest()[:8]}"
-
-
-def _judged(benchmark: Benchmark, row: dict[str, Any], own: Mapping[Passage, int], where: str) -> Judged:
-    text, name = row.get("question", row.get("query")), row.get("id")
-    if not isinstance(text, str) or not isinstance(name, str):
-        found = ", ".join(sorted(row))
-        raise DataError(f"{where}: no 'id' with 'question' or 'query' (found: {found}); the format is in docs/data.md")
-    question = Question(
-        name,
-        text,
-        history=parse_history(row.get("history", []), where),
-        answers=tuple(row.get("answers", ())),
-        style=benchmark.style or "short",
-    )
-    named = row.get("near_ids" if benchmark.unanswerable else "positive_ids", ())
-    gold = tuple(named) + tuple(p.id for p, label in own.items() if label)
-    grades = {str(i): int(g) for i, g in row.get("grades", dict.fromkeys(gold, 1)).items()}
-    given = tuple(row.get("bm25_ids", ())) or tuple(p.id for p in own)
-    return Judged(question, gold, grades, given)
-
-
-def _own_candidates(row: dict[str, Any], where: str) -> Iterator[tuple[Passage, int]]:
-    for i, candidate in enumerate(row.get("candidates", ())):
-        if not isinstance(candidate, dict) or "text" not in candidate:
-            raise DataError(f"{where}: candidate {i} has no 'text'; the format is in docs/data.md")
-        yield (
-            Passage(f"{row['id']}/c{i}", candidate["text"], candidate.get("title", "")),
-            int(candidate.get("label", 0)),
-        )

@@ -1,13 +1,15 @@
 """What the first stages find: passage ids of every question of a set, kept in journals beside an index.
 
 Journals hold the 100 best, so that fusing them gives what `HybridRetriever` gives. A set whose questions bring their
-own candidates has these ordered; TREC DL brings BM25's ranking of all MS MARCO, which then stands for BM25.
+own candidates has these ordered; a ranking that comes with the questions (TREC DL's BM25 over all of MS MARCO, a frozen
+run) then stands for BM25.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,9 @@ BATCH = 64
 """Questions between two lines of progress."""
 
 Ids = tuple[str, ...]
+FirstStages = dict[tuple[str, HistoryQuery], Mapping[str, Ids]]
+"""Ids by question id, by retriever and by how conversations are searched."""
+
 Progress = Callable[[str, int, int], None]
 """Gets what is being done, how much of it is done, and how much there is."""
 
@@ -58,9 +63,9 @@ def bm25(
 ) -> dict[str, Ids]:
     """Return BM25's ids of every question, by the question's id; those already in the journal are not searched again.
 
-    `store` is None where the set brings its own candidates.
+    `store` is None where there is no corpus to search.
     """
-    if test_set.benchmark.corpora and all(of.given for of in test_set.questions):
+    if test_set.ranked:
         return {of.question.id: of.given[:DEPTH] for of in test_set.questions}
     search = _own_by_bm25(test_set) if store is None else _searching(store.lexical(), history)
     return _journalled(test_set, folder / f"bm25-{history}.jsonl", search, progress)
@@ -92,6 +97,25 @@ def hybrid(lexical: dict[str, Ids], near: dict[str, Ids]) -> dict[str, Ids]:
     }
 
 
+def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder: Encoder | None) -> dict[str, float]:
+    """Return the seconds that a first stage took by question id, a batch's time shared out evenly.
+
+    Hybrid retrieval takes both. Questions that were searched before times were kept, or brought a ranking, are not
+    there.
+    """
+    lexical = _seconds(folder / f"bm25-{history}.jsonl")
+    if retriever == "bm25" or encoder is None:
+        return lexical
+    near = _seconds(folder / f"dense-{history}-{encoder.name}.jsonl")
+    if retriever == "dense":
+        return near
+    return {name: seconds + near[name] for name, seconds in lexical.items() if name in near}
+
+
+def _seconds(path: Path) -> dict[str, float]:
+    return {row["id"]: row["seconds"] for row in read_journal(path) if "seconds" in row}
+
+
 def _by_id(ids: Ids) -> Ranking:
     return tuple(ScoredPassage(Passage(name, ""), 0.0) for name in ids)
 
@@ -103,7 +127,13 @@ def _journalled(test_set: TestSet, path: Path, search: _Search, progress: Progre
     found = {row["id"]: tuple(row["ids"]) for row in read_journal(path)}
     todo = [of for of in test_set.questions if of.question.id not in found]
     for batch in _batches(todo):
-        rows = [{"id": of.question.id, "ids": list(ids)[:DEPTH]} for of, ids in zip(batch, search(batch), strict=True)]
+        started = time.perf_counter()
+        rankings = search(batch)
+        each = round((time.perf_counter() - started) / len(batch), 6)
+        rows = [
+            {"id": of.question.id, "ids": list(ids)[:DEPTH], "seconds": each}
+            for of, ids in zip(batch, rankings, strict=True)
+        ]
         append_rows(path, rows)
         found |= {row["id"]: tuple(row["ids"]) for row in rows}
         progress(f"{test_set.benchmark.title}: searching", len(found), len(test_set.questions))

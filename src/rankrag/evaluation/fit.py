@@ -16,12 +16,12 @@ from rankrag.config import BlendConfig
 from rankrag.contract import Contract, Fitted, HistoryQuery, by_labels, with_fitted
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import TestSet, folder_name
-from rankrag.evaluation.first_stage import Progress, quiet
+from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.head_choice import HeadReport, choose_head, label
 from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.run import FirstStages, first_stages
+from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
 from rankrag.evaluation.work import Judgements, ModelWork, model_key
 from rankrag.models import LanguageModel, LayeredModel
@@ -152,7 +152,7 @@ def fit(
 def fit_values(drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]) -> Values:
     """Return weight and threshold of the score that judged; `fitted_on` are the sources of answerable questions."""
     found = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
-    metrics = {name: drawn[name].test_set.benchmark.metric for name in fitted_on}
+    metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
     answerable = [best for name in fitted_on for best in found[name].answerable]
     unanswerable = [best for of in found.values() for best in of.unanswerable]
     return Values(

@@ -61,7 +61,9 @@ def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestS
         judged = tuple(_judged(part))
         if judged:
             benchmark = _benchmark(known[name], unanswerable=not any(record.positives for record in part.records))
-            found[name] = TestSet(benchmark, judged, shared[known[name].corpus or name])
+            found[name] = TestSet(
+                benchmark, judged, shared[known[name].corpus or name], searchable=bool(benchmark.corpora)
+            )
     return found
 
 

@@ -6,16 +6,20 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rankrag.evaluation.benchmarks import Benchmark, Judged, Metric
+from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, Judged, Metric, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import (
     Interval,
+    answer_scores,
     best_order,
     bootstrap_interval,
+    citation_precision,
+    citation_recall,
     exact_match,
     gap_interval,
     measure,
     paired_difference,
+    relevance,
     token_f1,
 )
 from rankrag.evaluation.summary import AnswerFigures, Figures, ReadingFigures, RefusalFigures, RerankedFigures
@@ -42,17 +46,26 @@ class Settings:
 
 def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
     """Return the metrics that a set is shown with, the one it is judged by among them."""
+    if benchmark.metric is None:
+        return ()
     if benchmark.metric == "NDCG@10":
         return ("NDCG@10", "hit@1", "R@20")
     if benchmark.metric == "hit@1":
         return ("hit@1", "R@5", "NDCG@10")
+    if benchmark.metric == "answer-recall@5" or benchmark.metric == "answer-recall@20":
+        return ("answer-recall@5", "answer-recall@20")
+    if benchmark.metric == "answer-recall-dpr@5" or benchmark.metric == "answer-recall-dpr@20":
+        return ("answer-recall-dpr@5", "answer-recall-dpr@20")
     own: tuple[Metric, ...] = ("all-gold@5",) if benchmark.metric == "all-gold@5" else ()
     return ("R@1", "R@5", "R@20", *own, "NDCG@10")
 
 
-def figures(benchmark: Benchmark, questions: Sequence[Judged], rankings: Sequence[Ids]) -> Figures:
-    """Return the set's metrics of these rankings, with intervals."""
-    return {name: bootstrap_interval(measure(name, rankings, questions)) for name in metrics_of(benchmark)}
+def figures(test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[Ids]) -> Figures:
+    """Return the set's metrics of these rankings of some of its questions, with intervals."""
+    return {
+        name: bootstrap_interval(measure(name, rankings, questions, test_set.passages))
+        for name in metrics_of(test_set.benchmark)
+    }
 
 
 def candidates(of: Judged, first_stages: Sequence[Rankings], n: int) -> Ids:
@@ -69,7 +82,7 @@ def among_five(of: Judged, lexical: Rankings, seed: int) -> Ids:
 
 
 def reranked_figures(
-    benchmark: Benchmark,
+    test_set: TestSet,
     questions: Sequence[Judged],
     retriever: str,
     first_stage: Rankings,
@@ -77,20 +90,24 @@ def reranked_figures(
     settings: Settings,
 ) -> RerankedFigures:
     """Return what judging a first stage's N candidates makes of it, question by question the same sample."""
+    metric, passages = test_set.benchmark.metric, test_set.passages
+    assert metric is not None, "a set without a metric is not judged by its order"
     first = [first_stage[of.question.id][: settings.n] for of in questions]
     odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
     pure = [reordered(ids, of, 0.0) for ids, of in zip(first, odds, strict=True)]
     blended = [reordered(ids, of, settings.weight) for ids, of in zip(first, odds, strict=True)]
-    best = [tuple(best_order(ids, of.grades)) for ids, of in zip(first, questions, strict=True)]
+    best = [
+        tuple(best_order(ids, relevance(metric, of, ids, passages))) for ids, of in zip(first, questions, strict=True)
+    ]
     before, after_pure, after_blended, reachable = (
-        measure(benchmark.metric, rankings, questions) for rankings in (first, pure, blended, best)
+        measure(metric, rankings, questions, passages) for rankings in (first, pure, blended, best)
     )
     return RerankedFigures(
         retriever,
         len(questions),
-        figures(benchmark, questions, first),
-        figures(benchmark, questions, pure),
-        figures(benchmark, questions, blended),
+        figures(test_set, questions, first),
+        figures(test_set, questions, pure),
+        figures(test_set, questions, blended),
         sum(reachable) / len(reachable),
         gap_interval(before, after_pure, reachable),
         gap_interval(before, after_blended, reachable),
@@ -104,9 +121,14 @@ def final_contexts(of: Judged, first_stage: Rankings, judged: Judgements, settin
 
 
 def answer_figures(
-    work: ModelWork, questions: Sequence[Judged], first_stage: Rankings, judged: Judgements, settings: Settings
+    work: ModelWork,
+    metrics: Sequence[AnswerMetric],
+    questions: Sequence[Judged],
+    first_stage: Rankings,
+    judged: Judgements,
+    settings: Settings,
 ) -> AnswerFigures:
-    """Return EM and F1 of the replies, before any threshold, from the reranked and from the first stage's k."""
+    """Return EM, F1 and `metrics` of the replies, before any threshold, from the reranked and the first stage's k."""
     after = work.replies([(of, final_contexts(of, first_stage, judged, settings)) for of in questions])
     before = work.replies([(of, first_stage[of.question.id][: settings.k]) for of in questions])
     f1_after, f1_before = _f1(after, questions), _f1(before, questions)
@@ -117,6 +139,8 @@ def answer_figures(
         em_first_stage=bootstrap_interval(_em(before, questions)),
         f1_first_stage=bootstrap_interval(f1_before),
         f1_gain=paired_difference(f1_after, f1_before),
+        own=_own(metrics, after, questions),
+        own_first_stage=_own(metrics, before, questions),
     )
 
 
@@ -131,9 +155,10 @@ def reading_figures(
     cited = dict(zip(answered, work.cited([(questions[i], five[i]) for i in answered]), strict=True))
     precision, recall = [], []
     for i, of in enumerate(questions):
-        hits = [five[i][place] in of.gold for place in cited.get(i, ())]
-        recall.append(float(any(hits)))
-        precision += [sum(hits) / len(hits)] if hits else []
+        names = [five[i][place] for place in cited.get(i, ())]
+        share = citation_precision(names, of.gold)
+        precision += [share] if share is not None else []
+        recall.append(citation_recall(names, of.gold[:1]))
     return ReadingFigures(
         len(questions),
         em_gold=bootstrap_interval(_em(alone, questions)),
@@ -179,6 +204,13 @@ def _below(judged: Judgements, ids: Ids, of: Judged, settings: Settings) -> bool
 
 def _interval(values: Sequence[float]) -> Interval | None:
     return bootstrap_interval(values) if values else None
+
+
+def _own(metrics: Sequence[AnswerMetric], replies: Sequence[str], questions: Sequence[Judged]) -> Figures:
+    """Return the metrics of a set that are not SQuAD's, with intervals."""
+    wanted = [name for name in metrics if name not in ("EM", "F1")]
+    rows = [answer_scores(wanted, r, of.question.answers) for r, of in zip(replies, questions, strict=True)]
+    return {name: bootstrap_interval([row[name] for row in rows]) for name in wanted}
 
 
 def _em(replies: Sequence[str], questions: Sequence[Judged]) -> list[float]:

@@ -5,6 +5,8 @@ Every metric is of one question and lies in [0, 1]; a set's figure is the mean o
 
 from __future__ import annotations
 
+import re
+import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.benchmarks import Judged, Metric
-from rankrag.matching import contains_any, normalise
+from rankrag.evaluation.benchmarks import AnswerMetric, Judged, Metric
+from rankrag.evaluation.labels import letter_of, verdict_of
+from rankrag.matching import contains_any, has_answer, normalise
+from rankrag.types import Passage
 
 RESAMPLES = 2_000
 
@@ -44,8 +48,56 @@ def token_f1(reply: str, answers: Sequence[str]) -> float:
 
 
 def contains_answer(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if the words of one of the answers stand in the reply in their order, else 0."""
-    return float(contains_any(reply, answers))
+    """Return 1 if one of the answers stands in the reply, letter for letter, else 0: the "Acc" of Self-RAG's scorer."""
+    return float(any(answer in reply for answer in answers if answer))
+
+
+def chatrag_f1(reply: str, answers: Sequence[str]) -> float:
+    """Return the best F1 of the reply's words against one answer by ChatRAG's rules; 0 without answers.
+
+    Unlike SQuAD's, punctuation parts words, and texts without a word in common have 0 even if both are empty.
+    """
+    said = _chatrag_words(reply.replace("</s>", ""))
+    asked = [_chatrag_words(answer) for answer in answers if answer.strip()]
+    return max((_f1(said, wanted) for wanted in asked if said and wanted), default=0.0)
+
+
+def claim_accuracy(reply: str, answers: Sequence[str]) -> float:
+    """Return 1 if the reply's verdict is the claim's label (SUPPORTS, REFUTES), else 0; 0 without a verdict."""
+    return float(verdict_of(reply) in answers)
+
+
+def option_accuracy(reply: str, answers: Sequence[str]) -> float:
+    """Return MIRAGE's official accuracy: 1 if the letter found in the reply is right; without any it takes A."""
+    return float((letter_of(reply) or "A") in answers)
+
+
+def strict_option_accuracy(reply: str, answers: Sequence[str]) -> float:
+    """Return 1 if a letter is found in the reply and is right, else 0."""
+    return float(letter_of(reply) in answers)
+
+
+def option_parsed(reply: str, answers: Sequence[str]) -> float:  # noqa: ARG001 - a metric like the others
+    """Return 1 if a letter is found in the reply, else 0; the unparsed rate is 1 less the mean."""
+    return float(letter_of(reply) is not None)
+
+
+ANSWER_METRICS: Mapping[AnswerMetric, Callable[[str, Sequence[str]], float]] = {
+    "EM": exact_match,
+    "F1": token_f1,
+    "Acc": contains_answer,
+    "ChatRAG F1": chatrag_f1,
+    "FEVER accuracy": claim_accuracy,
+    "MIRAGE accuracy": option_accuracy,
+    "MIRAGE strict": strict_option_accuracy,
+    "MIRAGE parsed": option_parsed,
+}
+"""The metrics of replies, by the name they have in the report."""
+
+
+def answer_scores(metrics: Sequence[AnswerMetric], reply: str, answers: Sequence[str]) -> dict[str, float]:
+    """Return these metrics of a reply, by name."""
+    return {name: ANSWER_METRICS[name](reply, answers) for name in metrics}
 
 
 def recall_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
@@ -78,18 +130,65 @@ def ndcg_at_10(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, 
     return [float(found.get(str(i), 0.0)) for i in range(len(rankings))]
 
 
-def measure(metric: Metric, rankings: Sequence[Sequence[str]], judged: Sequence[Judged]) -> list[float]:
-    """Return a metric of each question's ranking, by the name it has in the report."""
+def answer_recall_at(
+    ids: Sequence[str], passages: Mapping[str, Passage], answers: Sequence[str], k: int, *, dpr: bool = False
+) -> float:
+    """Return 1 if one of the first `k` passages holds an answer, else 0 (what the paper calls recall).
+
+    An answer is held where its words stand in title or text, normalised as SQuAD does; with `dpr` by DPR's own rule,
+    which reads the text alone.
+    """
+    first = [passages[name] for name in ids[:k]]
+    if dpr:
+        return float(any(has_answer(passage.text, answers) for passage in first))
+    return float(any(contains_any(f"{passage.title} {passage.text}", answers) for passage in first))
+
+
+def citation_precision(cited: Sequence[str], gold: Sequence[str]) -> float | None:
+    """Return the share of the citations that name a gold passage; None without citations."""
+    return sum(name in gold for name in cited) / len(cited) if cited else None
+
+
+def citation_recall(cited: Sequence[str], gold: Sequence[str]) -> float:
+    """Return the share of the gold passages that are cited; 0 without gold passages."""
+    return len(set(cited) & set(gold)) / len(set(gold)) if gold else 0.0
+
+
+def measure(
+    metric: Metric,
+    rankings: Sequence[Sequence[str]],
+    judged: Sequence[Judged],
+    passages: Mapping[str, Passage] | None = None,
+) -> list[float]:
+    """Return a metric of each question's ranking, by the name it has in the report.
+
+    Those that look for the answer in the texts need the `passages`.
+    """
     if metric == "NDCG@10":
         return ndcg_at_10(rankings, [of.grades for of in judged])
+    pairs = list(zip(rankings, judged, strict=True))
+    if metric == "RR":
+        return [reciprocal_rank(ids, of.gold) for ids, of in pairs]
     name, k = metric.split("@")
+    if name.startswith("answer-recall"):
+        assert passages is not None, "who asks for a recall of answers has read the passages"
+        dpr = name.endswith("-dpr")
+        return [answer_recall_at(ids, passages, of.question.answers, int(k), dpr=dpr) for ids, of in pairs]
     of_one = {"R": recall_at, "all-gold": all_gold_at, "hit": hit_at}[name]
-    return [of_one(ids, of.gold, int(k)) for ids, of in zip(rankings, judged, strict=True)]
+    return [of_one(ids, of.gold, int(k)) for ids, of in pairs]
 
 
 def reciprocal_rank(ids: Sequence[str], gold: Sequence[str]) -> float:
     """Return 1 / rank of the first gold passage, ranks from 1; 0 where there is none."""
     return next((1 / rank for rank, name in enumerate(ids, start=1) if name in gold), 0.0)
+
+
+def relevance(metric: Metric, of: Judged, ids: Sequence[str], passages: Mapping[str, Passage]) -> Mapping[str, int]:
+    """Return the grades that a metric goes by: the question's own, or 1 for each of `ids` that holds an answer."""
+    if not metric.startswith("answer-recall"):
+        return of.grades
+    dpr = "-dpr@" in metric
+    return {i: 1 for i in ids if answer_recall_at([i], passages, of.question.answers, 1, dpr=dpr)}
 
 
 def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
@@ -143,6 +242,15 @@ def _percentiles(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray], seed:
     means = np.stack([row[drawn].mean(axis=1) for row in rows])
     low, high = np.percentile(of(means), [2.5, 97.5])
     return float(low), float(high)
+
+
+_PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+def _chatrag_words(text: str) -> list[str]:
+    spaced = text.lower().translate(_PUNCTUATION_TO_SPACE)
+    return _ARTICLES.sub(" ", spaced).split()
 
 
 def _f1(reply: list[str], answer: list[str]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.summary import ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
+from rankrag.evaluation.summary import AnswerFigures, ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
 
 NAMES = {"bm25": "BM25", "dense": "dense", "hybrid": "hybrid"}
 COLUMNS = ("R@1", "R@5", "R@20", "all-gold@5", "hit@1", "NDCG@10")
@@ -63,7 +63,7 @@ def _first_stages(summary: Summary) -> str:
         "ranking of all of MS MARCO that comes with the set; dense retrieval searches the set's own passages, and "
         "hybrid fuses the two."
     )
-    return _section(text, ["set", "first stage", "questions", *COLUMNS], rows)
+    return section(text, ["set", "first stage", "questions", *COLUMNS], rows)
 
 
 def _reranked(summary: Summary) -> str:
@@ -88,7 +88,7 @@ def _reranked(summary: Summary) -> str:
         "first stage) from the log-odds. “Reachable” is the figure of a perfect order of these candidates."
     )
     header = ["set", "first stage", "questions", "metric", "before", "P(True)", "blended", "reachable"]
-    return "\n\n".join(part for part in (_section(text, header, rows), _gaps(summary), _detail(summary)) if part)
+    return "\n\n".join(part for part in (section(text, header, rows), _gaps(summary), _detail(summary)) if part)
 
 
 def _gaps(summary: Summary) -> str:
@@ -102,7 +102,7 @@ def _gaps(summary: Summary) -> str:
         "(reranked - before) / (reachable - before). 0 is the first stage, 1 a perfect order, and below 0 the model "
         "does harm. Targets are for the blended order over BM25."
     )
-    return _section(text, ["set", "first stage", "metric", "P(True)", "blended", "target", "met"], rows)
+    return section(text, ["set", "first stage", "metric", "P(True)", "blended", "target", "met"], rows)
 
 
 def _detail(summary: Summary) -> str:
@@ -113,7 +113,7 @@ def _detail(summary: Summary) -> str:
         for order, found in (("before", row.first), ("P(True)", row.pure), ("blended", row.blended))
     ]
     text = "### All metrics of the reranked questions\n\nOn the same questions as above."
-    return _section(text, ["set", "first stage", "order", *COLUMNS], rows)
+    return section(text, ["set", "first stage", "order", *COLUMNS], rows)
 
 
 def _target(of: SetFigures, row: RerankedFigures) -> list[str]:
@@ -129,7 +129,13 @@ def _answers(summary: Summary) -> str:
     rows = [
         [of.title, str(a.questions), *map(str, (a.em_first_stage, a.em, a.f1_first_stage, a.f1, a.f1_gain))]
         for of in summary.sets
+        if (a := of.answers) and not _by_label(a)
+    ]
+    own = [
+        [of.title, name, str(a.own_first_stage[name]), str(found)]
+        for of in summary.sets
         if (a := of.answers)
+        for name, found in a.own.items()
     ]
     text = (
         "## Answers\n\n"
@@ -138,7 +144,19 @@ def _answers(summary: Summary) -> str:
         "Replies count as they are: a refusal in words is a wrong answer, and the threshold withholds nothing here."
     )
     header = ["set", "questions", "EM without", "EM reranked", "F1 without", "F1 reranked", "gain in F1"]
-    return _section(text, header, rows)
+    own_text = (
+        "### By the rules of each set\n\n"
+        "Acc: an answer stands in the reply, letter for letter. ChatRAG F1 parts words at punctuation. FEVER accuracy "
+        "reads the verdict. MIRAGE accuracy takes A where no letter is found, strict counts that as wrong, and parsed "
+        "is the share with a letter."
+    )
+    own_header = ["set", "metric", "without", "reranked"]
+    return "\n\n".join(part for part in (section(text, header, rows), section(own_text, own_header, own)) if part)
+
+
+def _by_label(answers: AnswerFigures) -> bool:
+    """Whether answers are labels, of which SQuAD's EM and F1 say nothing."""
+    return any(name.startswith(("FEVER", "MIRAGE")) for name in answers.own)
 
 
 def _reading(summary: Summary) -> str:
@@ -177,9 +195,7 @@ def _reading(summary: Summary) -> str:
         "that always cites [1] gets the last figure in both."
     )
     cited_header = ["set", "precision", "recall", "always [1]", "target", "met"]
-    return "\n\n".join(
-        part for part in (_section(text, header, rows), _section(cited_text, cited_header, cited)) if part
-    )
+    return "\n\n".join(part for part in (section(text, header, rows), section(cited_text, cited_header, cited)) if part)
 
 
 def _refusals(summary: Summary) -> str:
@@ -203,7 +219,7 @@ def _refusals(summary: Summary) -> str:
         "are made to look answerable: the last two columns are about those whose look-alike paragraph was retrieved."
     )
     header = ["set", "answerable", "questions", "refused", "by the threshold", "look-alike found", "of these refused"]
-    return _section(text, header, rows)
+    return section(text, header, rows)
 
 
 def _examples(of: ExampleFigures) -> str:
@@ -216,7 +232,7 @@ def _examples(of: ExampleFigures) -> str:
     if of.source_hit is not None:
         rows.append(["first citation from the right file", f"{of.source_hit:.3f}", "", ""])
     text = "## Examples\n\nThe questions of `examples/questions.jsonl` over `examples/corpus`, through the pipeline."
-    return _section(text, ["", "found", "target", "met"], rows)
+    return section(text, ["", "found", "target", "met"], rows)
 
 
 def _count(name: str, refused: int, total: int, share: float, *, at_least: bool) -> list[str]:
@@ -225,7 +241,8 @@ def _count(name: str, refused: int, total: int, share: float, *, at_least: bool)
     return [name, f"{refused} of {total}", wanted, _met(met)]
 
 
-def _section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a text with a Markdown table below it; nothing where the table has no rows."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     if not lines:
         return ""

@@ -5,7 +5,8 @@ A run folder holds::
     indexes/CORPUS/               the passages, once for all sets that share them
     SET-DATA/bm25-HISTORY.jsonl   ids of every question (also dense-HISTORY-ENCODER.jsonl)
     SET-DATA/MODEL/*.jsonl        what the model said: judgements, replies, citations
-    evaluation.json               the summary, written at the end
+    SET-DATA/system-MODEL/questions.jsonl   one line for each question of the pipeline (`questions`)
+    evaluation.json, run.json     the summary and what was measured, written at the end
 
 DATA and MODEL are digests, so work on other data or with another model is never mixed up with it. A run that was
 killed goes on where it stopped.
@@ -20,10 +21,13 @@ from typing import Literal
 
 from rankrag.contract import Fitted, HistoryQuery
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import BENCHMARKS, Benchmark, TestSet, folder_name, load
-from rankrag.evaluation.first_stage import Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.asking import Parts, Prepared, keep_lines
+from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
+from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
-    Rankings,
     Settings,
     among_five,
     answer_figures,
@@ -34,15 +38,13 @@ from rankrag.evaluation.measuring import (
     reranked_figures,
 )
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
+from rankrag.evaluation.systems import System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
-
-FirstStages = dict[tuple[str, HistoryQuery], Rankings]
-"""By retriever and by how conversations are searched."""
 
 
 def evaluate(
@@ -52,7 +54,7 @@ def evaluate(
     model: LanguageModel | None = None,
     model_name: str = "",
     encoder: Encoder | None = None,
-    benchmarks: Sequence[str] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str] | None = None,
     retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
     n: int = 20,
     k: int = 5,
@@ -71,7 +73,7 @@ def evaluate(
         model: ranks and answers; None measures the first stages only.
         model_name: name or directory of the model's weights; journals of another model are not used.
         encoder: makes the vectors of dense and hybrid retrieval; without one there is BM25 only.
-        benchmarks: names of sets, see `BENCHMARKS`.
+        benchmarks: names of sets, see `BENCHMARKS`; None takes all that are at hand.
         retrievers: first stages to measure; the model reranks BM25's candidates and, where asked for, hybrid's.
         n: candidates of a first stage that are reranked.
         k: passages to answer from.
@@ -85,17 +87,23 @@ def evaluate(
     Raises:
         ConfigError: for an unknown name, or a set whose files are missing, before any work on that set.
     """
+    benchmarks = at_hand(data) if benchmarks is None else benchmarks
     unknown = sorted(set(benchmarks) - set(BENCHMARKS)) + sorted(set(retrievers) - set(ALL_RETRIEVERS))
     if unknown:
         known = ", ".join((*BENCHMARKS, *ALL_RETRIEVERS))
         raise ConfigError(f"{', '.join(unknown)}: not known; sets and retrievers are {known}")
+    if not benchmarks:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     contract = model.contract if model is not None else None
     fitted = contract.fitted if contract else Fitted()
     settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
     history: HistoryQuery = contract.history_query if contract else "last"
-    sets = []
+    best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
+    system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k, settings.weight)
+    sets: list[SetFigures] = []
+    described: list[SetDescription] = []
     for name in benchmarks:
         test_set = load(BENCHMARKS[name], data)
         stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
@@ -105,10 +113,22 @@ def evaluate(
             folder = run / folder_name(test_set) / model_key(model, model_name)
             work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
         sets.append(measure_set(test_set, stages, found, work, settings, sample=sample, history=history))
+        if work is not None:
+            questions = _sampled(test_set, sample, seed)
+            about = describe(test_set, tuple(of.question.id for of in questions))
+            withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
+            parts = Parts(work.judging, work, settings.weight, withheld_below)
+            keep_lines(
+                system, Prepared(test_set, questions, stages, about, run / about.folder), parts, history, encoder
+            )
+            described.append(about)
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    if described:
+        save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described)), run)
     summary = Summary(
         command,
         machine,
-        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        today,
         _shown(model_name) if model is not None else "",
         n,
         k,
@@ -136,7 +156,7 @@ def first_stages(
     Conversations are searched by the last turn and by all turns.
     """
     benchmark = test_set.benchmark
-    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if benchmark.corpora else None
+    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
     for history in _histories(test_set):
@@ -152,7 +172,7 @@ def first_stage_figures(
     test_set: TestSet, stages: FirstStages, retrievers: Sequence[RetrieverName]
 ) -> tuple[FirstStageFigures, ...]:
     """Return the figures of the retrievers asked for, on all questions; none for questions without an answer."""
-    if test_set.benchmark.unanswerable:
+    if test_set.benchmark.unanswerable or test_set.benchmark.metric is None:
         return ()
     conversations = len(_histories(test_set)) > 1
     return tuple(
@@ -160,7 +180,7 @@ def first_stage_figures(
             retriever,
             history if conversations else "",
             len(test_set.questions),
-            figures(test_set.benchmark, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
+            figures(test_set, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
         )
         for (retriever, history), rankings in stages.items()
         if retriever in retrievers
@@ -181,9 +201,8 @@ def measure_set(
     benchmark = test_set.benchmark
     target = benchmark.targets[0] if benchmark.targets else None
     if work is None:
-        return SetFigures(benchmark.name, benchmark.title, benchmark.metric, target, first)
-    size = benchmark.small_sample if sample is None else sample or None
-    questions = test_set.sample(size, settings.seed)
+        return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
+    questions = _sampled(test_set, sample, settings.seed)
     searched = history if len(_histories(test_set)) > 1 else "last"
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
@@ -199,19 +218,23 @@ def measure_set(
     return SetFigures(
         benchmark.name,
         benchmark.title,
-        benchmark.metric,
+        benchmark.metric or "",
         target,
         first,
         ()
-        if benchmark.unanswerable
+        if benchmark.unanswerable or benchmark.metric is None
         else tuple(
-            reranked_figures(benchmark, questions, name, rankings, judged, settings)
+            reranked_figures(test_set, questions, name, rankings, judged, settings)
             for name, rankings in reranked.items()
         ),
-        answer_figures(work, questions, final, judged, settings) if right else None,
+        answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
         reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
     )
+
+
+def _sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, ...]:
+    return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
 
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:

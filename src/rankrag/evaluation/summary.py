@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,7 +46,10 @@ class RerankedFigures:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFigures:
-    """Answers from the k passages with and without reranking; `f1_gain` is the paired difference."""
+    """Answers from the k passages with and without reranking; `f1_gain` is the paired difference.
+
+    `own` and `own_first_stage` are the metrics that the set is published with, where they are others than EM and F1.
+    """
 
     questions: int
     em: Interval
@@ -54,6 +57,8 @@ class AnswerFigures:
     em_first_stage: Interval
     f1_first_stage: Interval
     f1_gain: Interval
+    own: Figures = field(default_factory=dict)
+    own_first_stage: Figures = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
 """What the model says, asked once: judgements, replies and citations of a set, in journals that survive a kill.
 
 A journal belongs to one model (`model_key`). Its rows are named by question and passages, so other settings of the
-pipeline (n, k, the share of the first stage, the threshold) use again whatever they have in common.
+pipeline (n, k, the share of the first stage, the threshold) use again whatever they have in common. Rows carry the
+seconds that the work took, a batch's time shared out evenly.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from rankrag.citations import cite
 from rankrag.contract import Contract, by_labels
+from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.evaluation.journal import append_rows, read_journal
@@ -21,7 +26,7 @@ from rankrag.generate import answer_many
 from rankrag.models import LanguageModel
 from rankrag.rerank import Judgement, judge, with_first_stage
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Passage, ScoredPassage
+from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTIONS_AT_ONCE = 4
 """Questions answered between two commits of a journal: what a kill can cost."""
@@ -31,6 +36,12 @@ PAIRS_AT_ONCE = 128
 
 Judgements = dict[str, dict[str, Judgement]]
 """By question id, then by passage id."""
+
+JudgeFunction = Callable[[Sequence[tuple[Question, Passage]]], list[Judgement]]
+"""Judges pairs, in their order: a language model, a cross-encoder, a bi-encoder."""
+
+NOT_JUDGED = Judgement(-1e9, 0.0)
+"""Stands for a pair that could not be put to the model."""
 
 
 def model_key(model: LanguageModel, name: str) -> str:
@@ -68,6 +79,94 @@ def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
     return digest.hexdigest()
 
 
+class JudgingWork:
+    """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
+
+    `key` tells several scores of one model apart, each in a file of its own (`score_key`).
+    """
+
+    def __init__(
+        self,
+        judging: JudgeFunction,
+        passages: Mapping[str, Passage],
+        folder: Path,
+        title: str,
+        progress: Progress = quiet,
+        *,
+        key: str = "",
+    ) -> None:
+        """Read what was done before; `progress` hears of what is done now under `title`."""
+        self._judging, self._passages, self._path = judging, passages, folder / f"judgements{key}.jsonl"
+        self._title, self._progress = title, progress
+        self._judged: Judgements = {}
+        self._seconds: dict[str, list[float]] = {}
+        self.failures: dict[str, str] = {}
+        for row in read_journal(self._path):
+            self._take(row["id"], row["judgements"], row.get("seconds"))
+
+    def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
+        """Return the judgements of these passages of each question; those not in the journal are asked for.
+
+        They are asked for passage by passage, since the model reads a passage once for all its questions (`packing`).
+        A question that cannot be asked (`DataError`) is in `failures` and its passages are `NOT_JUDGED`; `ModelError`
+        names a score that is not a number.
+        """
+        todo = [(i, of) for of, ids in wanted for i in self._unjudged(of, ids)]
+        todo.sort(key=lambda pair: pair[0])
+        for start in range(0, len(todo), PAIRS_AT_ONCE):
+            batch = todo[start : start + PAIRS_AT_ONCE]
+            started = time.perf_counter()
+            said = self._ask([(of.question, self._passages[i]) for i, of in batch])
+            each = round((time.perf_counter() - started) / len(batch), 6)
+            rows: dict[str, dict[str, list[float]]] = {}
+            for (i, of), j in zip(batch, said, strict=True):
+                if j is not NOT_JUDGED:
+                    rows.setdefault(of.question.id, {})[i] = [j.log_odds, j.probability]
+            append_rows(self._path, [{"id": q, "judgements": of, "seconds": each} for q, of in rows.items()])
+            for question, found in rows.items():
+                self._take(question, found, each)
+            self._progress(f"{self._title}: judging", start + len(batch), len(todo))
+        return {
+            of.question.id: {i: self._judged.get(of.question.id, {}).get(i, NOT_JUDGED) for i in ids}
+            for of, ids in wanted
+        }
+
+    def known(self, question: str) -> Mapping[str, Judgement]:
+        """Return all judgements of a question so far, by passage id."""
+        return self._judged[question]
+
+    def seconds(self, question: str) -> float | None:
+        """Return the mean seconds that judging one passage of a question took; None where they were not taken."""
+        taken = self._seconds.get(question)
+        return sum(taken) / len(taken) if taken else None
+
+    def _ask(self, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+        try:
+            said = self._judging(pairs)
+        except DataError as error:
+            if len(pairs) > 1:
+                return [j for pair in pairs for j in self._ask([pair])]
+            self.failures[pairs[0][0].id] = str(error)
+            return [NOT_JUDGED]
+        for (question, passage), j in zip(pairs, said, strict=True):
+            if math.isnan(j.log_odds):
+                raise ModelError(
+                    f"{self._title}: the score of passage {passage.id!r} for question {question.id!r} is not a number; "
+                    "what was judged before is kept: check the model's weights and dtype, then run again"
+                )
+        return said
+
+    def _unjudged(self, of: Judged, ids: Ids) -> list[str]:
+        known = self._judged.get(of.question.id, {})
+        return [i for i in dict.fromkeys(ids) if i not in known]
+
+    def _take(self, question: str, found: Mapping[str, Sequence[float]], seconds: float | None) -> None:
+        fresh = {i: Judgement(log_odds, probability) for i, (log_odds, probability) in found.items()}
+        self._judged[question] = self._judged.get(question, {}) | fresh
+        if seconds is not None:
+            self._seconds.setdefault(question, []).extend([seconds] * len(found))
+
+
 class ModelWork:
     """One set's journals of one model, in a folder of their own."""
 
@@ -83,48 +182,54 @@ class ModelWork:
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
         key = score_key(model.contract)
-        self._judgements, self._citations = folder / f"judgements{key}.jsonl", folder / f"citations{key}.jsonl"
-        self._judged: Judgements = {}
-        for row in read_journal(self._judgements):
-            self._take(row["id"], row["judgements"])
-        self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in read_journal(folder / "replies.jsonl")}
+        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key)
+        self._citations = folder / f"citations{key}.jsonl"
+        self.failures: dict[str, str] = {}
+        rows = read_journal(folder / "replies.jsonl")
+        self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in rows}
+        self._seconds = {(r["id"], tuple(r["passages"])): r.get("seconds") for r in rows}
         self._cited = {(r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(self._citations)}
 
     def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
-        """Return the judgements of these passages of each question; those not in the journal are asked for.
+        """Return the judgements of these passages of each question, see `JudgingWork`."""
+        return self.judging.judgements(wanted)
 
-        They are asked for passage by passage, since the model reads a passage once for all its questions (`packing`).
+    def replies(self, wanted: Sequence[tuple[Judged, Ids]], *, closed_book: bool = False) -> list[str]:
+        """Return the model's reply to each question from these passages.
+
+        Without passages it is the refusal, unless `closed_book`: then the model is asked without any. A question that
+        cannot be asked (`DataError`) is in `failures` and its reply is empty.
         """
-        todo = [(i, of) for of, ids in wanted for i in self._unjudged(of, ids)]
-        todo.sort(key=lambda pair: pair[0])
-        for start in range(0, len(todo), PAIRS_AT_ONCE):
-            batch = todo[start : start + PAIRS_AT_ONCE]
-            said = judge(self._model, [(of.question, self._passages[i]) for i, of in batch])
-            rows: dict[str, dict[str, list[float]]] = {}
-            for (i, of), j in zip(batch, said, strict=True):
-                rows.setdefault(of.question.id, {})[i] = [j.log_odds, j.probability]
-            append_rows(self._judgements, [{"id": q, "judgements": of} for q, of in rows.items()])
-            for question, found in rows.items():
-                self._take(question, found)
-            self._progress(f"{self._title}: judging", start + len(batch), len(todo))
-        return {of.question.id: {i: self._judged[of.question.id][i] for i in ids} for of, ids in wanted}
-
-    def replies(self, wanted: Sequence[tuple[Judged, Ids]]) -> list[str]:
-        """Return the model's reply to each question from these passages; without passages it is the refusal."""
         names = [(of.question.id, ids) for of, ids in wanted]
-        todo = {name: of for name, (of, _) in zip(names, wanted, strict=True) if name[1] and name not in self._replies}
-        fresh = list(todo.items())
+        asked = [(name, of) for name, (of, _) in zip(names, wanted, strict=True) if name[1] or closed_book]
+        fresh = list({name: of for name, of in asked if name not in self._replies}.items())
         for start in range(0, len(fresh), QUESTIONS_AT_ONCE):
             batch = fresh[start : start + QUESTIONS_AT_ONCE]
-            said = answer_many(self._model, [(of.question, [self._passages[i] for i in ids]) for (_, ids), of in batch])
+            started = time.perf_counter()
+            said = self._ask([(of.question, [self._passages[i] for i in ids]) for (_, ids), of in batch])
+            each = round((time.perf_counter() - started) / len(batch), 6)
+            answered = [(name, reply) for (name, _), reply in zip(batch, said, strict=True) if reply is not None]
             rows = [
-                {"id": name, "passages": list(ids), "reply": reply}
-                for ((name, ids), _), reply in zip(batch, said, strict=True)
+                {"id": name, "passages": list(ids), "reply": reply, "seconds": each} for (name, ids), reply in answered
             ]
             append_rows(self._folder / "replies.jsonl", rows)
-            self._replies |= {(row["id"], tuple(row["passages"])): row["reply"] for row in rows}
+            self._replies |= dict(answered)
+            self._seconds |= {name: each for name, _ in answered}
             self._progress(f"{self._title}: answering", start + len(batch), len(fresh))
-        return [self._replies[name] if name[1] else UNANSWERABLE for name in names]
+        return [self._replies.get(name, "") if name[1] or closed_book else UNANSWERABLE for name in names]
+
+    def seconds(self, question: str, ids: Ids) -> float | None:
+        """Return the seconds that the reply from these passages took; None where they were not taken."""
+        return self._seconds.get((question, ids))
+
+    def _ask(self, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str | None]:
+        try:
+            return list(answer_many(self._model, questions))
+        except DataError as error:
+            if len(questions) > 1:
+                return [reply for one in questions for reply in self._ask([one])]
+            self.failures[questions[0][0].id] = str(error)
+            return [None]
 
     def cited(self, wanted: Sequence[tuple[Judged, Ids]]) -> list[tuple[int, ...]]:
         """Return the places (from 0) of the passages that each reply cites, one for each cited sentence.
@@ -135,7 +240,7 @@ class ModelWork:
         for done, (of, ids) in enumerate(wanted, start=1):
             name = (of.question.id, ids)
             if name not in self._cited:
-                judged = self._judged[of.question.id]
+                judged = self.judging.known(of.question.id)
                 contexts = tuple(ScoredPassage(self._passages[i], judged[i].log_odds) for i in ids)
                 relevance = {i: judged[i].probability for i in ids}
                 citations = cite(self._model, of.question, self._replies[name], contexts, relevance)
@@ -145,14 +250,6 @@ class ModelWork:
                 self._progress(f"{self._title}: citing", done, len(wanted))
             found.append(self._cited[name])
         return found
-
-    def _unjudged(self, of: Judged, ids: Ids) -> list[str]:
-        known = self._judged.get(of.question.id, {})
-        return [i for i in dict.fromkeys(ids) if i not in known]
-
-    def _take(self, question: str, found: Mapping[str, Sequence[float]]) -> None:
-        fresh = {i: Judgement(log_odds, probability) for i, (log_odds, probability) in found.items()}
-        self._judged[question] = self._judged.get(question, {}) | fresh
 
 
 def reordered(ids: Ids, log_odds: Mapping[str, float], weight: float) -> Ids:

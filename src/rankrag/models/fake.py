@@ -16,7 +16,8 @@ from rankrag.types import Prompt
 class FakeLanguageModel:
     """Says `True` with probability `sure` where a passage of the prompt contains `yes_if`, else with 1 - `sure`.
 
-    Replies are `reply`, or what `reply` makes of the prompt. `prompts` keeps every prompt it was given, in order.
+    Replies are `reply`, or what `reply` makes of the prompt; of the letters of a multiple choice it finds its reply the
+    likeliest. `prompts` keeps every prompt it was given, in order.
     """
 
     yes_if: str = ""
@@ -26,11 +27,15 @@ class FakeLanguageModel:
     prompts: list[Prompt] = field(default_factory=list)
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
-        """Return log `sure` for the first of two choices where `yes_if` is found, and the rest for the second."""
-        if len(choices) != 2:
-            raise ContractError(f"the fake model knows two choices (found: {list(choices)})")
+        """Return log `sure` for the first label where `yes_if` is found, else for the second; likewise for its reply.
+
+        The other choices share the rest.
+        """
+        if len(choices) < 2:
+            raise ContractError(f"the fake model chooses among two or more (found: {list(choices)})")
         self.prompts += prompts
-        return [self._row(prompt) for prompt in prompts]
+        labels = tuple(choices) == self.contract.labels
+        return [self._row(prompt, choices) if labels else self._letters(prompt, choices) for prompt in prompts]
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return a reply to each prompt."""
@@ -39,11 +44,20 @@ class FakeLanguageModel:
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield a reply word by word, at most `max_new_tokens` of them."""
         self.prompts.append(prompt)
-        words = (self.reply if isinstance(self.reply, str) else self.reply(prompt)).split(" ")
+        words = self._said(prompt).split(" ")
         for place, word in enumerate(words[: params.max_new_tokens]):
             yield f" {word}" if place else word
 
-    def _row(self, prompt: Prompt) -> list[float]:
+    def _said(self, prompt: Prompt) -> str:
+        return self.reply if isinstance(self.reply, str) else self.reply(prompt)
+
+    def _row(self, prompt: Prompt, labels: Sequence[str]) -> list[float]:
         found = any(self.yes_if.lower() in s.text.lower() for s in prompt if s.kind == "passage")
-        probability = self.sure if found else 1 - self.sure
-        return [math.log(probability), math.log(1 - probability)]
+        return self._logprobs(labels, labels[0 if found else 1])
+
+    def _letters(self, prompt: Prompt, letters: Sequence[str]) -> list[float]:
+        return self._logprobs(letters, self._said(prompt))
+
+    def _logprobs(self, choices: Sequence[str], likeliest: str) -> list[float]:
+        rest = (1 - self.sure) / (len(choices) - 1)
+        return [math.log(self.sure if choice == likeliest else rest) for choice in choices]

@@ -1,0 +1,127 @@
+"""Every benchmark by name: sets that bring their passages, declared here, and those of the paper (`fourteen`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rankrag.evaluation.benchmarks import Benchmark
+from rankrag.evaluation.fourteen import DPR_SPLITS, PAPER
+
+_SQUAD = ("squad/squad.corpus.jsonl.zst",)
+
+
+def _ours(name: str, title: str, path: str, corpora: tuple[str, ...], **changed: object) -> Benchmark:
+    """Return a set in the form of docs/data.md whose passages come with it."""
+    basis = Benchmark(
+        name,
+        title,
+        f"{path}.jsonl.zst",
+        corpora or (f"{path.partition('.')[0]}.corpus.jsonl.zst",),
+        "R@1",
+        split=path.rpartition(".")[2],
+        source=f"a file of one's own, {path}.jsonl.zst",
+        corpus="the set's own passages",
+    )
+    return replace(basis, **changed)  # type: ignore[arg-type]
+
+
+OWN_PASSAGES: tuple[Benchmark, ...] = (
+    _ours("squad", "SQuAD", "squad/squad.dev", (), targets=(0.30, 0.60), reading=True),
+    _ours(
+        "nq",
+        "NQ + wiki",
+        "openqa/nq_qed.dev",
+        ("openqa/nq_qed.corpus.jsonl.zst", "openqa/wiki_distractors.corpus.jsonl.zst"),
+        targets=(0.45, 0.60),
+    ),
+    _ours("popqa", "PopQA", "openqa/popqa.test", ()),
+    _ours("hotpotqa", "HotpotQA", "multihop/hotpotqa.dev", (), metric="all-gold@5", targets=(0.40, 0.55)),
+    _ours("2wiki", "2Wiki", "multihop/2wiki.dev", (), metric="all-gold@5"),
+    _ours(
+        "fever_symmetric",
+        "FEVER-symmetric, evidence given",
+        "openqa/fever_symmetric.dev",
+        (),
+        metric=None,
+        style="claim",
+        evidence=True,
+        answer_metrics=("FEVER accuracy",),
+    ),
+    _ours(
+        "doc2dial",
+        "Doc2Dial",
+        "conversational/doc2dial.dev",
+        (),
+        metric="R@5",
+        style="conversation",
+        targets=(0.35, 0.55),
+        answer_metrics=("ChatRAG F1", "EM", "F1"),
+    ),
+    _ours(
+        "inscit",
+        "INSCIT",
+        "conversational/inscit.dev",
+        (),
+        metric="R@5",
+        style="conversation",
+        answer_metrics=("ChatRAG F1", "EM", "F1"),
+    ),
+    _ours(
+        "topiocqa",
+        "TopiOCQA",
+        "conversational/topiocqa.dev",
+        (),
+        metric="answer-recall@20",
+        style="conversation",
+        corpus="the set's own Wikipedia (the authors' full_wiki_segments.tsv), as a file of one's own",
+        answer_metrics=("ChatRAG F1", "EM", "F1"),
+    ),
+    _ours(
+        "pubmedqa",
+        "PubMedQA",
+        "biomedical/pubmedqa.test",
+        (),
+        style="choice",
+        answer_metrics=("MIRAGE accuracy", "MIRAGE strict", "MIRAGE parsed"),
+    ),
+    _ours("bioasq", "BioASQ", "biomedical/bioasq.test", (), metric="R@5"),
+    Benchmark(
+        "msmarco",
+        "MS MARCO (own candidates)",
+        "ranking/msmarco.dev.jsonl.zst",
+        (),
+        "hit@1",
+        style=None,
+        targets=(0.33, 0.38),
+        split="dev",
+        source="a file of one's own, ranking/msmarco.dev.jsonl.zst",
+        corpus="about eight candidates a question",
+        answer_metrics=(),
+    ),
+    *(
+        _ours(
+            f"trec_dl{year}",
+            f"TREC DL 20{year}",
+            f"ranking/trec_dl{year}.test",
+            (),
+            metric="NDCG@10",
+            style=None,
+            small_sample=20,
+            answer_metrics=(),
+        )
+        for year in (19, 20, 21)
+    ),
+    _ours(
+        "squad2_unanswerable",
+        "SQuAD 2.0, unanswerable",
+        "squad/squad2_unanswerable.dev",
+        _SQUAD,
+        unanswerable=True,
+        answer_metrics=(),
+    ),
+)
+"""Sets in the form of docs/data.md that bring their passages, in the order of the report."""
+
+BENCHMARKS: Mapping[str, Benchmark] = {b.name: b for b in (*OWN_PASSAGES, *PAPER, *DPR_SPLITS)}
+"""Every set, by name."""

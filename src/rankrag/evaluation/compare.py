@@ -1,0 +1,143 @@
+"""`evaluate` with a configuration: several systems on the same questions, one line for each question first.
+
+A run folder holds, beside what `run` keeps there::
+
+    run.json                                     what is compared, on which questions
+    SET-DATA/RANKER/judgements.jsonl             what a model, a cross-encoder or a bi-encoder said of passages
+    SET-DATA/system-NAME/questions.jsonl         one line for each question
+    SET-DATA/passages.jsonl                      the passages that these lines name
+    comparison.json                              the aggregates, made from the lines
+
+The systems of a run share its first stages, and those with one model share its judgements and replies.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rankrag.contract import HistoryQuery
+from rankrag.errors import ConfigError
+from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
+from rankrag.evaluation.asking import Parts, Prepared, keep_lines
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.description import RunDescription, describe, save_description
+from rankrag.evaluation.first_stage import Progress, quiet
+from rankrag.evaluation.loading import at_hand, load
+from rankrag.evaluation.run import RetrieverName, first_stages
+from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
+from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
+from rankrag.models import LanguageModel
+from rankrag.retrieval.encoder import Encoder
+
+OpenModel = Callable[[str], tuple[LanguageModel, str]]
+"""Returns a model by name with the directory of its weights (or the name, where there is none)."""
+
+OpenRanker = Callable[[RankerKind, str], JudgeFunction]
+
+
+def compare(
+    data: Path,
+    run: Path,
+    systems: Sequence[System],
+    *,
+    open_model: OpenModel,
+    open_ranker: OpenRanker = open_ranker,
+    encoder: Encoder | None = None,
+    benchmarks: Sequence[str] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    history: HistoryQuery = "last",
+    command: str = "",
+    machine: str = "",
+    progress: Progress = quiet,
+) -> Comparison:
+    """Measure every system on the same questions of every set; return the aggregates, also in `run`.
+
+    Args:
+        data: folder of the data sets.
+        run: run folder; what it holds already is not done again.
+        systems: what is compared; the first one is what the others are tested against.
+        open_model: opens language models; each is opened once, and let go after the last system that needs it.
+        open_ranker: opens cross-encoders and bi-encoders.
+        encoder: makes the vectors of dense and hybrid retrieval; not needed without them.
+        benchmarks: names of sets; None takes all that are at hand.
+        sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
+        seed: of the sample.
+        history: whether conversations are searched by their last turn or by all.
+        command: what a reader types to make the same run.
+        machine: in words, for the report.
+        progress: hears of what takes long.
+
+    Raises:
+        ConfigError: for an unknown or repeated name, before any work.
+        ModelError: for a score that is not a number.
+    """
+    check_systems(systems)
+    benchmarks = at_hand(data) if benchmarks is None else benchmarks
+    if not benchmarks:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
+    unknown = [name for name in benchmarks if name not in BENCHMARKS]
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
+    prepared = []
+    searched = _retrievers(systems)
+    for name in benchmarks:
+        test_set = load(BENCHMARKS[name], data, passages=bool(searched))
+        stages = (
+            first_stages(test_set, run, retrievers=searched, encoder=encoder, progress=progress) if searched else {}
+        )
+        size = test_set.benchmark.small_sample if sample is None else sample or None
+        questions = test_set.sample(size, seed)
+        described = describe(test_set, tuple(of.question.id for of in questions))
+        prepared.append(Prepared(test_set, questions, stages, described, run / described.folder))
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    sets = tuple(of.described for of in prepared)
+    description = RunDescription(command, machine, today, seed, history, tuple(systems), sets)
+    save_description(description, run)
+    opened: dict[str, tuple[LanguageModel, str]] = {}
+    for place, system in enumerate(systems):
+        opened |= {name: open_model(name) for name in sorted(system.models - set(opened))}
+        kind, name = system.ranked_by
+        judging = open_ranker(kind, name) if kind in ("cross-encoder", "bi-encoder") else None
+        for of in prepared:
+            parts = _parts(system, of, opened, judging, progress)
+            keep_lines(system, of, parts, history, encoder)
+        later: frozenset[str] = frozenset().union(*(other.models for other in systems[place + 1 :]))
+        opened = {name: model for name, model in opened.items() if name in later}
+    comparison = aggregated(run, description)
+    save_comparison(comparison, run)
+    return comparison
+
+
+def _parts(
+    system: System,
+    of: Prepared,
+    opened: Mapping[str, tuple[LanguageModel, str]],
+    judging: JudgeFunction | None,
+    progress: Progress,
+) -> Parts:
+    """Open the journals of what ranks and answers a set."""
+    title = f"{of.described.title}, {system.name}"
+
+    def work(name: str) -> ModelWork:
+        model, weights = opened[name]
+        return ModelWork(model, of.test_set.passages, of.folder / model_key(model, weights), title, progress)
+
+    kind, ranker = system.ranked_by
+    answering = work(system.model) if system.model != NOTHING else None
+    if kind == "none":
+        return Parts(None, answering)
+    if judging is not None:
+        folder = of.folder / ranker_key(kind, ranker)
+        weight = system.first_stage_weight or 0.0
+        return Parts(JudgingWork(judging, of.test_set.passages, folder, title, progress), answering, weight)
+    ranking = answering if ranker == system.model and answering else work(ranker)
+    contract = opened[ranker][0].contract
+    weight = contract.fitted.first_stage_weight if system.first_stage_weight is None else system.first_stage_weight
+    return Parts(ranking.judging, answering, weight, contract.fitted.abstain_below if system.abstain else None)
+
+
+def _retrievers(systems: Sequence[System]) -> tuple[RetrieverName, ...]:
+    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != NOTHING))

@@ -1,0 +1,95 @@
+"""What a run is: its sets and systems as they were asked for, kept in `run.json` beside the lines of its questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from rankrag.errors import DataError
+from rankrag.evaluation.benchmarks import TestSet, folder_name
+from rankrag.evaluation.journal import write_whole
+from rankrag.evaluation.systems import System
+
+FILE_NAME = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SetDescription:
+    """One set of a run.
+
+    Attributes:
+        name: the benchmark's name.
+        title: its name in the report.
+        folder: its folder in the run.
+        metric: the figure that its ranking is judged by; "" where no passage is known to be right.
+        style: the kind of answer; "" where nothing is answered.
+        split: the part of the set that is measured.
+        corpus: its passages, in words.
+        size: questions of the set that can be measured.
+        questions: ids of those that were asked.
+        left_out: questions that cannot be measured, counted by reason.
+    """
+
+    name: str
+    title: str
+    folder: str
+    metric: str
+    style: str
+    split: str
+    corpus: str
+    size: int
+    questions: tuple[str, ...]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDescription:
+    """A run: how it was made, on what, and what was compared."""
+
+    command: str
+    machine: str
+    date: str
+    seed: int
+    history: str
+    systems: tuple[System, ...]
+    sets: tuple[SetDescription, ...]
+
+
+def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
+    """Return the description of a set of which these questions are asked."""
+    benchmark = test_set.benchmark
+    return SetDescription(
+        benchmark.name,
+        benchmark.title,
+        folder_name(test_set),
+        benchmark.metric or "",
+        benchmark.style or "",
+        benchmark.split,
+        benchmark.corpus,
+        len(test_set.questions),
+        questions,
+        dict(test_set.left_out),
+    )
+
+
+def save_description(description: RunDescription, run: Path) -> Path:
+    """Write the description into the run folder in one step; return its path."""
+    path = run / FILE_NAME
+    write_whole(path, _RUN.dump_json(description, indent=1).decode() + "\n")
+    return path
+
+
+def load_description(run: Path) -> RunDescription:
+    """Return the description of a run folder; `DataError` where there is none."""
+    path = run / FILE_NAME
+    try:
+        return _RUN.validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: no run there ({error.strerror}); make one with: rankrag evaluate CONFIG") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: not a run ({error.error_count()} problems); run rankrag evaluate again") from None
+
+
+_RUN = TypeAdapter(RunDescription)

@@ -1,0 +1,156 @@
+"""The paper's figures made anew from our runs; the paper prints none of their values, so it stands there in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rankrag.errors import ConfigError, DataError, MissingExtraError
+from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.paper import PaperFigure, column_of, ours_of, paper_numbers
+from rankrag.evaluation.systems import System
+
+ADVICE = {
+    "k": "compare systems that differ in k alone",
+    "retriever": "compare systems with several retrievers",
+    "ranking_pairs": "compare models that name their ranking_pairs",
+    "cost": "compare systems with rerankers that differ in n; times are kept since questions have lines of their own",
+}
+"""What a run must hold for each kind of figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One system on one set: where it stands (a number, or a name), its figure, and what is written at it."""
+
+    x: Any
+    y: Interval
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points that belong together: one set, and systems that differ in nothing but x."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+def paper_figure(name: str) -> PaperFigure:
+    """Return a figure by its name, such as "figure5"; `ConfigError` lists what there is."""
+    numbers = paper_numbers()
+    if name not in numbers.figures:
+        raise ConfigError(f"{name}: not known; choose {', '.join((*numbers.tables, *numbers.figures))}")
+    return numbers.figures[name]
+
+
+def series_of(name: str, comparisons: Sequence[Comparison]) -> tuple[Series, ...]:
+    """Return what a figure shows of these runs; none where they do not hold two points of anything.
+
+    Figure 1 is of systems that do not rerank, figures 3 to 6 of those that do (3 of both).
+    """
+    figure = paper_figure(name)
+    found: dict[str, list[Point]] = {}
+    for comparison in comparisons:
+        for of in comparison.description.sets:
+            column = column_of(of.name)
+            if not column or (figure.sets and column not in figure.sets):
+                continue
+            for system in comparison.description.systems:
+                figures = comparison.of(of.name, system.name)
+                y = _value(figures, figure) if figures else None
+                x = _x(figure.x, system, figures) if figures else None
+                if x is not None and y is not None and _belongs(name, system):
+                    label = f"N = {system.n}" if figure.x == "cost" else ""
+                    found.setdefault(_series_name(figure, of.title, system), []).append(Point(x, y, label))
+    rows = (Series(title, tuple(sorted(points, key=lambda p: p.x))) for title, points in found.items())
+    return tuple(row for row in rows if len(row.points) > 1)
+
+
+def render_figure(name: str, series: Sequence[Series]) -> str:
+    """Return a figure as Markdown: what the paper says, and our points."""
+    figure = paper_figure(name)
+    lines = [f"# {figure.cell}: {figure.title}", "", *figure.printed, ""]
+    if not series:
+        return "\n".join([*lines, f"No points of ours yet: {ADVICE[figure.x]}."]) + "\n"
+    lines += [f"| ours | {_AXES[figure.x]} | {figure.metric} |", "|---|---|---|"]
+    for row in series:
+        for point in row.points:
+            y = f"{100 * point.y.mean:.1f} [{100 * point.y.low:.1f}, {100 * point.y.high:.1f}]"
+            x = point.x if isinstance(point.x, str) else f"{point.x:g}"
+            lines.append(f"| {row.name} | {x}{f' ({point.label})' if point.label else ''} | {y} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot_figure(name: str, series: Sequence[Series], path: Path) -> Path:
+    """Draw a figure into a file whose ending says the format (.svg, .png, .pdf); `DataError` without points."""
+    figure = paper_figure(name)
+    if not series:
+        raise DataError(f"{figure.cell}: these runs hold no points for it; {ADVICE[figure.x]}")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError('figures need matplotlib; install it with: pip install "rankrag[evaluation]"') from None
+    canvas = Figure(figsize=(7, 4.2), layout="constrained")
+    axes: Any = canvas.subplots()
+    for row in series:
+        x = [point.x for point in row.points]
+        y = [100 * point.y.mean for point in row.points]
+        below = [100 * (point.y.mean - point.y.low) for point in row.points]
+        above = [100 * (point.y.high - point.y.mean) for point in row.points]
+        axes.errorbar(x, y, yerr=[below, above], marker="o", capsize=3, label=row.name)
+        for point, place in zip(row.points, y, strict=True):
+            axes.annotate(point.label, (point.x, place), textcoords="offset points", xytext=(6, 6), fontsize=8)
+    axes.set_xlabel(_AXES[figure.x])
+    axes.set_ylabel(f"{figure.metric} (%)")
+    axes.set_title(f"{figure.title} (as in {figure.cell.lower()})", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        canvas.savefig(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: no such format ({error}); end the name in .svg, .png or .pdf") from None
+    return path
+
+
+_AXES = {
+    "k": "k, passages that are answered from",
+    "retriever": "first stage",
+    "ranking_pairs": "ranking pairs in training",
+    "cost": "time that reranking adds, N·t2/(t1+t3)",
+}
+
+
+def _value(figures: SystemFigures, figure: PaperFigure) -> Interval | None:
+    """Return the figure's metric; a set that has none is measured by its accuracy, as FEVER is."""
+    return ours_of(figures, "Acc" if column_of(figures.benchmark) == "FEVER" else figure.metric)
+
+
+def _x(axis: str, system: System, figures: SystemFigures) -> float | str | None:
+    if axis == "cost":
+        return figures.cost
+    if axis == "retriever":
+        return None if system.retriever == "none" else system.retriever
+    return {"k": system.k, "ranking_pairs": system.ranking_pairs}[axis]
+
+
+def _belongs(name: str, system: System) -> bool:
+    reranks = system.ranked_by[0] != "none"
+    if name == "figure1":
+        return not reranks and system.retriever != "none"
+    return name == "figure3" or reranks
+
+
+def _series_name(figure: PaperFigure, title: str, system: System) -> str:
+    """Return what tells series apart: the set, and of the system all but what the x axis shows."""
+    ranker = {"none": "no rerank", "model": "RankRAG"}.get(system.ranker, system.ranker)
+    parts = [title, ranker]
+    if figure.x not in ("ranking_pairs",):
+        parts.append(system.model)
+    if figure.x != "retriever":
+        parts.append(system.retriever)
+    return ", ".join(parts)

@@ -1,0 +1,225 @@
+"""Benchmarks read from a data folder: questions in any published form, passages of a corpus or of a frozen run.
+
+Where a frozen run is there, it is the first stage, and nobody needs the corpus.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rankrag.blend.reading import hub_rows
+from rankrag.errors import ConfigError, DataError, Mistakes
+from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.formats import companion_of, corpus_rows, located_rows
+from rankrag.evaluation.frozen import frozen_files, read_frozen
+from rankrag.evaluation.schemas import our_row
+from rankrag.jsonl import Row, parse_history, parse_options, parse_passage, write_rows
+from rankrag.types import Passage, Question
+
+NO_GOLD = "no passage is known to be right"
+"""Why a question is left out."""
+
+
+def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[Path]:
+    """Return the files that a benchmark lacks in the data folder; without `passages`, those of its questions."""
+    path, schema = _source(benchmark, data)
+    wanted = [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
+    if passages and frozen_files(benchmark.name, data) is None:
+        wanted += [data / name for name in benchmark.corpora]
+    return [path for path in wanted if not path.is_file()]
+
+
+def at_hand(data: Path) -> tuple[str, ...]:
+    """Return the names of the benchmarks whose files are all in the data folder."""
+    return tuple(name for name, benchmark in BENCHMARKS.items() if not missing(benchmark, data))
+
+
+def fetch(benchmark: Benchmark, data: Path) -> Path:
+    """Keep the questions that a hub has of a benchmark in the data folder, as they are; return the file.
+
+    `ConfigError` where no hub has them, `DataError` where it cannot be reached.
+    """
+    if benchmark.hub is None:
+        raise ConfigError(f"{benchmark.title}: on no hub; get it from {benchmark.source}")
+    path = _fetched(benchmark, data)
+    write_rows(path, (row for _, row in hub_rows(benchmark.hub, f"keep it as {data / benchmark.rows}")))
+    return path
+
+
+def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
+    """Return the questions and passages of a benchmark; without `passages`, questions for the closed book alone.
+
+    Raises:
+        ConfigError: lists the files that are missing.
+        DataError: lists what is wrong with a file, with the line of each mistake.
+    """
+    absent = missing(benchmark, data, passages=passages)
+    if absent:
+        raise ConfigError(
+            f"{benchmark.title}: not there: {', '.join(map(str, absent))}; set RANKRAG_DATA to the folder of the data "
+            "sets, `rankrag evaluate --list` says where each comes from"
+        )
+    rows = tuple(_rows(benchmark, data))
+    if not passages:
+        return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {})
+    frozen = frozen_files(benchmark.name, data)
+    files = (frozen[1],) if frozen else tuple(data / name for name in benchmark.corpora)
+    found = _passages(files) | {p.id: p for row in rows for p in row.own}
+    run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
+    questions, left_out = [], Counter[str]()
+    mistakes = Mistakes()
+    for row in rows:
+        judged = row.judged(run.get(row.question.id))
+        lost = sorted({i for i in (*judged.gold, *judged.given) if i not in found})
+        if lost and not frozen:
+            names = ", ".join(path.name for path in files) or "the row itself"
+            mistakes.add(f"{row.where}: passage {lost[0]!r} is in none of {names}; get both anew")
+        if judged.gold or not benchmark.needs_gold:
+            questions.append(judged)
+        else:
+            left_out[NO_GOLD] += 1
+    mistakes.raise_any()
+    given = bool(questions) and all(of.given for of in questions)
+    ranked = bool(frozen) or rows[0].ranked or benchmark.evidence or (bool(benchmark.corpora) and given)
+    searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
+    return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A row that has been read; `own` are the passages that it carries, `ranked` whether in a first stage's order."""
+
+    where: str
+    question: Question
+    gold: tuple[str, ...]
+    grades: Mapping[str, int]
+    given: tuple[str, ...]
+    own: tuple[Passage, ...]
+    ranked: bool
+
+    def judged(self, run: tuple[str, ...] | None) -> Judged:
+        return Judged(self.question, self.gold, self.grades, self.given if run is None else run)
+
+
+def _source(benchmark: Benchmark, data: Path) -> tuple[Path, Schema]:
+    """Return the file of the questions and its form: as published, as fetched from the hub, or ours."""
+    places: list[tuple[Path, Schema]] = [
+        (data / benchmark.rows, benchmark.schema),
+        (_fetched(benchmark, data), benchmark.hub_schema or benchmark.schema),
+    ]
+    places += [(data / benchmark.ours, "rankrag")] if benchmark.ours else []
+    return next((place for place in places if place[0].is_file()), places[0])
+
+
+def _fetched(benchmark: Benchmark, data: Path) -> Path:
+    return data / "hub" / f"{benchmark.name}.jsonl.zst"
+
+
+def _rows(benchmark: Benchmark, data: Path) -> Iterator[_Read]:
+    """Yield the questions of a file; its mistakes are told together, before anything is made of it."""
+    path, schema = _source(benchmark, data)
+    foreign = schema != "rankrag"
+    companion = companion_of(data / benchmark.companion, schema) if benchmark.companion and foreign else {}
+    mistakes = Mistakes()
+    seen: dict[str, str] = {}
+    found: list[_Read] = []
+    for number, (where, row) in enumerate(located_rows(path, benchmark.subset)):
+        with mistakes.caught():
+            ours = our_row(schema, row, companion, where)
+            if ours is None:
+                continue
+            read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **ours} if foreign else ours, where)
+            if read.question.id in seen:
+                raise DataError(
+                    f"{where}: id {read.question.id!r} stands in {seen[read.question.id]} already; ids must differ"
+                )
+            seen[read.question.id] = where
+            found.append(read)
+    mistakes.raise_any()
+    if not found:
+        part = f" of {benchmark.subset!r}" if benchmark.subset else ""
+        raise DataError(f"{path}: no question{part}; get the file anew")
+    yield from found
+
+
+def _read(benchmark: Benchmark, row: Row, where: str) -> _Read:
+    text, name = row.get("question", row.get("query")), row.get("id")
+    if not isinstance(text, str) or not isinstance(name, str) or not text.strip():
+        found = ", ".join(sorted(row))
+        raise DataError(f"{where}: no 'id' with 'question' or 'query' (found: {found}); the format is in docs/data.md")
+    question = Question(
+        name,
+        text,
+        history=parse_history(row.get("history", []), where),
+        answers=_texts(row, "answers", where),
+        style=benchmark.style or "short",
+    )
+    if benchmark.style == "choice":
+        question = replace(question, options=parse_options(row.get("options"), where))
+        question = replace(question, answers=(_right_option(row, question.letters, where),))
+    own = _own_passages(row, where)
+    named = _texts(row, "near_ids" if benchmark.unanswerable else "positive_ids", where)
+    gold = named + tuple(passage.id for passage, relevant in own if relevant)
+    given = gold if benchmark.evidence else _texts(row, "bm25_ids", where) or tuple(p.id for p, _ in own)
+    grades = _grades(row, where) if "grades" in row else dict.fromkeys(gold, 1)
+    return _Read(where, question, gold, grades, given, tuple(p for p, _ in own), "ranking" in row)
+
+
+def _texts(row: Row, key: str, where: str) -> tuple[str, ...]:
+    value = row.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DataError(f"{where}: '{key}' must be a list of texts (found: {value!r:.80})")
+    return tuple(value)
+
+
+def _grades(row: Row, where: str) -> dict[str, int]:
+    value = row["grades"]
+    if not isinstance(value, dict) or not all(isinstance(g, int) and not isinstance(g, bool) for g in value.values()):
+        raise DataError(f"{where}: 'grades' must be whole numbers by passage id (found: {value!r:.80})")
+    return {str(name): grade for name, grade in value.items()}
+
+
+def _right_option(row: Row, letters: tuple[str, ...], where: str) -> str:
+    label = row.get("label")
+    if label not in letters:
+        raise DataError(f"{where}: the right option must be one of {', '.join(letters)} (found: {label!r})")
+    return str(label)
+
+
+def _own_passages(row: Row, where: str) -> list[tuple[Passage, bool]]:
+    """Return the passages of a row's `candidates`, `ranking` or `contexts`, and whether each is gold."""
+    key = next((key for key in ("candidates", "ranking", "contexts") if key in row), None)
+    if key is None:
+        return []
+    if not isinstance(row[key], list):
+        raise DataError(f"{where}: '{key}' must be a list of passages (found: {row[key]!r:.80})")
+    gold = row.get("gold", [])
+    found = []
+    for place, candidate in enumerate(row[key]):
+        if not isinstance(candidate, dict) or not isinstance(candidate.get("text"), str):
+            raise DataError(f"{where}: candidate {place} has no 'text'; the format is in docs/data.md")
+        passage = parse_passage({"id": f"{row['id']}/c{place}", **candidate}, where)
+        found.append((passage, place in gold if key == "contexts" else bool(candidate.get("label"))))
+    return found
+
+
+def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
+    found: dict[str, Passage] = {}
+    for path in files:
+        mistakes = Mistakes()
+        seen: dict[str, str] = {}
+        for where, passage in corpus_rows(path):
+            if isinstance(passage, DataError):
+                mistakes.add(str(passage))
+                continue
+            if passage.id in seen:
+                mistakes.add(f"{where}: passage {passage.id!r} stands in {seen[passage.id]} already; ids must differ")
+            elif found.setdefault(passage.id, passage) != passage:
+                mistakes.add(f"{where}: passage {passage.id!r} is another one in an earlier corpus; ids must differ")
+            seen[passage.id] = where
+        mistakes.raise_any()
+    return found

@@ -1,0 +1,296 @@
+"""The paper's numbers, and ours beside them.
+
+`paper_numbers.json` is the one place that holds what arXiv 2407.02485v1 prints: every cell of its tables with results,
+what its figures say in words, and the mistakes that are known. How each set was measured stands in `catalogue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from pydantic import TypeAdapter
+
+from rankrag.errors import ConfigError
+from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.benchmarks import PaperSetting
+from rankrag.evaluation.catalogue import BENCHMARKS, PAPER
+from rankrag.evaluation.description import SetDescription
+from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.systems import System
+
+OURS_FOR = {
+    "EM": ("EM",),
+    "Acc": ("FEVER accuracy", "MIRAGE accuracy", "Acc"),
+    "F1": ("ChatRAG F1", "F1"),
+    "R@5": ("answer-recall@5",),
+    "R@10": ("answer-recall@10",),
+    "R@20": ("answer-recall@20",),
+}
+"""Names that a metric of the paper has here; the first one that was measured is taken."""
+
+COLUMNS = {
+    "nq": "NQ",
+    "triviaqa": "TriviaQA",
+    "popqa": "PopQA",
+    "hotpotqa": "HotpotQA",
+    "2wiki": "2WikimQA",
+    "2wikimqa": "2WikimQA",
+    "fever": "FEVER",
+    "doc2dial": "Doc2Dial",
+    "topiocqa": "TopiOCQA",
+    "inscit": "Inscit",
+    "mmlu": "MMLU-med",
+    "medqa": "MedQA",
+    "medmcqa": "MedMCQA",
+    "pubmedqa": "PubMedQA",
+    "bioasq": "BioASQ",
+}
+"""The paper's column of a set, by the first word of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table with the metrics that its cells hold, in their order."""
+
+    name: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table: percentages by column, one for each of the column's metrics; None where one is not printed."""
+
+    model: str
+    group: str
+    cells: dict[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownError:
+    """A mistake of the paper; `row` and `column` say where, "" is all of them."""
+
+    text: str
+    row: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """One table of the paper; `cell` is its number there."""
+
+    cell: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    errors: tuple[KnownError, ...]
+    notes: tuple[str, ...]
+
+    def value(self, model: str, column: str, metric: str) -> float | None:
+        """Return a printed percentage; None where the paper prints none."""
+        metrics = next((c.metrics for c in self.columns if c.name == column), ())
+        row = next((r for r in self.rows if r.model == model), None)
+        cell = row.cells.get(column, ()) if row else ()
+        return dict(zip(metrics, cell, strict=False)).get(metric)
+
+    def known_error(self, row: str, column: str) -> bool:
+        """Whether a cell is in doubt."""
+        return any(e.row in ("", row) and e.column in ("", column) for e in self.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperFigure:
+    """One figure of the paper: what it shows against what, on which sets (none: not said), and what it prints."""
+
+    cell: str
+    title: str
+    x: str
+    metric: str
+    sets: tuple[str, ...]
+    printed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperNumbers:
+    """All that the paper prints of results."""
+
+    source: str
+    tables: dict[str, PaperTable]
+    figures: dict[str, PaperFigure]
+
+
+@cache
+def paper_numbers() -> PaperNumbers:
+    """Return the data file as values."""
+    text = resources.files("rankrag.evaluation").joinpath("paper_numbers.json").read_bytes()
+    return TypeAdapter(PaperNumbers).validate_json(text)
+
+
+def paper_table(name: str) -> PaperTable:
+    """Return a table by its name, such as "table2"; `ConfigError` lists what there is."""
+    numbers = paper_numbers()
+    if name not in numbers.tables:
+        raise ConfigError(f"{name}: not known; choose {', '.join((*numbers.tables, *numbers.figures))}")
+    return numbers.tables[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One figure of ours beside the paper's 8B model: percentages, and what keeps them from being compared."""
+
+    benchmark: str
+    system: str
+    column: str
+    metric: str
+    ours: Interval
+    paper: float
+    differs: tuple[str, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the paper's, in points; None where something differs."""
+        return None if self.differs else 100 * self.ours.mean - self.paper
+
+
+def beside_the_paper(comparison: Comparison, model: str = "RankRAG 8B") -> list[Beside]:
+    """Return every figure of ours that the paper prints for `model` too, with what differs."""
+    found = []
+    for of in comparison.description.sets:
+        for system in comparison.description.systems:
+            figures = comparison.of(of.name, system.name)
+            table, column = _table_of(of), column_of(of.name)
+            if figures is None or table is None:
+                continue
+            for metric in next(c.metrics for c in table.columns if c.name == column):
+                ours, paper = ours_of(figures, metric), table.value(model, column, metric)
+                if ours is not None and paper is not None:
+                    found.append(
+                        Beside(of.name, system.name, column, metric, ours, paper, differences(of, system, figures))
+                    )
+    return found
+
+
+def column_of(benchmark: str) -> str:
+    """Return the paper's column of a set, "" where it has none."""
+    return COLUMNS.get(benchmark.replace("_", "-").split("-")[0], "")
+
+
+def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Interval | None:
+    """Return our figure for a metric of the paper; None where it was not measured."""
+    measured = figures.first if first else figures.figures
+    return next((measured[name] for name in OURS_FOR.get(metric, ()) if name in measured), None)
+
+
+def differences(of: SetDescription, system: System, figures: SystemFigures) -> tuple[str, ...]:
+    """Return in words all that is not as in the paper; none means that the numbers may be compared."""
+    paper = setting_of(of.name)
+    if paper is None:
+        return ("the paper does not have this set",)
+    found = []
+    if of.split != paper.split:
+        found.append(f"split: {of.split} ({paper.split})")
+    if figures.questions != paper.size:
+        found.append(f"{figures.questions:,} questions ({paper.size:,})")
+    if of.corpus != paper.corpus:
+        found.append(f"corpus: {of.corpus} ({paper.corpus})")
+    if system.retriever.lower() != paper.retriever.lower():
+        found.append(f"first stage: {system.retriever} ({paper.retriever})")
+    if system.n != paper.n:
+        found.append(f"N = {system.n} ({paper.n})")
+    if system.k != paper.k:
+        found.append(f"k = {system.k} ({paper.k})")
+    return tuple(found)
+
+
+def setting_of(benchmark: str) -> PaperSetting | None:
+    """Return how the paper measured a set, or the one of its own that bears the same name."""
+    known = BENCHMARKS.get(benchmark)
+    if known is not None and known.paper is not None:
+        return known.paper
+    column = column_of(benchmark)
+    return next((b.paper for b in PAPER if column and column_of(b.name) == column), None)
+
+
+def _table_of(of: SetDescription) -> PaperTable | None:
+    """Return the table that holds a set's main results: DPR's splits have their own."""
+    tables, column = paper_numbers().tables, column_of(of.name)
+    for name in ("table9",) if of.split == "DPR test" else ("table2", "table5"):
+        if any(c.name == column for c in tables[name].columns):
+            return tables[name]
+    return None
+
+
+def render_table(name: str, comparisons: Sequence[Comparison]) -> str:
+    """Return a table of the paper as Markdown, with a row for each of our systems below it and what differs."""
+    table = paper_table(name)
+    ranking = table.columns[0].metrics[0].startswith("R@")
+    header = ["", *(f"{c.name} {'/'.join(c.metrics)}" for c in table.columns)]
+    rows, group = [], ""
+    for row in table.rows:
+        if row.group and row.group != group and not ranking:
+            rows.append([f"*{row.group}*", *[""] * len(table.columns)])
+        group = row.group
+        marks = ["†" if row.cells.get(c.name) and table.known_error(row.model, c.name) else "" for c in table.columns]
+        label = f"{row.model} ({row.group})" if ranking and row.group else row.model
+        cells = [_cell(row.cells.get(c.name, ())) for c in table.columns]
+        rows.append([label, *(cell + mark for cell, mark in zip(cells, marks, strict=True))])
+    notes = [f"{name}: {'; '.join(found)}." for name, found in _what_differs(table, comparisons).items()]
+    rows += _our_rows(table, comparisons, ranking=ranking)
+    lines = [f"# {table.cell}: {table.title}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += [*(["", *(f"† {e.text}." for e in table.errors)] if table.errors else [])]
+    lines += [*(["", *table.notes] if table.notes else [])]
+    if notes:
+        lines += ["", "What differs from the paper in our rows (the paper's in brackets):", ""]
+        lines += [f"- {note}" for note in notes]
+    return "\n".join(lines) + "\n"
+
+
+def _our_rows(table: PaperTable, comparisons: Sequence[Comparison], *, ranking: bool) -> list[list[str]]:
+    rows = []
+    for comparison in comparisons:
+        for system in comparison.description.systems:
+            for first in (True, False) if ranking else (False,):
+                cells = [_ours(comparison, system, c, first=first) for c in table.columns]
+                if any(cells):
+                    name = f"{system.name}, {system.retriever} alone" if first else system.name
+                    rows.append([f"**{name}** (ours)", *cells])
+    return rows
+
+
+def _ours(comparison: Comparison, system: System, column: Column, *, first: bool) -> str:
+    """Return our cell of a column; several sets of one column are told apart by their split."""
+    cells = []
+    sets = [of for of in comparison.description.sets if column_of(of.name) == column.name]
+    for of in sets:
+        figures = comparison.of(of.name, system.name)
+        if figures is None:
+            continue
+        values = [ours_of(figures, metric, first=first) for metric in column.metrics]
+        if any(value is not None for value in values):
+            text = _cell([None if v is None else 100 * v.mean for v in values])
+            cells.append(text if len(sets) == 1 else f"{text} ({of.title})")
+    return ", ".join(cells)
+
+
+def _what_differs(table: PaperTable, comparisons: Sequence[Comparison]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    wanted = {c.name for c in table.columns}
+    for comparison in comparisons:
+        for of in comparison.description.sets:
+            for system in comparison.description.systems:
+                figures = comparison.of(of.name, system.name)
+                if figures is not None and column_of(of.name) in wanted:
+                    found[f"{of.title}, {system.name}"] = differences(of, system, figures)
+    return {name: differs for name, differs in found.items() if differs}
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    return "/".join("-" if value is None else _percent(value) for value in values)
+
+
+def _percent(value: float) -> str:
+    """Return a printed number as the paper prints it, and ours with one decimal."""
+    return f"{value:.2f}" if value == round(value, 2) != round(value, 1) else f"{value:.1f}"

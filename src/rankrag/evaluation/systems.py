@@ -1,0 +1,170 @@
+"""What is compared: systems that retrieve, rank and answer in their own way on the same questions."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rankrag.errors import ConfigError, ModelError
+from rankrag.evaluation.work import JudgeFunction
+from rankrag.rerank import Judgement
+from rankrag.retrieval.encoder import Encoder
+from rankrag.templates import passage_text
+from rankrag.types import Passage, Question
+
+SystemRetriever = Literal["bm25", "dense", "hybrid", "none"]
+RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
+
+NOTHING = "none"
+
+PACKAGED = "all-MiniLM-L6-v2"
+"""The bi-encoder that is installed with rankrag."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One column of a comparison.
+
+    Attributes:
+        name: its name in the report.
+        model: what answers: rankrag-mini, a directory, a hub id, an address; "none" ranks only.
+        ranker: "model" is the one that answers (RankRAG), "none" keeps the first stage's order, "model:NAME" is another
+            language model, "cross-encoder:NAME" and "bi-encoder:NAME" are of sentence-transformers.
+        retriever: the first stage; "none" is closed book.
+        n: passages that are retrieved and reranked.
+        k: passages that are answered from.
+        first_stage_weight: share of the first stage in the final order; None is the ranker's contract's, 0 the paper's.
+        abstain: whether the answer is withheld below the contract's threshold; the paper withholds nothing.
+        ranking_pairs: pairs the model learnt to rank from, where that is what is compared (the paper's figure 4).
+    """
+
+    name: str
+    model: str = "rankrag-mini"
+    ranker: str = "model"
+    retriever: SystemRetriever = "bm25"
+    n: int = 20
+    k: int = 5
+    first_stage_weight: float | None = None
+    abstain: bool = False
+    ranking_pairs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not 1 <= self.k <= self.n:
+            raise ConfigError(f"system {self.name!r}: n={self.n}, k={self.k}: n must be at least 1, k between 1 and n")
+        kind, name = self.ranked_by
+        if kind != NOTHING and not name:
+            what = "model: none, so its ranker needs a name" if self.model == NOTHING else "its ranker has no name"
+            raise ConfigError(f"system {self.name!r}: {what}; write ranker: model:NAME, or ranker: none")
+        if self.retriever == NOTHING and (kind != NOTHING or self.model == NOTHING):
+            raise ConfigError(f"system {self.name!r}: closed book (retriever: none) needs a model and ranker: none")
+
+    @property
+    def ranked_by(self) -> tuple[RankerKind, str]:
+        """The kind of ranker and the name of what ranks; "" for "none"."""
+        kind, colon, name = self.ranker.partition(":")
+        if kind == "model":
+            return "model", name if colon else ("" if self.model == NOTHING else self.model)
+        if kind == "cross-encoder":
+            return "cross-encoder", name
+        if kind == "bi-encoder":
+            return "bi-encoder", name
+        if self.ranker != NOTHING:
+            raise ConfigError(
+                f"system {self.name!r}: ranker {self.ranker!r} is not known; "
+                "choose model, none, model:NAME, cross-encoder:NAME or bi-encoder:NAME"
+            )
+        return "none", ""
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Names of the language models that it needs."""
+        kind, name = self.ranked_by
+        return frozenset({self.model, name if kind == "model" else NOTHING} - {NOTHING})
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder in a set's folder of a run."""
+        plain = re.sub(r"[^\w.-]+", "-", self.name).strip("-.")
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:6]
+        return f"system-{plain}" if plain == self.name else f"system-{plain}-{digest}"
+
+
+def check_systems(systems: Sequence[System]) -> None:
+    """Raise `ConfigError` where two systems have one name, or there is none."""
+    names = [system.name for system in systems]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise ConfigError(f"systems: {', '.join(twice)}: given twice" if twice else "systems: none given; name one")
+
+
+def open_ranker(kind: RankerKind, name: str) -> JudgeFunction:
+    """Return what judges pairs by a cross-encoder or a bi-encoder of sentence-transformers; `ModelError` if it cannot.
+
+    A cross-encoder's logit is a log-odds. A bi-encoder's cosine orders, but says nothing of a probability.
+    """
+    return _cross_encoder(name) if kind == "cross-encoder" else _bi_encoder(name)
+
+
+def ranker_key(kind: RankerKind, name: str) -> str:
+    """Return the name of a ranker's folder: its kind, with a digest of its name and of its folder's files."""
+    files = sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else []
+    of = repr([name, *((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)])
+    return f"{kind}-{hashlib.sha256(of.encode()).hexdigest()[:12]}"
+
+
+def _cross_encoder(name: str) -> JudgeFunction:
+    model = _opened("CrossEncoder", name)
+    import torch
+
+    if model.num_labels != 1:
+        raise ModelError(f"{name}: gives {model.num_labels} scores a pair; a ranker gives one")
+
+    def judge(pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+        texts = [(question.text, passage_text(passage)) for question, passage in pairs]
+        logits = model.predict(texts, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+        return [Judgement(float(x), 1.0 / (1.0 + math.exp(min(-float(x), 700.0)))) for x in logits]
+
+    return judge
+
+
+def _bi_encoder(name: str) -> JudgeFunction:
+    if name == PACKAGED:
+        packaged = Encoder()
+        queries = packaged.encode_queries
+
+        def passages(texts: list[str]) -> np.ndarray:
+            return packaged.encode_passages([Passage("", text) for text in texts])
+
+    else:
+        model = _opened("SentenceTransformer", name)
+        queries = partial(model.encode_query, normalize_embeddings=True, show_progress_bar=False)
+        passages = partial(model.encode_document, normalize_embeddings=True, show_progress_bar=False)
+
+    def judge(pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+        asked = _vectors(queries, [question.text for question, _ in pairs])
+        read = _vectors(passages, [passage_text(passage) for _, passage in pairs])
+        return [Judgement(float(asked[q.text] @ read[passage_text(p)]), 0.0) for q, p in pairs]
+
+    return judge
+
+
+def _vectors(encode: Callable[[list[str]], np.ndarray], texts: Sequence[str]) -> dict[str, np.ndarray]:
+    distinct = list(dict.fromkeys(texts))
+    return dict(zip(distinct, encode(distinct), strict=True))
+
+
+def _opened(kind: Literal["CrossEncoder", "SentenceTransformer"], name: str) -> Any:
+    import sentence_transformers
+
+    try:
+        return getattr(sentence_transformers, kind)(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{name}: cannot be opened as a {kind} ({error}); give a directory or a hub id") from None

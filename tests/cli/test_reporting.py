@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import yaml
+
+from rankrag.jsonl import write_rows
+from rankrag.models.fake import FakeLanguageModel
+
+
+def squad(folder):
+    passages = {"p1": "the tagus river", "p2": "the ebro river", "p3": "a lake"}
+    write_rows(
+        folder / "squad/squad.corpus.jsonl.zst", [{"id": i, "title": "", "text": t} for i, t in passages.items()]
+    )
+    rows = [{"id": "q1", "question": "which river", "answers": ["tagus"], "positive_ids": ["p1"]}]
+    write_rows(folder / "squad/squad.dev.jsonl.zst", rows)
+    return folder
+
+
+def compared(tmp_path, monkeypatch):
+    """Write a configuration over a small set, with a model without weights behind every name."""
+    import rankrag.models.mini
+    import rankrag.opening
+
+    fake = FakeLanguageModel(yes_if="tagus", reply="tagus")
+    monkeypatch.setattr(rankrag.opening, "open_model", lambda *_, **__: fake)
+    monkeypatch.setattr(rankrag.models.mini, "resolve_model", lambda name, _: name)
+    config = tmp_path / "eval.yaml"
+    systems = [{"name": "mini"}, {"name": "closed book", "retriever": "none", "ranker": "none"}]
+    settings = {"data": str(squad(tmp_path / "data")), "out": str(tmp_path / "run"), "systems": systems}
+    config.write_text(yaml.safe_dump(settings))
+    return config
+
+
+def test_a_configuration_is_compared_and_its_run_becomes_pages(run, tmp_path, monkeypatch, capsys):
+    config = compared(tmp_path, monkeypatch)
+    assert run("evaluate", config, "--set", "sets=[squad]", "--report", tmp_path / "first.md") == 0
+    assert "SQuAD" in (tmp_path / "first.md").read_text()
+    pages = ("--markdown", tmp_path / "again.md", "--html", tmp_path / "page.html")
+    assert run("report", tmp_path / "run", *pages) == 0
+    assert (tmp_path / "again.md").read_text() == (tmp_path / "first.md").read_text()
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    capsys.readouterr()
+    assert run("report", tmp_path / "run") == 0
+    printed = capsys.readouterr().out
+    assert printed == (tmp_path / "first.md").read_text()
+    assert "| SQuAD | mini | 1 | 100.0% (1) |" in printed
+
+
+def test_mistakes_of_a_configuration_are_told_together(run, tmp_path, capsys):
+    config = tmp_path / "eval.yaml"
+    config.write_text("out: x\nsystems:\n  - {name: a, rankr: none}\n  - {n: 0}\n")
+    assert run("evaluate", config) == 2
+    said = capsys.readouterr().err
+    assert "systems.0.rankr: unknown key; did you mean 'ranker'?" in said
+    assert "systems.1.name" in said
+    assert "systems.1.n" in said
+
+
+def test_a_table_of_the_paper_stands_beside_a_run(run, tmp_path, monkeypatch, capsys):
+    assert run("paper") == 0
+    listed = capsys.readouterr().out
+    assert [f"table{i}" in listed for i in (2, 3, 4, 5, 6, 8, 9)] == [True] * 7
+    assert [f"figure{i}" in listed for i in (1, 3, 4, 5, 6)] == [True] * 5
+    assert run("paper", "table2") == 0
+    assert "| RankRAG 8B | 50.6 |" in capsys.readouterr().out
+    assert run("paper", "figure6", "--run", tmp_path / "nowhere") == 2
+    assert "no run there" in capsys.readouterr().err
+    assert run("paper", "table11") == 2
+    assert run("paper", "table2", "--plot", tmp_path / "x.svg") == 2
+    assert "only figures have one" in capsys.readouterr().err
+
+
+def test_a_figure_without_points_says_what_to_run(run, tmp_path, capsys):
+    assert run("paper", "figure5", "--plot", tmp_path / "x.svg") == 2
+    shown = capsys.readouterr()
+    assert "No points of ours yet" in shown.out
+    assert "hold no points for it" in shown.err

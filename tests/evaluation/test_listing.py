@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.listing import listing
+from rankrag.evaluation.loading import fetch, load
+from rankrag.jsonl import write_rows
+from tests.evaluation import published as files
+
+
+def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
+    lines = list(listing([BENCHMARKS[name] for name in ("squad", "nq-kilt", "medmcqa")], data))
+    assert lines == [
+        "squad: SQuAD, dev [at hand]",
+        "  questions: a file of one's own, squad/squad.dev.jsonl.zst",
+        "  passages:  the set's own passages",
+        "nq-kilt: NQ (KILT dev), KILT dev [missing: kilt/nq-dev-kilt.jsonl, wikipedia/psgs_w100.tsv]",
+        "  questions: facebook/kilt_tasks (nq, validation) at its newest revision; as kilt/nq-dev-kilt.jsonl",
+        "  passages:  Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)",
+        "  the paper: 2,837 questions, Dragon, N = 100, k = 5",
+        "medmcqa: MedMCQA (MIRAGE), dev [missing: mirage/benchmark.json, medcorp/pubmed.jsonl, "
+        "medcorp/statpearls.jsonl, medcorp/textbooks.jsonl, medcorp/wikipedia.jsonl]",
+        "  questions: github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9; passages: MedRAG on the hub; "
+        "as mirage/benchmark.json",
+        "  passages:  MedCorp: PubMed, StatPearls, Textbooks, Wikipedia",
+        "  the paper: 4,183 questions, MedCPT, N = 100, k = 5",
+    ]
+    assert "[no data folder]" in next(listing([BENCHMARKS["squad"]], None))
+
+
+def test_the_command_lists_every_set(run, data, capsys):
+    assert run("evaluate", "--list", "--data", data) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{name}: " in shown for name in BENCHMARKS)
+    assert shown.count("[at hand]") == 5
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that has these rows; what it was asked for is kept."""
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def offer(*rows):
+        def load_dataset(name, subset, **options):
+            asked.append((name, subset, options["split"], options["revision"]))
+            return iter(rows)
+
+        monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        return asked
+
+    return offer
+
+
+def test_questions_are_fetched_from_the_hub_and_read_in_its_form(hub, tmp_path):
+    row = {"id": 1, "question": "Who?", "possible_answers": '["x"]', "s_pop": 3}
+    asked = hub(row, {**row, "id": 2, "s_pop": 3000})
+    popqa = BENCHMARKS["popqa-longtail"]
+    assert fetch(popqa, tmp_path) == tmp_path / "hub/popqa-longtail.jsonl.zst"
+    assert asked == [("akariasai/PopQA", None, "test", "098765c79ea10a2cb19c828324e33281b8336ec0")]
+    assert [of.question.id for of in load(popqa, tmp_path, passages=False).questions] == ["1"]
+
+
+def test_the_hub_may_have_another_form_than_the_file(hub, tmp_path):
+    hub({"question": "when", "answer": ["1972"]})
+    nq = BENCHMARKS["nq-dpr"]
+    fetch(nq, tmp_path)
+    assert load(nq, tmp_path, passages=False).questions[0].question.answers == ("1972",)
+    files.write(tmp_path / nq.rows, "where\t['here']\n")
+    assert load(nq, tmp_path, passages=False).questions[0].question.text == "where"  # the published file goes first
+
+
+def test_our_own_form_is_read_where_nothing_else_is_there(tmp_path):
+    row = {"question": "Which?", "options": {"A": "x", "B": "y"}, "label": "B", "answers": ["y"]}
+    rows = [{"id": "medqa/0", "subset": "medqa", **row}, {"id": "mmlu/0", "subset": "mmlu", **row}]
+    write_rows(tmp_path / "biomedical/mirage.test.jsonl.zst", rows)
+    (only,) = load(BENCHMARKS["mmlu-med"], tmp_path, passages=False).questions
+    assert (only.question.id, only.question.answers) == ("mmlu/0", ("B",))
+
+
+def test_a_set_that_no_hub_has_says_where_it_is(tmp_path):
+    with pytest.raises(ConfigError, match=r"on no hub; get it from github\.com/Teddy-XiongGZ/MIRAGE"):
+        fetch(BENCHMARKS["medmcqa"], tmp_path)
+
+
+def test_a_hub_that_is_not_reached_says_where_to_put_the_file(monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets")
+
+    def unreachable(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(DataError, match=r"no route.*download the set and keep it as .*kilt/nq-dev-kilt\.jsonl"):
+        fetch(BENCHMARKS["nq-kilt"], tmp_path)
+    assert not list(tmp_path.rglob("*.zst"))
+
+
+def test_the_command_fetches_only_sets_that_are_named(run, tmp_path, capsys):
+    assert run("evaluate", "--fetch", "--data", tmp_path) == 2
+    assert "name the sets with --set" in capsys.readouterr().err
+    assert run("evaluate", "--fetch", "--set", "nothing", "--data", tmp_path) == 2
+    assert "--fetch nothing" in capsys.readouterr().err
+
+
+def test_names_and_files_of_all_sets_are_their_own():
+    assert len({replace(of, name="").title for of in BENCHMARKS.values()}) == len(BENCHMARKS)
+    assert all(name == of.name for name, of in BENCHMARKS.items())

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.benchmarks import folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.frozen import freeze
+from rankrag.evaluation.loading import load
+from rankrag.evaluation.schemas import our_row
+from rankrag.jsonl import write_rows
+from tests.evaluation.published import write_json
+
+
+def test_a_set_has_its_questions_and_all_passages(loaded):
+    squad = loaded("squad")
+    assert [(q.question.id, q.gold, dict(q.grades)) for q in squad.questions] == [
+        ("q1", ("s/tagus/0",), {"s/tagus/0": 1}),
+        ("q2", ("s/ebro/0",), {"s/ebro/0": 1}),
+    ]
+    assert len(squad.passages) == 6
+    assert squad.questions[0].question.answers == ("golden land",)
+
+
+def test_own_candidates_are_given_and_questions_without_gold_are_left_out(loaded):
+    (only,) = loaded("msmarco").questions
+    assert only.given == ("m1/c0", "m1/c1", "m1/c2")
+    assert only.gold == ("m1/c2",)
+
+
+def test_trec_keeps_grades_and_the_given_ranking(loaded):
+    (only,) = loaded("trec_dl19").questions
+    assert (only.gold, dict(only.grades), only.given) == (("2",), {"1": 1, "2": 3}, ("1", "3", "2"))
+
+
+def test_an_unanswerable_question_has_its_near_paragraph_for_gold(loaded):
+    assert [q.gold for q in loaded("squad2_unanswerable").questions] == [("s/lake/0",), ("s/hill/0",)]
+
+
+def test_missing_files_are_all_listed(tmp_path):
+    with pytest.raises(ConfigError, match=r"squad\.dev\.jsonl\.zst, .*squad\.corpus\.jsonl\.zst; set RANKRAG_DATA"):
+        load(BENCHMARKS["squad"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "q", "question": " "}, "no 'id' with 'question'"),
+        ({"id": "q", "question": "x", "answers": "y"}, r":1: 'answers' must be a list of texts \(found: 'y'\)"),
+        ({"id": "q", "question": "x", "answers": ["y", 1]}, "'answers' must be a list of texts"),
+        ({"id": "q", "question": "x", "positive_ids": "s/tagus/0"}, "'positive_ids' must be a list of texts"),
+        ({"id": "q", "question": "x", "grades": {"s/tagus/0": 0.5}}, "'grades' must be whole numbers"),
+        ({"id": "q", "question": "x", "candidates": "text"}, "'candidates' must be a list of passages"),
+        ({"id": "q"}, r":1: no 'id' with 'question' or 'query' \(found: id\)"),
+        ({"id": "q", "question": "x", "positive_ids": ["gone"]}, "passage 'gone' is in none of"),
+        ({"id": "q", "question": "x", "candidates": ["text"]}, "candidate 0 has no 'text'"),
+    ],
+)
+def test_a_bad_row_is_named(data, row, message):
+    write_rows(data / "squad/squad.dev.jsonl.zst", [row])
+    with pytest.raises(DataError, match=message):
+        load(BENCHMARKS["squad"], data)
+
+
+def test_a_sample_is_seeded_and_keeps_the_order_of_the_set(loaded):
+    squad = loaded("squad")
+    many = replace(squad, questions=tuple(replace(squad.questions[0], gold=(str(i),)) for i in range(50)))
+    drawn = many.sample(10, seed=1)
+    places = [int(q.gold[0]) for q in drawn]
+    assert places == sorted(places)
+    assert drawn == many.sample(10, seed=1) != many.sample(10, seed=2)
+    assert all(q in many.sample(25, seed=1) for q in drawn)
+    assert many.sample(None, seed=1) == many.sample(99, seed=1) == many.questions
+
+
+def test_the_folder_of_a_set_changes_with_its_data(loaded):
+    squad = loaded("squad")
+    other = replace(squad, questions=squad.questions[:1])
+    assert folder_name(squad) == folder_name(loaded("squad")) != folder_name(other)
+    assert folder_name(squad).startswith("squad-")
+
+
+def test_all_mistakes_of_a_file_are_told_with_their_lines(data):
+    good = {"id": "q", "question": "x", "positive_ids": ["s/tagus/0"]}
+    write_rows(data / "squad/squad.dev.jsonl.zst", [good, {"id": "r"}, good, {**good, "id": "s", "answers": 1}])
+    with pytest.raises(DataError) as error:
+        load(BENCHMARKS["squad"], data)
+    told = str(error.value)
+    assert ":2: no 'id' with 'question'" in told
+    assert ":3: id 'q' stands in" in told
+    assert ":4: 'answers' must be a list" in told
+    write_rows(data / "squad/squad.dev.jsonl.zst", [{"id": str(i)} for i in range(30)])
+    with pytest.raises(DataError, match=r":20: .*; and 10 more$"):
+        load(BENCHMARKS["squad"], data)
+
+
+def test_all_mistakes_of_a_corpus_are_told_with_their_lines(data):
+    rows = [
+        {"id": "s/tagus/0", "text": "x"},
+        {"id": "a"},
+        {"id": "s/ebro/0", "text": "y"},
+        {"id": "s/ebro/0", "text": "z"},
+    ]
+    write_rows(data / "squad/squad.corpus.jsonl.zst", rows)
+    with pytest.raises(DataError, match=r":2: no passage.*:4: passage 's/ebro/0' stands in .*:3 already"):
+        load(BENCHMARKS["squad"], data)
+
+
+def test_two_corpora_may_not_give_one_id_to_two_passages(tmp_path):
+    nq = BENCHMARKS["nq"]
+    write_rows(tmp_path / nq.rows, [{"id": "q", "question": "x", "positive_ids": ["a"]}])
+    for name, text in zip(nq.corpora, "xy", strict=True):
+        write_rows(tmp_path / name, [{"id": "a", "text": text}])
+    with pytest.raises(DataError, match="passage 'a' is another one in an earlier corpus"):
+        load(nq, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"options": {"B": "no", "A": "yes"}}, r":1: the options must be lettered A, B, … in order \(found: B, A\)"),
+        ({"options": {"A": "yes"}}, "the options must be lettered"),
+        ({"options": ["yes", "no"]}, "'options' must be texts by letter"),
+        ({"options": {"A": "yes", "B": 5}}, "'options' must be texts by letter"),
+        ({"label": "C"}, r"the right option must be one of A, B \(found: 'C'\)"),
+        ({"label": None}, "the right option must be one of A, B"),
+    ],
+)
+def test_options_out_of_order_and_wrong_labels_are_told(tmp_path, changed, message):
+    row = {"id": "1", "question": "Is it?", "options": {"A": "yes", "B": "no"}, "label": "A", "positive_ids": ["p"]}
+    write_rows(tmp_path / "biomedical/pubmedqa.corpus.jsonl.zst", [{"id": "p", "text": "x"}])
+    write_rows(tmp_path / "biomedical/pubmedqa.test.jsonl.zst", [row])
+    question = load(BENCHMARKS["pubmedqa"], tmp_path).questions[0].question
+    assert (question.options, question.answers) == (("yes", "no"), ("A",))
+    write_rows(tmp_path / "biomedical/pubmedqa.test.jsonl.zst", [{**row, **changed}])
+    with pytest.raises(DataError, match=message):
+        load(BENCHMARKS["pubmedqa"], tmp_path)
+
+
+def test_questions_that_cannot_be_measured_are_counted(data):
+    left_out = load(BENCHMARKS["msmarco"], data).left_out
+    assert left_out == {"no passage is known to be right": 1}
+
+
+def test_given_evidence_is_not_retrieved(tmp_path):
+    write_rows(tmp_path / "openqa/fever_symmetric.corpus.jsonl.zst", [{"id": i, "text": i} for i in ("s0", "s1")])
+    row = {"question": "A claim.", "options": {"A": "SUPPORTS", "B": "REFUTES"}, "label": "B", "answers": ["REFUTES"]}
+    write_rows(tmp_path / "openqa/fever_symmetric.dev.jsonl.zst", [{"id": "f", "positive_ids": ["s1"], **row}])
+    found = load(BENCHMARKS["fever_symmetric"], tmp_path)
+    assert (found.questions[0].given, found.ranked, found.searchable) == (("s1",), True, False)
+    assert (found.questions[0].question.style, found.questions[0].question.answers) == ("claim", ("REFUTES",))
+    assert found.questions[0].question.options == ()
+
+
+def test_a_frozen_run_that_names_an_unknown_passage_says_where(data):
+    (data / "runs").mkdir()
+    (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 2 x\nq2 Q0 gone 1 2 x\n")
+    write_rows(data / "runs/squad.passages.jsonl", [{"id": "s/tagus/0", "text": "x"}])
+    with pytest.raises(DataError, match=r"squad\.trec:2: passage 'gone' is not among the passages"):
+        load(BENCHMARKS["squad"], data)
+    (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 2 x\n")
+    frozen = load(BENCHMARKS["squad"], data)
+    assert [of.given for of in frozen.questions] == [("s/tagus/0",), ()]  # what a run lacks was not found
+
+
+def test_a_set_without_a_question_is_an_error(data):
+    write_rows(data / "squad/squad.dev.jsonl.zst", [])
+    with pytest.raises(DataError, match="no question; get the file anew"):
+        load(BENCHMARKS["squad"], data)
+
+
+@pytest.mark.parametrize(
+    ("schema", "row", "message"),
+    [
+        ("kilt", {"id": "1", "input": "x"}, r"no row of kilt: no 'output' \(found: id, input\)"),
+        ("kilt_triviaqa", {"id": "1", "input": "", "output": []}, "has no text and is not in the file of TriviaQA"),
+        ("dpr", {"question": "x", "answers": "['a'"}, "no row of dpr: "),
+        ("popqa", {"id": 1, "question": "x", "possible_answers": "[", "s_pop": 1}, "no row of popqa: "),
+        ("popqa", {"id": 1, "question": "x", "possible_answers": "[]", "s_pop": "many"}, "no row of popqa: "),
+        ("chatrag", {"messages": [{"role": "assistant", "content": "x"}], "answers": []}, "is not the user's"),
+        ("chatrag", {"messages": [], "answers": []}, "no row of chatrag: "),
+        ("mirage", {"id": "1", "question": "x"}, "no row of mirage: no 'options'"),
+        ("flashrag", {"id": "1", "question": "x"}, "no row of flashrag: no 'golden_answers'"),
+    ],
+)
+def test_a_published_row_without_what_its_form_needs_is_named(schema, row, message):
+    with pytest.raises(DataError, match="^here: .*" + message):
+        our_row(schema, row, {}, "here")
+
+
+def test_public_forms_of_tables_of_the_hub():
+    answer = {"value": "David Seville", "aliases": ["Seville", "David Seville"]}
+    assert our_row("triviaqa", {"question_id": "tc_1", "question": "Who?", "answer": answer}, {}, "") == {
+        "id": "tc_1",
+        "question": "Who?",
+        "answers": ["David Seville", "Seville"],
+    }
+    assert our_row("nq_open", {"question": "when", "answer": ["1972"]}, {}, "") == {
+        "question": "when",
+        "answers": ["1972"],
+    }
+    self_rag = {"id": 7, "question": "Who?", "answers": ["journalist"], "ctxs": []}
+    assert our_row("popqa", self_rag, {}, "") == {"id": "7", "question": "Who?", "answers": ["journalist"]}
+
+
+def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
+    squad = load(BENCHMARKS["squad"], data)
+    rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
+    assert freeze(squad, rankings, data) == data / "runs/squad.trec"
+    (data / "squad/squad.corpus.jsonl.zst").unlink()
+    frozen = load(BENCHMARKS["squad"], data)
+    assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
+    assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
+    assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
+    assert (frozen.ranked, frozen.searchable) == (True, False)
+
+
+def test_a_question_that_came_without_passages_does_not_reorder_the_others(tmp_path):
+    turns = [{"role": "user", "content": "beer"}]
+    found = [{"title": "", "text": "wine"}, {"title": "", "text": "beer"}]
+    rows = [{"messages": turns, "ctxs": ctxs, "answers": ["x"]} for ctxs in (found, [])]
+    write_json(tmp_path / "chatrag/topiocqa/dev.json", rows)
+    talks = load(BENCHMARKS["topiocqa-chatrag"], tmp_path)
+    assert talks.ranked
+    assert [len(of.given) for of in talks.questions] == [2, 0]

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+
+from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.description import RunDescription, SetDescription
+from rankrag.evaluation.figures import plot_figure, render_figure, series_of
+from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.paper import beside_the_paper, column_of, paper_numbers, paper_table, render_table, setting_of
+from rankrag.evaluation.questions import Seconds
+from rankrag.evaluation.systems import System
+
+MINI = System("mini", n=20, k=5)
+
+
+def described(name, questions=100, **changed):
+    of = BENCHMARKS[name]
+    ids = tuple(str(i) for i in range(questions))
+    whole = SetDescription(
+        name, of.title, name, of.metric or "", of.style or "", of.split, of.corpus, questions, ids, {}
+    )
+    return replace(whole, **changed)
+
+
+def compared(sets, systems=(MINI,), cost=None, **means):
+    """Return the figures of systems that all have the same `means`, with intervals of .1 to either side."""
+    found = {name: Interval(v, v - 0.1, v + 0.1) for name, v in means.items()}
+    rows = tuple(
+        SystemFigures(of.name, s.name, len(of.questions), found, found, {"right": 1}, Seconds(), cost and cost * s.n)
+        for of in sets
+        for s in systems
+    )
+    return Comparison(RunDescription("", "", "2026-01-01", 0, "last", tuple(systems), tuple(sets)), rows, ())
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "column", "metric", "printed"),
+    [
+        ("table2", "RankRAG 8B", "NQ", "EM", 50.6),
+        ("table2", "RankRAG 70B", "TriviaQA", "Acc", 92.3),
+        ("table2", "Self-RAG 13B", "PopQA", "Acc", 55.8),
+        ("table3", "w/o reranking at test", "PopQA", "EM", 49.3),
+        ("table4", "RankRAG 13B (Llama-2)", "FEVER", "Acc", 91.7),
+        ("table5", "RankRAG 8B", "MedMCQA", "Acc", 56.90),
+        ("table6", "RankRAG 8B (top 100)", "Inscit", "R@20", 73.5),
+        ("table8", "Contriever + RankRAG 8B", "TriviaQA", "R@10", 90.05),
+        ("table9", "RankRAG 8B", "TriviaQA", "EM", 68.8),
+    ],
+)
+def test_cells_are_those_of_the_paper(table, model, column, metric, printed):
+    assert paper_table(table).value(model, column, metric) == printed
+
+
+def test_a_cell_that_is_not_printed_has_no_value():
+    assert paper_table("table2").value("Self-RAG 7B", "PopQA", "EM") is None
+    assert paper_table("table2").value("Atlas 11B", "PopQA", "EM") is None
+    assert paper_table("table2").value("nobody", "NQ", "EM") is None
+    with pytest.raises(ConfigError, match=r"table7: not known; choose table2, .*figure6"):
+        paper_table("table7")
+
+
+def test_every_cell_has_its_columns_metrics_and_is_a_percentage():
+    for table in paper_numbers().tables.values():
+        metrics = {c.name: c.metrics for c in table.columns}
+        for row in table.rows:
+            for column, values in row.cells.items():
+                assert len(values) <= len(metrics[column]), (table.cell, row.model, column)
+                assert all(v is None or 0 < v < 100 for v in values)
+
+
+def test_the_averages_of_the_rankrag_rows_are_their_means_and_others_are_marked():
+    table = paper_table("table2")
+    for model in ("RankRAG 8B", "RankRAG 70B"):
+        row = next(r for r in table.rows if r.model == model)
+        first = [values[0] for column, values in row.cells.items() if column != "Avg"]
+        assert fmean(first) == pytest.approx(row.cells["Avg"][0], abs=0.1)
+    gpt = next(r for r in table.rows if r.model == "GPT-3.5-turbo-1106")
+    assert abs(fmean(v[0] for c, v in gpt.cells.items() if c != "Avg") - gpt.cells["Avg"][0]) > 1
+    assert table.known_error("GPT-3.5-turbo-1106", "Avg")
+    assert paper_table("table5").known_error("PMC-LLaMA 13B", "MedQA")
+    assert paper_table("table5").known_error("RankRAG 8B", "PubMedQA")
+    assert not paper_table("table5").known_error("RankRAG 8B", "MedQA")
+    assert "38.5†" in render_table("table2", [])
+
+
+def test_every_benchmark_of_the_paper_has_a_column_and_a_setting():
+    for name, benchmark in BENCHMARKS.items():
+        if benchmark.paper is not None:
+            column = column_of(name)
+            assert any(c.name == column for t in ("table2", "table5", "table9") for c in paper_table(t).columns), name
+            assert setting_of(name) == benchmark.paper
+    assert setting_of("nq") == BENCHMARKS["nq-kilt"].paper
+    assert (setting_of("squad"), column_of("squad")) == (None, "")
+
+
+def test_a_difference_is_given_only_where_everything_is_the_papers():
+    as_paper = System("ours", retriever="Dragon", n=100, k=5)
+    full = described("nq-kilt", 2837)
+    (same,) = beside_the_paper(compared([full], [as_paper], EM=0.516))
+    assert (same.paper, same.differs) == (50.6, ())
+    assert same.difference == pytest.approx(1.0)
+    for changed, system, said in [
+        (described("nq-kilt", 100), as_paper, "100 questions (2,837)"),
+        (replace(full, split="test"), as_paper, "split: test (KILT dev)"),
+        (replace(full, corpus="ours"), as_paper, "corpus: ours (Wikipedia of Dec 2018"),
+        (full, replace(as_paper, n=20), "N = 20 (100)"),
+        (full, replace(as_paper, k=10), "k = 10 (5)"),
+        (full, System("ours", n=100), "first stage: bm25 (Dragon)"),
+    ]:
+        (row,) = beside_the_paper(compared([changed], [system], EM=0.516))
+        assert row.difference is None
+        assert len(row.differs) == 1
+        assert row.differs[0].startswith(said)
+
+
+def test_splits_are_compared_with_their_own_table():
+    rows = beside_the_paper(compared([described("triviaqa-dpr"), described("triviaqa-kilt")], EM=0.5, Acc=0.6))
+    assert [(r.benchmark, r.metric, r.paper) for r in rows] == [
+        ("triviaqa-dpr", "EM", 68.8),
+        ("triviaqa-dpr", "Acc", 79.9),
+        ("triviaqa-kilt", "EM", 82.9),
+        ("triviaqa-kilt", "Acc", 89.5),
+    ]
+
+
+def test_our_rows_stand_below_the_papers_with_what_differs():
+    text = render_table("table2", [compared([described("nq"), described("popqa")], EM=0.283, Acc=0.35)])
+    assert "| **mini** (ours) | 28.3 |  | 28.3/35.0 |" in text
+    assert "- NQ + wiki, mini: split: dev (KILT dev); 100 questions (2,837);" in text
+    assert "ours" not in render_table("table5", [compared([described("nq")], EM=0.283)])
+
+
+def test_ranking_tables_have_a_row_before_and_after():
+    recall = {"answer-recall@5": 0.5, "answer-recall@10": 0.6, "answer-recall@20": 0.7}
+    text = render_table("table6", [compared([described("nq")], **recall)])
+    assert "| **mini, bm25 alone** (ours) | 50.0/60.0/70.0 |" in text
+    assert "| **mini** (ours) | 50.0/60.0/70.0 |" in text
+
+
+def test_figures_take_what_belongs_to_them():
+    ks = [System(f"k{k}", k=k) for k in (5, 10)] + [System(f"plain{k}", k=k, ranker="none") for k in (5, 10, 20)]
+    run = compared([described("nq"), described("squad")], ks, EM=0.4)
+    (six,) = series_of("figure6", [run])
+    assert [p.x for p in six.points] == [5, 10]
+    (one,) = series_of("figure1", [run])
+    assert [p.x for p in one.points] == [5, 10, 20]
+    assert series_of("figure4", [run]) == ()
+    depth = compared([described("hotpotqa")], [System(f"N{n}", n=n) for n in (100, 20)], cost=0.06, EM=0.4)
+    (five,) = series_of("figure5", [depth])
+    assert [(p.x, p.label) for p in five.points] == [(pytest.approx(1.2), "N = 20"), (pytest.approx(6.0), "N = 100")]
+    stages = [System("a", retriever="bm25"), System("b", retriever="dense")]
+    (three,) = series_of("figure3", [compared([described("nq")], stages, EM=0.4)])
+    assert [p.x for p in three.points] == ["bm25", "dense"]
+
+
+def test_a_figure_says_what_the_paper_says_and_what_a_run_lacks():
+    assert "No points of ours yet: compare models that name their ranking_pairs" in render_figure("figure4", ())
+    run = compared([described("nq")], [System("a", k=5), System("b", k=10)], EM=0.4)
+    text = render_figure("figure6", series_of("figure6", [run]))
+    assert "| 5 | 40.0 [30.0, 50.0] |" in text
+    assert "k = 5 works well" in text
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_plot_is_drawn_in_the_format_of_its_name(tmp_path, ending):
+    run = compared([described("nq")], [System("a", k=5), System("b", k=10)], EM=0.4)
+    series = series_of("figure6", [run])
+    path = plot_figure("figure6", series, tmp_path / f"figure.{ending}")
+    assert path.read_bytes()[:5] in (b"<?xml", b"\x89PNG\r")
+    with pytest.raises(ConfigError, match="no such format"):
+        plot_figure("figure6", series, tmp_path / "figure.nonsense")
+    with pytest.raises(DataError, match="Figure 4: these runs hold no points"):
+        plot_figure("figure4", (), tmp_path / "none.svg")
