@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, parity, ranking, recipe, show
+from rankrag.cli import ablation, ask, documents, evaluation, export, parity, ranking, recipe, show
 from rankrag.cli.options import is_debugging
 from rankrag.errors import RankragError
 
@@ -41,6 +41,7 @@ for command in (
     recipe.push,
     evaluation.fit,
     evaluation.evaluate,
+    ablation.ablate,
 ):
     app.command()(command)
 
