@@ -11,11 +11,9 @@ from rankrag.training.checkpoints import all_checkpoints
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-def test_two_rows_are_made_tested_and_compared_and_nothing_is_done_twice(
-    run, config_of, study_of, data, tmp_path, capsys
-):
+def test_two_rows_are_made_tested_and_compared_and_nothing_is_done_twice(run, config_of, study_of, tmp_path, capsys):
     config, out, page = config_of(), tmp_path / "runs", tmp_path / "docs" / "ablations.md"
-    command = ("ablate", config, "--data", data, "--out", out, "--report", page, "--dtype", "float32")
+    command = ("ablate", config, "--out", out, "--report", page, "--dtype", "float32")
     assert run(*command, "--row", "no_ranking") == 0
     first = page.read_text(encoding="utf-8")
     assert "| full recipe | not run |" in first
@@ -56,10 +54,10 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(study_of, tmp_pa
     assert result_of(recipe, tmp_path / "runs").is_dir()
 
 
-def test_a_result_of_another_configuration_is_not_shown(run, config_of, study_of, data, tmp_path, capsys):
+def test_a_result_of_another_configuration_is_not_shown(run, config_of, study_of, tmp_path, capsys):
     config, out = config_of(rows={"full": {"title": "full recipe"}}), tmp_path / "runs"
     row = {"full": {"title": "full recipe"}}
-    assert run("ablate", config, "--data", data, "--out", out, "--dtype", "float32") == 0
+    assert run("ablate", config, "--out", out, "--dtype", "float32") == 0
     assert results_of(study_of(rows=row), out)
     assert not results_of(study_of(rows=row, steps=4), out)
     assert not results_of(study_of(rows=row, n=4), out)
@@ -80,10 +78,10 @@ def test_a_row_that_is_not_there_is_named_with_the_rows_that_are(run, config_of,
     assert "there are full, no_ranking, no_rerank" in printed
 
 
-def test_the_base_is_tested_as_it_is(run, config_of, data, tmp_path):
+def test_the_base_is_tested_as_it_is(run, config_of, tmp_path):
     config = config_of(rows={"full": {"title": "full"}, "untrained": {"title": "base", "data": "none"}})
     out = tmp_path / "runs"
-    assert run("ablate", config, "--data", data, "--out", out, "--row", "untrained", "--dtype", "float32") == 0
+    assert run("ablate", config, "--out", out, "--row", "untrained", "--dtype", "float32") == 0
     found = json.loads((out / "rows" / "untrained.json").read_text(encoding="utf-8"))
     assert (found["tokens"], found["examples"]) == (0, 0)
     assert not (out / "models").exists()

@@ -30,7 +30,8 @@ def made(recipe: Recipe, out: Path, *, say: Say, report: Report) -> Path:
 def examples_seen(recipe: Recipe, out: Path) -> int:
     """Return how many examples a made model was trained on, those of its start among them."""
     record = json.loads((run_of(recipe, out) / RUN_FILE).read_text(encoding="utf-8"))
-    return sum(record["examples"].values()) + (examples_seen(recipe.start, out) if recipe.start else 0)
+    own: int = sum(record["examples"].values())
+    return own + (examples_seen(recipe.start, out) if recipe.start else 0)
 
 
 def folder_of(recipe: Recipe, out: Path) -> Path:

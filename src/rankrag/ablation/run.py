@@ -30,7 +30,6 @@ from rankrag.training.start import load_tokenizer
 
 def ablate(
     study: Study,
-    data: Path,
     out: Path,
     *,
     rows: Sequence[Row],
@@ -45,7 +44,7 @@ def ablate(
     todo = [row for row in rows if load_result(_file(row, out), study.key(row)) is None]
     if not todo:
         return
-    exam = open_exam(study, data, out, progress)
+    exam = open_exam(study, out, progress)
     for row in todo:
         model, name = _model(study, row, out, device, dtype, say, progress)
         say(f"{row.name}: testing")

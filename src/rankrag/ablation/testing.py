@@ -44,7 +44,7 @@ class Exam:
     instructions: tuple[Example, ...]
 
 
-def open_exam(study: Study, data: Path, out: Path, progress: Progress) -> Exam:
+def open_exam(study: Study, out: Path, progress: Progress) -> Exam:
     """Return the questions and instructions of a study, drawn with its seed.
 
     A question is drawn from those with a gold passage among BM25's first `n`, so that ranking has something to find.
@@ -52,7 +52,7 @@ def open_exam(study: Study, data: Path, out: Path, progress: Progress) -> Exam:
     config = study.config
     sets = []
     for name, number in config.questions.items():
-        test_set = load(BENCHMARKS[name], data)
+        test_set = load(BENCHMARKS[name], Path(study.instructions.data))
         found = first_stages(test_set, out / "questions", retrievers=("bm25",), progress=progress)["bm25", "last"]
         passages = {question: ids[: config.n] for question, ids in found.items()}
         usable = tuple(of for of in test_set.questions if hit_at(passages[of.question.id], of.gold, config.n))

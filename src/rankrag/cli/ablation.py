@@ -8,15 +8,13 @@ from typing import Annotated
 import typer
 
 from rankrag.cli import options
-from rankrag.cli.evaluation import Data, Report, RunFolder, machine
+from rankrag.cli.evaluation import Report, RunFolder, machine
 from rankrag.cli.options import say
-from rankrag.errors import ConfigError
 
 
 def ablate(
     config: Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")],
     *,
-    data: Data = None,
     out: RunFolder = Path("runs/ablation"),
     row: Annotated[list[str] | None, typer.Option("--row", help="A row to run, by default all; any number.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Run nothing, only make the page from what is there.")] = False,
@@ -45,12 +43,9 @@ def ablate(
             write_whole(report, page(study, out, command))
 
     if not table:
-        if data is None:
-            raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
         with options.step_lines() as step:
             run(
                 study,
-                data,
                 out,
                 rows=rows,
                 device=device,
