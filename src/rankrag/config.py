@@ -197,6 +197,9 @@ class AblationRow(Schema):
     )
     hard_only: bool = Field(False, description="BM25 hard negatives in the place of the random ones.")
     split_lists: bool = Field(False, description="Questions of a list are asked of each passage alone (RA-DIT, RAFT).")
+    candidates: int | None = Field(
+        None, ge=2, description="Ranking examples of one question, at most; a listwise loss needs them in one sequence."
+    )
     train: dict[str, float | bool | str] = Field({}, description="Keys of the training file, over `train_keys`.")
     rerank: bool = Field(True, description="Whether its answers come from the reranked order, or from BM25's.")
 

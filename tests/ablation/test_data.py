@@ -15,6 +15,7 @@ class Keeping:
 
     keep: dict[str, float] = field(default_factory=dict)
     split_lists: bool = False
+    candidates: int | None = None
     seed: int = 0
 
 
@@ -78,3 +79,18 @@ def test_a_list_is_asked_passage_by_passage():
     assert {(e.kind, e.question.id, e.target) for e in alone} == {(DataKind.CONTEXT_QA, "q", "because")}
     other = Example(DataKind.RETRIEVAL_RANKING, "s", Question("q", "why?"), passages, "Passage 1")
     assert list(asked_alone(other)) == [other]
+
+
+def test_a_question_keeps_its_relevant_passages_and_the_first_of_the_others():
+    def ranked(question, labels):
+        return [
+            Example(
+                DataKind.CONTEXT_RANKING, "s", Question(question, "why?"), (Passage(f"{question}{n}", "text"),), label
+            )
+            for n, label in enumerate(labels)
+        ]
+
+    many, few = ranked("a", ["False", "False", "False", "True", "False", "True"]), ranked("b", ["False", "True"])
+    read = Example(DataKind.CONTEXT_QA, "s", Question("a", "why?"), (Passage("a0", "text"),), "because")
+    kept = list(part_of([*many, read, *few], Keeping(candidates=3)))
+    assert kept == [many[0], many[3], many[5], read, *few]

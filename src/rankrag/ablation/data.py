@@ -18,6 +18,8 @@ from rankrag.evaluation.journal import write_whole
 from rankrag.examples import read_examples, write_examples
 from rankrag.types import DataKind, Example
 
+RELEVANT = "True"
+
 
 def shared_blend(config: BlendConfig, folder: Path, report: Report) -> Path:
     """Return the folder of a blend, built if it is not there yet; its manifest, which comes last, says that it is."""
@@ -54,9 +56,24 @@ def write_part(recipe: Recipe, blend: Path, out: Path) -> None:
 
 def part_of(examples: Iterable[Example], recipe: Recipe) -> Iterator[Example]:
     """Yield what a recipe keeps, in the order of the blend."""
-    for example in examples:
-        if _place(example, recipe.seed) < kept_share(recipe.keep, example.source, example.kind):
-            yield from asked_alone(example) if recipe.split_lists else (example,)
+    kept = (e for e in examples if _place(e, recipe.seed) < kept_share(recipe.keep, e.source, e.kind))
+    for example in kept if recipe.candidates is None else few_candidates(kept, recipe.candidates):
+        yield from asked_alone(example) if recipe.split_lists else (example,)
+
+
+def few_candidates(examples: Iterable[Example], most: int) -> Iterator[Example]:
+    """Yield all but the ranking examples of a question beyond `most`; relevant passages are the last to go."""
+    found = list(examples)
+    places = [place for place, e in enumerate(found) if e.kind is DataKind.CONTEXT_RANKING]
+    places.sort(key=lambda place: found[place].target != RELEVANT)
+    room: Counter[tuple[str, str]] = Counter()
+    beyond = set()
+    for place in places:
+        question = (found[place].source, found[place].question.id)
+        room[question] += 1
+        if room[question] > most:
+            beyond.add(place)
+    yield from (example for place, example in enumerate(found) if place not in beyond)
 
 
 def asked_alone(example: Example) -> Iterator[Example]:

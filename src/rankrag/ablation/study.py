@@ -37,6 +37,7 @@ class Recipe:
     blend: BlendConfig
     keep: Mapping[str, float]
     split_lists: bool
+    candidates: int | None
     train: TrainConfig
     start: Recipe | None
     seed: int
@@ -45,7 +46,7 @@ class Recipe:
     def digest(self) -> str:
         """A short digest of all that decides what is learnt, so that no result outlives its configuration."""
         start = self.start.digest if self.start else self.train.model
-        data = [blend_digest(self.blend), dict(self.keep), self.split_lists, self.seed]
+        data = [blend_digest(self.blend), dict(self.keep), self.split_lists, self.candidates, self.seed]
         return _digest([data, self.train.model_dump(mode="json", exclude=_PLACES), start])
 
     @property
@@ -108,7 +109,9 @@ def open_study(config: AblationConfig) -> Study:
         raise ConfigError(f"the ablation cannot start:{listed}")
     # the same questions are held back from both blends, so that instructions are new to every row
     stage1_blend = stage1_blend.model_copy(update={"held_back": stage2_blend.held_back})
-    shared = Recipe("stage1", stage1_blend, {}, False, _stepped(stage1_train, config.stage1_steps), None, config.seed)
+    shared = Recipe(
+        "stage1", stage1_blend, {}, False, None, _stepped(stage1_train, config.stage1_steps), None, config.seed
+    )
     recipes = {
         name: _recipe(config, name, row, shared, stage2_blend)
         for name, row in config.rows.items()
@@ -140,7 +143,7 @@ def _recipe(config: AblationConfig, name: str, row: AblationRow, shared: Recipe,
     if start is None:
         train = train.model_copy(update={"model": shared.train.model})
     blend = shared.blend if row.data == "stage1" else hard_only(stage2) if row.hard_only else stage2
-    return Recipe(name, blend, row.keep, row.split_lists, _stepped(train, steps), start, config.seed)
+    return Recipe(name, blend, row.keep, row.split_lists, row.candidates, _stepped(train, steps), start, config.seed)
 
 
 def _stepped(train: TrainConfig, steps: int) -> TrainConfig:
@@ -204,7 +207,7 @@ def _row_problems(
             yield f"model_of: no row is called {_near(row.model_of, config.rows)}"
         elif of.model_of is not None:
             yield f"model_of: {row.model_of!r} has no model of its own; name {of.model_of!r}"
-        if row.keep or row.train or row.hard_only or row.split_lists:
+        if row.keep or row.train or row.hard_only or row.split_lists or row.candidates:
             yield "model_of: the model is another row's, so data and training cannot differ; leave them out"
     blend = stage1 if row.data == "stage1" else stage2
     for key, share in row.keep.items():
