@@ -52,6 +52,7 @@ def test_a_training_that_was_killed_goes_on_from_its_checkpoint(study_of, tmp_pa
     made(recipe, tmp_path / "runs", say=said.append, report=lambda done, _: steps.append(done))
     assert steps[0] > 1  # not from the start, and stage I not at all
     assert result_of(recipe, tmp_path / "runs").is_dir()
+    assert not all_checkpoints(folder_of(recipe, tmp_path / "runs") / "run")
 
 
 def test_a_result_of_another_configuration_is_not_shown(run, config_of, study_of, tmp_path, capsys):

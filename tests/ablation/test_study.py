@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from rankrag.ablation.study import hard_only
+from rankrag.ablation.study import hard_only, open_study
+from rankrag.config import AblationConfig, load_config
 from rankrag.errors import ConfigError
 
 FULL = {"title": "full recipe"}
@@ -88,3 +91,13 @@ def test_hard_negatives_take_the_place_of_random_ones(study_of):
     blend = recipe_of(study_of()).blend
     (rivers, _), (hard, _) = blend.sources, hard_only(blend).sources
     assert (hard.hard, hard.random) == (rivers.hard + rivers.random, 0)
+
+
+def test_the_shipped_study_can_be_opened_and_has_the_rows_of_every_claim(monkeypatch, tmp_path):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setenv("RANKRAG_DATA", str(tmp_path))
+    study = open_study(load_config(AblationConfig, Path("configs/ablation/mini.yaml")))
+    names = {row.name for row in study.rows}
+    assert names >= {"full", "ranking_only", "no_ranking", "ranking_10", "ranking_1", "untrained", "stage1_only"}
+    assert {row.recipe.tokens for row in study.rows if row.recipe} == {(80 + 280) * 1536}
+    assert sum(study.config.questions.values()) >= 300

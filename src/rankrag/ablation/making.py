@@ -8,6 +8,7 @@ from pathlib import Path
 from rankrag.ablation.data import shared_blend, write_part
 from rankrag.ablation.study import Recipe
 from rankrag.blend.preparation import Report as Say
+from rankrag.training.checkpoints import prune
 from rankrag.training.run import train
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE
 from rankrag.training.trainer import Report
@@ -18,13 +19,18 @@ def made(recipe: Recipe, out: Path, *, say: Say, report: Report) -> Path:
     result = result_of(recipe, out)
     if result.is_dir():
         return result
-    start = run_of(recipe.start, out) if recipe.start and made(recipe.start, out, say=say, report=report) else None
+    start = recipe.train.model
+    if recipe.start:
+        made(recipe.start, out, say=say, report=report)
+        start = str(run_of(recipe.start, out))
     say(f"{recipe.name}: blend")
     part = folder_of(recipe, out) / "blend"
     write_part(recipe, shared_blend(recipe.blend, out / "blends", say), part)
-    places = {"model": str(start or recipe.train.model), "blend": str(part), "out": str(run_of(recipe, out))}
+    places = {"model": start, "blend": str(part), "out": str(run_of(recipe, out))}
     say(f"{recipe.name}: training, {recipe.train.max_steps} steps")
-    return train(recipe.train.model_copy(update=places), say=say, report=report)
+    result = train(recipe.train.model_copy(update=places), say=say, report=report)
+    prune(run_of(recipe, out), keep=0)  # a study has many runs, and a checkpoint is three times its adapter
+    return result
 
 
 def examples_seen(recipe: Recipe, out: Path) -> int:

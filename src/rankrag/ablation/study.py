@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -76,7 +76,7 @@ class Study:
     instructions: BlendConfig
     base: TrainConfig
 
-    def chosen(self, names: Iterable[str]) -> tuple[Row, ...]:
+    def chosen(self, names: Sequence[str]) -> tuple[Row, ...]:
         """Return the rows of these names in the order of the table, all for none; `ConfigError` lists unknown ones."""
         known = [row.name for row in self.rows]
         unknown = [name for name in names if name not in known]
@@ -84,7 +84,7 @@ class Study:
             raise ConfigError(
                 f"no row is called {'; '.join(_near(n, known) for n in unknown)}; there are {_list(known)}"
             )
-        return tuple(row for row in self.rows if not names or row.name in set(names))
+        return tuple(row for row in self.rows if not names or row.name in names)
 
     def key(self, row: Row) -> str:
         """Return a digest of how a row's model is made and tested."""
