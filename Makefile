@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
 
-.PHONY: demo test check fix bench mini results clean
+.PHONY: demo test check fix bench mini ablations results clean
 
 demo: $(VENV)/.core
 	@$(BIN)/rankrag index examples/corpus --out .cache/demo.index
@@ -30,14 +30,28 @@ fix: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/rerank.py
 
-# rankrag-mini v0 from the data in $RANKRAG_DATA: blend, train, fit (EXPERIMENTS.md).
+# rankrag-mini v1 from the data in $RANKRAG_DATA: both stages, then fitted. Goes on where it was stopped; v0 is in
+# EXPERIMENTS.md. To make a part anew, delete its folder in $(MINI).
 ADAPTER := models/rankrag-mini/src/rankrag_mini
-mini: $(VENV)/.dev
-	$(BIN)/rankrag blend configs/blend/mini-v0.yaml --out runs/mini-v0/blend
-	$(BIN)/rankrag train configs/train/mini-v0.yaml
+MINI := runs/mini-v1
+mini: $(MINI)/stage2/adapter/adapter_config.json
 	for part in adapter_model.safetensors adapter_config.json rankrag_config.json; do \
-	  cp runs/mini-v0/train/adapter/$$part $(ADAPTER)/; done
-	$(BIN)/rankrag fit configs/blend/mini-v0.yaml --no-vectors --save $(ADAPTER)
+	  cp $(MINI)/stage2/adapter/$$part $(ADAPTER)/; done
+	$(BIN)/rankrag fit configs/blend/mini-stage2.yaml --no-vectors --save $(ADAPTER)
+
+BLENDS := $(MINI)/blend-stage1/manifest.json $(MINI)/blend-stage2/manifest.json
+$(BLENDS): $(MINI)/blend-%/manifest.json: | $(VENV)/.dev
+	$(BIN)/rankrag blend configs/blend/mini-$*.yaml --out $(@D)
+
+STAGES := $(MINI)/stage1/adapter/adapter_config.json $(MINI)/stage2/adapter/adapter_config.json
+$(STAGES): $(MINI)/%/adapter/adapter_config.json: | $(MINI)/blend-%/manifest.json
+	$(BIN)/rankrag train configs/train/mini-$*.yaml
+
+$(MINI)/stage2/adapter/adapter_config.json: | $(MINI)/stage1/adapter/adapter_config.json
+
+# docs/ablations.md from the data in $RANKRAG_DATA: all rows, hours of work on a CPU; goes on where it was stopped.
+ablations: $(VENV)/.dev
+	$(BIN)/rankrag ablate configs/ablation/mini.yaml --out runs/ablation --report docs/ablations.md
 
 # docs/results.md from the data in $RANKRAG_DATA; goes on where it was stopped.
 results: $(VENV)/.dev

@@ -17,6 +17,7 @@ LAYERS = [
     {"rerank", "generate", "citations", "blend", "training", "parity", "export"},
     {"pipeline"},
     {"evaluation", "opening"},
+    {"ablation"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import product
 from math import log2
 
 import pytest
@@ -126,3 +127,20 @@ def test_the_gap_has_an_interval_and_none_without_a_gap():
     assert found.mean == 0.5
     assert (found.low, found.high) == (0.0, 1.0)
     assert metrics.gap_interval([1, 1], [1, 0], [1, 1]) is None
+
+
+def test_p_is_the_share_of_all_signs_that_give_so_large_a_difference():
+    after, before = [1, 0.5, 0.3, 1, 0, 0.9, 0.2, 1, 0.7, 0.6], [0.2, 0.4, 0.6, 0, 0.1, 0.1, 0.2, 0.3, 0.4, 0.8]
+    differences = [a - b for a, b in zip(after, before, strict=True)]
+    flipped = [
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in product((-1, 1), repeat=10)
+    ]
+    exact = sum(of >= abs(sum(differences)) - 1e-9 for of in flipped) / len(flipped)
+    assert 0.01 < exact < 0.2
+    assert metrics.paired_p(after, before) == pytest.approx(exact, abs=0.01)
+    assert metrics.paired_p(before, after) == pytest.approx(exact, abs=0.01)
+
+
+def test_p_is_one_where_nothing_differs_and_small_where_all_do():
+    assert metrics.paired_p([0.5] * 9, [0.5] * 9) == 1
+    assert metrics.paired_p([1.0] * 40, [0.0] * 40) < 0.001

@@ -13,7 +13,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, parity, ranking, recipe, reporting, show
+from rankrag.cli import ablation, ask, documents, evaluation, export, parity, ranking, recipe, reporting, show
 from rankrag.cli.options import is_debugging
 from rankrag.errors import RankragError
 
@@ -43,6 +43,7 @@ for command in (
     evaluation.evaluate,
     reporting.report,
     reporting.paper,
+    ablation.ablate,
 ):
     app.command()(command)
 

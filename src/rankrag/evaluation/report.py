@@ -44,7 +44,7 @@ def _head(summary: Summary) -> str:
         )
     lines.append(
         "Every figure is a mean over questions. Square brackets hold its 95 % interval, from 2,000 bootstrap resamples "
-        "of the questions."
+        "of the questions. What each part of the recipe brings: [ablations.md](ablations.md)."
     )
     return "\n\n".join(lines)
 

@@ -1,0 +1,62 @@
+"""`rankrag ablate`: what each part of the recipe brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.evaluation import Report, RunFolder, machine
+from rankrag.cli.options import say
+
+
+def ablate(
+    config: Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")],
+    *,
+    out: RunFolder = Path("runs/ablation"),
+    row: Annotated[list[str] | None, typer.Option("--row", help="A row to run, by default all; any number.")] = None,
+    table: Annotated[bool, typer.Option("--table", help="Run nothing, only make the page from what is there.")] = False,
+    report: Report = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    set_: options.Set = None,
+) -> None:
+    """Train and test the rows of an ablation, and make the page that compares them.
+
+    Work that is done is kept in the run folder, so a killed run goes on where it stopped; rows can be run one by one.
+    """
+    from rankrag.ablation.study import open_study
+    from rankrag.config import AblationConfig, load_config
+    from rankrag.evaluation.journal import write_whole
+
+    study = open_study(load_config(AblationConfig, config, tuple(set_ or ())))
+    rows = study.chosen(row or ())
+    from rankrag.ablation.run import ablate as run
+    from rankrag.ablation.run import page
+
+    command = f"rankrag ablate {config}"
+
+    def finished() -> None:
+        if report:
+            write_whole(report, page(study, out, command))
+
+    if not table:
+        with options.step_lines() as step:
+            run(
+                study,
+                out,
+                rows=rows,
+                device=device,
+                dtype=dtype,
+                machine=machine(),
+                say=say,
+                progress=step,
+                finished=finished,
+            )
+    if not report:
+        print(page(study, out, command))
+        return
+    finished()
+    say(f"The tables are in {report}.")
