@@ -123,7 +123,7 @@ def fit(
     from rankrag.contract import save_contract
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
-    from rankrag.evaluation.journal import write_whole
+    from rankrag.journal import write_whole
     from rankrag.retrieval.dense import Encoder
 
     wanted = load_config(BlendConfig, config, tuple(set_ or ()))
