@@ -1,8 +1,8 @@
 """A source of a user's own documents: questions are written from the passages of an index, filtered, and put in rows.
 
 The rows have the form of docs/data.md, so that all makers of examples take them as they are. A row that is left out
-stands there too, with the reason, which the manifest counts. What the models said is kept in a journal by the content of
-each passage: a killed run goes on, and after a change of the documents only new passages cost anything.
+stands there too, with the reason, which the manifest counts. What the models said is kept in a journal by the content
+of each passage: a killed run goes on, and after a change of the documents only new passages cost anything.
 """
 
 from __future__ import annotations

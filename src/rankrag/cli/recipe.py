@@ -31,7 +31,7 @@ def blend(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini with its base."),
+        typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
     ] = None,
     questions: Annotated[
         int | None, typer.Option(min=1, help="Questions about one passage of --from-index, at most.")
