@@ -1,4 +1,4 @@
-"""Answers to the example questions before and after training on own documents: what `rankrag ask --out` wrote, compared.
+"""Answers before and after training on own documents, as `rankrag ask --out` wrote them, compared.
 
     python benchmarks/own_corpus.py examples/questions.jsonl before.jsonl after.jsonl
 

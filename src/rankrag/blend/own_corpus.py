@@ -186,24 +186,24 @@ def _rows(
         part = entries[start : start + _SEARCHED_AT_ONCE]
         searched = [w.question if w and not _why(wanted, of.passage, w) else "" for of, _, w, _ in part]
         found = retriever.retrieve(searched, max(wanted.found_within, _NEGATIVES))
-        for (of, number, w, error), question, ranking in zip(part, searched, found, strict=True):
+        for (of, number, w, error), ranking in zip(part, found, strict=True):
             row: Row = {"id": f"{of.name}/q{number}"}
             if w is None:
                 yield row | {"left_out": "passage cannot be asked about", "error": error}
                 continue
             row |= {"question": w.question, "sentence": w.sentence, "proposed": w.proposed, "reply": w.reply}
             why = _why(wanted, of.passage, w)
-            if question and of.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
+            if not why and of.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
                 why = f"passage is not among the first {wanted.found_within}"
             if not why and not kept.add(w.question):
                 why = "nearly equals another question"
             if why:
                 yield row | {"left_out": why}
                 continue
-            answers = list(dict.fromkeys((w.reply, w.proposed)))
-            record = Record(Question(row["id"], w.question, (), tuple(answers)), (of.passage.id,))
+            answers = tuple(dict.fromkeys((w.reply, w.proposed)))
+            record = Record(Question(row["id"], w.question, answers=answers), (of.passage.id,))
             negatives = [names[i] for i in _negatives(record, ranking, passages)]
-            yield row | {"answers": answers, "positive_ids": [of.name], "negative_ids": negatives}
+            yield row | {"answers": list(answers), "positive_ids": [of.name], "negative_ids": negatives}
 
 
 def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Asked, int, Written | None, str]]:

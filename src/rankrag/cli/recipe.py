@@ -56,9 +56,10 @@ def blend(
 
     if config is None and from_index is None:
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
-    given = {"writing.index": from_index, "writing.model": model, "writing.questions": questions, "licence": licence}
-    own_data = [] if config else [_setting("data", str(out or "."))]  # else asked of the environment
-    overrides = [_setting(key, str(value)) for key, value in given.items() if value is not None]
+    texts = {"writing.index": from_index, "writing.model": model, "licence": licence}
+    overrides = [f"{key}={json.dumps(str(value))}" for key, value in texts.items() if value is not None]
+    overrides += [f"writing.questions={questions}"] if questions else []
+    own_data = [] if config else [f"data={json.dumps(str(out or '.'))}"]  # else asked of the environment
     wanted = load_config(BlendConfig, config, (*own_data, *(set_ or ()), *overrides))
     if dry_run and wanted.writing:
         raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
@@ -72,10 +73,6 @@ def blend(
         wanted = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
     manifest = build_blend(wanted, out, say)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
-
-
-def _setting(key: str, value: str) -> str:
-    return f"{key}={value if value.isdigit() else json.dumps(value)}"
 
 
 def _with_own_documents(
