@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "rankrag"
 LAYERS = [
     {"types", "errors"},
-    {"templates", "matching", "jsonl", "config", "contract", "examples", "encoding", "runs"},
+    {"templates", "matching", "jsonl", "config", "contract", "examples", "encoding", "runs", "journal"},
     {"documents", "retrieval", "models"},
     {"rerank", "generate", "citations", "blend", "training", "parity", "export"},
     {"pipeline"},

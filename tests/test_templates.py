@@ -1,5 +1,7 @@
 """Every prompt against a golden file that was typed from the paper's appendices C.2 and D, never made by the code.
 
+`writing`, for a user's own documents, is ours: the paper has no such prompt.
+
 The files depart from the paper in two places (docs/deviations.md): "assess" where the paper prints "access", and no
 "." after a question that ends in a mark of its own. A golden file ends with one line break that the prompt lacks.
 """
@@ -23,6 +25,7 @@ from rankrag.templates import (
     passage_text,
     ranking_prompt,
     render,
+    writing_prompt,
 )
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
@@ -61,6 +64,7 @@ PROMPTS = {
     "claim_answer": lambda form: answer_prompt(form, CLAIM, [ADA]),
     "choice_answer": lambda form: answer_prompt(form, CHOICE, [ADA]),
     "conversation": lambda form: answer_prompt(form, TALK, [ADA, BABBAGE]),
+    "writing": lambda form: writing_prompt(form, ADA, ADA.text),
 }
 
 

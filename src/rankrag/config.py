@@ -95,6 +95,23 @@ class EvaluationConfig(Schema):
     )
 
 
+class WritingConfig(Schema):
+    """Questions that a language model writes from the passages of an index: they become the source `own`."""
+
+    index: str = Field(description="Folder of the index.")
+    model: str = Field("rankrag-mini-base", description="Writes the questions.")
+    reader: str | None = Field(
+        None, description="Answers them; by default `model`, but rankrag-mini where rankrag-mini-base writes."
+    )
+    questions: int = Field(2, ge=1, description="Questions of one passage, at most; each from another sentence.")
+    passages: int | None = Field(None, ge=1, description="Passages that are asked about, drawn at random; all.")
+    min_words: int = Field(25, ge=1, description="Passages with fewer words are not asked about.")
+    retriever: Literal["bm25", "dense", "hybrid"] = Field("hybrid", description="Searches the index.")
+    found_within: int = Field(5, ge=1, description="A question must find its passage among this many.")
+    max_answer_words: int = Field(12, ge=1, description="Questions with a longer answer are left out.")
+    licence: str = Field("", description="Licence of the documents, copied into the manifest.")
+
+
 class BlendConfig(Schema):
     """What `rankrag blend` builds."""
 
@@ -113,7 +130,8 @@ class BlendConfig(Schema):
     remove_contaminated: bool = Field(True, description="Whether what an evaluation set holds is removed.")
     max_overlap: float = Field(0.5, ge=0, le=1, description="Share of 13-grams a passage may share with a set's.")
     tokenizer: str | None = Field(None, description="Counts tokens; by default words are counted, times 1.3.")
-    sources: tuple[SourceConfig, ...] = Field(description="The question sets.")
+    sources: tuple[SourceConfig, ...] = Field((), description="The question sets.")
+    writing: WritingConfig | None = Field(None, description="Own documents, as one source more; see below.")
 
 
 class LoraSettings(Schema):
@@ -275,10 +293,14 @@ class AblationConfig(Schema):
 S = TypeVar("S", bound=Schema)
 
 
-def load_config(schema: type[S], path: Path, overrides: tuple[str, ...] = ()) -> S:
-    """Return the configuration of a YAML file with `key=value` overrides; `ConfigError` lists all problems at once."""
+def load_config(schema: type[S], path: Path | None, overrides: tuple[str, ...] = ()) -> S:
+    """Return the configuration of a YAML file with `key=value` overrides; `ConfigError` lists all problems at once.
+
+    Without a file the overrides are all there is.
+    """
+    where = path or "the options"
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = (yaml.safe_load(path.read_text(encoding="utf-8")) if path else None) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({error})") from None
     if not isinstance(found, dict):
@@ -291,8 +313,8 @@ def load_config(schema: type[S], path: Path, overrides: tuple[str, ...] = ()) ->
     try:
         config = schema.model_validate(found)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_problem(schema, e) for e in error.errors())) from None
-    return schema.model_validate(_filled_in(config.model_dump(), path))
+        raise ConfigError(f"{where}: " + "; ".join(_problem(schema, e) for e in error.errors())) from None
+    return schema.model_validate(_filled_in(config.model_dump(), where))
 
 
 def reference() -> str:
@@ -317,6 +339,7 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag blend`: one of `sources`", SourceConfig),
     ("`rankrag blend`: `hub` of a source", HubConfig),
     ("`rankrag blend`: one of `evaluation`", EvaluationConfig),
+    ("`rankrag blend`: `writing`", WritingConfig),
     ("`rankrag train`", TrainConfig),
     ("`rankrag train`: `lora`", LoraSettings),
     ("`rankrag evaluate`", ComparisonConfig),
@@ -340,16 +363,16 @@ def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
     tree[keys[-1]] = value
 
 
-def _filled_in(value: Any, path: Path) -> Any:
+def _filled_in(value: Any, where: Path | str) -> Any:
     if isinstance(value, dict):
-        return {key: _filled_in(v, path) for key, v in value.items()}
+        return {key: _filled_in(v, where) for key, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_filled_in(v, path) for v in value]
+        return [_filled_in(v, where) for v in value]
     if not isinstance(value, str):
         return value
     filled = os.path.expandvars(value)
     if "${" in filled:
-        raise ConfigError(f"{path}: {value!r} names an environment variable that is not set")
+        raise ConfigError(f"{where}: {value!r} names an environment variable that is not set")
     return filled
 
 
@@ -361,6 +384,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
         "sources": SourceConfig,
         "hub": HubConfig,
         "evaluation": EvaluationConfig,
+        "writing": WritingConfig,
         "lora": LoraSettings,
         "systems": SystemConfig,
         "rows": AblationRow,

@@ -20,6 +20,31 @@ UNANSWERABLE = "Sorry. I cannot find the answer based on the context."
 """The one reply to a question that the passages do not answer (ChatQA's data; paper.md section 5)."""
 
 
+WRITER = (
+    "You write questions for a test of reading. A question can be understood without the passage, and a few words of "
+    "the passage answer it."
+)
+WRITE = "Write a question that is answered by this sentence of the passage: "
+
+_WORKED_EXAMPLES = (
+    (
+        "The harbour of Marle was dug in 1712 by order of Queen Ilse. Its two moles of granite are 400 metres long.",
+        "Its two moles of granite are 400 metres long.",
+        "How long are the granite moles of the harbour of Marle?",
+    ),
+    (
+        "Orrin wheat ripens three weeks before other kinds. It was bred in 1931 by the farmer Tessa Orrin.",
+        "It was bred in 1931 by the farmer Tessa Orrin.",
+        "Which farmer bred the wheat that ripens three weeks early?",
+    ),
+    (
+        "In the winter of 1887 the lamplighters of Dunfeld refused to work. The city stayed dark for nine nights.",
+        "In the winter of 1887 the lamplighters of Dunfeld refused to work.",
+        "In which year did the lamplighters of Dunfeld refuse to work?",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Turns:
     """The text between the parts of a conversation. `end` closes a reply; empty means the tokenizer's EOS token."""
@@ -115,6 +140,25 @@ def answer_prompt(form: Format, question: Question, passages: Sequence[Passage])
 def list_ranking_target(relevant: Sequence[int]) -> str:
     """Return the target of retrieval-augmented ranking for the places (from 0) of the relevant passages."""
     return ", ".join(f"Passage {i + 1}" for i in sorted(relevant))
+
+
+def writing_prompt(form: Format, passage: Passage, sentence: str) -> Prompt:
+    """Return the prompt whose reply is a question that this sentence of the passage answers.
+
+    No prompt of the paper. Three worked examples show a small model what is meant; questions of one passage share
+    everything but the sentence.
+    """
+    turns = form.turns
+    segments, marker = [Segment("fixed", turns.start + WRITER)], turns.system_to_user
+    for text, answering, question in _WORKED_EXAMPLES:
+        shown = f"{marker}Passage: {text}\n\n{WRITE}{answering}{turns.user_to_assistant}"
+        segments.append(Segment("fixed", shown + question))
+        marker = turns.assistant_to_user
+    segments.append(Segment("fixed", f"{marker}Passage: "))
+    segments.append(Segment("passage", defuse(passage_text(passage))))
+    segments += [Segment("fixed", f"\n\n{WRITE}"), Segment("text", defuse(sentence))]
+    segments.append(Segment("fixed", turns.generation))
+    return _joined(segments)
 
 
 def render(form: Format, example: Example) -> tuple[Prompt, str]:

@@ -85,3 +85,8 @@ def test_a_reply_that_is_too_long_is_left_out():
         parsed(row, {}, kinds=["sft"], max_answer_words=2)
     with pytest.raises(LeftOut, match="turns before the reply longer than 2 words"):
         parsed(row, {}, kinds=["sft"], max_context_words=2)
+
+
+def test_a_row_that_was_left_out_when_it_was_made_keeps_its_reason():
+    with pytest.raises(LeftOut, match="no answer"):
+        parsed({"left_out": "no answer"})

@@ -1,6 +1,14 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
+
+import pytest
 import yaml
+
+from rankrag.examples import read_examples
+from rankrag.jsonl import write_rows
+from rankrag.templates import WRITE
 
 
 def test_an_estimate_prints_memory_and_time_and_trains_nothing(run, tmp_path, tiny_model_dir, capsys):
@@ -34,3 +42,55 @@ def test_what_is_wrong_with_a_run_is_printed_as_a_list(run, tmp_path, tiny_model
 def test_pushing_an_unfinished_run_is_refused(run, tmp_path, capsys):
     assert run("push", tmp_path, "me/mine") == 2
     assert "no finished model" in capsys.readouterr().err
+
+
+@pytest.fixture
+def speaker(model):
+    """The model of every command: it asks where the Tagus ends, and answers Lisbon where that stands."""
+
+    def speak(prompt):
+        text = next(s.text for s in reversed(prompt) if s.kind == "text")
+        if any(WRITE in s.text for s in prompt if s.kind == "fixed"):
+            return "Where does the river Tagus reach the sea?" if "Lisbon" in text else "No."
+        return "Lisbon"
+
+    model.reply = speak
+    return model
+
+
+OWN = ("--questions", "5", "--set", "writing.min_words=5", "--set", "writing.retriever=bm25", "--set", "list_size=2")
+
+
+def test_a_blend_is_made_from_an_index(run, index, speaker, tmp_path, capsys):
+    assert run("blend", "--from-index", index, "--out", tmp_path / "out", *OWN, "--set", "held_back=0") == 0
+    found = list(read_examples(tmp_path / "out" / "examples.jsonl.zst"))
+    assert {e.source for e in found} == {"own"}
+    assert {e.target for e in found if e.kind == "context_qa"} >= {"Lisbon"}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["config"]["writing"]["questions"] == 5
+    assert manifest["sources"]["own"]["dropped"]["not a question"] == 3
+    assert "1 of 4 questions kept; left out: 3 not a question." in capsys.readouterr().err
+
+
+def test_own_documents_are_mixed_with_the_sources_of_a_configuration(run, index, speaker, tmp_path, capsys):
+    rows = [{"id": str(i), "messages": [{"role": r, "content": "Hi"} for r in ("user", "assistant")]} for i in range(9)]
+    write_rows(tmp_path / "chat.jsonl", rows)
+    config = tmp_path / "blend.yaml"
+    chat = {"name": "chat", "rows": "chat.jsonl", "kinds": ["sft"]}
+    config.write_text(yaml.safe_dump({"data": str(tmp_path), "held_back": 0, "sources": [chat]}))
+    mixed = ("blend", config, "--from-index", index, "--out", tmp_path / "out", *OWN)
+    shares = ("--set", "examples=8", "--set", "weights.chat=3", "--set", "weights.own/context_qa=1")
+    assert run(*mixed, *shares) == 0
+    found = Counter(e.source for e in read_examples(tmp_path / "out" / "examples.jsonl.zst"))
+    assert found == {"chat": 6, "own": 2}
+    assert run(*mixed, "--set", "examples=8", "--set", "weights.chat=3") == 2
+    assert "source 'own' has no weight" in capsys.readouterr().err
+
+
+def test_a_blend_of_nothing_and_a_dry_run_of_unwritten_questions_are_refused(run, index, tmp_path, capsys):
+    assert run("blend", "--out", tmp_path / "out") == 2
+    assert "--from-index INDEX" in capsys.readouterr().err
+    assert run("blend", "--from-index", index, "--dry-run") == 2
+    assert "still to be written" in capsys.readouterr().err
+    assert run("blend", "--from-index", tmp_path / "none", "--out", tmp_path / "out") == 2
+    assert "no index there" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation.first_stage import bm25, dense, hybrid, open_index
-from rankrag.evaluation.journal import read_journal
+from rankrag.journal import read_journal
 from rankrag.retrieval.store import PassageStore
 
 

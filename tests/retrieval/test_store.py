@@ -29,6 +29,12 @@ def test_unknown_ids_are_left_out(store, document_of):
     assert store.get([]) == {}
 
 
+def test_all_passages_come_document_by_document(store, document_of):
+    store.put([document_of("b", "cat", "dog")])
+    store.put([document_of("a", "horse")])
+    assert [passage.id for passage in store.passages()] == ["a#0", "b#0", "b#1"]
+
+
 def test_sources_are_counted(store, document_of, encoder):
     store.put([document_of("b", "cat", "dog", sha256="1"), document_of("a", "horse", sha256="2")])
     store.fill_vectors(encoder)

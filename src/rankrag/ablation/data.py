@@ -14,8 +14,8 @@ from rankrag.blend.mixture import EXAMPLES_FILE, MANIFEST_FILE, build_blend
 from rankrag.blend.preparation import Report
 from rankrag.config import BlendConfig
 from rankrag.errors import ConfigError
-from rankrag.evaluation.journal import write_whole
 from rankrag.examples import read_examples, write_examples
+from rankrag.journal import write_whole
 from rankrag.types import DataKind, Example
 
 RELEVANT = "True"

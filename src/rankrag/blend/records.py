@@ -23,6 +23,8 @@ def parse_record(wanted: SourceConfig, row: Row, where: str, passages: dict[str,
 
     `DataError` names a row of no known form; `LeftOut` says why a row is passed over.
     """
+    if "left_out" in row:
+        raise LeftOut(str(row["left_out"]))
     if DataKind.SFT in wanted.kinds:
         return _short_enough(wanted, instruction_record(row, where))
     text, row_id = row.get("question", row.get("query")), row.get("id")

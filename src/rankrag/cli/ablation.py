@@ -29,7 +29,7 @@ def ablate(
     """
     from rankrag.ablation.study import open_study
     from rankrag.config import AblationConfig, load_config
-    from rankrag.evaluation.journal import write_whole
+    from rankrag.journal import write_whole
 
     study = open_study(load_config(AblationConfig, config, tuple(set_ or ())))
     rows = study.chosen(row or ())

@@ -147,7 +147,7 @@ def _stream(rag: RankRAG, question: Question) -> Answer:
 
 
 def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None) -> None:
-    from rankrag.evaluation.journal import append_rows, read_journal
+    from rankrag.journal import append_rows, read_journal
     from rankrag.jsonl import answer_row, read_questions
 
     wanted = list(read_questions(questions))

@@ -189,7 +189,7 @@ def fit(
     from rankrag.contract import save_contract
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
-    from rankrag.evaluation.journal import write_whole
+    from rankrag.journal import write_whole
     from rankrag.retrieval.encoder import Encoder
 
     if head is not None and head != "auto" and not head.isdecimal():

@@ -2,49 +2,123 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
 
+if TYPE_CHECKING:
+    from rankrag.config import BlendConfig, WritingConfig
+
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
 def blend(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file; its keys are in docs/configuration.md.", show_default=False)
+    ] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")] = None,
+    from_index: Annotated[
+        Path | None, typer.Option("--from-index", help="Index whose passages a model asks questions about.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Questions about one passage of --from-index, at most.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print rows, tokens and shares beside the paper's; write nothing.")
     ] = False,
     licence: Annotated[
         str | None, typer.Option(help="`commercial` leaves out what forbids such use; `any` keeps all.")
     ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    encoder: options.EncoderDir = None,
     set_: options.Set = None,
 ) -> None:
-    """Build the training blend."""
+    """Build the training blend, from data sets, from your own documents, or from both."""
     from rankrag.blend.dry_run import dry_run as estimated
     from rankrag.blend.dry_run import table
     from rankrag.blend.mixture import build_blend
     from rankrag.config import BlendConfig, load_config
     from rankrag.errors import ConfigError
 
-    overrides = (*(set_ or ()), *([f"licence={licence}"] if licence else []))
-    wanted = load_config(BlendConfig, config, overrides)
+    if config is None and from_index is None:
+        raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
+    texts = {"writing.index": from_index, "writing.model": model, "licence": licence}
+    overrides = [f"{key}={json.dumps(str(value))}" for key, value in texts.items() if value is not None]
+    overrides += [f"writing.questions={questions}"] if questions else []
+    own_data = [] if config else [f"data={json.dumps(str(out or '.'))}"]  # else asked of the environment
+    wanted = load_config(BlendConfig, config, (*own_data, *(set_ or ()), *overrides))
+    if dry_run and wanted.writing:
+        raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
     if dry_run:
         for line in table(estimated(wanted, say), wanted):
             print(line)
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
+    if wanted.writing:
+        wanted = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
     manifest = build_blend(wanted, out, say)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
+
+
+def _with_own_documents(
+    config: BlendConfig, writing: WritingConfig, out: Path, *, device: str, dtype: str, encoder: Path | None
+) -> BlendConfig:
+    """Write questions about the passages of an index; return the configuration with them as one source more."""
+    from rankrag.blend.checks import config_problems
+    from rankrag.blend.own_corpus import own_source, write_own
+    from rankrag.errors import ConfigError
+    from rankrag.evaluation.work import model_key
+    from rankrag.models.mini import MINI, MINI_BASE, resolve_model
+    from rankrag.opening import open_model, open_retriever
+    from rankrag.retrieval.store import PassageStore
+
+    whole = config.model_copy(update={"sources": (*config.sources, own_source(writing, out))})
+    problems = config_problems(whole)
+    if problems:
+        raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")
+    passages = PassageStore.open(writing.index).passages()
+    retriever = open_retriever(writing.index, writing.retriever, encoder=encoder, say=say)
+    reads = writing.reader or (MINI if writing.model == MINI_BASE else writing.model)
+    writer = open_model(writing.model, device=device, dtype=dtype, say=say)
+    reader = writer if reads == writing.model else open_model(reads, device=device, dtype=dtype, say=say)
+    opened = ((writer, writing.model), (reader, reads))
+    with ExitStack() as stack:
+        bars: list[Callable[[int], None]] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:  # the total is known only when the passages were looked at
+                bars.append(stack.enter_context(options.progress_bar("Writing questions", total, unit="passages")))
+            bars[0](done)
+
+        counted = write_own(
+            writing,
+            passages,
+            retriever,
+            writer,
+            reader,
+            out,
+            seed=config.seed,
+            models=[model_key(of, resolve_model(name)) for of, name in opened],
+            progress=show,
+        )
+    why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common() if reason != "kept")
+    say(f"{counted['kept']} of {counted.total()} questions kept" + (f"; left out: {why}." if why else "."))
+    return whole
 
 
 def train(

@@ -12,7 +12,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
 from rankrag.evaluation.description import RunDescription, SetDescription
-from rankrag.evaluation.journal import write_whole
 from rankrag.evaluation.metrics import bootstrap_interval
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
 from rankrag.evaluation.questions import FILE_NAME as QUESTIONS
@@ -20,6 +19,7 @@ from rankrag.evaluation.questions import QuestionResult, Seconds, read_results
 from rankrag.evaluation.statistics import Paired, compared, cost_ratio
 from rankrag.evaluation.summary import Figures
 from rankrag.evaluation.systems import System
+from rankrag.journal import write_whole
 
 FILE_NAME = "comparison.json"
 

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
 from rankrag.evaluation.benchmarks import TestSet, folder_name
-from rankrag.evaluation.journal import write_whole
 from rankrag.evaluation.systems import System
+from rankrag.journal import write_whole
 
 FILE_NAME = "run.json"
 

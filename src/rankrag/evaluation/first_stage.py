@@ -17,7 +17,7 @@ import numpy as np
 from rankrag.contract import HistoryQuery
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation.benchmarks import Judged, TestSet
-from rankrag.evaluation.journal import append_rows, read_journal
+from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_query
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text

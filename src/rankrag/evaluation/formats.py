@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from rankrag.errors import DataError, Mistakes
 from rankrag.evaluation.benchmarks import Judged, TestSet
-from rankrag.evaluation.journal import write_whole
+from rankrag.journal import write_whole
 from rankrag.jsonl import Row, parse_passage, read_rows, write_rows
 from rankrag.runs import escaped
 from rankrag.types import Passage, Question

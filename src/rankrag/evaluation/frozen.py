@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rankrag.evaluation.benchmarks import TestSet
-from rankrag.evaluation.journal import write_whole
+from rankrag.journal import write_whole
 from rankrag.jsonl import write_rows
 from rankrag.runs import read_run, trec_lines
 from rankrag.types import Passage, Question, ScoredPassage

@@ -11,8 +11,8 @@ import numpy as np
 from rankrag.contract import by_labels
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
-from rankrag.evaluation.journal import append_rows, read_journal
 from rankrag.evaluation.work import PAIRS_AT_ONCE, Judgements
+from rankrag.journal import append_rows, read_journal
 from rankrag.models import LayeredModel
 from rankrag.rerank import Judgement
 from rankrag.templates import ranking_prompt

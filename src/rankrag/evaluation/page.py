@@ -23,9 +23,9 @@ from rankrag.evaluation.calibration import (
 )
 from rankrag.evaluation.charts import interval_plot, line_plot, outcome_bars
 from rankrag.evaluation.comparison_report import render_comparison
-from rankrag.evaluation.journal import write_whole
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.questions import QuestionResult, read_kept_passages
+from rankrag.journal import write_whole
 from rankrag.types import Passage
 
 QUESTIONS_AT_ONCE = 250

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from rankrag.errors import DataError
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
-from rankrag.evaluation.journal import append_rows, read_journal, write_whole
 from rankrag.evaluation.measuring import Rankings, metrics_of
 from rankrag.evaluation.metrics import answer_scores, measure
 from rankrag.evaluation.outcomes import Outcome, is_right, outcome, withheld_or_refused
 from rankrag.evaluation.work import Judgements, reordered
+from rankrag.journal import append_rows, read_journal, write_whole
 from rankrag.matching import contains_any
 from rankrag.types import Passage
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
-from rankrag.evaluation.journal import write_whole
 from rankrag.evaluation.metrics import Interval
+from rankrag.journal import write_whole
 
 FILE_NAME = "evaluation.json"
 

@@ -21,8 +21,8 @@ from rankrag.contract import Contract, by_labels
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
-from rankrag.evaluation.journal import append_rows, read_journal
 from rankrag.generate import answer_many
+from rankrag.journal import append_rows, read_journal
 from rankrag.models import LanguageModel
 from rankrag.rerank import Judgement, judge, with_first_stage
 from rankrag.templates import UNANSWERABLE

@@ -161,6 +161,15 @@ class PassageStore:
             found = passages_at(table, stored["_rowid"].filter(wanted).to_pylist())
         return {passage.id: passage for passage in found.values()}
 
+    def passages(self) -> list[Passage]:
+        """Return all passages, document by document in the order of their paths, each from its start to its end."""
+        with explained(self._path):
+            table = self._snapshot(_PASSAGES)
+            order = [(name, "ascending") for name in ("source", "page", "start", "id")]
+            rows = scan(table, ["source", "page", "start", "id"]).sort_by(order)["_rowid"].to_pylist()
+            found = passages_at(table, rows)
+        return [found[row] for row in rows]
+
     def refresh(self) -> None:
         """Bring the indices up to date, merge small files, drop unused vectors and states older than an hour."""
         with self._locked("write"), explained(self._path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rankrag.errors import DataError
-from rankrag.evaluation.journal import append_rows, read_journal, write_whole
+from rankrag.journal import append_rows, read_journal, write_whole
 
 
 def test_rows_come_back_in_their_order(tmp_path):

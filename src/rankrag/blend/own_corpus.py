@@ -1,0 +1,244 @@
+"""A source of a user's own documents: questions are written from the passages of an index, filtered, and put in rows.
+
+The rows have the form of docs/data.md, so that all makers of examples take them as they are. A row that is left out
+stands there too, with the reason, which the manifest counts. What the models said is kept in a journal by the content
+of each passage: a killed run goes on, and after a change of the documents only new passages cost anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rankrag.blend.false_negatives import false_negative
+from rankrag.blend.question_writing import Written, sentences_to_ask, write
+from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
+from rankrag.blend.sources import Record, Source
+from rankrag.config import SourceConfig, WritingConfig
+from rankrag.errors import DataError, ModelError
+from rankrag.journal import append_rows, read_journal
+from rankrag.jsonl import Row, write_rows
+from rankrag.models import LanguageModel
+from rankrag.retrieval import Retriever
+from rankrag.templates import WRITE, WRITER
+from rankrag.types import Passage, Question, Ranking
+
+NAME = "own"
+ROWS_FILE, CORPUS_FILE, JOURNAL_FILE = "own.jsonl.zst", "own.corpus.jsonl.zst", "own.journal.jsonl"
+
+_AT_ONCE = 8  # passages whose questions go to the models in one call
+_GIVE_UP_AFTER = 40  # passages without one question that could be asked
+_NEGATIVES = 12
+_SEARCHED_AT_ONCE = 256
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A passage of the index under its name in the blend, and the sentences that questions are written from."""
+
+    passage: Passage
+    name: str
+    sentences: tuple[str, ...]
+
+
+def own_source(wanted: WritingConfig, out: Path) -> SourceConfig:
+    """Return the source that reads the rows of own documents in the folder `out`."""
+    folder = out.absolute()
+    return SourceConfig.model_validate(
+        {
+            "name": NAME,
+            "rows": str(folder / ROWS_FILE),
+            "corpus": str(folder / CORPUS_FILE),
+            "licence": wanted.licence,
+        }
+    )
+
+
+def write_own(
+    wanted: WritingConfig,
+    passages: Sequence[Passage],
+    retriever: Retriever,
+    writer: LanguageModel,
+    reader: LanguageModel,
+    out: Path,
+    *,
+    seed: int = 0,
+    models: Sequence[str] = (),
+    progress: Progress = lambda _done, _total: None,
+) -> Counter[str]:
+    """Write rows and corpus of own documents into `out`; return how many questions were kept, and left out for what.
+
+    `models` tells the weights of writer and reader apart in the journal. `DataError` where the index has nothing to ask
+    about, or no question can be used; `ModelError` where the writer writes none.
+    """
+    names = named(passages)
+    asked = to_ask(wanted, passages, names, seed)
+    settings = [WRITER, WRITE, asdict(writer.contract), asdict(reader.contract), *models]
+    said = _said(asked, writer, reader, out / JOURNAL_FILE, settings, progress)
+    rows = list(_rows(wanted, asked, said, retriever, {p.id: p for p in passages}, names))
+    write_rows(out / ROWS_FILE, rows)
+    write_rows(out / CORPUS_FILE, ({"id": names[p.id], "title": p.title, "text": p.text} for p in passages))
+    counted = Counter(str(row.get("left_out", "kept")) for row in rows)
+    if not counted["kept"]:
+        why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common())
+        raise DataError(
+            f"{wanted.model} wrote {len(rows)} questions about {len(asked)} passages and none can be used ({why}); "
+            f"{out / ROWS_FILE} has them all; try a larger --model, or more --questions"
+        )
+    return counted
+
+
+def named(passages: Sequence[Passage]) -> dict[str, str]:
+    """Return the name that each passage, by id, has in the blend: own, its document, its number in the document."""
+    numbers: Counter[str] = Counter()
+    names = {}
+    for passage in passages:
+        document = passage.source.path if passage.source else passage.id
+        names[passage.id] = f"{NAME}/{document}/{numbers[document]}"
+        numbers[document] += 1
+    return names
+
+
+def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, str], seed: int) -> list[Asked]:
+    """Return the passages to ask about with their sentences, in the order given; `DataError` where there is none."""
+    if not passages:
+        raise DataError(f"{wanted.index}: the index holds no passages; add documents with: rankrag index DOCUMENTS")
+    rng = random.Random(f"{seed}/passages")
+    long_enough = [p for p in passages if len(p.text.split()) >= wanted.min_words]
+    found = [
+        Asked(p, names[p.id], sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{names[p.id]}")))
+        for p in long_enough
+    ]
+    found = [of for of in found if of.sentences]
+    if not found:
+        longest = max(len(p.text.split()) for p in passages)
+        raise DataError(
+            f"{wanted.index}: none of the {len(passages)} passages has {wanted.min_words} words and a whole sentence "
+            f"(the longest has {longest} words); lower writing.min_words, or index longer documents"
+        )
+    if wanted.passages is None or wanted.passages >= len(found):
+        return found
+    return [found[place] for place in sorted(rng.sample(range(len(found)), wanted.passages))]
+
+
+def _said(
+    asked: Sequence[Asked],
+    writer: LanguageModel,
+    reader: LanguageModel,
+    journal: Path,
+    settings: Sequence[Any],
+    progress: Progress,
+) -> list[Row]:
+    """Return what the models said of each passage, from the journal where it is there already."""
+    keys = [_digest([*settings, of.passage.title, of.passage.text, of.sentences]) for of in asked]
+    known = {row["key"]: row for row in read_journal(journal)}
+    todo = [(key, of) for key, of in zip(keys, asked, strict=True) if key not in known]
+    progress(len(asked) - len(todo), len(asked))
+    for start in range(0, len(todo), _AT_ONCE):
+        batch = todo[start : start + _AT_ONCE]
+        rows = _written(batch, writer, reader)
+        append_rows(journal, rows)
+        known |= {row["key"]: row for row in rows}
+        progress(len(asked) - len(todo) + start + len(batch), len(asked))
+        if start + len(batch) >= _GIVE_UP_AFTER and not any(_fit(known[key]) for key in keys if key in known):
+            raise ModelError(
+                f"the model wrote no question about {start + len(batch)} passages (one reply: "
+                f"{_one_reply(known.values())!r}); name another with --model"
+            )
+    return [known[key] for key in keys]
+
+
+def _written(batch: Sequence[tuple[str, Asked]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
+    """Return a row of the journal for each passage; one that the models cannot take is alone in its misfortune."""
+    try:
+        found = write(writer, reader, [(of.passage, of.sentences) for _, of in batch])
+    except DataError as error:
+        if len(batch) > 1:
+            return [row for one in batch for row in _written([one], writer, reader)]
+        ((key, of),) = batch
+        return [{"key": key, "passage": of.name, "error": str(error)}]
+    return [
+        {"key": key, "passage": of.name, "written": [asdict(w) for w in written]}
+        for (key, of), written in zip(batch, found, strict=True)
+    ]
+
+
+def _rows(
+    wanted: WritingConfig,
+    asked: Sequence[Asked],
+    said: Sequence[Row],
+    retriever: Retriever,
+    passages: dict[str, Passage],
+    names: dict[str, str],
+) -> Iterator[Row]:
+    """Yield a row for every question, in the order of the passages; one that is left out says why."""
+    kept = Distinct()
+    entries = list(_entries(asked, said))
+    for start in range(0, len(entries), _SEARCHED_AT_ONCE):
+        part = entries[start : start + _SEARCHED_AT_ONCE]
+        searched = [w.question if w and not _why(wanted, of.passage, w) else "" for of, _, w, _ in part]
+        found = retriever.retrieve(searched, max(wanted.found_within, _NEGATIVES))
+        for (of, number, w, error), ranking in zip(part, found, strict=True):
+            row: Row = {"id": f"{of.name}/q{number}"}
+            if w is None:
+                yield row | {"left_out": "passage cannot be asked about", "error": error}
+                continue
+            row |= {"question": w.question, "sentence": w.sentence, "proposed": w.proposed, "reply": w.reply}
+            why = _why(wanted, of.passage, w)
+            if not why and of.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
+                why = f"passage is not among the first {wanted.found_within}"
+            if not why and not kept.add(w.question):
+                why = "nearly equals another question"
+            if why:
+                yield row | {"left_out": why}
+                continue
+            answers = tuple(dict.fromkeys((w.reply, w.proposed)))
+            record = Record(Question(row["id"], w.question, answers=answers), (of.passage.id,))
+            negatives = [names[i] for i in _negatives(record, ranking, passages)]
+            yield row | {"answers": list(answers), "positive_ids": [of.name], "negative_ids": negatives}
+
+
+def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Asked, int, Written | None, str]]:
+    for of, row in zip(asked, said, strict=True):
+        if "error" in row:
+            yield of, 0, None, row["error"]
+        for number, written in enumerate(row.get("written", ())):
+            yield of, number, Written(**written), ""
+
+
+def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
+    """Return why a question is left out without searching for it, "" where it is not."""
+    why = unfit(written.question) or unsupported(written.question, written.proposed, passage.text)
+    why = why or unsupported(written.question, written.reply, passage.text)
+    if why:
+        return why
+    if max(len(a.split()) for a in (written.proposed, written.reply)) > wanted.max_answer_words:
+        return f"answer longer than {wanted.max_answer_words} words"
+    return "answers from sentence and passage differ" if disagree(written.proposed, written.reply) else ""
+
+
+def _negatives(record: Record, ranking: Ranking, passages: dict[str, Passage]) -> list[str]:
+    """Return ids of the passages that were found and do not answer, best first."""
+    source = Source(NAME, (), passages)
+    found = [c.passage.id for c in ranking if c.passage.id in passages]
+    return [i for i in found if not false_negative(source, record, i)][:_NEGATIVES]
+
+
+def _fit(row: Row) -> bool:
+    return any(not unfit(written["question"]) for written in row.get("written", ()))
+
+
+def _one_reply(rows: Any) -> str:
+    return next((w["question"] for row in rows for w in row.get("written", ()) if w["question"]), "")
+
+
+def _digest(parts: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]
