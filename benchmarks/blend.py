@@ -74,8 +74,8 @@ def measure_stream(folder: Path, rows: int, limit: int) -> None:
             passages = ",".join(f'"{number} {i} {text}"' for i, text in enumerate(rng.choices(texts, k=10)))
             query = " ".join(rng.choices(WORDS, k=6))
             row = (
-                f'{{"query_id":{number},"query":"{query}","answers":["an answer"],"passages":{{"is_selected":{selected},'
-                f'"passage_text":[{passages}],"url":["https://example.org"]}}}}\n'
+                f'{{"query_id":{number},"query":"{query}","answers":["an answer"],'
+                f'"passages":{{"is_selected":{selected},"passage_text":[{passages}],"url":["https://example.org"]}}}}\n'
             )
             sink.write(row.encode())
     print(f"{rows} rows made, {path.stat().st_size / 2**20:.0f} MiB compressed; {peak()}", flush=True)
