@@ -125,6 +125,18 @@ class LoraSettings(Schema):
     target_modules: tuple[str, ...] = Field((), description="Names of the adapted modules; none: all linear layers.")
 
 
+class DevSettings(Schema):
+    """What is measured while a run goes on. Measuring changes nothing of what is learnt."""
+
+    steps: int = Field(100, ge=1, description="Steps between two measurements; there is one before the first step.")
+    examples: str | None = Field(None, description="File of examples as a blend has them, instead of a `share`.")
+    share: float = Field(
+        0.02, gt=0, lt=1, description="Share of the blend's documents that are not learnt, for their questions."
+    )
+    ranking: int = Field(48, ge=0, description="Questions whose labelled passages are ranked, at most.")
+    answers: int = Field(48, ge=0, description="Examples of the other kinds, at most.")
+
+
 class TrainConfig(Schema):
     """What `rankrag train` does."""
 
@@ -176,6 +188,7 @@ class TrainConfig(Schema):
     sharding: Literal["none", "fsdp2"] = Field(
         "none", description="Under torchrun: a whole model in each process, or weights and optimiser in shards."
     )
+    dev: DevSettings | None = Field(None, description="Dev figures, measured while the run goes on; none.")
     log_steps: int = Field(10, ge=1, description="Steps between two lines of the log.")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
@@ -229,6 +242,7 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag blend`: one of `evaluation`", EvaluationConfig),
     ("`rankrag train`", TrainConfig),
     ("`rankrag train`: `lora`", LoraSettings),
+    ("`rankrag train`: `dev`", DevSettings),
 )
 
 
@@ -268,6 +282,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
         "hub": HubConfig,
         "evaluation": EvaluationConfig,
         "lora": LoraSettings,
+        "dev": DevSettings,
     }
     meant = next((inner[part] for part in reversed(error["loc"][:-1]) if part in inner), schema)
     known = sorted(meant.model_fields)
