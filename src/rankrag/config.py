@@ -143,6 +143,18 @@ class LoraSettings(Schema):
     target_modules: tuple[str, ...] = Field((), description="Names of the adapted modules; none: all linear layers.")
 
 
+class DevSettings(Schema):
+    """What is measured while a run goes on. Measuring changes nothing of what is learnt."""
+
+    steps: int = Field(100, ge=1, description="Steps between two measurements; there is one before the first step.")
+    examples: str | None = Field(None, description="File of examples as a blend has them, instead of a `share`.")
+    share: float = Field(
+        0.02, gt=0, lt=1, description="Share of the blend's documents that are not learnt, for their questions."
+    )
+    ranking: int = Field(48, ge=0, description="Questions whose labelled passages are ranked, at most.")
+    answers: int = Field(48, ge=0, description="Examples of the other kinds, at most.")
+
+
 class TrainConfig(Schema):
     """What `rankrag train` does."""
 
@@ -194,6 +206,7 @@ class TrainConfig(Schema):
     sharding: Literal["none", "fsdp2"] = Field(
         "none", description="Under torchrun: a whole model in each process, or weights and optimiser in shards."
     )
+    dev: DevSettings | None = Field(None, description="Dev figures, measured while the run goes on; none.")
     log_steps: int = Field(10, ge=1, description="Steps between two lines of the log.")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
@@ -342,6 +355,7 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag blend`: `writing`", WritingConfig),
     ("`rankrag train`", TrainConfig),
     ("`rankrag train`: `lora`", LoraSettings),
+    ("`rankrag train`: `dev`", DevSettings),
     ("`rankrag evaluate`", ComparisonConfig),
     ("`rankrag evaluate`: one of `systems`", SystemConfig),
     ("`rankrag ablate`", AblationConfig),
@@ -386,6 +400,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
         "evaluation": EvaluationConfig,
         "writing": WritingConfig,
         "lora": LoraSettings,
+        "dev": DevSettings,
         "systems": SystemConfig,
         "rows": AblationRow,
     }

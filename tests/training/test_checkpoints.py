@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rankrag.examples import write_examples
 from rankrag.training.checkpoints import all_checkpoints, newest_checkpoint, prune, publish
 from rankrag.training.run import train
 
@@ -57,9 +58,11 @@ def test_pruning_keeps_the_newest_by_number_of_steps(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path, config_of):
+def test_a_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path, config_of, mixed):
+    write_examples(tmp_path / "dev.jsonl.zst", mixed)
     lora = {"r": 4, "alpha": 8, "dropout": 0.1}
-    settings = {"lora": lora, "schedule": "cosine", "batches_per_step": 2}
+    dev = {"examples": str(tmp_path / "dev.jsonl.zst"), "steps": 1}
+    settings = {"lora": lora, "schedule": "cosine", "batches_per_step": 2, "dev": dev}
     train(config_of(out=str(tmp_path / "whole"), **settings))
     config = config_of(**settings)
     killed = subprocess.run(
@@ -78,3 +81,9 @@ def test_a_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path, 
     for name in ("trained.safetensors", "optimizer.pt"):
         whole, resumed = (tmp_path / out / "checkpoint-6" / name for out in ("whole", "run"))
         assert whole.read_bytes() == resumed.read_bytes()
+    measured = [
+        [entry for entry in json.loads((tmp_path / out / "log.json").read_text()) if "dev_auc" in entry]
+        for out in ("whole", "run")
+    ]
+    assert measured[0] == measured[1]
+    assert [entry["step"] for entry in measured[0]] == list(range(7))

@@ -61,6 +61,7 @@ def runs(tmp_path_factory, tiny_model_dir, mixed):
     write_examples(folder / "blend/examples.jsonl.zst", mixed)
     places = {"model": str(tiny_model_dir), "blend": str(folder / "blend")}
     limits = {"max_tokens": 512, "tokens_per_batch": 768, "compile": False, "bf16": False, "warmup_steps": 0}
+    limits |= {"dev": {"examples": str(folder / "blend/examples.jsonl.zst"), "steps": 2}}
     kinds = {"one": {}, "copies": {}, "shards": {"sharding": "fsdp2", "save_steps": 2}}
     one, *others = (
         TrainConfig.model_validate(places | limits | SETTINGS | extra | {"out": str(folder / name)})
@@ -113,3 +114,14 @@ def test_two_processes_with_a_model_in_shards_learn_what_one_does(runs):
 def test_a_run_in_shards_goes_on_where_it_was_stopped(runs):
     assert curve(runs / "shards/log.json") == curve(runs / "uninterrupted.json")
     assert apart(runs, "shards") < 1e-3
+
+
+@pytest.mark.parametrize("name", ["copies", "shards"])
+def test_two_processes_measure_what_one_does(runs, name):
+    one, other = (
+        [entry for entry in json.loads((runs / run / "log.json").read_text()) if "dev_auc" in entry]
+        for run in ("one", name)
+    )
+    assert [entry["step"] for entry in other] == [0, 2, 4]
+    for alone, shared in zip(one, other, strict=True):
+        assert shared == pytest.approx(alone, abs=1e-3)

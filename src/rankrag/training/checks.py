@@ -37,6 +37,8 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     """Return what a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
     examples = Path(config.blend) / EXAMPLES_FILE
     problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
+    if config.dev and config.dev.examples and not Path(config.dev.examples).is_file():
+        problems.append(f"dev.examples: {config.dev.examples} is not there; name a file as `rankrag blend` writes it")
     if config.sharding == "fsdp2" and config.method != "full":
         problems.append(f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole")
     if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:

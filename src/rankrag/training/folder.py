@@ -23,9 +23,11 @@ from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.checkpoints import newest_checkpoint
 from rankrag.training.checks import Prepared
+from rankrag.training.plot import PLOT_FILE, draw
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE, fingerprint
 
 CONFIG_FILE = "config.yaml"
+LOG_FILE = "log.json"
 
 _PACKAGES = ("rankrag", "torch", "transformers", "peft", "accelerate", "safetensors")
 _FREE = {"out", "compile", "save_steps", "keep_checkpoints", "merge"}
@@ -73,8 +75,9 @@ def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) 
 
 
 def write_log(out: Path, history: list[dict[str, float]]) -> None:
-    """Write what was logged during the run."""
-    _write_json(out / "log.json", history)
+    """Write what was logged so far, and a picture of it where matplotlib is installed."""
+    _write_json(out / LOG_FILE, history)
+    draw(history, out / PLOT_FILE)
 
 
 def save_results(

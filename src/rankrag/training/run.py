@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,15 +16,17 @@ from rankrag.config import TrainConfig
 from rankrag.errors import ConfigError
 from rankrag.examples import read_examples
 from rankrag.models.devices import has_bf16
-from rankrag.training.batches import Step, plan
+from rankrag.training.batches import Step, pack, plan
 from rankrag.training.checkpoints import newest_checkpoint, prune
 from rankrag.training.checks import Prepared, prepare
+from rankrag.training.dev import Split, dev_examples, split_of
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import LossSettings, RowModel
-from rankrag.training.rows import build_rows
+from rankrag.training.rows import Bundle, build_rows
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
 from rankrag.training.start import load_model, tune
 from rankrag.training.trainer import Progress, Report, RowTrainer, Shares, arguments
+from rankrag.types import Example
 
 
 def train(
@@ -42,7 +46,9 @@ def train(
     if resume:
         check_same_run(config, out)
     prepared = prepare(config, say)
-    steps = plan_of(config, prepared)
+    split = split_of(config.dev, prepared.examples)
+    steps = plan_of(config, prepared, split)
+    dev = dev_step(config, prepared, split)
     bf16 = has_bf16() if config.bf16 is None else config.bf16
     logs = out / "tensorboard" if importlib.util.find_spec("tensorboard") else None
     if logs:
@@ -52,18 +58,20 @@ def train(
         if not resume:
             prune(out, 0)
         open_folder(config, prepared, steps)
+    shares = partial(
+        Shares,
+        tokens=config.tokens_per_batch,
+        pad_id=prepared.tokenizer.pad_token_id,
+        rank=args.process_index,
+        world=args.world_size,
+    )
     trainer = RowTrainer(
         row_model(config, prepared, args.device, bf16=bf16),
         args,
-        Shares(
-            steps,
-            tokens=config.tokens_per_batch,
-            pad_id=prepared.tokenizer.pad_token_id,
-            rank=args.process_index,
-            world=args.world_size,
-        ),
+        shares(steps),
         config=config,
         loss=loss_settings(config, prepared),
+        dev=shares([dev]) if dev else None,
     )
     trainer.add_callback(Progress(report))
     checkpoint = newest_checkpoint(out) if resume else None
@@ -87,17 +95,10 @@ def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, 
     return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 
 
-def plan_of(config: TrainConfig, prepared: Prepared) -> list[Step]:
+def plan_of(config: TrainConfig, prepared: Prepared, split: Split) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    bundles = build_rows(
-        prepared.encoder,
-        read_examples(prepared.examples),
-        max_tokens=prepared.encoder.contract.max_tokens,
-        row_tokens=config.tokens_per_batch,
-        label_weight=config.label_weight,
-        answer_weight=config.answer_weight,
-        listwise=config.ranking_loss != "pointwise",
-    )
+    learnt = filter(split.learns, read_examples(prepared.examples))
+    bundles = bundles_of(config, prepared, learnt, listwise=config.ranking_loss != "pointwise")
     if not bundles:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
@@ -107,6 +108,30 @@ def plan_of(config: TrainConfig, prepared: Prepared) -> list[Step]:
         examples_per_step=config.examples_per_step,
         max_steps=config.max_steps,
         seed=config.seed,
+    )
+
+
+def dev_step(config: TrainConfig, prepared: Prepared, split: Split) -> Step | None:
+    """Return what is measured during a run as one step; None where nothing is wanted."""
+    if config.dev is None:
+        return None
+    examples = dev_examples(config.dev, prepared.examples, split)
+    if not examples:
+        raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
+    bundles = bundles_of(config, prepared, examples, listwise=False)
+    return Step(tuple(pack(bundles, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
+
+
+def bundles_of(config: TrainConfig, prepared: Prepared, examples: Iterable[Example], *, listwise: bool) -> list[Bundle]:
+    """Return examples as rows of the run's format and limits."""
+    return build_rows(
+        prepared.encoder,
+        examples,
+        max_tokens=prepared.encoder.contract.max_tokens,
+        row_tokens=config.tokens_per_batch,
+        label_weight=config.label_weight,
+        answer_weight=config.answer_weight,
+        listwise=listwise,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
@@ -20,6 +21,8 @@ from rankrag.config import TrainConfig
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import all_checkpoints, checkpoint_path, partial_dir, prune, publish
+from rankrag.training.dev import figures, read
+from rankrag.training.folder import write_log
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
 
@@ -53,15 +56,22 @@ class Shares(Dataset[Share]):
 
 
 class RowTrainer(Trainer):  # type: ignore[misc]
-    """Trains a `RowModel` on `Shares`.
+    """Trains a `RowModel` on `Shares`; `dev`, a single step of them, is measured now and then.
 
     A step whose loss is not finite, and a checkpoint that cannot be written, raise `ModelError`.
     """
 
     def __init__(
-        self, model: RowModel, args: TrainingArguments, data: Shares, *, config: TrainConfig, loss: LossSettings
+        self,
+        model: RowModel,
+        args: TrainingArguments,
+        data: Shares,
+        *,
+        config: TrainConfig,
+        loss: LossSettings,
+        dev: Shares | None = None,
     ) -> None:
-        super().__init__(model=model, args=args, train_dataset=data, data_collator=_only)
+        super().__init__(model=model, args=args, train_dataset=data, eval_dataset=dev, data_collator=_only)
         self.pop_callback(PrinterCallback)
         self.sharded = config.sharding == "fsdp2"
         # the Trainer's word for: the model has its own shards, do not wrap it
@@ -91,6 +101,25 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             total += loss.detach()
             self._count(moved, losses)
         return total
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Log the dev figures and return them; weights, optimiser and random state stay as they are.
+
+        The layers run as they were before compilation: so no shape is compiled for a few batches without gradients.
+        """
+        step = self.state.global_step
+        if any("dev_auc" in seen or "dev_exact" in seen for seen in self.state.log_history if seen["step"] == step):
+            return {}  # a run that goes on from a checkpoint has measured there
+        share = self.eval_dataset[0]
+        self.model.eval()
+        with torch.compiler.set_stance("force_eager"):
+            own = [
+                read(self.model, batch.to(self.args.device), self.loss_settings.label_ids) for batch in share.batches
+            ]
+        self.model.train()
+        found = figures(gather_object([reading for of_batch in own for reading in of_batch]))
+        super().log(dict(found))
+        return found
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log also the mean loss of a target token of each kind, over all processes."""
@@ -153,6 +182,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             if self.args.should_save:
                 publish(checkpoint_path(self.staging, step), checkpoint_path(out, step))
                 prune(out, self.config.keep_checkpoints)
+                write_log(out, self.state.log_history)
         except (OSError, RuntimeError) as error:  # torch and safetensors report a full disk as a RuntimeError
             raise ModelError(self._stopped(f"the checkpoint cannot be written ({error})")) from error
         finally:
@@ -208,6 +238,9 @@ def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None)
         bf16=bf16,
         logging_steps=config.log_steps,
         save_steps=config.save_steps,
+        eval_strategy="steps" if config.dev else "no",
+        eval_steps=config.dev.steps if config.dev else None,
+        eval_on_start=config.dev is not None,
         seed=config.seed,
         remove_unused_columns=False,
         report_to=["tensorboard"] if logs else [],

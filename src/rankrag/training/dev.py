@@ -1,0 +1,180 @@
+"""Dev figures: what a run makes of questions that it does not learn from, measured while it goes on.
+
+Ranking is measured by the order of labelled passages, answering by its loss and by what greedy decoding would write
+word for word. The parameters, the optimiser and the random state stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from rankrag.blend.sources import document_of
+from rankrag.config import DevSettings
+from rankrag.examples import read_examples
+from rankrag.training.batches import IGNORE, KINDS, Batch
+from rankrag.training.loss import RowModel
+from rankrag.types import DataKind, Example
+
+Key = tuple[str, str]
+"""A question: its source and its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What is learnt and what is measured, and nothing of the second is in the first.
+
+    `share` of the documents are held back, with the `questions` that they answer; without any, all is learnt.
+    """
+
+    share: float = 0.0
+    questions: frozenset[Key] = frozenset()
+
+    def learns(self, example: Example) -> bool:
+        """Whether a run may see the example: neither its question nor one of its documents is held back."""
+        return _key(example) not in self.questions and not any(_held(p.id, self.share) for p in example.contexts)
+
+    def measures(self, example: Example) -> bool:
+        """Whether the example is one of a held-back question."""
+        return _key(example) in self.questions
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the model made of one example.
+
+    Its kind, the summed loss of its target's tokens, whether greedy decoding would write just this target; of a ranking
+    example also the number of its question, the log-odds, and whether the passage is relevant.
+    """
+
+    kind: DataKind
+    loss: float
+    tokens: int
+    exact: bool
+    group: int = -1
+    log_odds: float = 0.0
+    relevant: bool = False
+
+
+def split_of(settings: DevSettings | None, blend: Path) -> Split:
+    """Return what of a blend is held back; nothing where dev figures are not wanted, or have a file of their own."""
+    if settings is None or settings.examples is not None:
+        return Split()
+    share = settings.share
+    return Split(share, frozenset(_key(e) for e in read_examples(blend) if _held(_anchor(e), share)))
+
+
+def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Example]:
+    """Return what is measured: all passages of `ranking` questions, and `answers` examples of the other kinds.
+
+    Which ones is decided by their names alone, so that two blends with the same questions are measured on the same.
+    """
+    found = list(
+        read_examples(Path(settings.examples)) if settings.examples else filter(split.measures, read_examples(blend))
+    )
+    ranking = [e for e in found if e.kind is DataKind.CONTEXT_RANKING]
+    labels: dict[Key, set[str]] = defaultdict(set)
+    for example in ranking:
+        labels[_key(example)].add(example.target)
+    # questions with passages of both labels first: only they have an order
+    chosen = set(sorted(labels, key=lambda key: (len(labels[key]) < 2, _digest("/".join(key))))[: settings.ranking])
+    others = sorted(
+        (e for e in found if e.kind is not DataKind.CONTEXT_RANKING),
+        key=lambda e: _digest("/".join((*_key(e), e.kind))),
+    )
+    return [e for e in ranking if _key(e) in chosen] + others[: settings.answers]
+
+
+@torch.no_grad()
+def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Reading]:
+    """Return the reading of each example of a batch; `label_ids` are those of relevant and irrelevant."""
+    logits = model(batch)[0].float()
+    wanted = batch.labels[:, 1:] != IGNORE
+    targets, groups, kinds = (of[:, 1:][wanted] for of in (batch.labels, batch.groups, batch.kinds))
+    losses = cross_entropy(logits, targets, reduction="none").double()
+    right = logits.argmax(-1) == targets
+    odds = logits[:, label_ids[0]] - logits[:, label_ids[1]]
+    place = torch.arange(len(batch.labels), device=wanted.device)[:, None].expand_as(wanted)
+    owners = torch.stack([place[wanted], batch.member[:, 1:][wanted], batch.tail[:, 1:][wanted]], dim=-1)
+    _, sizes = torch.unique_consecutive(owners, dim=0, return_counts=True)
+    readings, start = [], 0
+    for size in sizes.tolist():
+        own, first = slice(start, start + size), start
+        readings.append(
+            Reading(
+                kind=KINDS[int(kinds[first])],
+                loss=float(losses[own].sum()),
+                tokens=size,
+                exact=bool(right[own].all()),
+                group=int(groups[first]),
+                log_odds=float(odds[first]),
+                relevant=bool(targets[first] == label_ids[0]),
+            )
+        )
+        start += size
+    return readings
+
+
+def figures(readings: Sequence[Reading]) -> dict[str, float]:
+    """Return the figures by name; one that the examples do not allow is left out.
+
+    `dev_auc`: how often a relevant passage stands before an irrelevant one, over all pairs of passages. `dev_hit@1`:
+    share of questions (with passages of both labels) whose best passage is relevant, a tie counting as a miss.
+    `dev_exact`: share of answers that greedy decoding gives word for word. `dev_loss_…`: mean loss of a target token.
+    """
+    found: dict[str, float | None] = {}
+    ranked = [r for r in readings if r.group >= 0]
+    found["dev_auc"] = auc([r.log_odds for r in ranked if r.relevant], [r.log_odds for r in ranked if not r.relevant])
+    found["dev_hit@1"] = _mean(_hits(ranked))
+    found["dev_exact"] = _mean([float(r.exact) for r in readings if r.group < 0])
+    for kind in KINDS:
+        of_kind = [r for r in readings if r.kind is kind]
+        tokens = sum(r.tokens for r in of_kind)
+        found[f"dev_loss_{kind}"] = math.fsum(r.loss for r in of_kind) / tokens if tokens else None
+    return {name: round(value, 6) for name, value in found.items() if value is not None}
+
+
+def auc(relevant: Sequence[float], others: Sequence[float]) -> float | None:
+    """Return the share of pairs in which the relevant one scores higher, ties as half; None without pairs."""
+    pairs = [(a > b) + 0.5 * (a == b) for a in relevant for b in others]
+    return _mean(pairs)
+
+
+def _hits(ranked: Iterable[Reading]) -> list[float]:
+    of: dict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for reading in ranked:
+        of[reading.group][0 if reading.relevant else 1].append(reading.log_odds)
+    return [float(max(good) > max(bad)) for good, bad in of.values() if good and bad]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _anchor(example: Example) -> str:
+    """Return the passage that answers the question, as far as this example tells; else the question's own name."""
+    alone = example.kind is DataKind.CONTEXT_QA or (
+        example.kind is DataKind.CONTEXT_RANKING and example.target == "True"
+    )
+    if alone:
+        return example.contexts[0].id
+    return "" if example.contexts else "/".join(_key(example))
+
+
+def _held(name: str, share: float) -> bool:
+    return bool(name) and int(_digest(document_of(name) or name)[:8], 16) < share * 2**32
+
+
+def _key(example: Example) -> Key:
+    return example.source, example.question.id
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(f"dev/{name}".encode()).hexdigest()
