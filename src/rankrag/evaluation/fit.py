@@ -18,10 +18,10 @@ from rankrag.config import BlendConfig, SourceConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
-from rankrag.evaluation.first_stage import Ids, Progress, quiet
+from rankrag.evaluation.first_stage import FirstStages, Ids, Progress, quiet
 from rankrag.evaluation.measuring import Rankings, candidates
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.run import FirstStages, first_stages
+from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.matching import contains_any, near_duplicate
