@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement, judge, ordered, rerank, rerank_many, with_first_stage
@@ -43,6 +44,12 @@ def test_a_score_is_the_log_odds_of_the_labels(ranking_of):
     (judged,) = judge(FakeLanguageModel(yes_if="a", sure=0.8), [(QUESTION, ranking_of("a")[0].passage)])
     assert judged.log_odds == pytest.approx(1.3862944)
     assert judged.probability == pytest.approx(0.8)
+
+
+def test_a_backend_that_cannot_stop_at_a_layer_refuses_a_head(ranking_of):
+    contract = Contract(score="layer_head", head=LayerHead(1, (1.0,), 0.0))
+    with pytest.raises(ModelError, match="cannot rank from a middle layer"):
+        judge(FakeLanguageModel(contract=contract), [(QUESTION, ranking_of("a")[0].passage)])
 
 
 def test_many_questions_are_scored_in_one_call_and_kept_apart(ranking_of):

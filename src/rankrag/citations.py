@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from rankrag.contract import by_labels
 from rankrag.matching import contains, normalise
 from rankrag.models import LanguageModel
 from rankrag.rerank import judge
@@ -14,7 +15,10 @@ from rankrag.templates import passage_text
 from rankrag.types import Citation, Question, Ranking
 
 SUPPORTED_FROM = 0.5
-"""P(True) of question and sentence together from which a passage counts as support when it lacks the words."""
+"""P(True) of question and sentence together from which a passage counts as support when it lacks the words.
+
+A layer head is fitted to questions alone, and its scale is another one, so support is always judged by the labels.
+"""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])(?:[\"'”’)\]]*)(?:\s+|$)|(?<=[。！？])")
 _TOO_COMMON = {"", "yes", "no", "true", "false", "maybe"}
@@ -25,9 +29,9 @@ def cite(
 ) -> tuple[Citation, ...]:
     """Return at most one citation for each sentence of an answer.
 
-    A passage that contains the sentence's words supports it; among several, the one with the highest P(True) in
-    `relevance` (by passage id; missing ones are judged). Otherwise, and for bare words such as "yes", the passage
-    whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
+    A passage that contains the sentence's words supports it; among several, the one with the highest probability in
+    `relevance` (by passage id; if one is missing, all are judged). Otherwise, and for bare words such as "yes", the
+    passage whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
     """
     found = []
     for start, end in sentences(text):
@@ -65,6 +69,7 @@ def _support(
         return max(holding, key=lambda i: relevance[contexts[i].passage.id])
     candidates = holding or places
     claim = replace(question, text=f"{question.text} {sentence}")
-    judged = [j.probability for j in judge(model, [(claim, contexts[i].passage) for i in candidates])]
+    labels = by_labels(model.contract).score
+    judged = [j.probability for j in judge(model, [(claim, contexts[i].passage) for i in candidates], score=labels)]
     best = max(zip(judged, (-i for i in candidates), strict=True), default=(0.0, 0))
     return -best[1] if holding or best[0] >= SUPPORTED_FROM else None

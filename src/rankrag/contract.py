@@ -6,13 +6,15 @@ Wrong scores of LLM rerankers nearly always come from a template, label or suffi
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from rankrag.errors import ContractError
 from rankrag.templates import Format, Turns, Wordings
@@ -20,8 +22,32 @@ from rankrag.templates import Format, Turns, Wordings
 VERSION = 1
 FILE_NAME = "rankrag_config.json"
 
-ScoreType = Literal["true", "true_vs_false"]
-HistoryQuery = Literal["last", "all"]
+ScoreType = Literal["true", "true_vs_false", "layer_head"]
+HistoryQuery = Literal["last", "all", "speakers"]
+"""What of a conversation the retriever is asked: its last turn, all turns, or all with who said them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What is fitted on one score's scale and means nothing on another's; the attributes are `Contract`'s."""
+
+    abstain_below: float | None = None
+    first_stage_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHead:
+    """Log-odds of relevance from the state of a prompt's last token after `layer` layers: weight · unit(state) + bias.
+
+    `unit` divides a state by its root mean square, so that no parameter of the model is needed. The last two fields are
+    `Contract`'s, on this score's scale.
+    """
+
+    layer: int
+    weight: tuple[float, ...]
+    bias: float
+    abstain_below: float | None = None
+    first_stage_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +58,16 @@ class Contract:
         format: turn markers, layout and wordings of every prompt.
         labels: the two words that stand for relevant and not relevant, first tokens of the reply.
         label_ids: their token ids, resolved in context; empty until a tokenizer has been seen.
-        score: "true" is P(True) over the vocabulary, the paper's; "true_vs_false" is P(True)/(P(True)+P(False)).
+        score: "true" is P(True) over the vocabulary, the paper's; "true_vs_false" is P(True)/(P(True)+P(False));
+            "layer_head" is `head`'s, and where a backend cannot stop at a layer, "true_vs_false" takes its place.
         passage_tokens: a passage is cut to this many tokens, in ranking and in answering.
         max_tokens: longest prompt with its reply.
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
-        first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's.
-        history_query: whether a conversation is searched by its last turn or by all turns.
+        first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's. Both are
+            P(True)'s; `fitted` has those of the score in use.
+        history_query: whether a conversation is searched by its last turn, by all turns, or by all with who said them.
         base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
+        head: ranks from a middle layer; None where none was fitted.
     """
 
     format: Format = field(default_factory=Format)
@@ -52,6 +81,13 @@ class Contract:
     history_query: HistoryQuery = "last"
     base_sha256: str = ""
     version: int = VERSION
+    head: LayerHead | None = None
+
+    @property
+    def fitted(self) -> Fitted:
+        """Return what was fitted for the score in use."""
+        of = self.head if self.score == "layer_head" else self
+        return Fitted(of.abstain_below, of.first_stage_weight) if of is not None else Fitted()
 
     def probability(self, true: float, false: float) -> float:
         """Return P(True) in [0, 1] from the two labels' log-probabilities over the vocabulary."""
@@ -62,7 +98,13 @@ def save_contract(contract: Contract, directory: Path) -> None:
     """Write the contract beside the weights in `directory`, atomically."""
     path = directory / FILE_NAME
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(contract), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    row = asdict(contract)
+    if contract.head is None:
+        del row["head"]  # so that a rankrag from before there were heads reads it too
+    else:
+        weight = contract.head.weight
+        row["head"]["weight"] = base64.b64encode(struct.pack(f"<{len(weight)}f", *weight)).decode()
+    partial.write_text(json.dumps(row, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -93,10 +135,31 @@ def load_contract(directory: Path) -> Contract | None:
             "format": Format(**form),
             "labels": _labels(path, found.get("labels", ["True", "False"])),
             "label_ids": tuple(found.get("label_ids", ())),
+            "head": _head(path, found),
         }
     )
     _check_values(path, contract)
     return contract
+
+
+def with_score(contract: Contract, score: ScoreType | None) -> Contract:
+    """Return the contract with another score in use; None is its own. `ContractError` where it has no head to use."""
+    if score == "layer_head" and contract.head is None:
+        raise ContractError("the contract has no layer head, or this backend cannot stop at one; `rankrag fit --head`")
+    return replace(contract, score=score or contract.score)
+
+
+def by_labels(contract: Contract) -> Contract:
+    """Return the contract as a backend reads it that cannot stop at a layer: P(True), with P(True)'s fitted values."""
+    return replace(contract, score="true_vs_false" if contract.score == "layer_head" else contract.score, head=None)
+
+
+def with_fitted(contract: Contract, values: Fitted) -> Contract:
+    """Return the contract with fitted values of the score in use; those of other scores stay."""
+    if contract.score != "layer_head":
+        return replace(contract, **asdict(values))
+    assert contract.head is not None
+    return replace(contract, head=replace(contract.head, **asdict(values)))
 
 
 def with_label_ids(contract: Contract, ids: Sequence[int]) -> Contract:
@@ -124,6 +187,20 @@ def _checked(path: Path, value: dict[str, Any], kind: type) -> dict[str, Any]:
     return dict(value)
 
 
+def _head(path: Path, found: dict[str, Any]) -> LayerHead | None:
+    if found.get("head") is None:
+        return None
+    value = _section(path, found, "head", LayerHead)
+    try:
+        weight = base64.b64decode(value["weight"], validate=True)
+        value["weight"] = struct.unpack(f"<{len(weight) // 4}f", weight)
+        return LayerHead(**value)
+    except (KeyError, TypeError, ValueError, struct.error) as error:
+        raise ContractError(
+            f"{path}: 'head' needs 'layer', 'bias' and 'weight', float32 in base64 ({error}); fit it again"
+        ) from None
+
+
 def _labels(path: Path, value: object) -> tuple[str, str]:
     words = value if isinstance(value, list) else []
     if len(words) != 2 or not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
@@ -140,21 +217,33 @@ def _check_wordings(path: Path, wordings: Wordings) -> None:
 
 def _check_values(path: Path, contract: Contract) -> None:
     problems = []
-    if contract.score not in ("true", "true_vs_false"):
-        problems.append(f"'score' is {contract.score!r}, known are 'true' and 'true_vs_false'")
+    if contract.score not in get_args(ScoreType):
+        problems.append(f"'score' is {contract.score!r}, known are {', '.join(map(repr, get_args(ScoreType)))}")
+    if contract.score == "layer_head" and contract.head is None:
+        problems.append("'score' is 'layer_head', but there is no 'head'")
     if contract.format.layout not in ("passage_first", "question_first"):
         problems.append(f"'layout' is {contract.format.layout!r}, known are 'passage_first' and 'question_first'")
-    if contract.history_query not in ("last", "all"):
-        problems.append(f"'history_query' is {contract.history_query!r}, known are 'last' and 'all'")
+    if contract.history_query not in get_args(HistoryQuery):
+        known = ", ".join(get_args(HistoryQuery))
+        problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
     for name in ("passage_tokens", "max_tokens"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problems.append(f"'{name}' is {value!r}, must be a whole number above 0")
-    for name in ("first_stage_weight", "abstain_below"):
-        value = getattr(contract, name)
-        if value is None and name == "abstain_below":
+    numbers: dict[str, object] = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below")}
+    if contract.head is not None:
+        names = ("first_stage_weight", "abstain_below", "bias")
+        numbers |= {f"head.{name}": getattr(contract.head, name) for name in names}
+    for name, value in numbers.items():
+        if value is None and name.endswith("abstain_below"):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             problems.append(f"'{name}' is {value!r}, must be a finite number")
+    if contract.head is not None:
+        layer, weight = contract.head.layer, contract.head.weight
+        if not isinstance(layer, int) or isinstance(layer, bool) or layer < 1:
+            problems.append(f"'head.layer' is {layer!r}, must be a whole number above 0")
+        if not weight or not all(map(math.isfinite, weight)):
+            problems.append("'head.weight' must hold finite numbers")
     if problems:
         raise ContractError(f"{path}: " + "; ".join(problems))

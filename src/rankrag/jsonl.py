@@ -36,7 +36,7 @@ def read_rows(path: Path, on_bad_row: Callable[[DataError], None] | None = None)
     """
     number = 0
     try:
-        with _opened(path) as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
@@ -173,7 +173,8 @@ def _scored(found: ScoredPassage, answer: Answer | None = None) -> Row:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a file of UTF-8 text for reading: plain, compressed (`.zst`), or standard input (`-`)."""
     if path == STDIN:
         yield sys.stdin
     elif path.suffix == ".zst":

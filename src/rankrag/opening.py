@@ -14,8 +14,8 @@ from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
-    from rankrag.contract import HistoryQuery
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.contract import HistoryQuery, ScoreType
+    from rankrag.retrieval.encoder import Encoder
 
 RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
@@ -30,6 +30,7 @@ def load(
     k: int = 5,
     reranker: Reranker | str | None = "model",
     history_query: HistoryQuery | None = None,
+    score: ScoreType | None = None,
     device: str = "auto",
     dtype: str = "auto",
     encoder: Encoder | Path | str | None = None,
@@ -44,11 +45,13 @@ def load(
         n: passages to retrieve and rerank.
         k: passages to answer from, at most `n`.
         reranker: "model", None for the retriever's order, or a function.
-        history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
+        history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
+            what the model was fitted for.
+        score: what ranks, of a model that is opened here; by default what its contract says.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", "float16".
-        encoder: what the index was made with, a sentence-transformers directory or an open encoder; by default
-            all-MiniLM-L6-v2.
+        encoder: what the index was made with: a sentence-transformers directory, a name of `retrieval.encoder.FORMS`
+            or an open encoder; by default all-MiniLM-L6-v2.
         say: gets a line about what takes long.
 
     Raises:
@@ -57,27 +60,32 @@ def load(
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
-    opened = open_model(model, device=device, dtype=dtype, say=say) if isinstance(model, str) else model
+    opened = open_model(model, device=device, dtype=dtype, score=score, say=say) if isinstance(model, str) else model
     return RankRAG(first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query)
 
 
 def open_model(
-    name: str = MINI, *, device: str = "auto", dtype: str = "auto", say: Say = lambda _: None
+    name: str = MINI,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    score: ScoreType | None = None,
+    say: Say = lambda _: None,
 ) -> LanguageModel:
     """Return the model of that name; rankrag-mini is put together at its first use.
 
     An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
-    rankrag-mini's.
+    rankrag-mini's. `score` is the contract's by default; one that the contract or the backend lacks is an error.
     """
     if name.startswith(("http://", "https://")):
         from rankrag.models.openai import OpenAIModel, parse_address
 
         address = parse_address(name, MINI)
-        return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)))
+        return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)), score=score)
     directory = resolve_model(name, say)
     from rankrag.models.transformers import TransformersModel
 
-    return TransformersModel(directory, device=device, dtype=dtype)
+    return TransformersModel(directory, device=device, dtype=dtype, score=score)
 
 
 def open_retriever(
@@ -95,7 +103,7 @@ def open_retriever(
     store = PassageStore.open(index)
     if kind == "bm25" or not len(store):
         return store.lexical()
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     if not isinstance(encoder, Encoder):
         encoder = Encoder(encoder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
@@ -30,7 +31,8 @@ class RankRAG:
         k: passages that the answer is written from (paper: 5); at most `n`.
         reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
             takes its place, and then nothing is withheld for lack of relevance.
-        history_query: whether a conversation is searched by its "last" turn or by "all" turns; None is the contract's.
+        history_query: whether a conversation is searched by its "last" turn, by "all", or by all with their
+            "speakers"; None is the contract's.
         first_stage_weight: share of the first stage in the final order; None is the contract's, 0 the paper's.
     """
 
@@ -45,8 +47,10 @@ class RankRAG:
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.k <= self.n:
             raise ConfigError(f"n={self.n}, k={self.k}: n must be at least 1 and k between 1 and n")
-        if self.history_query not in (None, "last", "all"):
-            raise ConfigError(f"history_query={self.history_query!r}: must be 'last', 'all' or None")
+        if self.history_query not in (None, *get_args(HistoryQuery)):
+            raise ConfigError(
+                f"history_query={self.history_query!r}: must be {', '.join(get_args(HistoryQuery))} or None"
+            )
         if isinstance(self.reranker, str) and self.reranker != "model":
             raise ConfigError(f"reranker={self.reranker!r}: must be 'model', None or a function")
 
@@ -102,20 +106,28 @@ class RankRAG:
             return retrieved, {}, bool(retrieved)
         if callable(self.reranker):
             return self.reranker(question, retrieved), {}, bool(retrieved)
-        contract = self.model.contract
+        fitted = self.model.contract.fitted
         judged = judge(self.model, [(question, c.passage) for c in retrieved])
         relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=True)}
-        weight = contract.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
+        weight = fitted.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
         reranked = with_first_stage(ordered(retrieved, judged), retrieved, weight)
         best = max((j.log_odds for j in judged), default=float("-inf"))
-        enough = contract.abstain_below is None or best >= contract.abstain_below
+        enough = fitted.abstain_below is None or best >= fitted.abstain_below
         return reranked, relevance, bool(retrieved) and enough
 
 
 def search_query(question: Question, history: HistoryQuery) -> str:
-    """Return what the retriever is asked: the question, below all earlier turns where `history` is "all"."""
-    turns = question.history if history == "all" else ()
-    return "\n".join([*(message.content for message in turns), question.text])
+    """Return what the retriever is asked: the question, below all earlier turns unless `history` is "last".
+
+    "speakers" names who said what, as dragon-multiturn was trained (ChatQA).
+    """
+    turns = () if history == "last" else (*question.history, Message("user", question.text))
+    if history == "speakers":
+        return "\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in turns)
+    return "\n".join(turn.content for turn in turns) or question.text
+
+
+_SPEAKERS = {"user": "user", "assistant": "agent"}
 
 
 def next_turn(question: Question, answer: Answer, text: str) -> Question:

@@ -6,35 +6,45 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from rankrag.contract import ScoreType, with_score
 from rankrag.errors import ModelError
-from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel, LayeredModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model says of one passage: the log-odds that order it, and the P(True) in [0, 1] that people see."""
+    """What the model says of one passage: the log-odds that order it, and the probability in [0, 1] that people see."""
 
     log_odds: float
     probability: float
 
 
-def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+def judge(
+    model: LanguageModel, pairs: Sequence[tuple[Question, Passage]], *, score: ScoreType | None = None
+) -> list[Judgement]:
     """Return the judgement of each (question, passage) pair, in their order; one call scores them all.
 
-    `ModelError` names a pair whose score is not a number: it would have no place in any order.
+    `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer, and
+    for a score that is not a number, which would have no place in any order: it names the pair.
     """
-    contract = model.contract
+    contract = with_score(model.contract, score)
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
-    rows = model.choice_logprobs(prompts, contract.labels)
-    for (question, passage), (true, false) in zip(pairs, rows, strict=True):
-        if math.isnan(true - false):
+    if contract.score != "layer_head":
+        rows = model.choice_logprobs(prompts, contract.labels)
+        found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
+    elif isinstance(model, LayeredModel):
+        found = [Judgement(odds, contract.probability(odds, 0.0)) for odds in model.head_log_odds(prompts)]
+    else:
+        raise ModelError("this backend cannot rank from a middle layer; give it a contract without the head")
+    for (question, passage), judgement in zip(pairs, found, strict=True):
+        if math.isnan(judgement.log_odds):
             raise ModelError(
-                f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number "
-                f"({true} against {false}); try --dtype float32, or another checkpoint"
+                f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number; "
+                "try --dtype float32, or another checkpoint"
             )
-    return [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
+    return found
 
 
 def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:

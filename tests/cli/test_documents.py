@@ -51,6 +51,76 @@ def test_only_changed_documents_are_read_again_and_gone_ones_leave(
     assert {c.passage.id.partition("#")[0] for c in ranking} == {"docs/ebro.txt", "docs/tagus.md"}
 
 
+def listed(store: PassageStore) -> dict[str, int]:
+    return {source.path: source.passages for source in store.sources()}
+
+
+def write_wikipedia(path: Path, count: int, word: str = "river") -> None:
+    rows = "".join(f'{i}\t"The ""{word}"" number {i}."\tTitle {i}\n' for i in range(count))
+    path.write_text(f"id\ttext\ttitle\n{rows}", encoding="utf-8")
+
+
+def test_a_large_file_of_rows_comes_in_parts_and_leaves_as_one(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", 4)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    assert index(run, "docs") == 0
+    assert "3 documents read, 0 unchanged, 0 gone; the index holds 12 passages." in capsys.readouterr().err
+    parts = {"docs/wiki.tsv/000000": 4, "docs/wiki.tsv/000001": 4, "docs/wiki.tsv/end": 2}
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1, **parts}
+    (ranking,) = PassageStore.open("ix").lexical().retrieve(["river number 7"], 1)
+    assert (ranking[0].passage.text, ranking[0].passage.title) == ('The "river" number 7.', "Title 7")
+
+    index(run, "docs")
+    assert "0 documents read, 3 unchanged, 0 gone" in capsys.readouterr().err
+    write_wikipedia(folder / "wiki.tsv", 3, "lake")
+    index(run, "docs")
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1, "docs/wiki.tsv": 3}
+    write_wikipedia(folder / "wiki.tsv", 9)
+    index(run, "docs")
+    assert len(PassageStore.open("ix")) == 11
+    (folder / "wiki.tsv").unlink()
+    index(run, "docs")
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
+
+
+def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", 4)
+    monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    put, done = PassageStore.put, []
+
+    def killed_at_the_second(self, batch):  # type: ignore[no-untyped-def]
+        names = [document.path for document in batch]
+        if "docs/wiki.tsv/000001" in names and len(done) < 2:
+            raise KeyboardInterrupt
+        done.extend(names)
+        put(self, batch)
+
+    monkeypatch.setattr(PassageStore, "put", killed_at_the_second)
+    assert index(run, "docs/wiki.tsv") == 130
+    assert done == ["docs/wiki.tsv/000000"]
+    done.append("the first run")
+    assert index(run, "docs/wiki.tsv") == 0
+    assert done[2:] == ["docs/wiki.tsv/000001", "docs/wiki.tsv/end"]
+    assert len(PassageStore.open("ix")) == 10
+
+
+def test_a_table_that_names_no_text_is_refused_and_a_short_row_left_out(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "prices.tsv").write_text("item\tprice\nsalt\t2\n", encoding="utf-8")
+    (folder / "wiki.tsv").write_text("id\ttext\ttitle\n1\tOne.\tT\n2\tTwo.\n", encoding="utf-8")
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "docs/prices.tsv: its first line names ['item', 'price'], not id, text and perhaps title" in err
+    assert "docs/wiki.tsv:3: another number of columns" in err
+    assert "the index holds 3 passages" in err
+
+
 def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 broken")
     (folder / "rows.jsonl").write_text('{"id": "a", "text": "A row."}\nno json\n', encoding="utf-8")

@@ -57,7 +57,7 @@ def test_candidates_come_from_standard_input_and_go_to_standard_output(
         (["rerank"], "--candidates FILE"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
         (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),
-        (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "must be last or all"),
+        (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

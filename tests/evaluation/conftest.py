@@ -9,6 +9,7 @@ import pytest
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.loading import load
 from rankrag.jsonl import write_rows
+from rankrag.retrieval.encoder import document_text
 
 PASSAGES = {
     "s/decoy/0": "tagus river tagus river",
@@ -24,13 +25,14 @@ class StubEncoder:
     """Words hashed into 16 buckets; counts what it encodes."""
 
     name = "stub@1"
+    similarity = "cosine"
 
     def __init__(self):
         self.encoded = 0
 
-    def encode_passages(self, texts):
-        self.encoded += len(texts)
-        return self.encode_queries(texts)
+    def encode_passages(self, passages):
+        self.encoded += len(passages)
+        return self.encode_queries([document_text(passage) for passage in passages])
 
     def encode_queries(self, texts):
         vectors = np.full((len(texts), 16), 0.01, np.float32)

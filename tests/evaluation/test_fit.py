@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import base64
+import copy
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rankrag.config import BlendConfig
-from rankrag.contract import Contract, load_contract, save_contract
+from rankrag.contract import Contract, by_labels, load_contract, save_contract
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Judged
-from rankrag.evaluation.fit import fit, held_back_sets, without_answers
+from rankrag.evaluation.fit import fit
+from rankrag.evaluation.held_back import held_back_sets, without_answers
 from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.models.transformers import TransformersModel
+from rankrag.rerank import judge
 from rankrag.types import Passage, Question
 
 from .conftest import PASSAGES, passage_rows
@@ -61,9 +67,9 @@ def test_all_three_values_are_fitted(config, tmp_path, encoder):
     assert report.history_recall["all"] > report.history_recall["last"]
     assert contract.history_query == "all"
     # The model is right on squad without help, and the gold passage of the conversation is not golden.
-    assert contract.first_stage_weight == report.weights[int(contract.first_stage_weight * 10)].weight
+    assert contract.first_stage_weight == report.values.weights[int(contract.first_stage_weight * 10)].weight
     assert report.questions == {"squad": 2, "talk": 1, "squad2": 1}
-    assert contract.abstain_below == report.threshold.below
+    assert contract.abstain_below == report.values.threshold.below
     save_contract(contract, tmp_path)
     assert load_contract(tmp_path) == contract
     assert json.loads(json.dumps(report.as_json()))["questions"] == report.questions
@@ -73,17 +79,17 @@ def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
     contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"])
     # Only passages of named documents are there. q1 and q2 find golden ones: log-odds ln 9. With gold and answers taken
     # away q1 keeps the golden Ebro (ln 9) and q2 nothing; u1 has the lake (-ln 9). Half-way between them is 0.
-    assert (report.answerable, report.unanswerable) == (2, 2)
+    assert (report.values.answerable, report.values.unanswerable) == (2, 2)
     assert contract.abstain_below == pytest.approx(0.0, abs=1e-9)
-    assert (report.threshold.unanswerable_refused, report.threshold.answerable_refused) == (0.5, 0.0)
+    assert (report.values.threshold.unanswerable_refused, report.values.threshold.answerable_refused) == (0.5, 0.0)
     # R@1 is 1 at weight 0 already, and no larger weight does better.
-    assert (report.weights[0].metric, contract.first_stage_weight) == (1.0, 0.0)
+    assert (report.values.weights[0].metric, contract.first_stage_weight) == (1.0, 0.0)
     assert (report.history_recall, contract.history_query) == ({}, "last")
 
 
 def test_made_unanswerable_questions_suffice(config, tmp_path):
     contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"], unanswerable=None)
-    assert (report.unanswerable, contract.abstain_below) == (1, None)
+    assert (report.values.unanswerable, contract.abstain_below) == (1, None)
 
 
 def test_fitting_goes_on_where_it_was_killed(config, tmp_path):
@@ -132,3 +138,89 @@ def test_what_may_answer_is_taken_away():
     passages = {name: Passage(name, text) for name, text in texts.items()}
     asked = Judged(Question("q", "?", answers=("Lisbon",)), ("gold",), {})
     assert without_answers(asked, tuple(texts), passages) == ("left",)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A source with a dozen questions, each with its own passage and others that share a word with it."""
+    folder = tmp_path / "many"
+    words = ["ash", "bay", "cow", "dew", "elm", "fog", "gem", "hay", "ink", "jar", "kit", "log", "mud", "net"]
+    texts = {f"s/{word}/{i}": f"river {word} number {i} golden" for word in words for i in range(2)}
+    write_rows(folder / "squad.corpus.jsonl", passage_rows(texts))
+    rows = [
+        {"id": f"q{word}", "question": f"river {word} {i}", "answers": ["none"], "positive_ids": [f"s/{word}/{i % 2}"]}
+        for i, word in enumerate(words)
+    ]
+    write_rows(folder / "squad.train.jsonl", rows)
+    source = {"name": "squad", "rows": "squad.train.jsonl", "corpus": "squad.corpus.jsonl"}
+    return BlendConfig.model_validate({"data": str(folder), "held_back": 0.999999, "sources": [source]})
+
+
+def fit_layers(config, run, model, head):
+    return fit(config, run, model, model_name="m", sources=["squad"], unanswerable=None, n=6, head=head)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model_dir):
+    return TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
+
+
+def test_a_head_is_fitted_beside_the_values_of_p_true(many, tmp_path, tiny):
+    contract, report = fit_layers(many, tmp_path / "run", tiny, 1)
+    assert (contract.score, contract.head.layer, len(contract.head.weight)) == ("layer_head", 1, 64)
+    assert report.head.questions == 14
+    assert [trial.layer for trial in report.head.layers] == [1]
+    assert (report.head.own.layer, report.head.own.share, report.head.layers[0].share) == (2, 1.0, 0.5)
+    assert contract.fitted == report.head_values.fitted
+    # Without a head the same values of P(True) come out.
+    alone, plain = fit(many, tmp_path / "run", tiny, model_name="m", sources=["squad"], unanswerable=None, n=6)
+    assert plain.values.fitted == report.values.fitted == alone.fitted == by_labels(contract).fitted
+    save_contract(contract, tmp_path)
+    assert load_contract(tmp_path) == contract
+    assert json.loads(json.dumps(report.as_json()))["head"]["layer"] == 1
+
+
+def test_the_saved_head_scores_as_it_was_fitted(many, tmp_path, tiny):
+    contract, _ = fit_layers(many, tmp_path / "run", tiny, 1)
+    (path,) = (tmp_path / "run").glob("*/*/states-1.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    model = copy.copy(tiny)
+    model.contract = contract
+    sets = held_back_sets(many, ["squad"])["squad"]
+    asked = {of.question.id: of.question for of in sets.questions}
+    judged = judge(model, [(asked[row["id"]], sets.passages[row["passage"]]) for row in rows])
+    for row, j in zip(rows, judged, strict=True):
+        state = np.frombuffer(base64.b64decode(row["states"]), np.float16).astype(np.float64)
+        assert j.log_odds == pytest.approx(state @ contract.head.weight + contract.head.bias, abs=0.02)
+
+
+def test_layers_are_read_again_only_where_a_kill_lost_them(many, tmp_path, tiny, monkeypatch):
+    first = fit_layers(many, tmp_path / "run", tiny, "auto")
+    (path,) = (tmp_path / "run").glob("*/*/states-2.jsonl")
+    path.write_bytes(path.read_bytes()[:-5])
+    asked, read = [], TransformersModel.layer_states
+    monkeypatch.setattr(
+        TransformersModel,
+        "layer_states",
+        lambda self, prompts, layers: asked.append(prompts) or read(self, prompts, layers),
+    )
+    again = fit_layers(many, tmp_path / "run", tiny, "auto")
+    assert [len(prompts) for prompts in asked] == [1]
+    assert again[1].head.layer == first[1].head.layer == 2
+    assert again[0].head.weight == pytest.approx(first[0].head.weight, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("layer", [0, 3])
+def test_a_layer_that_the_model_lacks_is_refused(many, tmp_path, tiny, layer):
+    with pytest.raises(ConfigError, match="the model has 2 layers"):
+        fit_layers(many, tmp_path / "run", tiny, layer)
+
+
+def test_a_model_whose_layers_cannot_be_read_is_refused(many, tmp_path):
+    with pytest.raises(ConfigError, match="in this process, not to a server's"):
+        fit_layers(many, tmp_path / "run", golden(), "auto")
+
+
+def test_too_few_questions_for_a_head_are_refused(config, tmp_path, tiny):
+    with pytest.raises(ConfigError, match="needs 10 held-back questions"):
+        fit(config, tmp_path / "run", tiny, model_name="m", sources=["squad"], head="auto")

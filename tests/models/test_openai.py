@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 
-from rankrag.errors import ConfigError, ModelError
+from rankrag.contract import Fitted, LayerHead, save_contract
+from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.openai import OpenAIModel, parse_address
 from rankrag.models.transformers import TransformersModel
@@ -161,6 +164,21 @@ def test_a_server_gives_the_scores_of_this_process(serve, opened, local, prompts
         return
     for row, expected in zip(found, local.choice_logprobs(prompts, LABELS), strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_server_ranks_by_the_labels_with_their_own_threshold(serve, tiny_model_dir, local, tmp_path):
+    directory = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, directory)
+    head = LayerHead(1, (0.0,) * 64, 0.0, abstain_below=7.0)
+    save_contract(replace(local.contract, score="layer_head", head=head, abstain_below=-1.0), directory)
+    url = f"{serve('vllm').url}#{directory}"
+    contract = open_model(url).contract
+    assert (contract.score, contract.fitted) == ("true_vs_false", Fitted(abstain_below=-1.0))
+    assert open_model(url, score="true").contract.score == "true"
+    with pytest.raises(ContractError, match="no layer head, or this backend cannot stop"):
+        open_model(url, score="layer_head")
+    assert open_model(str(directory), device="cpu").contract.fitted == Fitted(abstain_below=7.0)
+    assert open_model(str(directory), device="cpu", score="true_vs_false").contract.fitted == contract.fitted
 
 
 def test_token_ids_are_sent_and_no_chat_route(serve, opened, local, prompts):

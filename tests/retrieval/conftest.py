@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rankrag.retrieval.dense import Vectors
+from rankrag.retrieval.encoder import Vectors, document_text
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
@@ -15,11 +15,12 @@ from rankrag.types import Passage, Source
 class FakeEncoder:
     """Words hashed into 16 buckets; equal words, near vectors."""
 
-    def __init__(self, name="fake@1"):
-        self.name = name
+    def __init__(self, name="fake@1", similarity="cosine"):
+        self.name, self.similarity = name, similarity
         self.encoded = []
 
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
+    def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
+        texts = [document_text(passage) for passage in passages]
         self.encoded += texts
         return self.encode_queries(texts)
 
@@ -29,7 +30,7 @@ class FakeEncoder:
             row[0] = 0.01
             for word in text.lower().split():
                 row[hashlib.sha256(word.encode()).digest()[0] % 16] += 1
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if self.similarity == "cosine" else vectors
 
 
 def document(path: str, *texts: str, sha256: str = "0", prefix: str | None = None) -> SourcePassages:

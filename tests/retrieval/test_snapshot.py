@@ -71,8 +71,10 @@ def test_hybrid_fuses_both(store, document_of, encoder, ids_of):
     assert len(ranking) == 2
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
 @pytest.mark.parametrize("indexed", [False, True])
-def test_approximate_search_agrees_with_exact_search(store, document_of, encoder, monkeypatch, indexed):
+def test_approximate_search_agrees_with_exact_search(store, document_of, new_encoder, monkeypatch, indexed, similarity):
+    encoder = new_encoder(similarity=similarity)
     rng = random.Random(3)
     words = [f"w{i}" for i in range(40)]
     texts = [" ".join(rng.sample(words, 6)) for _ in range(300)]
@@ -85,8 +87,9 @@ def test_approximate_search_agrees_with_exact_search(store, document_of, encoder
         assert list(store._vectors().list_indices())
     exact, near = (store.dense(encoder, exact_up_to=n).retrieve(texts[:20], 10) for n in (1000, 100))
     for first, second in zip(exact, near, strict=True):
-        assert [s.score for s in second] == pytest.approx([s.score for s in first], abs=1e-3 if not indexed else 0.05)
-    assert [s.passage.id for s in near[0][:2]] == ["a#0", "a#300"]
+        assert [s.score for s in second] == pytest.approx([s.score for s in first], rel=1e-3 if not indexed else 0.05)
+    if similarity == "cosine":  # a long vector may have a larger product with a query than the query itself
+        assert [s.passage.id for s in near[0][:2]] == ["a#0", "a#300"]
 
 
 def test_an_error_of_the_encoder_is_not_called_damage(store, document_of, encoder):

@@ -13,6 +13,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from rankrag.documents.loading import Loaded
     from rankrag.retrieval.snapshot import SourcePassages
     from rankrag.retrieval.store import PassageStore
 
@@ -70,15 +71,20 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
 
     found = find_files(paths)
     known = {source.path: source.sha256 for source in store.sources()}
-    new = unchanged = 0
+    new: set[str] = set()
+    unchanged = characters = 0
     failures: list[str] = []
     held: list[SourcePassages] = []
-    with options.progress_bar("Reading", len(found.files), unit="files") as show:
-        for done, outcome in enumerate(load_documents(found.files, known), start=1):
+    sizes = {path.as_posix(): path.stat().st_size if path.is_file() else 0 for path in found.files}
+    with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
+        for outcome in load_documents(found.files, known):
+            read = sizes[outcome.path]
             if isinstance(outcome, Loaded):
-                new += 1
+                read = sum(len(passage.text) for passage in outcome.passages) if outcome.part else read
+                new.add(outcome.path)
                 failures += outcome.problems
-                held.append(SourcePassages(outcome.path, outcome.sha256, outcome.passages))
+                _remove_stale(store, outcome, known)
+                held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
             elif isinstance(outcome, Failed):
                 failures.append(outcome.reason)
             else:
@@ -86,7 +92,8 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
                 failures += _put(store, held)
                 held.clear()
-            show(done)
+            characters += read
+            show(characters // 1024)
     failures += _put(store, held)
     gone = _remove_missing(store, paths, known)
     if new or gone:
@@ -96,7 +103,7 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     if found.passed_over:
         kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
         say(f"Passed over files of other kinds: {kinds}.")
-    say(f"{new} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
+    say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 
 
 def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
@@ -112,10 +119,27 @@ def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
     return []
 
 
+def _remove_stale(store: PassageStore, loaded: Loaded, known: dict[str, str]) -> None:
+    """Take out what the file of a part, or of what came in parts, gave when it had other bytes."""
+    below = f"{loaded.path}/"
+    stale = [
+        name
+        for name, sha256 in known.items()
+        if sha256 != loaded.sha256 and name != loaded.name and (name == loaded.path or name.startswith(below))
+    ]
+    for name in stale:
+        store.remove(name)
+        del known[name]
+
+
 def _remove_missing(store: PassageStore, paths: list[Path], known: Mapping[str, str]) -> int:
     """Take out the documents below the given folders whose files are no longer there; return how many."""
     folders = [f"{path.as_posix().rstrip('/')}/" for path in paths if path.is_dir()]
-    gone = [name for name in known if any(name.startswith(f) for f in folders) and not Path(name).exists()]
+    gone = [
+        name
+        for name in known
+        if any(name.startswith(f) for f in folders) and not Path(name).exists() and not Path(name).parent.is_file()
+    ]
     for name in gone:
         store.remove(name)
     return len(gone)
@@ -125,7 +149,7 @@ def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
     missing = store.missing_vectors()
     if not missing:
         return
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     with options.progress_bar("Vectors", missing, unit="passages") as show:
         filled = store.fill_vectors(Encoder(encoder), lambda done, _: show(done), batch=64)

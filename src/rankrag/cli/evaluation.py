@@ -18,9 +18,11 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rankrag.contract import ScoreType
+    from rankrag.evaluation.head_choice import HeadReport
     from rankrag.evaluation.summary import ExampleFigures
     from rankrag.models import LanguageModel
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
@@ -36,6 +38,10 @@ FirstStages = Annotated[
     typer.Option("--retriever", "-r", help="A first stage, by default all three; may be given often."),
 ]
 Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 is all of them.")]
+Head = Annotated[
+    str | None,
+    typer.Option(help="Also fit a head to rank from a middle layer: its number, or auto for one that loses nothing."),
+]
 Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as docs/results.md.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
 Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
@@ -58,6 +64,7 @@ def evaluate(
     fetch: Fetched = False,
     examples: Examples = None,
     report: Report = None,
+    score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -74,7 +81,7 @@ def evaluate(
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     if list_:
         print("\n".join(listing(list(BENCHMARKS.values()), data)))
@@ -90,7 +97,7 @@ def evaluate(
     if fetch:
         _fetch(set_ or (), data)
     vectors = Encoder(encoder)
-    opened = None if no_model else _opened(model, device, dtype)
+    opened = None if no_model else _opened(model, device, dtype, score)
     shown = None
     with options.step_lines() as step:
         if examples and opened:
@@ -121,7 +128,7 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.systems import System
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
     wanted = load_config(ComparisonConfig, path, overrides)
     systems = tuple(System(**of.model_dump()) for of in wanted.systems)
@@ -165,6 +172,7 @@ def fit(
     n: options.N = 20,
     seed: int = 0,
     no_vectors: Annotated[bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone.")] = False,
+    head: Head = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -174,15 +182,18 @@ def fit(
     """Fit thresholds and weights on held-back training data.
 
     Fitted are the share of the first stage in the final order, the log-odds below which no answer is given, and the
-    turns by which conversations are searched. Without --save they are only printed.
+    turns by which conversations are searched; with --head also a head that ranks from a middle layer. Without --save
+    they are only printed.
     """
     from rankrag.config import BlendConfig, load_config
     from rankrag.contract import save_contract
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
     from rankrag.evaluation.journal import write_whole
-    from rankrag.retrieval.dense import Encoder
+    from rankrag.retrieval.encoder import Encoder
 
+    if head is not None and head != "auto" and not head.isdecimal():
+        raise ConfigError(f"--head {head}: must be auto or the number of a layer")
     wanted = load_config(BlendConfig, config, tuple(set_ or ()))
     opened, name = _opened(model, device, dtype)
     with options.step_lines() as step:
@@ -197,14 +208,32 @@ def fit(
             n=n,
             questions=questions,
             seed=seed,
+            head="auto" if head == "auto" else int(head) if head else None,
             progress=step,
         )
     write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
+    if report.head:
+        _print_layers(report.head)
     values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query")}
+    if contract.head:
+        own = {name: getattr(contract.head, name) for name in ("layer", "first_stage_weight", "abstain_below")}
+        values |= {"score": contract.score, "head": own}
     print(json.dumps(values))
     if save:
         save_contract(contract, save)
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
+
+
+def _print_layers(found: HeadReport) -> None:
+    """Show quality against cost: P(True), then a head at each layer."""
+    say(f"{found.questions} questions, {found.pairs} candidates, {found.relevant} of them relevant; cross-validated:")
+    say(f"{'score':>8} {'layers':>7} {'AUC':>6} {'R@1':>6} {'MRR':>6}  loss")
+    for of in (found.own, *found.layers):
+        mark = "  ←" if of.loss and of.layer == found.layer else ""
+        name = f"layer {of.layer}" if of.loss else "P(True)"
+        say(f"{name:>8} {of.share:7.0%} {of.auc:6.3f} {of.r1:6.3f} {of.mrr:6.3f}  {of.loss}{mark}")
+    if not found.loses_nothing:
+        say("Each layer loses something against P(True), which stays in use unless a layer is asked for.")
 
 
 def machine() -> str:
@@ -231,13 +260,13 @@ def _fetch(names: Sequence[str], data: Path) -> None:
         say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
 
 
-def _opened(model: str, device: str, dtype: str) -> tuple[LanguageModel, str]:
+def _opened(model: str, device: str, dtype: str, score: ScoreType | None = None) -> tuple[LanguageModel, str]:
     """Return the model and the directory of its weights."""
     from rankrag.models.mini import resolve_model
     from rankrag.opening import open_model
 
     directory = resolve_model(model, say)
-    return open_model(directory, device=device, dtype=dtype, say=say), directory
+    return open_model(directory, device=device, dtype=dtype, score=score, say=say), directory
 
 
 def _examples(

@@ -27,11 +27,12 @@ def export(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: there is something already; name a new folder")
-    from rankrag.contract import save_contract
+    from rankrag.contract import by_labels, save_contract
     from rankrag.models.mini import resolve_model
     from rankrag.models.transformers import TransformersModel
 
     opened = TransformersModel(resolve_model(model, say), device="cpu", dtype=dtype)
+    opened.contract = by_labels(opened.contract)  # other programs compute all layers
     if to == "sentence-transformers":
         from rankrag.export.cross_encoder import export_cross_encoder as write
     else:

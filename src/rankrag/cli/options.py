@@ -24,14 +24,26 @@ RetrieverName = Annotated[
     Literal["bm25", "dense", "hybrid"], typer.Option("--retriever", "-r", help="The first stage.")
 ]
 EncoderDir = Annotated[
-    Path | None, typer.Option("--encoder", help="sentence-transformers directory; by default all-MiniLM-L6-v2.")
+    Path | None,
+    typer.Option(
+        "--encoder",
+        help="sentence-transformers directory, or, from a hub, dragon-plus, dragon-multiturn, dpr-nq, "
+        "contriever-msmarco or medcpt; by default all-MiniLM-L6-v2.",
+    ),
 ]
 N = Annotated[int, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank.")]
 K = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages to answer from.")]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
 HistoryQueryName = Annotated[
-    Literal["last", "all"] | None,
-    typer.Option("--history-query", help="Search a conversation by its last turn or by all; by default as fitted."),
+    Literal["last", "all", "speakers"] | None,
+    typer.Option(
+        "--history-query",
+        help="Search a conversation by its last turn, by all, or by all with who said them; by default as fitted.",
+    ),
+]
+Score = Annotated[
+    Literal["true", "true_vs_false", "layer_head"] | None,
+    typer.Option(help="What ranks: P(True) over all words, against False, or a middle layer; by default as fitted."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
 

@@ -38,7 +38,7 @@ def retrieve(
     retriever: options.RetrieverName = "hybrid",
     k: Depth = 100,
     out: Out = None,
-    history_query: Annotated[str, typer.Option(help="last or all: the turns that make the query.")] = "last",
+    history_query: options.HistoryQueryName = "last",
     encoder: options.EncoderDir = None,
 ) -> None:
     """Find the best passages for questions, without a model."""
@@ -46,8 +46,6 @@ def retrieve(
     from rankrag.opening import open_retriever
     from rankrag.pipeline import search_query
 
-    if history_query not in ("last", "all"):
-        raise ConfigError(f"--history-query {history_query}: must be last or all")
     wanted = list(read_questions(questions))
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
 
@@ -55,7 +53,7 @@ def retrieve(
         with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
             done = 0
             for batch in _batches(wanted, 64):
-                queries = [search_query(q, "all" if history_query == "all" else "last") for q in batch]
+                queries = [search_query(q, history_query or "last") for q in batch]
                 yield from zip(batch, first_stage.retrieve(queries, k), strict=True)
                 show(done := done + len(batch))
 
@@ -71,19 +69,20 @@ def rerank(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
     out: Out = None,
     pure: Pure = False,
+    score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
 ) -> None:
-    """Order passages by P(True), the model's relevance."""
+    """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN with --index INDEX, or --candidates FILE; see rankrag rerank --help")
     from rankrag.opening import open_model
     from rankrag.rerank import judge, ordered, with_first_stage
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
-    opened = open_model(model, device=device, dtype=dtype, say=say)
-    weight = 0.0 if pure else opened.contract.first_stage_weight
+    opened = open_model(model, device=device, dtype=dtype, score=score, say=say)
+    weight = 0.0 if pure else opened.contract.fitted.first_stage_weight
 
     def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:

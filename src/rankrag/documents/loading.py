@@ -1,28 +1,46 @@
-"""Whole folders at once: every file gives its passages, or one line that says why not."""
+"""Whole folders at once: every file gives its passages, or one line that says why not.
+
+Files of rows may be of any size: a large one comes in parts, each to be committed by itself, so that memory stays flat
+and a run that was killed goes on with the part it had reached.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from rankrag.documents.chunking import Document, Section, split
 from rankrag.documents.readers import ROWS, kind, read_document
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_passage, read_rows
+from rankrag.jsonl import Row, open_text, parse_passage, read_rows
 from rankrag.types import Passage, Source
+
+PART_ROWS = 20_000
+"""Passages of one part of a file of rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A document's passages, the SHA-256 of its bytes, and a line for each of its rows that could not be used."""
+    """A file's passages, the SHA-256 of its bytes, and a line for each of its rows that could not be used.
+
+    `part` is empty for a whole file; a large file of rows comes `PART_ROWS` passages at a time.
+    """
 
     path: str
     sha256: str
     passages: tuple[Passage, ...]
     problems: tuple[str, ...] = ()
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the index calls this document: the file's path, with the part below it."""
+        return f"{self.path}/{self.part}" if self.part else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +59,7 @@ class Failed:
 
 
 def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
-    """Yield the outcome of each file, in order. `known` holds the SHA-256 of indexed files by path.
+    """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
     Rows of `.jsonl` files that have `id` and `text` are passages and stay whole; rows with `text` alone are documents.
     """
@@ -51,16 +69,14 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
             name.encode()
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if known.get(name) == sha256:
+            if known.get(name) == sha256 or known.get(f"{name}/{_END}") == sha256:
                 yield Unchanged(name)
-                continue
-            problems: list[str] = []
-            passages = tuple(_rows(path, problems) if kind(path) in ROWS else split(read_document(path)))
-            if not passages:
-                reason = problems[0] if problems else f"{path}: empty; there is nothing to index in it"
-                yield Failed(name, reason)
-                continue
-            yield Loaded(name, sha256, passages, tuple(problems))
+            elif kind(path) in ROWS:
+                yield from _parts(path, sha256, known)
+            elif passages := tuple(split(read_document(path))):
+                yield Loaded(name, sha256, passages)
+            else:
+                yield Failed(name, f"{path}: empty; there is nothing to index in it")
         except DataError as error:
             yield Failed(name, str(error))
         except UnicodeEncodeError:
@@ -70,20 +86,58 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
             yield Failed(name, f"{path}: cannot be read ({reason}); check its permissions")
 
 
+def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded | Failed]:
+    """Yield a file of rows, whole or in parts that are not known with this SHA-256."""
+    name, problems = path.as_posix(), list[str]()
+    passages = _rows(path, problems)
+    number, part = 0, tuple(islice(passages, PART_ROWS))
+    if not part:
+        yield Failed(name, problems[0] if problems else f"{path}: empty; there is nothing to index in it")
+        return
+    while part:
+        following = tuple(islice(passages, PART_ROWS))
+        place = f"{number:06d}" if following else _END
+        loaded = Loaded(name, sha256, part, tuple(problems), place if number or following else "")
+        if known.get(loaded.name) != sha256:
+            yield loaded
+        problems.clear()
+        number, part = number + 1, following
+
+
+_END = "end"
+"""The name of a file's last part: where it stands, all parts do."""
+
+
 def _rows(path: Path, problems: list[str]) -> Iterator[Passage]:
-    """Yield the passages of a `.jsonl` file; tell `problems` of the rows that cannot be used."""
-    seen: set[str] = set()
-    for line, row in read_rows(path, lambda error: problems.append(str(error))):
+    """Yield the passages of a file of rows; tell `problems` of the rows that cannot be used."""
+    seen: set[int] = set()  # hashes: a tenth of the memory that the ids themselves would take
+    for line, row in _records(path, problems):
         where = f"{path}:{line}"
         try:
             for passage in _row(path, line, row):
-                if passage.id in seen:
+                if hash(passage.id) in seen:
                     problems.append(f"{where}: id {passage.id!r} stands in an earlier line; ids must differ")
                     continue
-                seen.add(passage.id)
+                seen.add(hash(passage.id))
                 yield passage
         except DataError as error:
             problems.append(str(error))
+
+
+def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
+    """Yield (line, row) of a file of JSON lines, or of tab-separated ones below their names, as DPR's Wikipedia is."""
+    if ".tsv" not in kind(path):
+        yield from read_rows(path, lambda error: problems.append(str(error)))
+        return
+    with open_text(path) as lines:
+        reader = csv.DictReader(lines, delimiter="\t")
+        if not {"id", "text"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{path}: its first line names {reader.fieldnames}, not id, text and perhaps title")
+        for row in reader:
+            if None in row or None in row.values():
+                problems.append(f"{path}:{reader.line_num}: another number of columns than the first line names")
+            else:
+                yield reader.line_num, row
 
 
 def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:

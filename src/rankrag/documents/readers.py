@@ -16,7 +16,7 @@ from pathlib import Path
 from rankrag.documents.chunking import Document, Section
 from rankrag.errors import DataError
 
-TEXT, MARKDOWN, ROWS = (".txt",), (".md", ".markdown"), (".jsonl", ".jsonl.zst")
+TEXT, MARKDOWN, ROWS = (".txt",), (".md", ".markdown"), (".jsonl", ".jsonl.zst", ".tsv", ".tsv.zst")
 READABLE = (*TEXT, *MARKDOWN, ".html", ".htm", ".pdf", ".docx", *ROWS)
 
 _SAMPLE = 1 << 15  # bytes

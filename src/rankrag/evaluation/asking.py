@@ -22,7 +22,7 @@ from rankrag.evaluation.questions import (
 )
 from rankrag.evaluation.systems import NOTHING, System
 from rankrag.evaluation.work import Judgements, JudgingWork, ModelWork
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)

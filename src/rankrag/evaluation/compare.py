@@ -29,7 +29,7 @@ from rankrag.evaluation.run import RetrieverName, first_stages
 from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 
 OpenModel = Callable[[str], tuple[LanguageModel, str]]
 """Returns a model by name with the directory of its weights (or the name, where there is none)."""
@@ -135,8 +135,8 @@ def _parts(
         return Parts(JudgingWork(judging, of.test_set.passages, folder, title, progress), answering, weight)
     ranking = answering if ranker == system.model and answering else work(ranker)
     contract = opened[ranker][0].contract
-    weight = contract.first_stage_weight if system.first_stage_weight is None else system.first_stage_weight
-    return Parts(ranking.judging, answering, weight, contract.abstain_below if system.abstain else None)
+    weight = contract.fitted.first_stage_weight if system.first_stage_weight is None else system.first_stage_weight
+    return Parts(ranking.judging, answering, weight, contract.fitted.abstain_below if system.abstain else None)
 
 
 def _retrievers(systems: Sequence[System]) -> tuple[RetrieverName, ...]:

@@ -20,7 +20,7 @@ from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.journal import append_rows, read_journal
 from rankrag.pipeline import search_query
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import Encoder, document_text
+from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.fusion import fuse
 from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.retrieval.snapshot import SourcePassages
@@ -176,7 +176,7 @@ def _own_by_vector(test_set: TestSet, encoder: Encoder) -> _Search:
     def search(batch: Sequence[Judged]) -> list[list[str]]:
         queries = encoder.encode_queries([of.question.text for of in batch])
         names = [name for of in batch for name in of.given]
-        vectors = encoder.encode_passages([document_text(test_set.passages[name]) for name in names])
+        vectors = encoder.encode_passages([test_set.passages[name] for name in names])
         by_name = dict(zip(names, vectors, strict=True))
         return [
             sorted(of.given, key=lambda name: -float(by_name[name] @ query))

@@ -1,4 +1,4 @@
-"""`fit`: the contract's threshold, weight of the first stage and history, from held-back training questions only.
+"""`fit`: the contract's threshold, share of the first stage, history and layer head, from held-back train questions.
 
 The questions are those that the blend keeps back (5 % of the training rows, by document); no dev set is read.
 Unanswerable ones are SQuAD 2.0's, and the same questions with every passage that may answer them taken away.
@@ -10,43 +10,55 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
-from rankrag.blend.mixture import held_back_part
-from rankrag.blend.sources import Source
-from rankrag.config import BlendConfig, SourceConfig
-from rankrag.contract import Contract, HistoryQuery
+from rankrag.config import BlendConfig
+from rankrag.contract import Contract, Fitted, HistoryQuery, by_labels, with_fitted
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
-from rankrag.evaluation.first_stage import FirstStages, Ids, Progress, quiet
-from rankrag.evaluation.measuring import Rankings, candidates
+from rankrag.evaluation.benchmarks import TestSet, folder_name
+from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
+from rankrag.evaluation.head_choice import HeadReport, choose_head, label
+from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
+from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
-from rankrag.evaluation.work import ModelWork, model_key
-from rankrag.matching import contains_any, near_duplicate
-from rankrag.models import LanguageModel
-from rankrag.retrieval.dense import Encoder
-from rankrag.types import Passage
+from rankrag.evaluation.work import Judgements, ModelWork, model_key
+from rankrag.models import LanguageModel, LayeredModel
+from rankrag.retrieval.encoder import Encoder
 
 SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
 UNANSWERABLE = "squad2"
-MULTI_HOP = ("hotpotqa", "2wiki")
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of one score and how they were found: every weight tried, the threshold's shares and their counts."""
+
+    weights: tuple[WeightTrial, ...]
+    threshold: Threshold
+    answerable: int
+    unanswerable: int
+
+    @property
+    def fitted(self) -> Fitted:
+        """What goes into the contract."""
+        return Fitted(self.threshold.below, best_weight(self.weights))
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the values were found: questions by source, every weight tried, R@5 by history, the threshold's shares.
+    """How the values were found: questions by source, R@5 by history, the values, and a head with values of its own.
 
-    A source with 0 questions holds nothing back, because too few documents make it up.
+    A source with 0 questions holds nothing back, because too few documents make it up. With a head, `values` are
+    P(True)'s.
     """
 
     questions: dict[str, int]
-    weights: tuple[WeightTrial, ...]
     history_recall: dict[str, float]
-    threshold: Threshold
-    answerable: int
-    unanswerable: int
+    values: Values
+    head: HeadReport | None = None
+    head_values: Values | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON takes it."""
@@ -65,6 +77,7 @@ def fit(
     n: int = 20,
     questions: int = 60,
     seed: int = 0,
+    head: int | Literal["auto"] | None = None,
     progress: Progress = quiet,
 ) -> tuple[Contract, FitReport]:
     """Return the model's contract with fitted values, and how they were found; save it with `save_contract`.
@@ -80,6 +93,8 @@ def fit(
         n: candidates of each first stage.
         questions: of one source, at most.
         seed: of the questions drawn.
+        head: also fit a layer head, to this layer or to the earliest that loses nothing; P(True)'s values are fitted
+            beside it. The contract then ranks by the head, unless "auto" finds that every layer loses something.
         progress: hears of what takes long.
     """
     sets = held_back_sets(config, (*sources, *([unanswerable] if unanswerable else [])))
@@ -93,29 +108,59 @@ def fit(
         recall = {h: fmean(_recall_at_5(sets[t], stages[t], h) for t in talks) for h in _HISTORIES}
     history: HistoryQuery = "all" if recall and recall["all"] > recall["last"] else "last"
 
-    found: dict[str, JudgedSource] = {}
+    drawn: dict[str, Drawn] = {}
     for name, test_set in sets.items():
         searched: HistoryQuery = history if name in talks else "last"
         first = [stages[name][r, searched] for r in ("bm25", "hybrid") if (r, searched) in stages[name]]
-        folder = run / folder_name(test_set) / model_key(model, model_name)
-        work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
-        found[name] = judge_source(work, test_set, test_set.sample(questions, seed), first, n)
-    trials = weight_trials(
-        {name: found[name].cases for name in fitted_on},
-        {name: sets[name].benchmark.metric or "R@1" for name in fitted_on},
-    )
-    answerable = [best for name in fitted_on for best in found[name].answerable]
-    not_answerable = [best for of in found.values() for best in of.unanswerable]
-    threshold = best_threshold(answerable, not_answerable)
-    fitted = replace(
-        model.contract,
-        first_stage_weight=best_weight(trials),
-        abstain_below=threshold.below,
-        history_query=history if talks else model.contract.history_query,
-    )
+        drawn[name] = Drawn(test_set, test_set.sample(questions, seed), first, n)
+    base = replace(model.contract, history_query=history) if talks else model.contract
+
+    def folder(name: str) -> Path:
+        return run / folder_name(sets[name]) / model_key(model, model_name)
+
     asked = (*sources, *([unanswerable] if unanswerable else []))
-    counts = {name: len(found[name].cases) if name in found else 0 for name in asked}
-    return fitted, FitReport(counts, trials, recall, threshold, len(answerable), len(not_answerable))
+    counts = {name: len(drawn[name].questions) if name in drawn else 0 for name in asked}
+    if head is None:
+        judged = {
+            name: ModelWork(model, of.passages, folder(name), of.title, progress).judgements(of.wanted)
+            for name, of in drawn.items()
+        }
+        values = fit_values(drawn, judged, fitted_on)
+        return with_fitted(base, values.fitted), FitReport(counts, recall, values)
+
+    if not isinstance(model, LayeredModel):
+        raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
+    layers = tuple(range(2, model.layers + 1, 2)) if head == "auto" else (head,)
+    if not layers or not 1 <= max(layers) <= model.layers:
+        raise ConfigError(f"--head {head}: the model has {model.layers} layers; a head needs one of them")
+    states = {
+        name: LayerStates(model, layers, of.passages, folder(name), of.title, progress) for name, of in drawn.items()
+    }
+    judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
+    values = fit_values(drawn, judged, fitted_on)
+    labelled = label({name: drawn[name] for name in fitted_on})
+    found = choose_head(labelled, states, judged, layers, model.layers, progress)
+    by_head = {name: found.judgements(of, states[name], labelled) for name, of in drawn.items()}
+    head_values = fit_values(drawn, by_head, fitted_on)
+    contract = replace(with_fitted(by_labels(base), values.fitted), head=found.head)
+    ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
+    if head == "auto" and not found.report.loses_nothing:
+        ranked = replace(ranked, score=contract.score)
+    return ranked, FitReport(counts, recall, values, found.report, head_values)
+
+
+def fit_values(drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]) -> Values:
+    """Return weight and threshold of the score that judged; `fitted_on` are the sources of answerable questions."""
+    found = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
+    metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
+    answerable = [best for name in fitted_on for best in found[name].answerable]
+    unanswerable = [best for of in found.values() for best in of.unanswerable]
+    return Values(
+        weight_trials({name: found[name].cases for name in fitted_on}, metrics),
+        best_threshold(answerable, unanswerable),
+        len(answerable),
+        len(unanswerable),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +172,19 @@ class JudgedSource:
     unanswerable: tuple[float, ...]
 
 
-def judge_source(
-    work: ModelWork, test_set: TestSet, questions: Sequence[Judged], first: Sequence[Rankings], n: int
-) -> JudgedSource:
-    """Judge the first stages' `n` candidates of these questions; the last first stage is the one answered from.
+def judge_source(drawn: Drawn, judged: Judgements) -> JudgedSource:
+    """Return what the judgements of a source's candidates say; the last first stage is the one answered from.
 
     A question is answerable where a gold passage is among the candidates. Less the passages that answer it, it is an
     unanswerable one; a source of unanswerable questions keeps all of them.
     """
-    never = test_set.benchmark.unanswerable
-    judged = work.judgements([(of, candidates(of, first, n)) for of in questions])
+    never = drawn.test_set.benchmark.unanswerable
     cases, answerable, unanswerable = [], [], []
-    for of in questions:
+    for of in drawn.questions:
         odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
-        cases.append(Case(of.gold, tuple(stage[of.question.id][:n] for stage in first), odds))
+        cases.append(Case(of.gold, tuple(stage[of.question.id][: drawn.n] for stage in drawn.first), odds))
         ids = cases[-1].first_stages[-1]
-        left = ids if never else without_answers(of, ids, test_set.passages)
+        left = ids if never else without_answers(of, ids, drawn.passages)
         if not never and not set(of.gold).isdisjoint(ids):
             answerable.append(max(odds[i] for i in ids))
         if left:
@@ -151,59 +193,6 @@ def judge_source(
 
 
 _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")
-
-
-def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestSet]:
-    """Return the held-back questions of these sources as sets; sources of one corpus share their passages.
-
-    A source that holds nothing back is left out. `ConfigError` names sources that the config lacks.
-    """
-    known = {source.name: source for source in config.sources}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(f"the blend has no source {', '.join(unknown)}; it has {', '.join(known)}")
-    parts = {name: held_back_part(config, known[name]) for name in names}
-    shared: dict[str, dict[str, Passage]] = {}
-    for name, part in parts.items():
-        shared.setdefault(known[name].corpus or name, {}).update(part.passages)
-    found = {}
-    for name, part in parts.items():
-        judged = tuple(_judged(part))
-        if judged:
-            benchmark = _benchmark(known[name], unanswerable=not any(record.positives for record in part.records))
-            found[name] = TestSet(
-                benchmark, judged, shared[known[name].corpus or name], searchable=bool(benchmark.corpora)
-            )
-    return found
-
-
-def without_answers(of: Judged, ids: Ids, passages: Mapping[str, Passage]) -> Ids:
-    """Return the candidates less the gold ones, their near-duplicates, and all that contain an answer."""
-    gold = [passages[i].text for i in of.gold]
-    return tuple(
-        i
-        for i in ids
-        if i not in of.gold
-        and not contains_any(passages[i].text, of.question.answers)
-        and not any(near_duplicate(passages[i].text, text) for text in gold)
-    )
-
-
-def _judged(part: Source) -> list[Judged]:
-    gold = [(record.question, record.positives or record.near) for record in part.records]
-    return [Judged(question, ids, dict.fromkeys(ids, 1)) for question, ids in gold if ids]
-
-
-def _benchmark(source: SourceConfig, *, unanswerable: bool) -> Benchmark:
-    return Benchmark(
-        f"fit-{source.name}",
-        f"{source.name}, held back",
-        source.rows,
-        (f"fit-{source.corpus or source.name}".replace("/", "-"),),
-        "all-gold@5" if source.name in MULTI_HOP else "R@1",
-        source.style,
-        unanswerable=unanswerable,
-    )
 
 
 def _recall_at_5(test_set: TestSet, stages: FirstStages, history: HistoryQuery) -> float:

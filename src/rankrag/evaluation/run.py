@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from rankrag.contract import HistoryQuery
+from rankrag.contract import Fitted, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
@@ -41,7 +41,7 @@ from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFig
 from rankrag.evaluation.systems import System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
@@ -97,9 +97,8 @@ def evaluate(
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     contract = model.contract if model is not None else None
-    settings = Settings(
-        n, k, contract.first_stage_weight if contract else 0.0, contract.abstain_below if contract else None, seed
-    )
+    fitted = contract.fitted if contract else Fitted()
+    settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
     history: HistoryQuery = contract.history_query if contract else "last"
     best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
     system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k, settings.weight)

@@ -16,7 +16,7 @@ import numpy as np
 from rankrag.errors import ConfigError, ModelError
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
-from rankrag.retrieval.dense import Encoder
+from rankrag.retrieval.encoder import Encoder
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 
@@ -138,7 +138,11 @@ def _cross_encoder(name: str) -> JudgeFunction:
 def _bi_encoder(name: str) -> JudgeFunction:
     if name == PACKAGED:
         packaged = Encoder()
-        queries, passages = packaged.encode_queries, packaged.encode_passages
+        queries = packaged.encode_queries
+
+        def passages(texts: list[str]) -> np.ndarray:
+            return packaged.encode_passages([Passage("", text) for text in texts])
+
     else:
         model = _opened("SentenceTransformer", name)
         queries = partial(model.encode_query, normalize_embeddings=True, show_progress_bar=False)

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from rankrag.citations import cite
+from rankrag.contract import Contract, by_labels
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
@@ -44,16 +45,27 @@ NOT_JUDGED = Judgement(-1e9, 0.0)
 
 
 def model_key(model: LanguageModel, name: str) -> str:
-    """Return a short digest of what the model's scores and replies depend on: its prompts and its weights.
+    """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
 
-    Values that are fitted afterwards (threshold, weight, history) change neither. Where `name` is a folder, its weights
+    Values that are fitted afterwards (threshold, weight, history) change neither; a layer head's judgements are kept in
+    files of their own (`score_key`). Where `name` is a folder, its weights
     are told apart by what they hold, read at even distances; else by the name.
     """
-    contract = replace(model.contract, abstain_below=None, first_stage_weight=0.0, history_query="last")
+    contract = replace(by_labels(model.contract), abstain_below=None, first_stage_weight=0.0, history_query="last")
+    prompts = {name: value for name, value in asdict(contract).items() if name != "head"}
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
-    return hashlib.sha256(json.dumps([asdict(contract), of], sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([prompts, of], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def score_key(contract: Contract) -> str:
+    """Return what tells the judgements of a layer head apart, "-layer20-" and a digest; empty for P(True)."""
+    head = contract.head
+    if contract.score != "layer_head" or head is None:
+        return ""
+    digest = hashlib.sha256(json.dumps([head.weight, head.bias]).encode()).hexdigest()[:8]
+    return f"-layer{head.layer}-{digest}"
 
 
 def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
@@ -68,7 +80,10 @@ def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
 
 
 class JudgingWork:
-    """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own."""
+    """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
+
+    `key` tells several scores of one model apart, each in a file of its own (`score_key`).
+    """
 
     def __init__(
         self,
@@ -77,9 +92,11 @@ class JudgingWork:
         folder: Path,
         title: str,
         progress: Progress = quiet,
+        *,
+        key: str = "",
     ) -> None:
         """Read what was done before; `progress` hears of what is done now under `title`."""
-        self._judging, self._passages, self._path = judging, passages, folder / "judgements.jsonl"
+        self._judging, self._passages, self._path = judging, passages, folder / f"judgements{key}.jsonl"
         self._title, self._progress = title, progress
         self._judged: Judgements = {}
         self._seconds: dict[str, list[float]] = {}
@@ -164,14 +181,14 @@ class ModelWork:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
-        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress)
+        key = score_key(model.contract)
+        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key)
+        self._citations = folder / f"citations{key}.jsonl"
         self.failures: dict[str, str] = {}
         rows = read_journal(folder / "replies.jsonl")
         self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in rows}
         self._seconds = {(r["id"], tuple(r["passages"])): r.get("seconds") for r in rows}
-        self._cited = {
-            (r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(folder / "citations.jsonl")
-        }
+        self._cited = {(r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(self._citations)}
 
     def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
         """Return the judgements of these passages of each question, see `JudgingWork`."""
@@ -229,7 +246,7 @@ class ModelWork:
                 citations = cite(self._model, of.question, self._replies[name], contexts, relevance)
                 self._cited[name] = tuple(c.context for c in citations)
                 row = {"id": of.question.id, "passages": list(ids), "cited": list(self._cited[name])}
-                append_rows(self._folder / "citations.jsonl", [row])
+                append_rows(self._citations, [row])
                 self._progress(f"{self._title}: citing", done, len(wanted))
             found.append(self._cited[name])
         return found

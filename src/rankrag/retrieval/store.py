@@ -24,7 +24,8 @@ from lancedb.table import Table
 
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import Encoder, document_text, vector_key
+from rankrag.retrieval.dense import vector_key
+from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.snapshot import (
     FORMAT,
@@ -52,7 +53,7 @@ _OLD_STATES_KEPT = timedelta(hours=1)
 Progress = Callable[[int, int], None]
 _PASSAGES, _VECTORS = "passages", "vectors"
 _OURS = {f"{_PASSAGES}.lance", ".write.lock"}  # what an interrupted creation leaves
-_ENCODER = b"rankrag.encoder"
+_ENCODER, _SIMILARITY = b"rankrag.encoder", b"rankrag.similarity"
 
 
 class PassageStore:
@@ -173,7 +174,8 @@ class PassageStore:
             for start in range(0, len(unused), 1000):
                 vectors.delete(f"key IN ({_sql(unused[start : start + 1000])})")
             if vectors.count_rows() > EXACT_UP_TO and not list(vectors.list_indices()):
-                vectors.create_index("vector", config=HnswSq(distance_type="cosine"))
+                similarity = (vectors.schema.metadata or {}).get(_SIMILARITY, b"cosine").decode()
+                vectors.create_index("vector", config=HnswSq(distance_type=similarity))
             vectors.optimize(cleanup_older_than=_OLD_STATES_KEPT)
 
     def encoder_name(self) -> str | None:
@@ -202,14 +204,14 @@ class PassageStore:
             todo = list(dict(zip(rows["key"].to_pylist(), rows["_rowid"].to_pylist(), strict=True)).values())
             for start in range(0, len(todo), batch):
                 with explained(self._path):
-                    passages = passages_at(table, todo[start : start + batch]).values()
-                texts = [document_text(passage) for passage in passages]
-                vectors = encoder.encode_passages(texts)
+                    passages = list(passages_at(table, todo[start : start + batch]).values())
+                vectors = encoder.encode_passages(passages)
                 column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
-                filled = pa.table({"key": [vector_key(text) for text in texts], "vector": column})
+                filled = pa.table({"key": [vector_key(document_text(p)) for p in passages], "vector": column})
                 with self._locked("write"), explained(self._path):
                     if _never_written(self._path, _VECTORS):
-                        self._create(_VECTORS, filled.schema.with_metadata({_ENCODER: encoder.name}))
+                        made_by = {_ENCODER: encoder.name, _SIMILARITY: encoder.similarity}
+                        self._create(_VECTORS, filled.schema.with_metadata(made_by))
                     self._table(_VECTORS).add(filled)
                 if progress is not None:
                     progress(min(start + batch, len(todo)), len(todo))
@@ -221,7 +223,7 @@ class PassageStore:
             return lexical_retriever(self._path, self._snapshot(_PASSAGES))
 
     def dense(self, encoder: Encoder, *, exact_up_to: int = EXACT_UP_TO) -> Retriever:
-        """Return nearest-vector search over the passages that have a vector now; its scores are cosines.
+        """Return nearest-vector search over the passages that have a vector now; its scores are the encoder's.
 
         Up to `exact_up_to` vectors are held in memory and compared exactly, a whole batch of queries at once.
         """

@@ -16,9 +16,9 @@ from rankrag.config import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError
+from rankrag.models.layer_head import final_norm, layers_of
 from rankrag.templates import Format
-from rankrag.training.loss import final_norm
-from rankrag.training.start import Start, find_start, fingerprint, layers_of, load_tokenizer, need_four_bits
+from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits
 
 EXAMPLES_FILE = "examples.jsonl.zst"
 

