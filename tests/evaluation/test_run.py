@@ -204,7 +204,11 @@ def test_a_frozen_run_of_a_set_without_gold_passages_is_judged_by_the_answers(ru
     (data / "runs/nq-kilt.trec").write_text("".join(f"n1 Q0 {i} {i + 1} {-i} x\n" for i in range(7)))
     found = of(run(golden(reply="The Tagus"), benchmarks=["nq-kilt"], retrievers=["bm25"], n=10), "nq-kilt")
     (first,) = found.first_stages
-    assert {name: value.mean for name, value in first.figures.items()} == {"answer-recall@5": 0, "answer-recall@20": 1}
+    assert {name: value.mean for name, value in first.figures.items()} == {
+        "answer-recall@5": 0,
+        "answer-recall@10": 1,
+        "answer-recall@20": 1,
+    }
     (row,) = found.reranked
     assert (row.first["answer-recall@5"].mean, row.pure["answer-recall@5"].mean, row.reachable) == (0, 1, 1)
     assert found.answers.em.mean == 1

@@ -52,8 +52,10 @@ def paper(
 
     numbers = paper_numbers()
     if name is None:
-        for key, of in (*numbers.tables.items(), *numbers.figures.items()):
+        for key, of in numbers.tables.items():
             print(f"{key:10}{of.cell}: {of.title}")
+        for key, figure in numbers.figures.items():
+            print(f"{key:10}{figure.cell}: {figure.title}")
         return
     found = [_comparison(folder) for folder in run or ()]
     if name not in numbers.figures:

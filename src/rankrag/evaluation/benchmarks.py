@@ -20,8 +20,10 @@ Metric = Literal[
     "RR",
     "NDCG@10",
     "answer-recall@5",
+    "answer-recall@10",
     "answer-recall@20",
     "answer-recall-dpr@5",
+    "answer-recall-dpr@10",
     "answer-recall-dpr@20",
 ]
 """What is measured of a ranking; those of answers look for the answer's words in the passages, the others for ids."""

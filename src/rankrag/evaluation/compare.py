@@ -140,4 +140,4 @@ def _parts(
 
 
 def _retrievers(systems: Sequence[System]) -> tuple[RetrieverName, ...]:
-    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != NOTHING))
+    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != "none"))

@@ -130,12 +130,9 @@ def _journalled(test_set: TestSet, path: Path, search: _Search, progress: Progre
         started = time.perf_counter()
         rankings = search(batch)
         each = round((time.perf_counter() - started) / len(batch), 6)
-        rows = [
-            {"id": of.question.id, "ids": list(ids)[:DEPTH], "seconds": each}
-            for of, ids in zip(batch, rankings, strict=True)
-        ]
-        append_rows(path, rows)
-        found |= {row["id"]: tuple(row["ids"]) for row in rows}
+        fresh = {of.question.id: tuple(ids)[:DEPTH] for of, ids in zip(batch, rankings, strict=True)}
+        append_rows(path, [{"id": name, "ids": list(ids), "seconds": each} for name, ids in fresh.items()])
+        found |= fresh
         progress(f"{test_set.benchmark.title}: searching", len(found), len(test_set.questions))
     return {of.question.id: found[of.question.id] for of in test_set.questions}
 

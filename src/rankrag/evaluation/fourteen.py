@@ -12,6 +12,7 @@ from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, PaperSetting,
 
 WIKIPEDIA_2018 = "Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)"
 WIKIPEDIA_2020 = "Wikipedia of Dec 2020 in passages of 100 words (Atlas)"
+_OWN_DOCUMENT = "the chunks of the document that the dialogue is about"
 MEDCORP = "MedCorp: PubMed, StatPearls, Textbooks, Wikipedia"
 _DEC_2018, _DEC_2020 = ("wikipedia/psgs_w100.tsv",), ("wikipedia/enwiki-dec2020.jsonl",)
 _MEDCORP = tuple(f"medcorp/{part}.jsonl" for part in ("pubmed", "statpearls", "textbooks", "wikipedia"))
@@ -155,8 +156,8 @@ PAPER: tuple[Benchmark, ...] = (
         3939,
         metric="R@5",
         companion="chatrag/doc2dial/documents.json",
-        corpus="the chunks of the document that the dialogue is about",
-        paper=PaperSetting("test", 3939, "the dialogue's document", "Dragon-multiturn"),
+        corpus=_OWN_DOCUMENT,
+        paper=PaperSetting("test", 3939, _OWN_DOCUMENT, "Dragon-multiturn"),
     ),
     _chatrag("topiocqa", "TopiOCQA", "dev", 2514),
     _chatrag("inscit", "INSCIT", "dev", 502),

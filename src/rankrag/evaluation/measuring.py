@@ -52,10 +52,10 @@ def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
         return ("NDCG@10", "hit@1", "R@20")
     if benchmark.metric == "hit@1":
         return ("hit@1", "R@5", "NDCG@10")
-    if benchmark.metric == "answer-recall@5" or benchmark.metric == "answer-recall@20":
-        return ("answer-recall@5", "answer-recall@20")
-    if benchmark.metric == "answer-recall-dpr@5" or benchmark.metric == "answer-recall-dpr@20":
-        return ("answer-recall-dpr@5", "answer-recall-dpr@20")
+    if benchmark.metric.startswith("answer-recall-dpr"):
+        return ("answer-recall-dpr@5", "answer-recall-dpr@10", "answer-recall-dpr@20")
+    if benchmark.metric.startswith("answer-recall"):
+        return ("answer-recall@5", "answer-recall@10", "answer-recall@20")
     own: tuple[Metric, ...] = ("all-gold@5",) if benchmark.metric == "all-gold@5" else ()
     return ("R@1", "R@5", "R@20", *own, "NDCG@10")
 

@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
 from rankrag.evaluation.benchmarks import PaperSetting
-from rankrag.evaluation.catalogue import BENCHMARKS, PAPER
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import SetDescription
+from rankrag.evaluation.fourteen import PAPER
 from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.systems import System
 

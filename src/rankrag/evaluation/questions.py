@@ -129,9 +129,9 @@ def results(
     odds = [None if judged is None else {i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
     after = [final_order(ids, of, weight) for ids, of in zip(before, odds, strict=True)]
     ranks = not (closed_book or benchmark.unanswerable)
+    nothing: list[dict[str, float]] = [{} for _ in questions]
     first, final = (
-        _ranking_metrics(test_set, questions, rankings) if ranks else [{} for _ in questions]
-        for rankings in (before, after)
+        _ranking_metrics(test_set, questions, rankings) if ranks else nothing for rankings in (before, after)
     )
     rows = []
     for of, found, order, at_first, at_last in zip(questions, before, after, first, final, strict=True):
