@@ -91,11 +91,22 @@ def test_the_check_asks_what_other_programs_can_be_asked(model):
     assert any("<|im_end|>" in passage.text for _, passage in pairs)
 
 
-@pytest.mark.parametrize("target", ["sentence-transformers", "sequence-classifier"])
+@pytest.mark.parametrize("target", ["sentence-transformers", "sequence-classifier", "gguf", "onnx"])
 def test_the_command_writes_the_contract_too(run, tiny_model_dir, tmp_path, capsys, target):
+    if target == "gguf":
+        pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'rankrag[llamacpp]'")
     out = tmp_path / "out"
     assert run("export", "--to", target, "--model", tiny_model_dir, "--out", out) == 0
     assert "differ from ours by at most" in capsys.readouterr().err
     assert load_contract(out).label_ids
     assert run("export", "--to", target, "--model", tiny_model_dir, "--out", out) == 2
     assert "name a new folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("target", "known"), [("onnx", "onnx takes f32, int8"), ("sequence-classifier", "none; --dtype")]
+)
+def test_a_number_type_that_a_target_does_not_know_is_refused(run, tiny_model_dir, tmp_path, capsys, target, known):
+    arguments = ("export", "--to", target, "--weights", "q8_0", "--model", tiny_model_dir, "--out", tmp_path / "out")
+    assert run(*arguments) == 2
+    assert known in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +13,14 @@ from rankrag.cli import options
 from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
-Target = Literal["sentence-transformers", "sequence-classifier"]
+if TYPE_CHECKING:
+    from rankrag.models.transformers import TransformersModel
+
+Target = Literal["sentence-transformers", "sequence-classifier", "gguf", "onnx"]
+Weights = Literal["f32", "f16", "q8_0", "q4_0", "int8"]
+
+# The number types that each target knows, the default first.
+_WEIGHTS: dict[Target, tuple[Weights, ...]] = {"gguf": ("f16", "q8_0", "q4_0", "f32"), "onnx": ("f32", "int8")}
 
 
 def export(
@@ -20,8 +29,11 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the export; must not exist, or be empty.")],
     model: options.Model = "rankrag-mini",
     dtype: options.Dtype = "float32",
+    weights: Annotated[
+        Weights | None, typer.Option(help="Number type in the file. gguf: f16, q8_0, q4_0, f32; onnx: f32, int8.")
+    ] = None,
 ) -> None:
-    """Write a model for sentence-transformers or as a sequence classifier.
+    """Write a model for sentence-transformers, llama.cpp or ONNX Runtime, or as a sequence classifier.
 
     Scores are compared with ours before anything is written.
     """
@@ -31,12 +43,34 @@ def export(
     from rankrag.models.mini import resolve_model
     from rankrag.models.transformers import TransformersModel
 
+    kind = _weights_for(to, weights)
     opened = TransformersModel(resolve_model(model, say), device="cpu", dtype=dtype)
     opened.contract = by_labels(opened.contract)  # other programs compute all layers
-    if to == "sentence-transformers":
-        from rankrag.export.cross_encoder import export_cross_encoder as write
-    else:
-        from rankrag.export.classifier import export_classifier as write
-    apart = write(opened, out)
+    apart = _writer(to, kind)(opened, out)
     save_contract(opened.contract, out)
     say(f"{out}: a {to} export whose log-odds differ from ours by at most {apart:.1e} on the pairs of its check.")
+
+
+def _weights_for(to: Target, weights: Weights | None) -> Weights | None:
+    known = _WEIGHTS.get(to, ())
+    if weights is not None and weights not in known:
+        raise ConfigError(f"--weights {weights}: {to} takes {', '.join(known) or 'none; --dtype sets its number type'}")
+    return weights or next(iter(known), None)
+
+
+def _writer(to: Target, weights: Weights | None) -> Callable[[TransformersModel, Path], float]:
+    if to == "gguf":
+        from rankrag.export.gguf import export_gguf
+
+        return partial(export_gguf, weights=weights)
+    if to == "onnx":
+        from rankrag.export.onnx import export_onnx
+
+        return partial(export_onnx, weights=weights)
+    if to == "sentence-transformers":
+        from rankrag.export.cross_encoder import export_cross_encoder
+
+        return export_cross_encoder
+    from rankrag.export.classifier import export_classifier
+
+    return export_classifier

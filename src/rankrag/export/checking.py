@@ -28,9 +28,16 @@ def pairs_to_check(model: TransformersModel, count: int = 5) -> list[tuple[Quest
     return whole[:1] + whole[1 - count :]
 
 
-def check(name: str, model: TransformersModel, pairs: Sequence[tuple[Question, Passage]], scores: list[float]) -> float:
+def check(
+    name: str,
+    model: TransformersModel,
+    pairs: Sequence[tuple[Question, Passage]],
+    scores: list[float],
+    *,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Return by how much log-odds differ at most; `ModelError` where it is more than rounding."""
     apart = max(abs(a - j.log_odds) for a, j in zip(scores, judge(model, pairs), strict=True))
-    if not apart <= TOLERANCE:
+    if not apart <= tolerance:
         raise ModelError(f"{name}: its log-odds differ from ours by up to {apart:.3g}, so nothing was written")
     return apart

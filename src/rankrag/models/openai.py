@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _TOP = 20
 _LLAMA_TOP = 64
+_SURE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +132,15 @@ class OpenAIModel:
             raise ModelError(f"{self._remote.root}: no scores in the reply of SGLang ({error!r})") from None
 
     def _llama_cpp(self, ids: list[int], labels: list[int]) -> list[float]:
-        """Ask for the most probable tokens by id, and for all of the vocabulary where a label is not among them."""
+        """Ask for the most probable tokens by id, and for all of the vocabulary where a label is not among them.
+
+        The token that is drawn is made a label: of one that is no whole character llama.cpp tells no probabilities. They
+        are those before the bias.
+        """
         rows: dict[int, float] = {}
         for count in (_LLAMA_TOP, max(len(self.encoder.tokenizer), *labels) + 1):
             body = {"prompt": ids, "n_predict": 1, "n_probs": count, "temperature": 0, "post_sampling_probs": False}
-            found = self._remote.post("/completion", body)
+            found = self._remote.post("/completion", body | {"logit_bias": [[labels[0], _SURE]]})
             self._same_length(found.get("tokens_evaluated"), ids)
             try:
                 rows = {int(t["id"]): float(t["logprob"]) for t in found["completion_probabilities"][0]["top_logprobs"]}

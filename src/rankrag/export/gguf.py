@@ -1,0 +1,214 @@
+"""A model as one GGUF file, for llama.cpp and what is built on it, with its tokenizer.
+
+What goes in is the merged model. Names of weights come from the `gguf` package; what it leaves to its caller is here:
+the order of the rows of Llama's queries and keys, scaled rotary frequencies, and the tokenizer's rule for words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from rankrag.contract import save_contract
+from rankrag.errors import ModelError
+from rankrag.export.checking import check, pairs_to_check
+from rankrag.models.llamacpp import serving
+from rankrag.models.transformers import TransformersModel
+from rankrag.rerank import judge
+
+Weights = Literal["f32", "f16", "q8_0", "q4_0"]
+
+FILE_NAME = "model.gguf"
+TOLERANCES: dict[Weights, float] = {"f32": 1e-3, "f16": 0.1, "q8_0": 1.0, "q4_0": 5.0}
+"""How far log-odds may be off in llama.cpp, by number type; docs/backends.md has what was measured."""
+
+# Those whose queries and keys transformers turns by halves and llama.cpp by neighbours need their rows reordered.
+_ARCHITECTURES = {
+    "llama": ("llama", True),
+    "mistral": ("llama", True),
+    "qwen2": ("qwen2", False),
+    "qwen3": ("qwen3", False),
+}
+
+_LLAMA3_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_WORDS = {
+    ("bytes with words",): "gpt-2",
+    ("digits", "bytes with words"): "smollm",
+    (_LLAMA3_WORDS, "bytes"): "llama-bpe",
+    (_LLAMA3_WORDS.replace(r"\p{N}{1,3}", r"\p{N}"), "bytes"): "qwen2",
+}
+"""llama.cpp's name for each way of cutting text into words before bytes are merged."""
+
+
+def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -> float:
+    """Write `model.gguf` and the tokenizer; return by how much llama.cpp's log-odds differ on the pairs of the check."""
+    pairs = pairs_to_check(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
+        whole = Path(folder) / out.name
+        whole.mkdir()
+        write_gguf(model, whole / FILE_NAME, weights)
+        model.tokenizer.save_pretrained(whole)
+        save_contract(model.contract, whole)
+        limits = {"context": model.contract.max_tokens, "threads": torch.get_num_threads()}
+        with serving(whole / FILE_NAME, whole, **limits) as served:
+            scores = [j.log_odds for j in judge(served, pairs)]
+        apart = check("gguf", model, pairs, scores, tolerance=TOLERANCES[weights])
+        os.replace(whole, out)
+    return apart
+
+
+def write_gguf(model: TransformersModel, path: Path, weights: Weights) -> None:
+    """Write the file; `ModelError` for an architecture or a tokenizer that it cannot hold in this form."""
+    import gguf
+
+    config = model.model.config
+    if config.model_type not in _ARCHITECTURES:
+        raise ModelError(
+            f"{config.model_type} cannot be written as GGUF (written are: {', '.join(_ARCHITECTURES)}); "
+            "convert the model directory with llama.cpp's own convert_hf_to_gguf.py"
+        )
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention"} or getattr(config, "sliding_window", None):
+        raise ModelError(
+            f"{config.model_type} with a sliding window is not written as GGUF; use llama.cpp's convert_hf_to_gguf.py"
+        )
+    name, reordered = _ARCHITECTURES[config.model_type]
+    words, factors = _words(model.tokenizer), _rotary_factors(model)
+    known = gguf.get_tensor_name_map(gguf.MODEL_ARCH[name.upper()], config.num_hidden_layers)
+    names = {ours: known.get_name(ours, try_suffixes=(".weight", ".bias")) for ours in model.model.state_dict()}
+    if nameless := [ours for ours, theirs in names.items() if theirs is None]:
+        raise ModelError(f"{config.model_type}: GGUF has no name for the weights {nameless}; not exported")
+    file = gguf.GGUFWriter(str(path), name, use_temp_file=True)
+    _describe(file, model)
+    _write_tokenizer(file, model.tokenizer, words, config.vocab_size)
+    for ours, tensor in _tensors(model, reordered=reordered):
+        values = np.ascontiguousarray(tensor.float().numpy())
+        kind = _type_of(gguf.GGMLQuantizationType, names[ours], values, weights)
+        file.add_tensor(names[ours], gguf.quants.quantize(values, kind), raw_dtype=kind)
+    if factors is not None:
+        file.add_tensor("rope_freqs.weight", factors)
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+def _describe(file: Any, model: TransformersModel) -> None:
+    config = model.model.config
+    heads = config.num_attention_heads
+    file.add_context_length(config.max_position_embeddings)
+    file.add_embedding_length(config.hidden_size)
+    file.add_block_count(config.num_hidden_layers)
+    file.add_feed_forward_length(config.intermediate_size)
+    file.add_head_count(heads)
+    file.add_head_count_kv(config.num_key_value_heads)
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    file.add_key_length(width)
+    file.add_value_length(width)
+    file.add_rope_dimension_count(width)
+    file.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    file.add_layer_norm_rms_eps(config.rms_norm_eps)
+    file.add_vocab_size(config.vocab_size)
+
+
+def _write_tokenizer(file: Any, tokenizer: Any, words: str, size: int) -> None:
+    """Write the vocabulary, filled up to `size`, so that llama.cpp makes our tokens of our segments."""
+    import gguf
+
+    known = len(tokenizer)
+    special = set(tokenizer.all_special_ids) | {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+    added = set(tokenizer.added_tokens_decoder) - special
+    file.add_tokenizer_model("gpt2")
+    file.add_tokenizer_pre(words)
+    file.add_token_list([*tokenizer.convert_ids_to_tokens(range(known)), *(f"[PAD{i}]" for i in range(known, size))])
+    types = [
+        gguf.TokenType.CONTROL
+        if i in special
+        else gguf.TokenType.USER_DEFINED
+        if i in added
+        else gguf.TokenType.NORMAL
+        if i < known
+        else gguf.TokenType.UNUSED
+        for i in range(max(known, size))
+    ]
+    file.add_token_types(types)
+    file.add_token_merges([" ".join(pair) for pair in _backend(tokenizer)["model"]["merges"]])
+    for role in ("bos", "eos", "pad"):
+        if (found := getattr(tokenizer, f"{role}_token_id")) is not None:
+            getattr(file, f"add_{role}_token_id")(found)
+    file.add_add_bos_token(False)  # our prompts hold it where they want it
+    if tokenizer.chat_template:
+        file.add_chat_template(tokenizer.chat_template)
+
+
+def _tensors(model: TransformersModel, *, reordered: bool) -> Iterator[tuple[str, torch.Tensor]]:
+    config = model.model.config
+    for name, tensor in model.model.state_dict().items():
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        if reordered and (".q_proj." in name or ".k_proj." in name):
+            heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
+            halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
+            yield name, halves.swapaxes(1, 2).reshape(tensor.shape)
+        else:
+            yield name, tensor
+
+
+def _type_of(types: Any, name: str, values: np.ndarray, weights: Weights) -> Any:
+    """Return the number type of a tensor: vectors stay whole, words keep 8 bits, and a row must be whole blocks."""
+    if values.ndim == 1:
+        return types.F32
+    if weights.startswith("q") and values.shape[-1] % 32:
+        return types.F16
+    return (
+        types.Q8_0 if weights == "q4_0" and name in ("token_embd.weight", "output.weight") else types[weights.upper()]
+    )
+
+
+def _rotary_factors(model: TransformersModel) -> np.ndarray | None:
+    """Return by what llama.cpp must divide the frequencies of its rotary positions, or None where they are plain."""
+    parameters = model.model.config.rope_parameters
+    kind = parameters["rope_type"]
+    if kind == "default":
+        return None
+    if kind not in ("linear", "llama3"):
+        raise ModelError(f"rotary positions scaled by {kind!r} are not written as GGUF; use llama.cpp's converter")
+    used = model.model.get_decoder().rotary_emb.inv_freq.float().cpu().numpy()
+    plain = parameters["rope_theta"] ** -(np.arange(len(used), dtype=np.float32) / len(used))
+    return np.asarray(plain / used, dtype=np.float32)
+
+
+def _words(tokenizer: Any) -> str:
+    """Return llama.cpp's name for how a tokenizer cuts text into words; `ModelError` where it has none we know."""
+    backend = _backend(tokenizer) if getattr(tokenizer, "is_fast", False) else {}
+    steps = backend.get("pre_tokenizer") or {}
+    found = tuple(_step(step) for step in steps.get("pretokenizers", [steps]))
+    if (backend.get("model") or {}).get("type") != "BPE" or found not in _WORDS:
+        raise ModelError(
+            "only byte-level BPE tokenizers that cut words as GPT-2, SmolLM, Llama 3 or Qwen 2 are written as GGUF "
+            f"(found: {', '.join(found) or 'none'}); convert the model directory with llama.cpp's convert_hf_to_gguf.py"
+        )
+    return _WORDS[found]
+
+
+def _step(step: dict[str, Any]) -> str:
+    if step.get("type") == "ByteLevel":
+        return "bytes with words" if step.get("use_regex") else "bytes"
+    if step.get("type") == "Digits" and step.get("individual_digits"):
+        return "digits"
+    return str((step.get("pattern") or {}).get("Regex") or step.get("type"))
+
+
+def _backend(tokenizer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return found

@@ -1,0 +1,133 @@
+"""A model as an ONNX graph: token ids in, the log-probabilities of the two labels out.
+
+`input_ids` and `attention_mask` are [rows, length], rows padded on the right; `logprobs` is [rows, 2], relevant first,
+over the whole vocabulary. So log-odds are their difference, and P(True) the exponential of the first.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from rankrag.contract import save_contract
+from rankrag.errors import MissingExtraError, ModelError
+from rankrag.export.checking import TOLERANCE, check, pairs_to_check
+from rankrag.models.transformers import TransformersModel
+from rankrag.templates import ranking_prompt
+
+Weights = Literal["f32", "int8"]
+
+FILE_NAME = "model.onnx"
+TOLERANCES: dict[Weights, float] = {"f32": TOLERANCE, "int8": 5.0}
+"""How far log-odds may be off; docs/backends.md has what was measured."""
+
+
+class LabelLogprobs(torch.nn.Module):
+    """The log-probabilities of the labels as the token after each row's last, [rows, 2]."""
+
+    def __init__(self, model: TransformersModel) -> None:
+        super().__init__()
+        self.body = model.model.base_model
+        self.head = model.model.get_output_embeddings()
+        self.register_buffer("labels", torch.tensor(model.contract.label_ids))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return them; padding stands on the right, where the causal mask alone hides it from every real token."""
+        length = input_ids.shape[1]
+        unseen = torch.full((length, length), torch.finfo(self.head.weight.dtype).min).triu(1)
+        hidden = self.body(
+            input_ids=input_ids,
+            attention_mask=unseen[None, None].expand(input_ids.shape[0], 1, length, length),
+            position_ids=torch.arange(length)[None],
+            use_cache=False,
+        ).last_hidden_state
+        ends = (attention_mask.sum(-1) - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
+        logits: torch.Tensor = self.head(hidden.gather(1, ends)[:, 0]).float()
+        return torch.log_softmax(logits, dim=-1).index_select(1, self.labels)
+
+
+def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -> float:
+    """Write `model.onnx` and the tokenizer; return by how much ONNX Runtime's log-odds differ on the check's pairs."""
+    pairs = pairs_to_check(model)
+    encoded = model.encoder.encode([ranking_prompt(model.contract.format, *pair) for pair in pairs])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
+        plain, whole = Path(folder) / FILE_NAME, Path(folder) / out.name
+        whole.mkdir()
+        write_onnx(model, plain)
+        if weights == "int8":
+            quantise(plain, whole / FILE_NAME)
+        else:
+            os.replace(plain, whole / FILE_NAME)
+        model.tokenizer.save_pretrained(whole)
+        save_contract(model.contract, whole)
+        scores = [true - false for true, false in logprobs(whole / FILE_NAME, [e.ids for e in encoded])]
+        apart = check("onnx", model, pairs, scores, tolerance=TOLERANCES[weights])
+        os.replace(whole, out)
+    return apart
+
+
+def write_onnx(model: TransformersModel, path: Path) -> None:
+    """Write the graph in 32 bit; `ModelError` where torch cannot trace the architecture."""
+    ids = torch.tensor([[1, 2, 3, 4, 5]] * 3)
+    axes = {0: "rows", 1: "length"}
+    with warnings.catch_warnings():
+        # torch announces its other exporter, which takes 134 seconds and two packages for what this does in a few
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                LabelLogprobs(model).eval(),
+                (ids, torch.ones_like(ids)),
+                str(path),
+                input_names=["input_ids", "attention_mask"],
+                output_names=["logprobs"],
+                dynamic_axes={"input_ids": axes, "attention_mask": axes, "logprobs": {0: "rows"}},
+                opset_version=18,
+                dynamo=False,
+            )
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            raise ModelError(
+                f"{model.model.config.model_type}: torch cannot write it as ONNX ({reason}); "
+                "up to 2 GB of weights fit into one file"
+            ) from error
+
+
+def quantise(plain: Path, path: Path) -> None:
+    """Write a graph again with 8-bit matrix products; activations are scaled over the whole batch."""
+    try:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError:
+        raise MissingExtraError('int8 takes the packages of an extra; run: pip install "rankrag[onnx]"') from None
+    quantize_dynamic(
+        str(plain),
+        str(path),
+        op_types_to_quantize=["MatMul"],
+        per_channel=True,
+        reduce_range=True,  # without VNNI, sums of two full products overflow
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
+
+
+def logprobs(path: Path, rows: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+    """Return the two log-probabilities of each row of ids from ONNX Runtime, all rows in one padded batch."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError('ONNX Runtime is not installed; run: pip install "rankrag[onnx]"') from None
+    width = max(map(len, rows))
+    ids = np.array([[*row, *[0] * (width - len(row))] for row in rows], dtype=np.int64)
+    mask = np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows], dtype=np.int64)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    return [(true, false) for true, false in found.tolist()]

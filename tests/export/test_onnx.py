@@ -1,0 +1,73 @@
+"""An ONNX graph in ONNX Runtime gives our scores, whatever stands beside a row."""
+
+from __future__ import annotations
+
+import copy
+import sys
+
+import pytest
+
+from rankrag.contract import load_contract
+from rankrag.errors import MissingExtraError, ModelError
+from rankrag.export import onnx
+from rankrag.export.onnx import export_onnx, logprobs
+from rankrag.models.transformers import TransformersModel
+from rankrag.templates import ranking_prompt
+from rankrag.types import Passage, Question
+
+pytest.importorskip("onnx", reason="onnx is not installed: pip install 'rankrag[onnx]'")
+
+PROMPTS = [(Question("q", "which river?"), Passage(str(i), "the Tagus " * n)) for i, n in enumerate((1, 30, 7))]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx") / "out"
+    assert export_onnx(model, out) < 1e-3
+    return out
+
+
+def test_its_log_probabilities_are_ours(model, exported):
+    prompts = [ranking_prompt(model.contract.format, *pair) for pair in PROMPTS]
+    expected = model.choice_logprobs(prompts, model.contract.labels)
+    rows = [encoded.ids for encoded in model.encoder.encode(prompts)]
+    together = logprobs(exported / "model.onnx", rows)
+    for row, wanted, alone in zip(rows, expected, together, strict=True):
+        assert alone == pytest.approx(wanted, abs=1e-4)
+        assert logprobs(exported / "model.onnx", [row])[0] == pytest.approx(wanted, abs=1e-4)
+    assert load_contract(exported) == model.contract
+
+
+def test_int8_is_near_and_moves_with_its_neighbours(model, exported, tmp_path):
+    onnx.quantise(exported / "model.onnx", tmp_path / "int8.onnx")
+    prompts = [ranking_prompt(model.contract.format, *pair) for pair in PROMPTS]
+    rows = [encoded.ids for encoded in model.encoder.encode(prompts)]
+    found, exact = (logprobs(path, rows) for path in (tmp_path / "int8.onnx", exported / "model.onnx"))
+    assert 0 < max(abs(a - b) for one, two in zip(found, exact, strict=True) for a, b in zip(one, two, strict=True)) < 1
+    assert found[0] != pytest.approx(logprobs(tmp_path / "int8.onnx", rows[:1])[0], abs=1e-4)
+
+
+def test_a_graph_whose_scores_are_not_ours_is_not_kept(model, tmp_path):
+    other = copy.copy(model)
+    other.model = copy.deepcopy(model.model)
+    other.model.lm_head = copy.deepcopy(model.model.lm_head).requires_grad_(False)
+    other.model.lm_head.weight *= 2  # what its trace has not: it takes the head by its name
+    other.model.set_output_embeddings = other.model.get_output_embeddings = lambda: model.model.lm_head
+    with pytest.raises(ModelError, match="onnx: its log-odds differ from ours"):
+        export_onnx(other, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "onnxruntime.quantization"])
+def test_what_is_not_installed_is_named_with_its_extra(exported, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r"rankrag\[onnx\]"):
+        if module == "onnxruntime":
+            logprobs(exported / "model.onnx", [[1, 2]])
+        else:
+            onnx.quantise(exported / "model.onnx", tmp_path / "int8.onnx")
