@@ -21,7 +21,7 @@ from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import exact_match, recall_at
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case
-from rankrag.evaluation.settling import SettlingTrial, judged_until_settled, settling_trials
+from rankrag.evaluation.settling import SettlingTrial, judged_until_settled, settling_trial, settling_trials
 from rankrag.evaluation.work import ModelWork, model_key, reordered
 from rankrag.fewer_passes import NEVER, rerank_in_windows
 from rankrag.models import LanguageModel
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--sample", type=int, help="questions of a set; by default its small sample")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bound", action="append", type=float, help="instead of the curve; may be given often")
     parser.add_argument("--answers", action="store_true", help="also exact match")
     parser.add_argument("--windows", action="store_true", help="also windows of five")
     wanted = parser.parse_args()
@@ -68,7 +69,9 @@ def _measure(test_set: TestSet, model: LanguageModel, directory: str, wanted: ar
         weight = model.contract.fitted.first_stage_weight
         print(f"\n{test_set.benchmark.title}: {len(questions)} questions, BM25's {n}, top {k}, {directory}")
         print(f"{'bound':>8} {'judged':>7} {f'R@{k}':>6} {'same':>6} {'EM':>6}")
-        for trial in settling_trials(cases, k, weight):
+        bounds = [NEVER, *sorted(wanted.bound or (), reverse=True)]
+        named = [settling_trial(cases, k, bound, weight) for bound in bounds]
+        for trial in named if wanted.bound else settling_trials(cases, k, weight):
             contexts = [_top(case, trial, k, weight) for case in cases]
             em = _exact(work, questions, contexts) if wanted.answers else None
             bound = "never" if trial.bound is None else f"{trial.bound:.2f}"

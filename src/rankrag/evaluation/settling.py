@@ -57,7 +57,7 @@ def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[Settl
         if looks
         else [NEVER]
     )
-    return tuple(_trial(cases, k, bound, weight) for bound in bounds)
+    return tuple(settling_trial(cases, k, bound, weight) for bound in bounds)
 
 
 def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> float | None:
@@ -70,7 +70,8 @@ def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> f
     return found
 
 
-def _trial(cases: Sequence[Case], k: int, bound: float, weight: float) -> SettlingTrial:
+def settling_trial(cases: Sequence[Case], k: int, bound: float, weight: float) -> SettlingTrial:
+    """Return what a bound gives on these questions and all their first stages."""
     judged, recall, same = [], [], []
     for case in cases:
         for ids in case.first_stages:
