@@ -14,7 +14,7 @@ LAYERS = [
     {"types", "errors"},
     {"templates", "matching", "jsonl", "config", "contract", "examples", "encoding", "runs", "journal"},
     {"documents", "retrieval", "models"},
-    {"rerank", "generate", "citations", "blend", "training", "parity", "export"},
+    {"rerank", "generate", "citations", "blend", "training", "parity", "export", "fewer_passes"},
     {"pipeline"},
     {"evaluation", "opening"},
     {"ablation"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.errors import ConfigError
+from rankrag.fewer_passes import NEVER
 from rankrag.models import LanguageModel
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
@@ -29,6 +30,7 @@ def load(
     n: int = 20,
     k: int = 5,
     reranker: Reranker | str | None = "model",
+    settled_from: float = NEVER,
     history_query: HistoryQuery | None = None,
     score: ScoreType | None = None,
     device: str = "auto",
@@ -44,7 +46,8 @@ def load(
         retriever: the first stage; "hybrid" falls back to BM25 while the index has no vectors.
         n: passages to retrieve and rerank.
         k: passages to answer from, at most `n`.
-        reranker: "model", None for the retriever's order, or a function.
+        reranker: "model", "windows", None for the retriever's order, or a function.
+        settled_from: judging stops once the k-th best passage reaches this; by default all N are judged.
         history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
             what the model was fitted for.
         score: what ranks, of a model that is opened here; by default what its contract says.
@@ -61,7 +64,9 @@ def load(
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     opened = open_model(model, device=device, dtype=dtype, score=score, say=say) if isinstance(model, str) else model
-    return RankRAG(first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query)
+    return RankRAG(
+        first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query, settled_from=settled_from
+    )
 
 
 def open_model(

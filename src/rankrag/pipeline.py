@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,9 +11,9 @@ from typing import get_args
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
+from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
 from rankrag.generate import is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import judge, ordered, with_first_stage
 from rankrag.retrieval import Retriever
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, Ranking, Timings
@@ -29,11 +30,13 @@ class RankRAG:
         model: ranks and answers.
         n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).
         k: passages that the answer is written from (paper: 5); at most `n`.
-        reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
-            takes its place, and then nothing is withheld for lack of relevance.
+        reranker: "model" reranks with `model`, "windows" in windows of five (`fewer_passes`); None keeps the
+            retriever's order (the paper's ablation); a function takes its place. But for "model", nothing is withheld
+            for lack of relevance.
         history_query: whether a conversation is searched by its "last" turn, by "all", or by all with their
             "speakers"; None is the contract's.
         first_stage_weight: share of the first stage in the final order; None is the contract's, 0 the paper's.
+        settled_from: judging stops once the k-th best passage reaches this (`fewer_passes`); by default all are judged.
     """
 
     retriever: Retriever
@@ -43,6 +46,7 @@ class RankRAG:
     reranker: Reranker | str | None = "model"
     history_query: HistoryQuery | None = None
     first_stage_weight: float | None = None
+    settled_from: float = NEVER
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.k <= self.n:
@@ -51,8 +55,10 @@ class RankRAG:
             raise ConfigError(
                 f"history_query={self.history_query!r}: must be {', '.join(get_args(HistoryQuery))} or None"
             )
-        if isinstance(self.reranker, str) and self.reranker != "model":
-            raise ConfigError(f"reranker={self.reranker!r}: must be 'model', None or a function")
+        if isinstance(self.reranker, str) and self.reranker not in ("model", "windows"):
+            raise ConfigError(f"reranker={self.reranker!r}: must be 'model', 'windows', None or a function")
+        if math.isnan(self.settled_from):
+            raise ConfigError("settled_from=nan: must be a number; infinity judges all passages")
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer to a question with everything it came from; `DataError` if it is empty or too long."""
@@ -101,16 +107,18 @@ class RankRAG:
         return ranking
 
     def rerank(self, question: Question, retrieved: Ranking) -> tuple[Ranking, dict[str, float], bool]:
-        """Return the new order, P(True) by passage id, and whether anything is relevant enough to answer from."""
+        """Return the new order, the probability of those judged by passage id, and whether any is relevant enough."""
         if self.reranker is None:
             return retrieved, {}, bool(retrieved)
         if callable(self.reranker):
             return self.reranker(question, retrieved), {}, bool(retrieved)
+        if self.reranker == "windows":
+            return rerank_in_windows(self.model, question, retrieved), {}, bool(retrieved)
         fitted = self.model.contract.fitted
-        judged = judge(self.model, [(question, c.passage) for c in retrieved])
-        relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=True)}
         weight = fitted.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
-        reranked = with_first_stage(ordered(retrieved, judged), retrieved, weight)
+        judged = judge_until_settled(self.model, question, retrieved, k=self.k, bound=self.settled_from, weight=weight)
+        relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)}
+        reranked = order_judged(retrieved, judged, weight)
         best = max((j.log_odds for j in judged), default=float("-inf"))
         enough = fitted.abstain_below is None or best >= fitted.abstain_below
         return reranked, relevance, bool(retrieved) and enough

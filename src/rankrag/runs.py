@@ -36,10 +36,11 @@ def is_trec(path: Path) -> bool:
 
 
 def run_row(question: Question, ranking: Ranking, relevance: Mapping[str, float] | None = None) -> Row:
-    """Return a question and its ranking as a row; with `relevance`, each passage has its P(True) too."""
+    """Return a question and its ranking as a row; passages that `relevance` knows have their probability too."""
     passages: list[Row] = [{"id": c.passage.id, "score": c.score} for c in ranking]
-    for row in passages if relevance else ():
-        row["relevance"] = (relevance or {})[row["id"]]
+    for row in passages:
+        if relevance and row["id"] in relevance:
+            row["relevance"] = relevance[row["id"]]
     turns = [{"role": m.role, "content": m.content} for m in question.history]
     history = {"history": turns} if turns else {}
     return {"id": question.id, "question": question.text, **history, "style": question.style, "ranking": passages}

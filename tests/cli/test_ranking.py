@@ -52,9 +52,32 @@ def test_candidates_come_from_standard_input_and_go_to_standard_output(
 
 
 @pytest.mark.parametrize(
+    ("option", "judged", "first"),
+    [("--settled-from=0", 5, "q/c1"), ("--settled-from=9", 12, "q/c1"), ("--windows", 0, "q/c2")],
+)
+def test_fewer_passages_are_judged_where_asked_for(
+    run: Run,
+    model: FakeLanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    judged: int,
+    first: str,
+) -> None:
+    model.reply = "Passage 3"
+    row = {"id": "q", "query": "Which river?", "candidates": ["a hill", "the Tagus", *["a lake"] * 10]}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(row) + "\n"))
+    assert run("rerank", "--candidates", "-", "--k", "1", option) == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["rerank"], "--candidates FILE"),
+        (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
+        (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
         (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),
         (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "is not one of"),

@@ -114,6 +114,12 @@ def test_the_earliest_layer_that_is_as_good_as_the_best_is_taken():
     assert choose_layer([(2, of(0.7, 0.9, [1] * 4)), (4, GOOD), (6, GOOD)], OWN) == (4, True)
 
 
+def test_a_point_is_nothing_and_more_is_something():
+    assert choose_layer([(2, of(0.891, 0.741, GOOD.ranks)), (4, GOOD)], GOOD) == (2, True)
+    assert choose_layer([(2, of(0.889, 0.75, GOOD.ranks)), (4, GOOD)], GOOD) == (4, True)
+    assert choose_layer([(2, of(0.9, 0.739, GOOD.ranks)), (4, GOOD)], GOOD) == (4, True)
+
+
 def test_a_clearly_worse_layer_is_passed_over_though_it_loses_nothing():
     worse = of(0.8, 0.5, [0.25, 0.3, 0.25, 0.2])
     assert choose_layer([(2, worse), (4, GOOD)], OWN) == (4, True)

@@ -36,6 +36,8 @@ def ask(
     n: options.N = 20,
     k: options.K = 5,
     no_rerank: options.NoRerank = False,
+    settled_from: options.Settled = float("inf"),
+    windows: options.Windows = False,
     as_json: AsJson = False,
     questions: Questions = None,
     out: Out = None,
@@ -61,7 +63,8 @@ def ask(
             retriever=retriever,
             n=n,
             k=k,
-            reranker=None if no_rerank else "model",
+            reranker=_reranker(no_rerank, windows, settled_from),
+            settled_from=settled_from,
             history_query=history_query,
             score=score,
             device=device,
@@ -87,6 +90,8 @@ def chat(
     n: options.N = 20,
     k: options.K = 5,
     no_rerank: options.NoRerank = False,
+    settled_from: options.Settled = float("inf"),
+    windows: options.Windows = False,
     history_query: options.HistoryQueryName = None,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
@@ -104,7 +109,8 @@ def chat(
         retriever=retriever,
         n=n,
         k=k,
-        reranker=None if no_rerank else "model",
+        reranker=_reranker(no_rerank, windows, settled_from),
+        settled_from=settled_from,
         history_query=history_query,
         score=score,
         device=device,
@@ -132,6 +138,12 @@ def chat(
                 answer = _stream(rag, asked)
             except DataError as error:
                 say(f"rankrag: {error}")
+
+
+def _reranker(no_rerank: bool, windows: bool, settled_from: float) -> str | None:
+    if no_rerank + windows + (settled_from != float("inf")) > 1:
+        raise ConfigError("--no-rerank, --windows and --settled-from exclude each other; choose one")
+    return None if no_rerank else "windows" if windows else "model"
 
 
 def _stream(rag: RankRAG, question: Question) -> Answer:

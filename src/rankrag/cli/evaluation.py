@@ -215,6 +215,8 @@ def fit(
     if report.head:
         _print_layers(report.head)
     values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query")}
+    used = report.head_values if report.head_values and contract.score == "layer_head" else report.values
+    values["settled_from"] = used.settled_from
     if contract.head:
         own = {name: getattr(contract.head, name) for name in ("layer", "first_stage_weight", "abstain_below")}
         values |= {"score": contract.score, "head": own}

@@ -34,6 +34,13 @@ EncoderDir = Annotated[
 N = Annotated[int, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank.")]
 K = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages to answer from.")]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
+Settled = Annotated[
+    float,
+    typer.Option(
+        "--settled-from", help="Stop judging once the k-th best passage reaches this; `rankrag fit` finds it."
+    ),
+]
+Windows = Annotated[bool, typer.Option("--windows", help="Rerank in windows of five, one call each; coarser.")]
 HistoryQueryName = Annotated[
     Literal["last", "all", "speakers"] | None,
     typer.Option(

@@ -69,6 +69,9 @@ def rerank(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
     out: Out = None,
     pure: Pure = False,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages that --settled-from settles.")] = 5,
+    settled_from: options.Settled = float("inf"),
+    windows: options.Windows = False,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
@@ -77,8 +80,12 @@ def rerank(
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN with --index INDEX, or --candidates FILE; see rankrag rerank --help")
+    from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model
     from rankrag.rerank import judge, ordered, with_first_stage
+
+    if windows and settled_from != NEVER:
+        raise ConfigError("--windows and --settled-from exclude each other; choose one")
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
     opened = open_model(model, device=device, dtype=dtype, score=score, say=say)
@@ -95,7 +102,18 @@ def rerank(
                     yield question, with_first_stage(ordered(ranking, own), ranking, weight), relevance
                 show(done := done + len(batch))
 
-    _write(out, found())
+    def fewer() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
+        with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
+            for done, (question, ranking) in enumerate(wanted, start=1):
+                if windows:
+                    yield question, rerank_in_windows(opened, question, ranking), {}
+                else:
+                    own = judge_until_settled(opened, question, ranking, k=k, bound=settled_from, weight=weight)
+                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=False)}
+                    yield question, order_judged(ranking, own, weight), relevance
+                show(done)
+
+    _write(out, fewer() if windows or settled_from != NEVER else found())
 
 
 def _run_candidates(run: Path, index: Path, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:

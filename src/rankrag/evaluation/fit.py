@@ -23,22 +23,30 @@ from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
+from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
 from rankrag.evaluation.work import Judgements, ModelWork, model_key
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 
 SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
 UNANSWERABLE = "squad2"
+_K = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of one score and how they were found: every weight tried, the threshold's shares and their counts."""
+    """The values of one score and how they were found: every weight tried, the threshold's shares and their counts.
+
+    `settling` shows what judging fewer passages costs (`fewer_passes`, top 5), and `settled_from` is the bound of it
+    that loses next to nothing.
+    """
 
     weights: tuple[WeightTrial, ...]
     threshold: Threshold
     answerable: int
     unanswerable: int
+    settling: tuple[SettlingTrial, ...]
+    settled_from: float | None
 
     @property
     def fitted(self) -> Fitted:
@@ -155,11 +163,15 @@ def fit_values(drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fit
     metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
     answerable = [best for name in fitted_on for best in found[name].answerable]
     unanswerable = [best for of in found.values() for best in of.unanswerable]
+    weights = weight_trials({name: found[name].cases for name in fitted_on}, metrics)
+    settling = settling_trials([case for name in fitted_on for case in found[name].cases], _K, best_weight(weights))
     return Values(
-        weight_trials({name: found[name].cases for name in fitted_on}, metrics),
+        weights,
         best_threshold(answerable, unanswerable),
         len(answerable),
         len(unanswerable),
+        settling,
+        best_bound(settling),
     )
 
 

@@ -34,7 +34,7 @@ class LayerTrial:
 class HeadReport:
     """How a layer head was found: its pairs, P(True) and each layer on the same ones.
 
-    `loses_nothing` says that neither AUC nor R@1 of the chosen `layer` is below P(True)'s.
+    `loses_nothing` says that neither AUC nor R@1 of the chosen `layer` is below P(True)'s by a point.
     """
 
     layer: int

@@ -20,6 +20,9 @@ PENALTIES = (0.03, 0.3)
 
 FOLDS = 5
 
+MAY_LOSE = 0.01
+"""AUC and R@1 below P(True)'s that count as nothing: a few hundred held-back questions cannot tell a point apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -108,10 +111,11 @@ def quality(scores: np.ndarray, pairs: Pairs) -> Quality:
 def choose_layer(layers: Sequence[tuple[int, Quality]], own: Quality) -> tuple[int, bool]:
     """Return the layer to rank from, and whether it loses nothing against the model's `own` score.
 
-    It loses nothing where neither AUC nor R@1 is below. Of the layers that lose nothing (of all, where each loses
+    It loses nothing where neither AUC nor R@1 is below by more than `MAY_LOSE`. Of the layers that lose nothing (of all, where each loses
     something), it is the earliest within one standard error of the best one's mean reciprocal rank.
     """
-    kept = [(layer, of) for layer, of in layers if of.auc >= own.auc and of.r1 >= own.r1]
+    lowest_auc, lowest_r1 = own.auc - MAY_LOSE - 1e-9, own.r1 - MAY_LOSE - 1e-9
+    kept = [(layer, of) for layer, of in layers if of.auc >= lowest_auc and of.r1 >= lowest_r1]
     among = kept or list(layers)
     best = max((of for _, of in among), key=lambda of: of.mrr)
     for layer, of in sorted(among, key=lambda found: found[0]):

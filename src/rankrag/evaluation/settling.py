@@ -1,0 +1,83 @@
+"""How many passages must be judged: quality against cost of each bound of `judge_until_settled`, from judgements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from rankrag.evaluation.first_stage import Ids
+from rankrag.evaluation.metrics import recall_at
+from rankrag.evaluation.selection import Case
+from rankrag.evaluation.work import reordered
+from rankrag.fewer_passes import BLOCK, NEVER, settled
+
+MAY_LOSE = 0.005
+"""Recall that a bound may lose on the questions it is fitted on."""
+
+_BOUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SettlingTrial:
+    """What a bound (None: all are judged) gives: passages judged, recall of the gold ones in the top k, all means.
+
+    `same` is the share of questions whose top k holds the same passages as the exact one.
+    """
+
+    bound: float | None
+    judged: float
+    recall: float
+    same: float
+
+
+def judged_until_settled(ids: Ids, log_odds: Mapping[str, float], k: int, bound: float, weight: float) -> Ids:
+    """Return the candidates that are judged before the top `k` is settled."""
+    for count in range(BLOCK, len(ids), BLOCK):
+        if settled([log_odds[i] for i in ids[:count]], k, bound, weight):
+            return ids[:count]
+    return ids
+
+
+def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[SettlingTrial, ...]:
+    """Return a trial of judging all, then of falling bounds, at even shares of the k-th best scores so far."""
+    looks = [
+        sorted((case.log_odds[i] - weight * math.log(r) for r, i in enumerate(ids[:count], 1)), reverse=True)[k - 1]
+        for case in cases
+        for ids in case.first_stages
+        for count in range(BLOCK, len(ids), BLOCK)
+        if count >= k
+    ]
+    shares = np.linspace(1, 0, _BOUNDS + 1)
+    bounds = (
+        [NEVER, *dict.fromkeys(math.floor(float(b) * 100) / 100 for b in np.quantile(looks, shares))]
+        if looks
+        else [NEVER]
+    )
+    return tuple(settling_trial(cases, k, bound, weight) for bound in bounds)
+
+
+def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> float | None:
+    """Return the lowest bound such that no bound from it upwards loses more recall than `may_lose`; None: judge all."""
+    exact, found = trials[0].recall, None
+    for trial in trials[1:]:
+        if trial.recall < exact - may_lose - 1e-9:
+            break
+        found = trial.bound
+    return found
+
+
+def settling_trial(cases: Sequence[Case], k: int, bound: float, weight: float) -> SettlingTrial:
+    """Return what a bound gives on these questions and all their first stages."""
+    judged, recall, same = [], [], []
+    for case in cases:
+        for ids in case.first_stages:
+            first = judged_until_settled(ids, case.log_odds, k, bound, weight)
+            top = reordered(first, case.log_odds, weight)[:k]
+            judged.append(len(first))
+            recall.append(recall_at(top, case.gold, k))
+            same.append(set(top) == set(reordered(ids, case.log_odds, weight)[:k]))
+    return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall), fmean(same))

@@ -1,0 +1,86 @@
+"""Reranking with fewer passes than one a passage: stopping when the top k is settled, and windows of five.
+
+The paper scores all N passages, each alone (section 4.3); both ways here give up exactness for time, and neither is
+used unless asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rankrag.models import LanguageModel, SamplingParams
+from rankrag.rerank import Judgement, judge, ordered, with_first_stage
+from rankrag.templates import list_ranking_prompt
+from rankrag.types import Question, Ranking
+
+NEVER = math.inf
+"""The bound under which every candidate is judged: the exact order."""
+
+BLOCK = 5
+"""Candidates judged between two looks at the top k."""
+
+WINDOW = 5
+"""Passages of one retrieval-augmented ranking prompt, as in training (paper, section 4.2)."""
+
+_REPLY = SamplingParams(max_new_tokens=32)
+
+
+def judge_until_settled(
+    model: LanguageModel, question: Question, retrieved: Ranking, *, k: int, bound: float, weight: float = 0.0
+) -> list[Judgement]:
+    """Return the judgements of the first candidates, in the retriever's order, as many as settle the top `k`.
+
+    It is settled once the k-th best final score (log-odds - weight * ln(rank), see `with_first_stage`) reaches `bound`,
+    which `rankrag fit` finds; with `NEVER` all candidates are judged, in one call.
+    """
+    if bound == NEVER:
+        return judge(model, [(question, c.passage) for c in retrieved])
+    judged: list[Judgement] = []
+    while len(judged) < len(retrieved) and not settled([j.log_odds for j in judged], k, bound, weight):
+        block = retrieved[len(judged) : len(judged) + BLOCK]
+        judged += judge(model, [(question, c.passage) for c in block])
+    return judged
+
+
+def settled(log_odds: Sequence[float], k: int, bound: float, weight: float = 0.0) -> bool:
+    """Whether the k-th best final score of the first candidates, in the retriever's order, reaches `bound`."""
+    final = sorted((odds - weight * math.log(rank) for rank, odds in enumerate(log_odds, start=1)), reverse=True)
+    return len(final) >= k and final[k - 1] >= bound
+
+
+def order_judged(retrieved: Ranking, judged: Sequence[Judgement], weight: float) -> Ranking:
+    """Return all candidates: those judged (the first ones) in the final order, the others as they stood behind them.
+
+    Each of the others scores 1 below the one before it, so that scores fall and mean nothing more.
+    """
+    first = retrieved[: len(judged)]
+    best = with_first_stage(ordered(first, judged), first, weight)
+    lowest = best[-1].score if best else 0.0
+    rest = retrieved[len(judged) :]
+    return best + tuple(replace(c, score=lowest - place) for place, c in enumerate(rest, start=1))
+
+
+def rerank_in_windows(model: LanguageModel, question: Question, retrieved: Ranking) -> Ranking:
+    """Return all candidates, those first that the model names in a window of five (paper, section 4.2, table 1).
+
+    One call reads five passages in the retriever's order and names the relevant ones; within named (score 1) and not
+    named (score 0) the retriever's order stays. A reply that names nothing moves nothing.
+    """
+    windows = [retrieved[start : start + WINDOW] for start in range(0, len(retrieved), WINDOW)]
+    form = model.contract.format
+    prompts = [list_ranking_prompt(form, question, [c.passage for c in window]) for window in windows]
+    replies = model.generate(prompts, _REPLY)
+    scored = [
+        replace(c, score=float(number in named_in(reply)))
+        for window, reply in zip(windows, replies, strict=True)
+        for number, c in enumerate(window, start=1)
+    ]
+    return tuple(sorted(scored, key=lambda c: -c.score))
+
+
+def named_in(reply: str) -> frozenset[int]:
+    """Return the numbers of the passages that a reply names: "Passage 1, Passage 3", or "1, 3"."""
+    return frozenset(map(int, re.findall(r"\d+", reply)))
