@@ -196,8 +196,8 @@ def _in_words(row: tuple[SetDescription, System, SystemFigures]) -> str:
     worst, count = max(lost.items(), key=lambda item: item[1])
     wrong = sum(lost.values())
     return (
-        f"{of.title}, {system.name}: {wrong} of {f.questions} are not right, most of them {worst} "
-        f"({count}, {count / wrong:.0%} of these)."
+        f"{of.title}, {system.name}: {wrong} of {f.questions} are not right, the largest part of them {worst} "
+        f"({count}, {count / wrong:.0%})."
     )
 
 

@@ -19,7 +19,7 @@ OUTCOMES: dict[Outcome, str] = {
     "not retrieved": "what the question needs is not among the N passages of the first stage",
     "ranked away": "it is among the N, but not among the k that are answered from",
     "misread": "it was there to be read, and the answer is wrong",
-    "refused": "it was there to be read, and no answer was given",
+    "refused": "no answer was given, though it was there to be read (closed book: whatever was known)",
     "not known": "wrong without any passages (closed book)",
     "answered in vain": "the passages hold no answer, and one was given",
     "failed": "the model could not be asked; it counts as wrong",

@@ -141,12 +141,15 @@ function other(j, i) {
 }
 
 const card = (name, body) => el("div", "card", el("h3", "", name), el("p", "", body));
-const title = (set, place) => { const [id, name, body] = passage(set, place); return name || body.slice(0, 80) || id; };
+const title = (set, place) => { // passages of one document share its title, so their first words stand beside it
+  const [id, name, body] = passage(set, place);
+  return name ? [name, el("small", "", ` ${body.slice(0, 120)}`)] : [body.slice(0, 120) || id];
+};
 
 function road(row, of, retrieved, reranked, gold, k) {
   const step = (place, rank, p, cut) => {
     const made = el("button", `step${gold.has(place) ? " gold" : ""}${cut ? " cut" : ""}`, el("span", "n", String(rank + 1)),
-      el("span", "t", `${gold.has(place) ? "★ " : ""}${title(row[SET], place)}`),
+      el("span", "t", gold.has(place) ? "★ " : "", ...title(row[SET], place)),
       p == null ? null : el("span", "bar", Object.assign(el("i"), { style: `width:${p * 100}%` })),
       p == null ? null : el("span", "p", percent(p)));
     made.title = passage(row[SET], place)[2].slice(0, 300);
