@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.errors import ConfigError
-from rankrag.models import LanguageModel
+from rankrag.models import Form, LanguageModel
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
@@ -32,6 +32,8 @@ def load(
     history_query: HistoryQuery | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    state_cache: Path | str = "memory",
+    state_form: Form | None = None,
     encoder: Encoder | Path | str | None = None,
     say: Say = lambda _: None,
 ) -> RankRAG:
@@ -47,6 +49,9 @@ def load(
         history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
         device: "auto", "cpu", "cuda", …
         dtype: "auto", "float32", "bfloat16", "float16".
+        state_cache: where the states of passages are kept from question to question: "memory" (1 GiB at most), "off",
+            or a folder (4 GiB at most), which other processes find them in.
+        state_form: "exact", "float16" or "int8"; by default exact in memory and float16 in a folder.
         encoder: what the index was made with, a sentence-transformers directory or an open encoder; by default
             all-MiniLM-L6-v2.
         say: gets a line about what takes long.
@@ -57,27 +62,44 @@ def load(
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
-    opened = open_model(model, device=device, dtype=dtype, say=say) if isinstance(model, str) else model
-    return RankRAG(first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query)
+    if isinstance(model, str):
+        model = open_model(model, device=device, dtype=dtype, state_cache=state_cache, state_form=state_form, say=say)
+    return RankRAG(first_stage, model, n=n, k=k, reranker=reranker, history_query=history_query)
 
 
 def open_model(
-    name: str = MINI, *, device: str = "auto", dtype: str = "auto", say: Say = lambda _: None
+    name: str = MINI,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    state_cache: Path | str = "off",
+    state_form: Form | None = None,
+    say: Say = lambda _: None,
 ) -> LanguageModel:
     """Return the model of that name; rankrag-mini is put together at its first use.
 
     An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
-    rankrag-mini's.
+    rankrag-mini's. Passage states are kept where `load` says, by models in this process whose prompts put the passage
+    first; for others a folder named for them is passed over with a line to `say`.
     """
     if name.startswith(("http://", "https://")):
         from rankrag.models.openai import OpenAIModel, parse_address
 
+        if str(state_cache) not in ("off", "memory"):
+            say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")
         address = parse_address(name, MINI)
         return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)))
     directory = resolve_model(name, say)
+    from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel
 
-    return TransformersModel(directory, device=device, dtype=dtype)
+    model = TransformersModel(directory, device=device, dtype=dtype)
+    reason = model.why_no_states()
+    if not reason:
+        model.states = open_cache(state_cache, model.model, form=state_form, say=say)
+    elif str(state_cache) not in ("off", "memory"):
+        say(f"--state-cache {state_cache}: not used, {reason}")
+    return model
 
 
 def open_retriever(

@@ -10,7 +10,7 @@ from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import is_refusal, stream_answer
-from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel, state_use
 from rankrag.rerank import judge, ordered, with_first_stage
 from rankrag.retrieval import Retriever
 from rankrag.templates import UNANSWERABLE
@@ -64,8 +64,10 @@ class RankRAG:
         started = time.perf_counter()
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
+        used = state_use(self.model)
         reranked, relevance, relevant = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
+        use = state_use(self.model)
         contexts = reranked[: self.k]
         text = ""
         if not relevant:
@@ -88,6 +90,7 @@ class RankRAG:
                 after_retrieval - started, after_rerank - after_retrieval, time.perf_counter() - after_rerank
             ),
             relevance=relevance,
+            states=use - used if use and used and relevance else None,
         )
 
     def retrieve(self, question: Question) -> Ranking:

@@ -43,6 +43,8 @@ def ask(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Answer a question, with the passages behind the answer."""
@@ -64,6 +66,8 @@ def ask(
             history_query=history_query,
             device=device,
             dtype=dtype,
+            state_cache=state_cache,
+            state_form=state_form,
             encoder=encoder,
             say=say,
         )
@@ -89,6 +93,8 @@ def chat(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Talk with the documents."""
@@ -105,6 +111,8 @@ def chat(
         history_query=history_query,
         device=device,
         dtype=dtype,
+        state_cache=state_cache,
+        state_form=state_form,
         encoder=encoder,
         say=say,
     )

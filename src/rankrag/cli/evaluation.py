@@ -18,7 +18,7 @@ from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.evaluation.summary import ExampleFigures
-    from rankrag.models import LanguageModel
+    from rankrag.models import Form, LanguageModel
     from rankrag.retrieval.dense import Encoder
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
@@ -49,6 +49,8 @@ def evaluate(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Measure first stages, reranking, answers and refusals.
@@ -67,7 +69,7 @@ def evaluate(
     if unknown:
         raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
     vectors = Encoder(encoder)
-    opened = None if no_model else _opened(model, device, dtype)
+    opened = None if no_model else _opened(model, device, dtype, state_cache, state_form)
     shown = None
     with options.step_lines() as step:
         if examples and opened:
@@ -89,6 +91,8 @@ def evaluate(
             examples=shown,
             progress=step,
         )
+    if opened:
+        options.say_state_use(opened[0])
     text = render(summary)
     if report:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -163,13 +167,16 @@ def machine() -> str:
     return f"{torch.cuda.get_device_name()} with {cores}" if torch.cuda.is_available() else cores
 
 
-def _opened(model: str, device: str, dtype: str) -> tuple[LanguageModel, str]:
+def _opened(
+    model: str, device: str, dtype: str, state_cache: str = "off", state_form: Form | None = None
+) -> tuple[LanguageModel, str]:
     """Return the model and the directory of its weights."""
     from rankrag.models.mini import resolve_model
     from rankrag.opening import open_model
 
     directory = resolve_model(model, say)
-    return open_model(directory, device=device, dtype=dtype, say=say), directory
+    opened = open_model(directory, device=device, dtype=dtype, state_cache=state_cache, state_form=state_form, say=say)
+    return opened, directory
 
 
 def _examples(

@@ -74,6 +74,8 @@ def rerank(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
 ) -> None:
     """Order passages by P(True), the model's relevance."""
     if (run is None) == (candidates is None):
@@ -82,7 +84,7 @@ def rerank(
     from rankrag.rerank import judge, ordered, with_first_stage
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
-    opened = open_model(model, device=device, dtype=dtype, say=say)
+    opened = open_model(model, device=device, dtype=dtype, state_cache=state_cache, state_form=state_form, say=say)
     weight = 0.0 if pure else opened.contract.first_stage_weight
 
     def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
@@ -97,6 +99,7 @@ def rerank(
                 show(done := done + len(batch))
 
     _write(out, found())
+    options.say_state_use(opened)
 
 
 def _run_candidates(run: Path, index: Path, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import math
@@ -22,8 +21,11 @@ from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, packing
 from rankrag.models.devices import pick_device, pick_dtype
 from rankrag.models.mini import resolve_model
+from rankrag.models.packing import Row
+from rankrag.models.state_cache import StateCache
+from rankrag.models.states import NOTHING, Before, State
 from rankrag.models.stopping import cut, tidy
-from rankrag.types import Prompt
+from rankrag.types import Prompt, StateUse
 
 
 class TransformersModel:
@@ -62,6 +64,7 @@ class TransformersModel:
         contract = replace(contract, max_tokens=min(contract.max_tokens, positions))
         self.encoder = PromptEncoder(self.tokenizer, contract)
         self.contract: Contract = self.encoder.contract
+        self.states: StateCache | None = None
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
@@ -70,6 +73,11 @@ class TransformersModel:
         encoded = self.encoder.encode(prompts)
         found = self.shared_logprobs(encoded, ids) if self.can_share(encoded) else self.plain_logprobs(encoded, ids)
         return [row for _, row in sorted(found)]
+
+    @property
+    def state_use(self) -> StateUse | None:
+        """How many passage states were wanted and found so far; None where `states`, the cache, is None."""
+        return self.states.use if self.states else None
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
@@ -135,32 +143,87 @@ class TransformersModel:
             and max(map(len, encoded), default=0) <= window
         )
 
+    def why_no_states(self) -> str:
+        """Return why passages cannot be known from question to question; empty where they can."""
+        if self.contract.format.layout == "question_first":
+            return "the model reads the question first, so what it makes of a passage is another with every question"
+        return "" if self.can_share([]) else f"no prefix is shared by {self.model.config.model_type} models"
+
     @torch.inference_mode()
     def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
-        root, rows = packing.share(encoded)
-        past = self.model(torch.tensor([root], device=self.device), use_cache=True).past_key_values if root else None
         found: list[tuple[int, list[float]]] = []
-        for batch in packing.batches(rows, self.tokens_per_batch):
-            laid = packing.lay_out(batch, len(root), self._pad_id)
-            seen = copy.deepcopy(past)
-            if seen is not None:
-                seen.batch_repeat_interleave(len(batch))
-            unseen = torch.finfo(self.model.dtype).min
-            mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
-            ends = torch.tensor(laid.ends, device=self.device)
-            kept, column = torch.unique(ends[:, 2], return_inverse=True)
-            logits = self.model(
-                input_ids=laid.input_ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                position_ids=laid.positions.to(self.device),
-                past_key_values=seen,
-                logits_to_keep=kept,
-                use_cache=seen is not None,
-            ).logits
-            last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
-            found += zip(ends[:, 0].tolist(), last.tolist(), strict=True)
+        for rows in self._passes(encoded):
+            found += self._row_logprobs(rows, choices)
         return found
+
+    def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[Row]]:
+        """Yield rows that go through the model together: tails behind kept states, then what has to be read whole."""
+        root, rows = packing.share(encoded)
+        past = self._root(root)
+        states, modules = self.states, self._modules
+        kept: list[Row] = []
+        fresh: list[Row] = []
+        for row in rows:
+            row.past = past
+            known = states is not None and row.reusable and states.holds(past, row.prefix, modules)
+            (kept if known else fresh).append(row)
+        for batch in packing.batches(kept, self.tokens_per_batch, packing.tail_tokens):
+            warm = []
+            for row in batch:
+                state = states.get(past, row.prefix, modules) if states else None
+                if state is None:  # dropped since, for other states' sake or by another process
+                    fresh.append(row)
+                else:
+                    warm.append(Row((), row.tails, row.places, state))
+            if warm:
+                yield warm
+        yield from packing.batches(fresh, self.tokens_per_batch)
+
+    def _root(self, ids: tuple[int, ...]) -> State:
+        """Return the state of what all prompts begin with."""
+        if not ids:
+            return NOTHING
+        if self.states and (known := self.states.get(NOTHING, ids, self._modules)):
+            return known
+        before = Before([NOTHING], [ids])
+        self.model(torch.tensor([ids], device=self.device), past_key_values=before, use_cache=True, logits_to_keep=1)
+        (state,) = self._kept(before)
+        return state
+
+    @property
+    def _modules(self) -> int:
+        return sum(1 for _ in self.model.modules())
+
+    def _kept(self, before: Before) -> list[State]:
+        """Return the states that a pass has made, which are in the cache now."""
+        made = before.kept()
+        if self.states:
+            modules = self._modules
+            for state in made:
+                self.states.put(state, modules)
+        return made
+
+    def _row_logprobs(self, rows: list[Row], choices: list[int]) -> list[tuple[int, list[float]]]:
+        laid = packing.lay_out(rows, self._pad_id)
+        before = Before(
+            [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
+        )
+        unseen = torch.finfo(self.model.dtype).min
+        mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
+        ends = torch.tensor(laid.ends, device=self.device)
+        kept, column = torch.unique(ends[:, 2], return_inverse=True)
+        logits = self.model(
+            input_ids=laid.input_ids.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=laid.positions.to(self.device),
+            past_key_values=before,
+            logits_to_keep=kept,
+            use_cache=True,
+        ).logits
+        self._kept(before)
+        last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
+        return list(zip(ends[:, 0].tolist(), last.tolist(), strict=True))
 
     @torch.inference_mode()
     def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
