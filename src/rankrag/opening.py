@@ -47,7 +47,7 @@ def load(
         k: passages to answer from, at most `n`.
         reranker: "model", None for the retriever's order, or a function.
         history_query: search a conversation by its "last" turn or by "all"; by default what the model was fitted for.
-        device: "auto", "cpu", "cuda", …
+        device: "auto", "cpu", "cuda", …; several, as in "cuda:0,cuda:1", share the work between replicas.
         dtype: "auto", "float32", "bfloat16", "float16".
         state_cache: where the states of passages are kept from question to question: "memory" (1 GiB at most), "off",
             or a folder (4 GiB at most), which other processes find them in.
@@ -90,16 +90,17 @@ def open_model(
         address = parse_address(name, MINI)
         return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)))
     directory = resolve_model(name, say)
+    from rankrag.models.parallel import ParallelModel
     from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel
 
-    model = TransformersModel(directory, device=device, dtype=dtype)
-    reason = model.why_no_states()
-    if not reason:
-        model.states = open_cache(state_cache, model.model, form=state_form, say=say)
-    elif str(state_cache) not in ("off", "memory"):
+    replicas = [TransformersModel(directory, device=one.strip(), dtype=dtype) for one in device.split(",")]
+    reason = replicas[0].why_no_states()
+    for replica in replicas:
+        replica.states = None if reason else open_cache(state_cache, replica.model, form=state_form, say=say)
+    if reason and str(state_cache) not in ("off", "memory"):
         say(f"--state-cache {state_cache}: not used, {reason}")
-    return model
+    return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
 
 
 def open_retriever(

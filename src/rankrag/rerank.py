@@ -19,8 +19,17 @@ class Judgement:
     probability: float
 
 
+AT_ONCE = 512
+"""Pairs whose prompts exist at the same time, so that ten thousand candidates take no more memory than these."""
+
+
 def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-    """Return the judgement of each (question, passage) pair, in their order; one call scores them all."""
+    """Return the judgement of each (question, passage) pair, in their order; the model gets up to `AT_ONCE` a call."""
+    starts = range(0, len(pairs), AT_ONCE)
+    return [judgement for start in starts for judgement in _judged(model, pairs[start : start + AT_ONCE])]
+
+
+def _judged(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
     contract = model.contract
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
     rows = model.choice_logprobs(prompts, contract.labels)

@@ -21,7 +21,7 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 StateCacheName = Annotated[
     str,

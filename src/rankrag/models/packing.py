@@ -75,16 +75,22 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]
     return _joined(prompts[0].segments[:depth]) if prompts else (), rows
 
 
-def batches(rows: Sequence[Row], tokens: int, size: Callable[[Row], int] = len) -> Iterator[list[Row]]:
-    """Yield rows, longest first, in batches of at most `tokens` padded tokens (one row may exceed them).
+def batches(rows: Sequence[Row], tokens: Callable[[], int], size: Callable[[Row], int] = len) -> Iterator[list[Row]]:
+    """Yield rows, longest first, in batches of at most `tokens()` padded tokens (one row may exceed them).
 
     Rows of one `size` are ordered by their prefixes, so that those behind kept states need little padding either.
     """
     order = sorted(rows, key=lambda row: (size(row), len(row.prefix)), reverse=True)
     while order:
-        count = max(1, tokens // max(1, size(order[0])))
+        count = max(1, tokens() // max(1, size(order[0])))
         yield order[:count]
         order = order[count:]
+
+
+def alone(row: Row) -> list[Row]:
+    """Return a row's tails as rows of their own."""
+    pairs = zip(row.tails, row.places, strict=True)
+    return [Row(row.prefix, [tail], [place], row.past, row.reusable) for tail, place in pairs]
 
 
 def tail_tokens(row: Row) -> int:

@@ -98,6 +98,12 @@ class StateCache:
         if self._disk:
             self._disk.write(key, kept)
 
+    def release(self) -> None:
+        """Drop what is in memory, for work that needs it more."""
+        with self._lock:
+            self._memory.clear()
+            self._held = 0
+
     @property
     def use(self) -> StateUse:
         """How many states were wanted so far, and how many of them were found."""
@@ -154,7 +160,7 @@ class _Disk:
         path, size = self._path(key), _size(kept)
         if not self._usable or not self._say or size > self.limit or path.is_file():
             return
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
         try:
             self._own.mkdir(exist_ok=True)
             self._make_room(size)

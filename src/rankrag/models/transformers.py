@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
-from transformers.utils import logging as transformers_logging
+from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, load_contract
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, packing
 from rankrag.models.devices import pick_device, pick_dtype
-from rankrag.models.mini import resolve_model
+from rankrag.models.loading import load_weights
+from rankrag.models.memory import in_halves
 from rankrag.models.packing import Row
 from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
@@ -38,7 +36,7 @@ class TransformersModel:
         dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16".
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
-            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere.
+            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere. Halved when memory runs out.
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded.
@@ -56,7 +54,7 @@ class TransformersModel:
     ) -> None:
         self.device = pick_device(device)
         self.tokens_per_batch = tokens_per_batch or (1024 if self.device.type == "cpu" else 16384)
-        self.tokenizer, self.model = _load(str(directory), pick_dtype(dtype, self.device))
+        self.tokenizer, self.model = load_weights(str(directory), pick_dtype(dtype, self.device))
         self.model.to(self.device).eval()
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
         contract = contract or own or default_contract(self.tokenizer)
@@ -83,14 +81,18 @@ class TransformersModel:
         """Return one continuation for each prompt, without the space around it."""
         encoded = self.encoder.encode(prompts, reserve=params.max_new_tokens)
         texts = [""] * len(prompts)
-        for batch in self._batches(encoded, extra=params.max_new_tokens):
+
+        def written(batch: list[int]) -> list[tuple[int, str]]:
             ids = [encoded[i].ids for i in batch]
             width = max(map(len, ids))
             inputs = torch.tensor([[self._pad_id] * (width - len(row)) + row for row in ids], device=self.device)
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self.device)
             output = self._generate(params, input_ids=inputs, attention_mask=mask)[:, width:]
-            for place, row in zip(batch, output, strict=True):
-                texts[place] = cut(self.tokenizer.decode(row, skip_special_tokens=True), params.stop).strip()
+            return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
+
+        for batch in self._batches(encoded, extra=params.max_new_tokens):
+            for place, text in in_halves(batch, written, on_shortage=self._shrink):
+                texts[place] = cut(text, params.stop).strip()
         return texts
 
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
@@ -154,7 +156,9 @@ class TransformersModel:
         """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
         found: list[tuple[int, list[float]]] = []
         for rows in self._passes(encoded):
-            found += self._row_logprobs(rows, choices)
+            found += in_halves(
+                rows, lambda some: self._row_logprobs(some, choices), split=packing.alone, on_shortage=self._shrink
+            )
         return found
 
     def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[Row]]:
@@ -168,7 +172,7 @@ class TransformersModel:
             row.past = past
             known = states is not None and row.reusable and states.holds(past, row.prefix, modules)
             (kept if known else fresh).append(row)
-        for batch in packing.batches(kept, self.tokens_per_batch, packing.tail_tokens):
+        for batch in packing.batches(kept, self._budget, packing.tail_tokens):
             warm = []
             for row in batch:
                 state = states.get(past, row.prefix, modules) if states else None
@@ -178,7 +182,7 @@ class TransformersModel:
                     warm.append(Row((), row.tails, row.places, state))
             if warm:
                 yield warm
-        yield from packing.batches(fresh, self.tokens_per_batch)
+        yield from packing.batches(fresh, self._budget)
 
     def _root(self, ids: tuple[int, ...]) -> State:
         """Return the state of what all prompts begin with."""
@@ -186,10 +190,24 @@ class TransformersModel:
             return NOTHING
         if self.states and (known := self.states.get(NOTHING, ids, self._modules)):
             return known
-        before = Before([NOTHING], [ids])
-        self.model(torch.tensor([ids], device=self.device), past_key_values=before, use_cache=True, logits_to_keep=1)
-        (state,) = self._kept(before)
+
+        def read(work: list[tuple[int, ...]]) -> list[State]:
+            before = Before([NOTHING], work)
+            inputs = torch.tensor(work, device=self.device)
+            self.model(inputs, past_key_values=before, use_cache=True, logits_to_keep=1)
+            return self._kept(before)
+
+        (state,) = in_halves([ids], read)
         return state
+
+    def _budget(self) -> int:
+        return self.tokens_per_batch
+
+    def _shrink(self) -> None:
+        """Take smaller batches from now on, and make room."""
+        self.tokens_per_batch = max(1, self.tokens_per_batch // 2)
+        if self.states:
+            self.states.release()
 
     @property
     def _modules(self) -> int:
@@ -228,8 +246,8 @@ class TransformersModel:
     @torch.inference_mode()
     def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return the same, each prompt as a row of its own."""
-        found: list[tuple[int, list[float]]] = []
-        for batch in self._batches(encoded):
+
+        def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
             ids = [encoded[i].ids for i in batch]
             width = max(map(len, ids))
             lengths = torch.tensor([len(row) for row in ids], device=self.device)
@@ -243,8 +261,10 @@ class TransformersModel:
                 use_cache=False,
             ).logits
             last = logits[torch.arange(len(ids), device=self.device), column].float()
-            found += zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True)
-        return found
+            return list(zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True))
+
+        batches = self._batches(encoded)
+        return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]
 
     @torch.inference_mode()
     def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
@@ -263,39 +283,3 @@ class TransformersModel:
             pad_token_id=self._pad_id,
         )
         return output
-
-
-def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    transformers_logging.disable_progress_bar()
-    directory = Path(name)
-    adapted = directory / "adapter_config.json"
-    if directory.is_dir() and not adapted.is_file() and not (directory / "config.json").is_file():
-        raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        reason = _first_line(error)
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
-    try:
-        if not adapted.is_file():
-            return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        from peft import PeftModel  # seconds of import that a merged model need not pay
-
-        base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
-        return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
-    except Exception as error:  # likewise
-        raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
-
-
-def _base_of(adapter_config: Path) -> str:
-    return resolve_model(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-
-
-def _remedy(directory: Path) -> str:
-    if directory.is_dir():
-        return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
-    return "check the name; a hub id needs a network connection or a filled cache"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
