@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rankrag.models import packing, state_cache
+from rankrag.models import SamplingParams, packing, state_cache
 from rankrag.models.state_cache import MARK, StateCache, fingerprint, open_cache
 from rankrag.models.states import NOTHING, State
 from rankrag.models.transformers import TransformersModel
-from rankrag.templates import ranking_prompt
+from rankrag.templates import answer_prompt, ranking_prompt
 from rankrag.types import Message, Passage, Question, StateUse
 
 from .test_packing import ARCHITECTURES, LABELS, SHARING, opened
@@ -176,6 +176,28 @@ def test_a_misplaced_state_is_seen(model, monkeypatch):
 
     monkeypatch.setattr(packing, "lay_out", shifted)
     assert apart(scores(model, prompts), cold) > 1e-2
+
+
+@pytest.mark.parametrize("name", sorted(SHARING))
+def test_replies_are_the_same_behind_a_system_text_that_is_known(name, tokenizer, tmp_path, monkeypatch):
+    model = opened(name, tokenizer, tmp_path)
+    prompts = [answer_prompt(model.contract.format, q, PASSAGES[: i + 1]) for i, q in enumerate(QUESTIONS)]
+    params = SamplingParams(max_new_tokens=6)
+    expected = model.generate(prompts, params)
+    model.states = StateCache()
+    assert model.generate(prompts[1:], params) == expected[1:]
+    read, forward = [], model.model.base_model.forward
+
+    def seen(*args, **inputs):
+        read.append((args[0] if args else inputs["input_ids"]).shape)
+        return forward(*args, **inputs)
+
+    monkeypatch.setattr(model.model.base_model, "forward", seen)
+    assert model.generate(prompts[1:], params) == expected[1:]
+    encoded = model.encoder.encode(prompts[1:])
+    assert max(width for _, width in read) == max(len(e) - len(e.segments[0]) for e in encoded)
+    assert "".join(model.stream(prompts[2], params)) == expected[2]
+    assert model.generate(prompts, params) == expected  # the first begins otherwise
 
 
 def test_question_first_shares_the_question_and_keeps_nothing(llama, model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache
+from transformers.cache_utils import Cache, DynamicCache
 
 Layers = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """By layer, keys and values of a text, [heads, tokens, width] each."""
@@ -35,6 +35,14 @@ class State:
         if self.before:
             yield from self.before.parts()
         yield self
+
+    def cache(self, config: Any, rows: int) -> DynamicCache:
+        """Return the state before each of so many rows, as transformers' own decoding takes it and goes on from it."""
+        cache = DynamicCache(config=config)
+        for part in self.parts():
+            for layer, pair in part.layers.items():
+                cache.update(*(tensor.expand(rows, -1, -1, -1) for tensor in pair), layer)
+        return cache
 
 
 NOTHING = State()

@@ -83,11 +83,8 @@ class TransformersModel:
         texts = [""] * len(prompts)
 
         def written(batch: list[int]) -> list[tuple[int, str]]:
-            ids = [encoded[i].ids for i in batch]
-            width = max(map(len, ids))
-            inputs = torch.tensor([[self._pad_id] * (width - len(row)) + row for row in ids], device=self.device)
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self.device)
-            output = self._generate(params, input_ids=inputs, attention_mask=mask)[:, width:]
+            inputs = self._inputs([encoded[i] for i in batch])
+            output = self._generate(params, **inputs)[:, inputs["input_ids"].shape[1] :]
             return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
 
         for batch in self._batches(encoded, extra=params.max_new_tokens):
@@ -98,13 +95,13 @@ class TransformersModel:
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield one continuation in pieces, as `generate` would return it."""
         (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
-        inputs = torch.tensor([encoded.ids], device=self.device)
+        inputs = self._inputs([encoded])
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failure: list[BaseException] = []
 
         def work() -> None:
             try:
-                self._generate(params, input_ids=inputs, attention_mask=torch.ones_like(inputs), streamer=streamer)
+                self._generate(params, **inputs, streamer=streamer)
             except BaseException as error:
                 failure.append(error)
                 streamer.end()
@@ -265,6 +262,25 @@ class TransformersModel:
 
         batches = self._batches(encoded)
         return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]
+
+    @torch.inference_mode()
+    def _inputs(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
+        """Return prompts to write from as `generate` takes them; the text they begin with is read once for all calls.
+
+        Padding stands behind that text, on the left of the rest.
+        """
+        root = prompts[0].segments[0]
+        if not self.states or not self.can_share(prompts) or any(prompt.segments[0] != root for prompt in prompts):
+            root = ()
+        rest = [prompt.ids[len(root) :] for prompt in prompts]
+        width = max(map(len, rest))
+        ids = [[*root, *[self._pad_id] * (width - len(row)), *row] for row in rest]
+        mask = [[1] * len(root) + [0] * (width - len(row)) + [1] * len(row) for row in rest]
+        inputs = {
+            "input_ids": torch.tensor(ids, device=self.device),
+            "attention_mask": torch.tensor(mask, device=self.device),
+        }
+        return inputs | ({"past_key_values": self._root(root).cache(self.model.config, len(prompts))} if root else {})
 
     @torch.inference_mode()
     def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
