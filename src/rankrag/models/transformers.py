@@ -101,7 +101,7 @@ class TransformersModel:
 
         def work() -> None:
             try:
-                self._generate(params, **inputs, streamer=streamer)
+                in_halves([inputs], lambda one: [self._generate(params, **one[0], streamer=streamer)])
             except BaseException as error:
                 failure.append(error)
                 streamer.end()
