@@ -1,16 +1,18 @@
 """Reranking speed against rivals that do the same work, in one run: `make bench`.
 
-The work: every prompt of some questions with their BM25 passages from the example documents, scored by the log-odds of
-`True` against `False`, with rankrag-mini on this machine. The rivals score the same text with the same weights in the
-same number type: sentence-transformers' CrossEncoder for causal models (LogitScore), and the loop that model cards
-show (one prompt at a time, logits of every position). Ours is also shown with a row for each prompt, which tells what
-prefix and tails save; `--int8` adds int8 matrix products, which change scores. Printed are prompts a second, the ratio
-to ours, and by how much the scores differ at most.
+The work: every prompt of some questions with their BM25 passages from the example documents, scored by the log-odds
+of `True` against `False`, with rankrag-mini on this machine. The rivals score the same text with the same weights in
+the same number type: sentence-transformers' CrossEncoder for causal models (LogitScore), and the loop that model
+cards show (one prompt at a time, logits of every position). Ours is also shown with a row for each prompt, which
+tells what prefix and tails save, and with every passage known from an earlier question; `--int8` adds int8 matrix
+products, which change scores. Printed are prompts a second, the ratio to ours, and by how much the scores differ at
+most.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -25,6 +27,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from rankrag.documents.loading import Loaded, load_documents
 from rankrag.documents.readers import find_files
 from rankrag.models.mini import prepare_mini
+from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import int8
 from rankrag.rerank import judge
@@ -51,6 +54,7 @@ def main() -> None:
     pairs = example_pairs(wanted.questions, wanted.n)
     scorers: dict[str, Scorer] = {
         "rankrag": lambda pairs: [j.log_odds for j in judge(model, pairs)],
+        "rankrag, passages known": with_states(model, pairs),
         "rankrag, a row for each prompt": row_for_each(model),
         "sentence-transformers CrossEncoder": cross_encoder(model),
         "one prompt at a time": one_by_one(model),
@@ -82,6 +86,14 @@ def example_pairs(count: int, n: int) -> Pairs:
         store.put(list(_documents()))
         rankings = store.lexical().retrieve([q.text for q in questions], n)
     return [(q, c.passage) for q, ranking in zip(questions, rankings, strict=True) for c in ranking]
+
+
+def with_states(model: TransformersModel, pairs: Pairs) -> Scorer:
+    """Return our scoring when another question has been asked of the same passages before."""
+    warm = copy.copy(model)
+    warm.states = StateCache(memory_bytes=8 << 30)
+    judge(warm, [(Question("", "Is it known?"), passage) for _, passage in pairs])
+    return lambda pairs: [j.log_odds for j in judge(warm, pairs)]
 
 
 def row_for_each(model: TransformersModel) -> Scorer:

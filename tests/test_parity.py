@@ -15,6 +15,7 @@ from rankrag import parity
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.models import packing
+from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, ScorePath, compare, kendall_tau, paths_of
 from rankrag.runs import read_candidates
@@ -76,15 +77,28 @@ def test_all_paths_agree(name, tokenizer, questions, tmp_path):
     assert found.spread > 2
     assert found.off == ()
     assert found.holds
-    assert {p.name for p in found.paths} >= {"padded batch", "prefix + tails", "beside strangers"}
+    assert {p.name for p in found.paths} >= {"padded batch", "prefix + tails", "kept states", "beside strangers"}
     assert all(p.tau > 0.999 for p in found.paths if p.exact)
 
 
-def test_int8_is_shown_and_not_held_to_the_tolerance(compared):
+def test_shorter_numbers_are_shown_and_not_held_to_the_tolerance(compared):
     found = compared()
-    (int8,) = [path for path in found.paths if not path.exact]
-    assert int8.log_odds > 1e-4
+    disk, int8 = [path for path in found.paths if not path.exact]
+    assert (disk.name, int8.name) == ("kept states, 16 bit on disk", "int8, by the batch")
+    assert int8.log_odds > disk.log_odds > 1e-4
     assert found.holds
+
+
+def test_a_state_of_another_passage_fails(compared, monkeypatch):
+    found = {}
+
+    def first(cache, before, ids, modules):
+        return found.setdefault(len(before), get(cache, before, ids, modules))
+
+    get = StateCache.get
+    monkeypatch.setattr(StateCache, "get", first)
+    (path,) = compared("kept states").off
+    assert path.log_odds > 1e-2
 
 
 def test_quantising_leaves_the_model_as_it_was(llama):
@@ -97,13 +111,14 @@ def test_a_leaking_mask_fails(compared, monkeypatch):
     monkeypatch.setattr(packing, "visible", lambda tail: torch.ones(*tail.shape, tail.shape[1]).tril().bool())
     (path,) = compared("prefix + tails").off
     assert path.log_odds > 1e-2
+    assert compared("kept states").off
 
 
 def test_shifted_positions_fail(compared, monkeypatch):
     lay_out = packing.lay_out
 
-    def shifted(rows, root, pad_id):
-        laid = lay_out(rows, root, pad_id)
+    def shifted(rows, pad_id):
+        laid = lay_out(rows, pad_id)
         return replace(laid, positions=laid.positions + 1)
 
     monkeypatch.setattr(packing, "lay_out", shifted)

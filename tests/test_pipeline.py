@@ -7,7 +7,7 @@ from rankrag.errors import ConfigError, DataError
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG, next_turn, search_query
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Message, Question
+from rankrag.types import Answer, Message, Question, StateUse
 
 
 class FakeRetriever:
@@ -159,3 +159,21 @@ def test_the_next_turn_remembers_question_and_answer(rivers):
     assert following.text == "And then?"
     assert following.style == "conversation"
     assert following.history == (Message("user", "Which?"), Message("assistant", "The Tagus."))
+
+
+class Remembering(FakeLanguageModel):
+    """A fake that says it knew half of the passages it judged."""
+
+    @property
+    def state_use(self):
+        return StateUse(len(self.prompts) // 2, len(self.prompts))
+
+
+def test_an_answer_says_how_many_passages_were_known(rivers):
+    rag = RankRAG(rivers, Remembering(yes_if="tagus", reply="The Tagus."), n=4, k=2)
+    rag.ask("Which river?")
+    assert rag.ask("Which river is long?").states == StateUse(2, 4)
+
+
+def test_a_model_that_keeps_no_states_says_nothing_of_them(rivers):
+    assert RankRAG(rivers, model()).ask("Which river?").states is None

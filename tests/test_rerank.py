@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 from math import nan
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.rerank import Judgement, judge, ordered, rerank, rerank_many, with_first_stage
-from rankrag.types import Passage, Question, ScoredPassage
+from rankrag.rerank import AT_ONCE, Judgement, judge, ordered, rerank, rerank_many, with_first_stage
+from rankrag.types import Passage, Question, ScoredPassage, Segment
 
 QUESTION = Question("q", "Which river?")
 
@@ -80,3 +82,22 @@ def test_a_large_first_stage_weight_restores_the_retrievers_order(ranking_of):
     retrieved = ranking_of("Ebro", "Duero", "Tagus")
     reranked = rerank(FakeLanguageModel(yes_if="tagus"), QUESTION, retrieved)
     assert ids(with_first_stage(reranked, retrieved, 100.0)) == ["p0", "p1", "p2"]
+
+
+def test_ten_thousand_candidates_take_no_more_prompts_at_a_time_than_a_few_hundred():
+    class Counting(FakeLanguageModel):
+        alive: ClassVar[list[int]] = []
+
+        def choice_logprobs(self, prompts, choices):
+            rows = super().choice_logprobs(prompts, choices)
+            self.prompts.clear()
+            segments = [thing for thing in gc.get_objects() if type(thing) is Segment]
+            self.alive.append(sum(segment.kind == "passage" for segment in segments))
+            return rows
+
+    model = Counting(yes_if="the Tagus")
+    candidates = tuple(ScoredPassage(Passage(str(i), f"hill {i}"), -float(i)) for i in range(9_999))
+    reranked = rerank(model, Question("q", "why?"), (*candidates, ScoredPassage(Passage("t", "the Tagus"), -1e5)))
+    assert len(reranked) == 10_000
+    assert reranked[0].passage.id == "t"
+    assert max(model.alive) <= 2 * AT_ONCE

@@ -18,10 +18,15 @@ from rankrag.types import Prompt
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Token ids of a prompt by segment, and whether a passage in it had to be cut."""
+    """Token ids of a prompt by segment, and whether a passage in it had to be cut.
+
+    `head` counts the segments up to the end of its one passage where only text of ours stands before that, so that the
+    head is the same for any question; else it is 0.
+    """
 
     segments: tuple[tuple[int, ...], ...]
     truncated: bool
+    head: int = 0
 
     @property
     def ids(self) -> list[int]:
@@ -115,7 +120,9 @@ class PromptEncoder:
         truncated = any(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
         for i, limit in zip(passages, limits, strict=True):
             ids[i] = ids[i][:limit]
-        return EncodedPrompt(tuple(ids), truncated)
+        foreign = [i for i, segment in enumerate(prompt) if segment.kind != "fixed"]
+        head = passages[0] + 1 if len(passages) == 1 and foreign[0] == passages[0] > 0 else 0
+        return EncodedPrompt(tuple(ids), truncated, head)
 
 
 def _water_fill(lengths: list[int], room: int) -> list[int]:

@@ -161,6 +161,7 @@ def answer_row(answer: Answer) -> Row:
         "reranked": [_scored(c, answer) for c in answer.reranked],
         "retrieved": [_scored(c) for c in answer.retrieved],
         "timings": asdict(answer.timings),
+        **({"states": asdict(answer.states)} if answer.states else {}),
     }
 
 

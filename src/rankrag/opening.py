@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import NEVER
-from rankrag.models import LanguageModel
+from rankrag.models import Form, LanguageModel
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
@@ -35,6 +35,8 @@ def load(
     score: ScoreType | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    state_cache: Path | str = "memory",
+    state_form: Form | None = None,
     encoder: Encoder | Path | str | None = None,
     say: Say = lambda _: None,
 ) -> RankRAG:
@@ -51,8 +53,11 @@ def load(
         history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
             what the model was fitted for.
         score: what ranks, of a model that is opened here; by default what its contract says.
-        device: "auto", "cpu", "cuda", …
+        device: "auto", "cpu", "cuda", …; several, as in "cuda:0,cuda:1", share the work between replicas.
         dtype: "auto", "float32", "bfloat16", "float16".
+        state_cache: where the states of passages are kept from question to question: "memory" (1 GiB at most), "off",
+            or a folder (4 GiB at most), which other processes find them in.
+        state_form: "exact", "float16" or "int8"; by default exact in memory and float16 in a folder.
         encoder: what the index was made with: a sentence-transformers directory, a name of `retrieval.encoder.FORMS`
             or an open encoder; by default all-MiniLM-L6-v2.
         say: gets a line about what takes long.
@@ -63,9 +68,18 @@ def load(
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
-    opened = open_model(model, device=device, dtype=dtype, score=score, say=say) if isinstance(model, str) else model
+    if isinstance(model, str):
+        model = open_model(
+            model,
+            device=device,
+            dtype=dtype,
+            score=score,
+            state_cache=state_cache,
+            state_form=state_form,
+            say=say,
+        )
     return RankRAG(
-        first_stage, opened, n=n, k=k, reranker=reranker, history_query=history_query, settled_from=settled_from
+        first_stage, model, n=n, k=k, reranker=reranker, history_query=history_query, settled_from=settled_from
     )
 
 
@@ -75,22 +89,36 @@ def open_model(
     device: str = "auto",
     dtype: str = "auto",
     score: ScoreType | None = None,
+    state_cache: Path | str = "off",
+    state_form: Form | None = None,
     say: Say = lambda _: None,
 ) -> LanguageModel:
     """Return the model of that name; rankrag-mini is put together at its first use.
 
     An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
     rankrag-mini's. `score` is the contract's by default; one that the contract or the backend lacks is an error.
+    Passage states are kept where `load` says, by models in this process whose prompts put the passage first; for others
+    a folder named for them is passed over with a line to `say`.
     """
     if name.startswith(("http://", "https://")):
         from rankrag.models.openai import OpenAIModel, parse_address
 
+        if str(state_cache) not in ("off", "memory"):
+            say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")
         address = parse_address(name, MINI)
         return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)), score=score)
     directory = resolve_model(name, say)
+    from rankrag.models.parallel import ParallelModel
+    from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel
 
-    return TransformersModel(directory, device=device, dtype=dtype, score=score)
+    replicas = [TransformersModel(directory, device=one.strip(), dtype=dtype, score=score) for one in device.split(",")]
+    reason = replicas[0].why_no_states()
+    for replica in replicas:
+        replica.states = None if reason else open_cache(state_cache, replica.model, form=state_form, say=say)
+    if reason and str(state_cache) not in ("off", "memory"):
+        say(f"--state-cache {state_cache}: not used, {reason}")
+    return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
 
 
 def open_retriever(

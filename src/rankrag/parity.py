@@ -10,6 +10,7 @@ import copy
 import itertools
 import math
 import random
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import torch
 from rankrag.contract import Contract
 from rankrag.errors import DataError
 from rankrag.models import packing
+from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Prompt, Question, Ranking
@@ -165,9 +167,17 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
     def shared(prompts: Sequence[Prompt]) -> Scored:
         encoded = model.encoder.encode(prompts)
         rows = sorted(model.shared_logprobs(encoded, _labels(model)))
-        root, laid = packing.share(encoded)
-        read = {p: [*root, *row.prefix, *tail] for row in laid for p, tail in zip(row.places, row.tails, strict=True)}
-        return Scored([_row(row) for _, row in rows], [read[p] + _labels(model) for p in range(len(prompts))])
+        return Scored([_row(row) for _, row in rows], _read_shared(model, prompts))
+
+    def known(prompts: Sequence[Prompt], states: StateCache) -> Scored:
+        warm = copy.copy(model)
+        warm.states = states
+        _asked(warm, prompts)
+        return Scored(_asked(warm, prompts), _read_shared(model, prompts))
+
+    def on_disk(prompts: Sequence[Prompt]) -> Scored:
+        with tempfile.TemporaryDirectory() as folder:
+            return known(prompts, StateCache(form="float16", folder=Path(folder), memory_bytes=0))
 
     def alone(prompts: Sequence[Prompt]) -> Scored:
         return Scored([_asked(model, [prompt])[0] for prompt in prompts], _read(model, prompts))
@@ -200,6 +210,9 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
     (probe, *_) = [ranking_prompt(model.contract.format, Question("", "why?"), Passage("", "so"))]
     if model.can_share(model.encoder.encode([probe])):
         found.insert(1, ScorePath("prefix + tails", True, shared))
+    if not model.why_no_states():
+        found.append(ScorePath("kept states", True, lambda prompts: known(prompts, StateCache())))
+        found.append(ScorePath("kept states, 16 bit on disk", False, on_disk))
     if (quantised := int8(model)) is not None:
         found.append(of_model("int8, by the batch", quantised, exact=False))
     return found
@@ -226,6 +239,7 @@ def int8(model: TransformersModel) -> TransformersModel | None:
         inner = quantise(model.model, {torch.nn.Linear}, dtype=torch.qint8)
     inner.set_output_embeddings(head)
     quantised.model = inner
+    quantised.states = None  # those kept are the other model's
     return quantised
 
 
@@ -290,6 +304,12 @@ def _labels(model: TransformersModel) -> list[int]:
 
 def _read(model: TransformersModel, prompts: Sequence[Prompt]) -> list[list[int]]:
     return [encoded.ids + _labels(model) for encoded in model.encoder.encode(prompts)]
+
+
+def _read_shared(model: TransformersModel, prompts: Sequence[Prompt]) -> list[list[int]]:
+    root, rows = packing.share(model.encoder.encode(prompts))
+    read = {p: [*root, *row.prefix, *tail] for row in rows for p, tail in zip(row.places, row.tails, strict=True)}
+    return [read[place] + _labels(model) for place in range(len(prompts))]
 
 
 def _row(found: Sequence[float]) -> Row:

@@ -13,7 +13,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
 from rankrag.generate import is_refusal, stream_answer
-from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel, state_use
 from rankrag.retrieval import Retriever
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, Ranking, Timings
@@ -74,8 +74,10 @@ class RankRAG:
         started = time.perf_counter()
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
+        used = state_use(self.model)
         reranked, relevance, relevant = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
+        use = state_use(self.model)
         contexts = reranked[: self.k]
         text = ""
         if not relevant:
@@ -98,6 +100,7 @@ class RankRAG:
                 after_retrieval - started, after_rerank - after_retrieval, time.perf_counter() - after_rerank
             ),
             relevance=relevance,
+            states=use - used if use and used and relevance else None,
         )
 
     def retrieve(self, question: Question) -> Ranking:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rankrag.contract import ScoreType, with_score
+from rankrag.contract import Contract, ScoreType, with_score
 from rankrag.errors import ModelError
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.templates import ranking_prompt
@@ -21,15 +21,24 @@ class Judgement:
     probability: float
 
 
+AT_ONCE = 512
+"""Pairs whose prompts exist at the same time, so that ten thousand candidates take no more memory than these."""
+
+
 def judge(
     model: LanguageModel, pairs: Sequence[tuple[Question, Passage]], *, score: ScoreType | None = None
 ) -> list[Judgement]:
-    """Return the judgement of each (question, passage) pair, in their order; one call scores them all.
+    """Return the judgement of each (question, passage) pair, in their order; the model gets up to `AT_ONCE` a call.
 
     `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer, and
     for a score that is not a number, which would have no place in any order: it names the pair.
     """
     contract = with_score(model.contract, score)
+    starts = range(0, len(pairs), AT_ONCE)
+    return [judgement for start in starts for judgement in _judged(model, contract, pairs[start : start + AT_ONCE])]
+
+
+def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
     prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
     if contract.score != "layer_head":
         rows = model.choice_logprobs(prompts, contract.labels)

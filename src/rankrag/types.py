@@ -138,11 +138,24 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class StateUse:
+    """Of the passage states that ranking wanted, how many a cache held, so that only the question was read."""
+
+    found: int
+    wanted: int
+
+    def __sub__(self, earlier: StateUse) -> StateUse:
+        """Return what came after an earlier count."""
+        return StateUse(self.found - earlier.found, self.wanted - earlier.wanted)
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The text and everything it came from.
 
     `retrieved` is what the retriever gave, `reranked` the same passages in the model's order, `contexts` the passages
     that were in the prompt. `relevance` holds P(True) by passage id, as the model gave it; empty without reranking.
+    `states` says how many passages were ranked from kept states; None where the model keeps none.
     """
 
     question: Question
@@ -154,6 +167,7 @@ class Answer:
     retrieved: Ranking
     timings: Timings
     relevance: dict[str, float] = field(default_factory=dict)
+    states: StateUse | None = None
 
     @property
     def cited(self) -> tuple[Passage, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.types import StateUse
 
 from ..conftest import Run
 
@@ -35,6 +36,17 @@ def test_ask_as_json_holds_everything_the_answer_came_from(
     assert answer["reranked"][0]["relevance"] == pytest.approx(0.9)
     assert answer["contexts"][0]["source"]["heading"] == "Tagus"
     assert set(answer["timings"]) == {"retrieve", "rerank", "generate"}
+
+
+def test_ask_says_how_many_passages_were_known(
+    run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = property(lambda fake: StateUse(2 * len(fake.prompts) // 3, len(fake.prompts)))
+    monkeypatch.setattr(FakeLanguageModel, "state_use", known, raising=False)
+    assert run("ask", QUESTION, "--index", index) == 0
+    assert "reranked in 0.00 s (2 of 3 known)" in capsys.readouterr().out
+    assert run("ask", QUESTION, "--index", index, "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)["states"]) == {"found", "wanted"}
 
 
 def test_ask_without_reranking_keeps_the_retrievers_order(

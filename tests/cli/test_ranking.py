@@ -97,3 +97,20 @@ def test_a_run_of_another_index_is_named(
     trec.write_text("q%201 Q0 elsewhere 1 1.0 x\n", encoding="utf-8")
     assert run("rerank", "--run", trec, "--index", index, "--questions", questions) == 2
     assert "passage 'elsewhere' is not in" in capsys.readouterr().err
+
+
+def test_a_folder_of_states_makes_passages_known_to_the_next_command(
+    run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidates, found = tmp_path / "candidates.jsonl", []
+    for question in ("Which river?", "Why?"):
+        row = {"id": "q", "query": question, "candidates": ["a hill", "the Tagus"]}
+        candidates.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        arguments = ("--candidates", candidates, "--model", tiny_model_dir, "--dtype", "float32")
+        assert run("rerank", *arguments, "--state-cache", tmp_path / "states") == 0
+        found.append(capsys.readouterr())
+    assert "known" not in found[0].err
+    assert "2 of 2 passages were known and not read again (100%)." in found[1].err
+    assert run("rerank", *arguments, "--state-cache", "off") == 0
+    known, read = (json.loads(out)["ranking"] for out in (found[1].out, capsys.readouterr().out))
+    assert [c["score"] for c in known] == pytest.approx([c["score"] for c in read], abs=0.05)

@@ -7,6 +7,7 @@ import torch
 
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import packing
+from rankrag.models.states import State
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
@@ -96,8 +97,9 @@ def test_a_mask_that_leaks_between_tails_is_seen(llama, monkeypatch):
 def test_positions_that_do_not_restart_are_seen(llama, monkeypatch):
     lay_out = packing.lay_out
 
-    def shifted(rows, root, pad_id):
-        laid = lay_out(rows, root, pad_id)
+    def shifted(rows, pad_id):
+        laid = lay_out(rows, pad_id)
+        root = len(rows[0].past)
         straight = torch.arange(root, root + laid.positions.shape[1]).expand_as(laid.positions)
         return packing.Layout(laid.input_ids, straight, laid.visible, laid.ends)
 
@@ -133,7 +135,7 @@ def test_a_row_is_closed_before_it_grows_too_long():
 
 
 def test_a_token_sees_the_root_its_prefix_and_its_own_tail():
-    laid = packing.lay_out([packing.Row((7,), [(8, 9), (5,)], [0, 1])], root=2, pad_id=0)
+    laid = packing.lay_out([packing.Row((7,), [(8, 9), (5,)], [0, 1], State((1, 2)))], pad_id=0)
     assert laid.input_ids.tolist() == [[7, 8, 9, 5]]
     assert laid.positions.tolist() == [[2, 3, 4, 3]]
     assert laid.visible[0, 0].int().tolist() == [

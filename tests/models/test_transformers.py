@@ -112,12 +112,14 @@ def test_sampling_repeats_for_a_seed(model):
 
 
 def test_a_failure_while_streaming_reaches_the_caller(model, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError("out of memory")
+    for error, reaches in ((RuntimeError("shapes differ"), RuntimeError), (RuntimeError("out of memory"), ModelError)):
 
-    monkeypatch.setattr(model.model, "generate", fail)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(model.stream(prompts_of(model, 1)[0], SamplingParams()))
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(model.model, "generate", fail)
+        with pytest.raises(reaches, match=str(error)):
+            list(model.stream(prompts_of(model, 1)[0], SamplingParams()))
 
 
 def test_a_gpt2_is_opened_too(tokenizer, tmp_path):

@@ -46,6 +46,8 @@ def ask(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Answer a question, with the passages behind the answer."""
@@ -69,6 +71,8 @@ def ask(
             score=score,
             device=device,
             dtype=dtype,
+            state_cache=state_cache,
+            state_form=state_form,
             encoder=encoder,
             say=say,
         )
@@ -97,6 +101,8 @@ def chat(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Talk with the documents."""
@@ -115,6 +121,8 @@ def chat(
         score=score,
         device=device,
         dtype=dtype,
+        state_cache=state_cache,
+        state_form=state_form,
         encoder=encoder,
         say=say,
     )

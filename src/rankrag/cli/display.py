@@ -33,7 +33,9 @@ def print_evidence(answer: Answer) -> None:
     times = answer.timings
     steps = [f"retrieved {len(answer.retrieved)} in {times.retrieve:.2f} s"]
     if answer.relevance:
-        steps.append(f"reranked in {times.rerank:.2f} s")
+        use = answer.states
+        known = f" ({use.found} of {use.wanted} known)" if use and use.found else ""
+        steps.append(f"reranked in {times.rerank:.2f} s{known}")
     steps.append(f"answered in {times.generate:.2f} s")
     console.print(Text(" · ".join(steps), style="dim"))
 

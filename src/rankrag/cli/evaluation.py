@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rankrag.contract import ScoreType
     from rankrag.evaluation.head_choice import HeadReport
     from rankrag.evaluation.summary import ExampleFigures
-    from rankrag.models import LanguageModel
+    from rankrag.models import Form, LanguageModel
     from rankrag.retrieval.encoder import Encoder
 
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
@@ -68,6 +68,8 @@ def evaluate(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Measure first stages, reranking, answers and refusals; with CONFIG, compare several systems.
@@ -97,7 +99,7 @@ def evaluate(
     if fetch:
         _fetch(set_ or (), data)
     vectors = Encoder(encoder)
-    opened = None if no_model else _opened(model, device, dtype, score)
+    opened = None if no_model else _opened(model, device, dtype, score, state_cache, state_form)
     shown = None
     with options.step_lines() as step:
         if examples and opened:
@@ -119,6 +121,8 @@ def evaluate(
             examples=shown,
             progress=step,
         )
+    if opened:
+        options.say_state_use(opened[0])
     _show(render(summary), report, out)
 
 
@@ -262,13 +266,23 @@ def _fetch(names: Sequence[str], data: Path) -> None:
         say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
 
 
-def _opened(model: str, device: str, dtype: str, score: ScoreType | None = None) -> tuple[LanguageModel, str]:
+def _opened(
+    model: str,
+    device: str,
+    dtype: str,
+    score: ScoreType | None = None,
+    state_cache: str = "off",
+    state_form: Form | None = None,
+) -> tuple[LanguageModel, str]:
     """Return the model and the directory of its weights."""
     from rankrag.models.mini import resolve_model
     from rankrag.opening import open_model
 
     directory = resolve_model(model, say)
-    return open_model(directory, device=device, dtype=dtype, score=score, say=say), directory
+    opened = open_model(
+        directory, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
+    )
+    return opened, directory
 
 
 def _examples(

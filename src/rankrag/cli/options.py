@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rankrag.models import LanguageModel
 
 DEFAULT_INDEX = Path("rankrag.index")
 
@@ -18,8 +21,18 @@ Model = Annotated[
     str,
     typer.Option("--model", "-m", help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+StateCacheName = Annotated[
+    str,
+    typer.Option(
+        "--state-cache", help="Where passages stay known from question to question: memory, off, or a folder."
+    ),
+]
+StateForm = Annotated[
+    Literal["exact", "float16", "int8"] | None,
+    typer.Option("--state-form", help="How they are kept; by default exact in memory, float16 in a folder."),
+]
 RetrieverName = Annotated[
     Literal["bm25", "dense", "hybrid"], typer.Option("--retriever", "-r", help="The first stage.")
 ]
@@ -63,6 +76,15 @@ def is_debugging(arguments: Sequence[str]) -> bool:
 def say(text: str) -> None:
     """Print a line for the person who waits, apart from the results."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_state_use(model: LanguageModel) -> None:
+    """Say how many passages were known from earlier questions, where any were."""
+    from rankrag.models import state_use
+
+    use = state_use(model)
+    if use and use.found:
+        say(f"{use.found:,} of {use.wanted:,} passages were known and not read again ({use.found / use.wanted:.0%}).")
 
 
 @contextmanager

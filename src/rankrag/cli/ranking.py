@@ -76,6 +76,8 @@ def rerank(
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    state_cache: options.StateCacheName = "memory",
+    state_form: options.StateForm = None,
 ) -> None:
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
@@ -88,7 +90,9 @@ def rerank(
         raise ConfigError("--windows and --settled-from exclude each other; choose one")
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
-    opened = open_model(model, device=device, dtype=dtype, score=score, say=say)
+    opened = open_model(
+        model, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
+    )
     weight = 0.0 if pure else opened.contract.fitted.first_stage_weight
 
     def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
@@ -114,6 +118,7 @@ def rerank(
                 show(done)
 
     _write(out, fewer() if windows or settled_from != NEVER else found())
+    options.say_state_use(opened)
 
 
 def _run_candidates(run: Path, index: Path, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:

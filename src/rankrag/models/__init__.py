@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from rankrag.contract import Contract
-from rankrag.types import Prompt
+from rankrag.types import Prompt, StateUse
+
+Form = Literal["exact", "float16", "int8"]
+"""How passage states are kept: in the model's own numbers, in 16 bits, or in 8 with a scale for each channel."""
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,3 +70,18 @@ class LayeredModel(LanguageModel, Protocol):
         States are [prompts, layers, hidden size] in 16 bit, each divided by its root mean square (`LayerHead`).
         """
         ...
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A model that keeps passage states from one question to the next."""
+
+    @property
+    def state_use(self) -> StateUse | None:
+        """How many states were wanted so far and found; None where this model keeps none."""
+        ...
+
+
+def state_use(model: LanguageModel) -> StateUse | None:
+    """Return how many passage states a model wanted and found so far; None where it keeps none."""
+    return model.state_use if isinstance(model, KeepsStates) else None

@@ -7,12 +7,13 @@ shared is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from rankrag.encoding import EncodedPrompt
+from rankrag.models.states import NOTHING, State
 
 ROW_TOKENS = 512
 """A row takes tails up to this length; beyond it, attention over unrelated tails costs more than a prefix saves."""
@@ -20,11 +21,16 @@ ROW_TOKENS = 512
 
 @dataclass(slots=True)
 class Row:
-    """A shared prefix and the tails behind it, with the place of each one's prompt."""
+    """A shared prefix and the tails behind it, with the place of each one's prompt.
+
+    `past` is the state that the row goes on from; `reusable` says that other questions will share the prefix.
+    """
 
     prefix: tuple[int, ...]
     tails: list[tuple[int, ...]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    past: State = NOTHING
+    reusable: bool = False
 
     def __len__(self) -> int:
         return len(self.prefix) + sum(map(len, self.tails))
@@ -32,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Rows as tensors behind a root of R tokens that all of them share.
+    """Rows as tensors behind their pasts, the longest of which has R tokens.
 
     `input_ids` and `positions` are [rows, length], `visible` is [rows, 1, length, R + length]; `ends` holds, for each
     prompt, its place among the prompts, its row, and where its last token stands in the row.
@@ -45,47 +51,62 @@ class Layout:
 
 
 def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]:
-    """Return the root that all prompts share, and rows of those that also share the segment after it.
+    """Return the root that all prompts share, and rows of those that also share what comes after it.
 
-    Whole segments are shared, never parts of them. A prompt keeps at least two segments of its own: one to be shared in
-    a row, one as its tail.
+    Whole segments are shared, never parts of them. A row's prefix ends with the passage where the prompts have a head
+    (`EncodedPrompt`), else with the segment after the root; a prompt keeps at least a prefix and a tail of its own.
     """
     depth = 0
-    if len(prompts) > 1:
-        first, shortest = prompts[0].segments, min(len(p.segments) for p in prompts)
-        while depth < shortest - 2 and all(p.segments[depth] == first[depth] for p in prompts):
+    if len(prompts) > 1 or (prompts and prompts[0].head):
+        first, deepest = prompts[0].segments, min((p.head or len(p.segments) - 1) - 1 for p in prompts)
+        while depth < deepest and all(p.segments[depth] == first[depth] for p in prompts):
             depth += 1
     open_rows: dict[tuple[int, ...], Row] = {}
     rows: list[Row] = []
     for place, prompt in enumerate(prompts):
-        prefix, tail = prompt.segments[depth], _joined(prompt.segments[depth + 1 :])
+        end = prompt.head or depth + 1
+        prefix, tail = _joined(prompt.segments[depth:end]), _joined(prompt.segments[end:])
         row = open_rows.get(prefix)
         if row is None or len(row) + len(tail) > ROW_TOKENS:
-            row = open_rows[prefix] = Row(prefix)
+            row = open_rows[prefix] = Row(prefix, reusable=prompt.head > 0)
             rows.append(row)
         row.tails.append(tail)
         row.places.append(place)
     return _joined(prompts[0].segments[:depth]) if prompts else (), rows
 
 
-def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Yield rows, longest first, in batches of at most `tokens` padded tokens (one row may exceed them)."""
-    order = sorted(rows, key=len, reverse=True)
+def batches(rows: Sequence[Row], tokens: Callable[[], int], size: Callable[[Row], int] = len) -> Iterator[list[Row]]:
+    """Yield rows, longest first, in batches of at most `tokens()` padded tokens (one row may exceed them).
+
+    Rows of one `size` are ordered by their prefixes, so that those behind kept states need little padding either.
+    """
+    order = sorted(rows, key=lambda row: (size(row), len(row.prefix)), reverse=True)
     while order:
-        size = max(1, tokens // max(1, len(order[0])))
-        yield order[:size]
-        order = order[size:]
+        count = max(1, tokens() // max(1, size(order[0])))
+        yield order[:count]
+        order = order[count:]
 
 
-def lay_out(rows: Sequence[Row], root: int, pad_id: int) -> Layout:
-    """Return rows as tensors, padded on the right, behind a root of `root` tokens."""
+def alone(row: Row) -> list[Row]:
+    """Return a row's tails as rows of their own."""
+    pairs = zip(row.tails, row.places, strict=True)
+    return [Row(row.prefix, [tail], [place], row.past, row.reusable) for tail, place in pairs]
+
+
+def tail_tokens(row: Row) -> int:
+    """Return the tokens of a row that are read when its prefix is known."""
+    return sum(map(len, row.tails))
+
+
+def lay_out(rows: Sequence[Row], pad_id: int) -> Layout:
+    """Return rows as tensors, padded on the right, behind their pasts, padded on the right as well."""
     length = max(map(len, rows))
     input_ids = torch.full((len(rows), length), pad_id)
     positions = torch.zeros(len(rows), length, dtype=torch.long)
     tail = torch.full((len(rows), length), -1)  # 0: the prefix, 1 and more: a tail, -1: padding
     ends = []
     for number, row in enumerate(rows):
-        width = len(row)
+        width, root = len(row), len(row.past)
         input_ids[number, :width] = torch.tensor([*row.prefix, *(i for ids in row.tails for i in ids)])
         start = len(row.prefix)
         positions[number, :start] = torch.arange(root, root + start)
@@ -96,7 +117,8 @@ def lay_out(rows: Sequence[Row], root: int, pad_id: int) -> Layout:
             tail[number, start:end] = mark
             ends.append((place, number, end - 1))
             start = end
-    behind = torch.ones(len(rows), length, root, dtype=torch.bool)
+    pasts = torch.tensor([len(row.past) for row in rows])
+    behind = (torch.arange(int(pasts.max())) < pasts[:, None])[:, None].expand(-1, length, -1)
     return Layout(input_ids, positions, torch.cat([behind, visible(tail)], dim=-1)[:, None], tuple(ends))
 
 

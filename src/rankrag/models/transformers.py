@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
-from transformers.utils import logging as transformers_logging
+from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, ScoreType, load_contract, with_score
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, layer_head, packing
 from rankrag.models.devices import pick_device, pick_dtype
-from rankrag.models.mini import resolve_model
+from rankrag.models.loading import load_weights
+from rankrag.models.memory import in_halves
+from rankrag.models.packing import Row
+from rankrag.models.state_cache import StateCache
+from rankrag.models.states import NOTHING, Before, State
 from rankrag.models.stopping import cut, tidy
-from rankrag.types import Prompt
+from rankrag.types import Prompt, StateUse
 
 After = Callable[[torch.Tensor], None]
 
@@ -40,7 +41,7 @@ class TransformersModel:
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         score: what ranks; by default what the contract says.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
-            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere.
+            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere. Halved when memory runs out.
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded.
@@ -59,7 +60,7 @@ class TransformersModel:
     ) -> None:
         self.device = pick_device(device)
         self.tokens_per_batch = tokens_per_batch or (1024 if self.device.type == "cpu" else 16384)
-        self.tokenizer, self.model = _load(str(directory), pick_dtype(dtype, self.device))
+        self.tokenizer, self.model = load_weights(str(directory), pick_dtype(dtype, self.device))
         self.model.to(self.device).eval()
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
         contract = with_score(contract or own or default_contract(self.tokenizer), score)
@@ -69,6 +70,7 @@ class TransformersModel:
         contract = replace(contract, max_tokens=min(contract.max_tokens, positions))
         self.encoder = PromptEncoder(self.tokenizer, contract)
         self.contract: Contract = self.encoder.contract
+        self.states: StateCache | None = None
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
@@ -77,6 +79,11 @@ class TransformersModel:
         encoded = self.encoder.encode(prompts)
         found = self.shared_logprobs(encoded, ids) if self.can_share(encoded) else self.plain_logprobs(encoded, ids)
         return [row for _, row in sorted(found)]
+
+    @property
+    def state_use(self) -> StateUse | None:
+        """How many passage states were wanted and found so far; None where `states`, the cache, is None."""
+        return self.states.use if self.states else None
 
     @property
     def layers(self) -> int:
@@ -114,26 +121,27 @@ class TransformersModel:
         """Return one continuation for each prompt, without the space around it."""
         encoded = self.encoder.encode(prompts, reserve=params.max_new_tokens)
         texts = [""] * len(prompts)
+
+        def written(batch: list[int]) -> list[tuple[int, str]]:
+            inputs = self._inputs([encoded[i] for i in batch])
+            output = self._generate(params, **inputs)[:, inputs["input_ids"].shape[1] :]
+            return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
+
         for batch in self._batches(encoded, extra=params.max_new_tokens):
-            ids = [encoded[i].ids for i in batch]
-            width = max(map(len, ids))
-            inputs = torch.tensor([[self._pad_id] * (width - len(row)) + row for row in ids], device=self.device)
-            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=self.device)
-            output = self._generate(params, input_ids=inputs, attention_mask=mask)[:, width:]
-            for place, row in zip(batch, output, strict=True):
-                texts[place] = cut(self.tokenizer.decode(row, skip_special_tokens=True), params.stop).strip()
+            for place, text in in_halves(batch, written, on_shortage=self._shrink):
+                texts[place] = cut(text, params.stop).strip()
         return texts
 
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield one continuation in pieces, as `generate` would return it."""
         (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
-        inputs = torch.tensor([encoded.ids], device=self.device)
+        inputs = self._inputs([encoded])
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failure: list[BaseException] = []
 
         def work() -> None:
             try:
-                self._generate(params, input_ids=inputs, attention_mask=torch.ones_like(inputs), streamer=streamer)
+                in_halves([inputs], lambda one: [self._generate(params, **one[0], streamer=streamer)])
             except BaseException as error:
                 failure.append(error)
                 streamer.end()
@@ -174,6 +182,12 @@ class TransformersModel:
             and max(map(len, encoded), default=0) <= window
         )
 
+    def why_no_states(self) -> str:
+        """Return why passages cannot be known from question to question; empty where they can."""
+        if self.contract.format.layout == "question_first":
+            return "the model reads the question first, so what it makes of a passage is another with every question"
+        return "" if self.can_share([]) else f"no prefix is shared by {self.model.config.model_type} models"
+
     @torch.inference_mode()
     def shared_logprobs(
         self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
@@ -182,38 +196,105 @@ class TransformersModel:
 
         `after` each forward pass hears of (place, row, column) of the prompts' last tokens in it.
         """
+
+        def scored(rows: list[Row]) -> list[tuple[int, list[float]]]:
+            return self._row_logprobs(rows, choices, after)
+
+        passes = self._passes(encoded)
+        return [
+            one for rows in passes for one in in_halves(rows, scored, split=packing.alone, on_shortage=self._shrink)
+        ]
+
+    def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[Row]]:
+        """Yield rows that go through the model together: tails behind kept states, then what has to be read whole."""
         root, rows = packing.share(encoded)
-        past = self.model(torch.tensor([root], device=self.device), use_cache=True).past_key_values if root else None
-        found: list[tuple[int, list[float]]] = []
-        for batch in packing.batches(rows, self.tokens_per_batch):
-            laid = packing.lay_out(batch, len(root), self._pad_id)
-            seen = copy.deepcopy(past)
-            if seen is not None:
-                seen.batch_repeat_interleave(len(batch))
-            unseen = torch.finfo(self.model.dtype).min
-            mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
-            ends = torch.tensor(laid.ends, device=self.device)
-            kept, column = torch.unique(ends[:, 2], return_inverse=True)
-            logits = self.model(
-                input_ids=laid.input_ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                position_ids=laid.positions.to(self.device),
-                past_key_values=seen,
-                logits_to_keep=kept,
-                use_cache=seen is not None,
-            ).logits
-            last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
-            found += zip(ends[:, 0].tolist(), last.tolist(), strict=True)
-            after(ends)
-        return found
+        past = self._root(root)
+        states, modules = self.states, self._modules
+        kept: list[Row] = []
+        fresh: list[Row] = []
+        for row in rows:
+            row.past = past
+            known = states is not None and row.reusable and states.holds(past, row.prefix, modules)
+            (kept if known else fresh).append(row)
+        for batch in packing.batches(kept, self._budget, packing.tail_tokens):
+            warm = []
+            for row in batch:
+                state = states.get(past, row.prefix, modules) if states else None
+                if state is None:  # dropped since, for other states' sake or by another process
+                    fresh.append(row)
+                else:
+                    warm.append(Row((), row.tails, row.places, state))
+            if warm:
+                yield warm
+        yield from packing.batches(fresh, self._budget)
+
+    def _root(self, ids: tuple[int, ...]) -> State:
+        """Return the state of what all prompts begin with."""
+        if not ids:
+            return NOTHING
+        if self.states and (known := self.states.get(NOTHING, ids, self._modules)):
+            return known
+
+        def read(work: list[tuple[int, ...]]) -> list[State]:
+            before = Before([NOTHING], work)
+            inputs = torch.tensor(work, device=self.device)
+            self.model(inputs, past_key_values=before, use_cache=True, logits_to_keep=1)
+            return self._kept(before)
+
+        (state,) = in_halves([ids], read)
+        return state
+
+    def _budget(self) -> int:
+        return self.tokens_per_batch
+
+    def _shrink(self) -> None:
+        """Take smaller batches from now on, and make room."""
+        self.tokens_per_batch = max(1, self.tokens_per_batch // 2)
+        if self.states:
+            self.states.release()
+
+    @property
+    def _modules(self) -> int:
+        return sum(1 for _ in self.model.modules())
+
+    def _kept(self, before: Before) -> list[State]:
+        """Return the states that a pass has made, which are in the cache now."""
+        made = before.kept()
+        if self.states:
+            modules = self._modules
+            for state in made:
+                self.states.put(state, modules)
+        return made
+
+    def _row_logprobs(self, rows: list[Row], choices: list[int], after: After) -> list[tuple[int, list[float]]]:
+        laid = packing.lay_out(rows, self._pad_id)
+        before = Before(
+            [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
+        )
+        unseen = torch.finfo(self.model.dtype).min
+        mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
+        ends = torch.tensor(laid.ends, device=self.device)
+        kept, column = torch.unique(ends[:, 2], return_inverse=True)
+        logits = self.model(
+            input_ids=laid.input_ids.to(self.device),
+            attention_mask=mask.to(self.device),
+            position_ids=laid.positions.to(self.device),
+            past_key_values=before,
+            logits_to_keep=kept,
+            use_cache=True,
+        ).logits
+        self._kept(before)
+        after(ends)
+        last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
+        return list(zip(ends[:, 0].tolist(), last.tolist(), strict=True))
 
     @torch.inference_mode()
     def plain_logprobs(
         self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
     ) -> list[tuple[int, list[float]]]:
         """Return the same, each prompt as a row of its own."""
-        found: list[tuple[int, list[float]]] = []
-        for batch in self._batches(encoded):
+
+        def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
             ids = [encoded[i].ids for i in batch]
             width = max(map(len, ids))
             lengths = torch.tensor([len(row) for row in ids], device=self.device)
@@ -226,10 +307,31 @@ class TransformersModel:
                 logits_to_keep=ends,
                 use_cache=False,
             ).logits
-            last = logits[torch.arange(len(ids), device=self.device), column].float()
-            found += zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True)
             after(torch.stack([torch.tensor(batch), torch.arange(len(batch)), lengths.cpu() - 1], dim=1))
-        return found
+            last = logits[torch.arange(len(ids), device=self.device), column].float()
+            return list(zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True))
+
+        batches = self._batches(encoded)
+        return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]
+
+    @torch.inference_mode()
+    def _inputs(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
+        """Return prompts to write from as `generate` takes them; the text they begin with is read once for all calls.
+
+        Padding stands behind that text, on the left of the rest.
+        """
+        root = prompts[0].segments[0]
+        if not self.states or not self.can_share(prompts) or any(prompt.segments[0] != root for prompt in prompts):
+            root = ()
+        rest = [prompt.ids[len(root) :] for prompt in prompts]
+        width = max(map(len, rest))
+        ids = [[*root, *[self._pad_id] * (width - len(row)), *row] for row in rest]
+        mask = [[1] * len(root) + [0] * (width - len(row)) + [1] * len(row) for row in rest]
+        inputs = {
+            "input_ids": torch.tensor(ids, device=self.device),
+            "attention_mask": torch.tensor(mask, device=self.device),
+        }
+        return inputs | ({"past_key_values": self._root(root).cache(self.model.config, len(prompts))} if root else {})
 
     @torch.inference_mode()
     def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
@@ -248,39 +350,3 @@ class TransformersModel:
             pad_token_id=self._pad_id,
         )
         return output
-
-
-def _load(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    transformers_logging.disable_progress_bar()
-    directory = Path(name)
-    adapted = directory / "adapter_config.json"
-    if directory.is_dir() and not adapted.is_file() and not (directory / "config.json").is_file():
-        raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        reason = _first_line(error)
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
-    try:
-        if not adapted.is_file():
-            return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        from peft import PeftModel  # seconds of import that a merged model need not pay
-
-        base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
-        return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
-    except Exception as error:  # likewise
-        raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
-
-
-def _base_of(adapter_config: Path) -> str:
-    return resolve_model(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-
-
-def _remedy(directory: Path) -> str:
-    if directory.is_dir():
-        return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
-    return "check the name; a hub id needs a network connection or a filled cache"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

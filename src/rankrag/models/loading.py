@@ -1,0 +1,54 @@
+"""Weights and tokenizer from a model directory, an adapter on its base, or the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from rankrag.errors import ModelError
+from rankrag.models.mini import resolve_model
+
+
+def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return tokenizer and causal language model of that name; an adapter is merged into its base in memory.
+
+    `ModelError` says what cannot be loaded, and why.
+    """
+    transformers_logging.disable_progress_bar()
+    directory = Path(name)
+    adapted = directory / "adapter_config.json"
+    if directory.is_dir() and not adapted.is_file() and not (directory / "config.json").is_file():
+        raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
+        reason = _first_line(error)
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
+    try:
+        if not adapted.is_file():
+            return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        from peft import PeftModel  # seconds of import that a merged model need not pay
+
+        base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
+        return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
+    except Exception as error:  # likewise
+        raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
+
+
+def _base_of(adapter_config: Path) -> str:
+    return resolve_model(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
+
+
+def _remedy(directory: Path) -> str:
+    if directory.is_dir():
+        return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
+    return "check the name; a hub id needs a network connection or a filled cache"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

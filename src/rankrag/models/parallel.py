@@ -1,0 +1,70 @@
+"""One model on several devices: replicas that score and answer a share each, at the same time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from rankrag.contract import Contract
+from rankrag.models import LanguageModel, SamplingParams, state_use
+from rankrag.types import Prompt, StateUse
+
+R = TypeVar("R")
+
+
+class ParallelModel:
+    """Replicas of one model, each with a device and passage states of its own; scores are those of one alone."""
+
+    def __init__(self, replicas: Sequence[LanguageModel]) -> None:
+        assert replicas
+        self.replicas = tuple(replicas)
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that all replicas share."""
+        return self.replicas[0].contract
+
+    @property
+    def state_use(self) -> StateUse | None:
+        """How many states all replicas wanted and found; None where they keep none."""
+        uses = [use for replica in self.replicas if (use := state_use(replica))]
+        return StateUse(sum(use.found for use in uses), sum(use.wanted for use in uses)) if uses else None
+
+    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+        """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
+        return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
+
+    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+        """Return one continuation for each prompt."""
+        return self._spread(prompts, lambda replica, share: replica.generate(share, params))
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+        """Yield the continuation of one prompt in pieces."""
+        return self.replicas[0].stream(prompt, params)
+
+    def _spread(self, prompts: Sequence[Prompt], call: Callable[[LanguageModel, list[Prompt]], list[R]]) -> list[R]:
+        """Return what replicas make of equal shares, in the order of the prompts.
+
+        Prompts are dealt out in the order of a checksum of their passages: prompts of one passage stay together, and
+        a passage nearly always goes where its state was left, whatever else is asked about.
+        """
+        order = sorted(range(len(prompts)), key=lambda place: _checksum(prompts[place]))
+        size = -(-len(order) // len(self.replicas)) or 1
+        shares = [order[start : start + size] for start in range(0, len(order), size)]
+        with ThreadPoolExecutor(len(self.replicas)) as pool:
+            jobs = [
+                pool.submit(call, replica, [prompts[place] for place in share])
+                for replica, share in zip(self.replicas, shares, strict=False)
+            ]
+            found = {
+                place: result
+                for share, job in zip(shares, jobs, strict=True)
+                for place, result in zip(share, job.result(), strict=True)
+            }
+        return [found[place] for place in range(len(prompts))]
+
+
+def _checksum(prompt: Prompt) -> int:
+    return zlib.crc32("\n".join(segment.text for segment in prompt if segment.kind == "passage").encode())
