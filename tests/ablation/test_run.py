@@ -65,8 +65,10 @@ def test_a_result_of_another_configuration_is_not_shown(run, config_of, study_of
 
 
 def test_the_table_alone_needs_neither_data_nor_a_model(run, config_of, tmp_path, capsys):
-    assert run("ablate", config_of(), "--out", tmp_path / "runs", "--table") == 0
+    config = config_of()
+    assert run("ablate", config, "--out", tmp_path / "runs", "--table", "--set", "n=2", "--row", "full") == 0
     printed = capsys.readouterr().out
+    assert f"Made by `rankrag ablate {config} --set n=2`." in printed
     assert "| no ranking | not run |" in printed
     assert "| RankRAG 8B | 50.6 |" in printed
     assert printed.count("**not run**") == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,8 @@ def ablate(
     from rankrag.ablation.run import ablate as run
     from rankrag.ablation.run import page
 
-    command = f"rankrag ablate {config}"
+    # not its --row: the page is of all rows, whichever call made them
+    command = shlex.join(["rankrag", "ablate", str(config), *(part for key in set_ or () for part in ("--set", key))])
 
     def finished() -> None:
         if report:
