@@ -1,4 +1,4 @@
-"""A real llama.cpp, started here, scores and answers as this process does (`tests/export/test_gguf.py` has its files)."""
+"""A real llama.cpp, started here, scores and answers as this process does (its files: `tests/export/test_gguf.py`)."""
 
 from __future__ import annotations
 

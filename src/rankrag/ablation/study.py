@@ -20,7 +20,7 @@ from rankrag.blend.checks import config_problems
 from rankrag.blend.weights import blend_slots
 from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig, load_config
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import BENCHMARKS
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind
 
 FULL = "full"

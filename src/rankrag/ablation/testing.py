@@ -14,8 +14,10 @@ from rankrag.ablation.study import Study
 from rankrag.blend.mixture import held_back_part
 from rankrag.blend.sft import sft_examples
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import BENCHMARKS, Judged, TestSet, folder_name, load
+from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.first_stage import Ids, Progress
+from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, hit_at, token_f1
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.work import ModelWork, model_key, reordered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -60,13 +60,13 @@ def _weights_for(to: Target, weights: Weights | None) -> Weights | None:
 
 def _writer(to: Target, weights: Weights | None) -> Callable[[TransformersModel, Path], float]:
     if to == "gguf":
-        from rankrag.export.gguf import export_gguf
+        from rankrag.export import gguf
 
-        return partial(export_gguf, weights=weights)
+        return partial(gguf.export_gguf, weights=cast(gguf.Weights, weights))
     if to == "onnx":
-        from rankrag.export.onnx import export_onnx
+        from rankrag.export import onnx
 
-        return partial(export_onnx, weights=weights)
+        return partial(onnx.export_onnx, weights=cast(onnx.Weights, weights))
     if to == "sentence-transformers":
         from rankrag.export.cross_encoder import export_cross_encoder
 

@@ -51,7 +51,7 @@ _WORDS = {
 
 
 def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -> float:
-    """Write `model.gguf` and the tokenizer; return by how much llama.cpp's log-odds differ on the pairs of the check."""
+    """Write `model.gguf` and the tokenizer; return by how much llama.cpp's log-odds differ on the check's pairs."""
     pairs = pairs_to_check(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class LabelLogprobs(torch.nn.Module):
         ).last_hidden_state
         ends = (attention_mask.sum(-1) - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
         logits: torch.Tensor = self.head(hidden.gather(1, ends)[:, 0]).float()
-        return torch.log_softmax(logits, dim=-1).index_select(1, self.labels)
+        return torch.log_softmax(logits, dim=-1).index_select(1, cast(torch.Tensor, self.labels))
 
 
 def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -> float:

@@ -134,8 +134,8 @@ class OpenAIModel:
     def _llama_cpp(self, ids: list[int], labels: list[int]) -> list[float]:
         """Ask for the most probable tokens by id, and for all of the vocabulary where a label is not among them.
 
-        The token that is drawn is made a label: of one that is no whole character llama.cpp tells no probabilities. They
-        are those before the bias.
+        The token that is drawn is made a label: of one that is no whole character llama.cpp tells no probabilities.
+        They are those before the bias.
         """
         rows: dict[int, float] = {}
         for count in (_LLAMA_TOP, max(len(self.encoder.tokenizer), *labels) + 1):
