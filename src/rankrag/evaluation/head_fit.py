@@ -112,8 +112,7 @@ def choose_layer(layers: Sequence[tuple[int, Quality]], own: Quality) -> tuple[i
     """Return the layer to rank from, and whether it loses nothing against the model's `own` score.
 
     It loses nothing where neither AUC nor R@1 is below by more than `MAY_LOSE`. Of the layers that lose nothing (of
-    all, where each loses something), it is the earliest within one standard error of the best one's mean reciprocal
-    rank.
+    all, where each loses something), it is the earliest within one standard error of the best mean reciprocal rank.
     """
     lowest_auc, lowest_r1 = own.auc - MAY_LOSE - 1e-9, own.r1 - MAY_LOSE - 1e-9
     kept = [(layer, of) for layer, of in layers if of.auc >= lowest_auc and of.r1 >= lowest_r1]
