@@ -1,159 +1,318 @@
-"""Reranking speed against rivals that do the same work, in one run: `make bench`.
+"""Reranking speed against what people use today, in one run: `make bench`.
 
-The work: every prompt of some questions with their BM25 passages from the example documents, scored by the log-odds
-of `True` against `False`, with rankrag-mini on this machine. The rivals score the same text with the same weights in
-the same number type: sentence-transformers' CrossEncoder for causal models (LogitScore), and the loop that model
-cards show (one prompt at a time, logits of every position). Ours is also shown with a row for each prompt, which
-tells what prefix and tails save, and with every passage known from an earlier question; `--int8` adds int8 matrix
-products, which change scores. Printed are prompts a second, the ratio to ours, and by how much the scores differ at
-most.
+A case is a model, a layout, one question and N passages of so many words, cut from the example documents. Every way
+(`rivals.py`) scores the same pairs with the same weights in float32, one after the other in each round, so that what
+else the machine does hits all alike; ratios are formed within a round. Printed and written to docs/performance.json,
+the page's table and its plot: pairs a second, the ratio of times to ours with its spread, memory above what was held
+before, the share of the machine's own matrix-product rate, and by how much the scores differ.
+
+A case that would take longer than what is left of `--budget` is left out and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import ctypes
 import json
+import platform
+import shlex
+import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from sentence_transformers import CrossEncoder
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.cross_encoder.modules import LogitScore
+from rivals import OTHER_SCORES, RIVALS, Pairs, Scorer
 
-from rankrag.documents.loading import Loaded, load_documents
-from rankrag.documents.readers import find_files
+from rankrag.contract import load_contract
 from rankrag.models.mini import prepare_mini
-from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import int8
-from rankrag.rerank import judge
-from rankrag.retrieval.snapshot import SourcePassages
-from rankrag.retrieval.store import PassageStore
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-Pairs = list[tuple[Question, Passage]]
-Scorer = Callable[[Pairs], list[float]]
+ROOT = Path(__file__).parents[1]
+PAGE, DATA, PLOT = (ROOT / "docs" / f"performance.{ending}" for ending in ("md", "json", "svg"))
+BEGIN, END = "<!-- figures: made by `make bench` -->", "<!-- end of figures -->"
+SMALL = {
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 6,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": True,
+}
+_FIRST_GUESS = {"mini": 400.0, "random 13M": 4000.0}
+"""Tokens a second before any has been measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is scored."""
+
+    model: str
+    layout: str
+    n: int
+    words: int
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.layout.replace('_', ' ')}, N = {self.n}, {self.words} words"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way in one case; seconds and ratios by round, memory in MiB, `apart` in log-odds."""
+
+    case: Case
+    name: str
+    seconds: list[float]
+    ratios: list[float]
+    memory: float
+    gemm_share: float
+    apart: float | None
+
+
+# The cheap ones first, so that a small budget still gives each rival its figures.
+CASES = [
+    Case(model, layout, n, words)
+    for n, words in ((20, 100), (100, 100), (20, 300), (100, 300))
+    for layout in ("passage_first", "question_first")
+    for model in ("random 13M", "mini")
+]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write the page's figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--questions", type=int, default=5)
-    parser.add_argument("--n", type=int, default=20, help="passages of a question")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--int8", action="store_true", help="also torch.ao's dynamic quantisation")
+    parser.add_argument("--models", nargs="+", choices=list(_FIRST_GUESS), default=list(_FIRST_GUESS))
+    parser.add_argument("--layouts", nargs="+", default=["passage_first", "question_first"])
+    parser.add_argument("--n", nargs="+", type=int, choices=[20, 100], default=[20, 100])
+    parser.add_argument("--words", nargs="+", type=int, choices=[100, 300], default=[100, 300])
+    parser.add_argument("--only", nargs="+", default=[], help="ways whose name begins so; ours is always in")
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=570, help="seconds for all; 0 is no limit")
+    parser.add_argument("--dry", action="store_true", help="print, but leave docs/ alone")
     wanted = parser.parse_args()
-    model = TransformersModel(prepare_mini(print), dtype=wanted.dtype)
-    pairs = example_pairs(wanted.questions, wanted.n)
-    scorers: dict[str, Scorer] = {
-        "rankrag": lambda pairs: [j.log_odds for j in judge(model, pairs)],
-        "rankrag, passages known": with_states(model, pairs),
-        "rankrag, a row for each prompt": row_for_each(model),
-        "sentence-transformers CrossEncoder": cross_encoder(model),
-        "one prompt at a time": one_by_one(model),
-    }
-    if wanted.int8 and (quantised := int8(model)) is not None:
-        scorers["rankrag, int8"] = lambda pairs: [j.log_odds for j in judge(quantised, pairs)]
-    print(f"{len(pairs)} prompts, {torch.get_num_threads()} threads, {model.model.dtype}, best of {wanted.repeats}")
-    seconds: dict[str, float] = dict.fromkeys(scorers, float("inf"))
-    scores: dict[str, list[float]] = {}
-    for _ in range(wanted.repeats):
-        for name, scorer in scorers.items():
-            started = time.perf_counter()
-            scores[name] = scorer(pairs)
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
-    for name, taken in seconds.items():
-        apart = max(abs(a - b) for a, b in zip(scores[name], scores["rankrag"], strict=True))
-        print(
-            f"{name:36} {len(pairs) / taken:7.2f} prompts/s   {taken / seconds['rankrag']:5.2f} x our time   "
-            f"log-odds differ by at most {apart:.3f}"
-        )
-
-
-def example_pairs(count: int, n: int) -> Pairs:
-    """Return the first questions of the examples, each with its `n` best passages by BM25."""
-    rows = [json.loads(line) for line in (EXAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    questions = [Question(row["id"], row["question"]) for row in rows[:count]]
-    with tempfile.TemporaryDirectory() as folder:
-        store = PassageStore.create_or_open(Path(folder) / "index")
-        store.put(list(_documents()))
-        rankings = store.lexical().retrieve([q.text for q in questions], n)
-    return [(q, c.passage) for q, ranking in zip(questions, rankings, strict=True) for c in ranking]
-
-
-def with_states(model: TransformersModel, pairs: Pairs) -> Scorer:
-    """Return our scoring when another question has been asked of the same passages before."""
-    warm = copy.copy(model)
-    warm.states = StateCache(memory_bytes=8 << 30)
-    judge(warm, [(Question("", "Is it known?"), passage) for _, passage in pairs])
-    return lambda pairs: [j.log_odds for j in judge(warm, pairs)]
-
-
-def row_for_each(model: TransformersModel) -> Scorer:
-    """Return our scoring of models that cannot share prefixes: padded batches, the head at last tokens only."""
-
-    def score(pairs: Pairs) -> list[float]:
+    started, found, left_out = time.monotonic(), [], []
+    chosen = ("rankrag", *wanted.only) if wanted.only else ("",)
+    names = [name for name in RIVALS if name == "rankrag" or name.startswith(chosen)]
+    rates = dict(_FIRST_GUESS)
+    opened: dict[tuple[str, str], tuple[TransformersModel, dict[str, Scorer]]] = {}
+    gemm = {name: gemm_rate(*shape) for name, shape in (("mini", (576, 1536)), ("random 13M", (192, 512)))}
+    for case in CASES:
+        asked = (case.model in wanted.models, case.layout in wanted.layouts, case.n in wanted.n)
+        if not all(asked) or case.words not in wanted.words:
+            continue
+        key = (case.model, case.layout)
+        if key not in opened:
+            model = open_model(*key)
+            opened[key] = model, open_scorers(model, names)
+        model, scorers = opened[key]
+        pairs = pairs_of(case)
         prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
-        rows = model.plain_logprobs(model.encoder.encode(prompts), list(model.contract.label_ids))
-        return [true - false for _, (true, false) in sorted(rows)]
-
-    return score
-
-
-def cross_encoder(model: TransformersModel) -> Scorer:
-    """Return sentence-transformers' reranker for causal models, given our prompt as its chat template."""
-    marks = ("\ue000question\ue000", "\ue000passage\ue000")
-    prompt = ranking_prompt(model.contract.format, Question("", marks[0]), Passage("", marks[1]))
-    text = "".join(segment.text for segment in prompt)
-    template = "{% set q = messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first %}"
-    template += "{% set d = messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first %}"
-    template += text.replace(marks[0], "{{ q }}").replace(marks[1], "{{ d }}")
-    backbone = Transformer(model.model.name_or_path, transformer_task="text-generation")
-    backbone.model.to(model.model.dtype)
-    true, false = model.contract.label_ids
-    rival = CrossEncoder(modules=[backbone, LogitScore(true, false)], device=str(model.device))
-    rival[0].processor.chat_template = template
-    form = model.contract.format
-
-    def score(pairs: Pairs) -> list[float]:
-        texts = [(q.text, _passage_segment(ranking_prompt(form, q, p))) for q, p in pairs]
-        found: list[float] = rival.predict(texts, batch_size=32, activation_fn=torch.nn.Identity()).tolist()
-        return found
-
-    return score
-
-
-def one_by_one(model: TransformersModel) -> Scorer:
-    """Return the loop of the model cards: a forward pass a prompt, logits at every position."""
-
-    @torch.inference_mode()
-    def score(pairs: Pairs) -> list[float]:
-        found = []
-        true, false = model.contract.label_ids
-        for question, passage in pairs:
-            (encoded,) = model.encoder.encode([ranking_prompt(model.contract.format, question, passage)])
-            last = model.model(torch.tensor([encoded.ids], device=model.device)).logits[0, -1].float()
-            found.append(float(last[true] - last[false]))
-        return found
-
-    return score
+        tokens = sum(map(len, model.encoder.encode(prompts)))
+        expected = tokens * len(scorers) * wanted.repeats / rates[case.model]
+        if wanted.budget and time.monotonic() - started + expected > wanted.budget:
+            left_out.append(str(case))
+            continue
+        rows = measure(case, scorers, pairs, wanted.repeats, work(model) * tokens / gemm[case.model])
+        slowest = sum(statistics.mean(row.seconds) for row in rows)
+        rates[case.model] = tokens * len(rows) / slowest
+        found += rows
+        print(f"\n{table(rows)}", flush=True)
+    absent = [name for name in names if found and not any(row.name == name for row in found)]
+    facts = {
+        "command": shlex.join(["python", "benchmarks/rerank.py", *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+        "gemm_gflops": {name: round(rate / 1e9, 1) for name, rate in gemm.items()},
+        "left_out": left_out,
+        "absent": absent,
+        "rows": [asdict(row) for row in found],
+    }
+    if left_out:
+        print(f"\nleft out for the budget: {'; '.join(left_out)}")
+    if not wanted.dry:
+        DATA.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_page(facts, found)
+        plot(found)
 
 
-def _passage_segment(prompt: tuple) -> str:
-    return next(segment.text for segment in prompt if segment.kind == "passage")
+def measure(case: Case, scorers: dict[str, Scorer], pairs: Pairs, repeats: int, gemm_seconds: float) -> list[Measured]:
+    """Return each way's figures; ours is the first of every round."""
+    seconds: dict[str, list[float]] = {name: [] for name in scorers}
+    memory = dict.fromkeys(scorers, 0.0)
+    scores: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for name, score in scorers.items():
+            before = forget_peak()
+            began = time.perf_counter()
+            scores[name] = score(pairs)
+            seconds[name].append(time.perf_counter() - began)
+            memory[name] = max(memory[name], peak() - before)
+    ours = seconds["rankrag"]
+    return [
+        Measured(
+            case,
+            name,
+            taken,
+            [one / our for one, our in zip(taken, ours, strict=True)],
+            memory[name],
+            gemm_seconds / min(taken),
+            None
+            if name in OTHER_SCORES
+            else max(abs(a - b) for a, b in zip(scores[name], scores["rankrag"], strict=True)),
+        )
+        for name, taken in seconds.items()
+    ]
 
 
-def _documents() -> Iterator[SourcePassages]:
-    for outcome in load_documents(find_files([EXAMPLES / "corpus"]).files, {}):
-        assert isinstance(outcome, Loaded), outcome
-        yield SourcePassages(outcome.path, outcome.sha256, outcome.passages)
+def open_model(name: str, layout: str) -> TransformersModel:
+    """Return the model in float32, its contract with the layout and with room for passages of 300 words."""
+    mini = prepare_mini(print)
+    contract = load_contract(mini)
+    assert contract is not None
+    contract = replace(contract, passage_tokens=2048, max_tokens=4096, format=replace(contract.format, layout=layout))
+    if name == "mini":
+        return TransformersModel(mini, device="cpu", dtype="float32", contract=contract)
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(mini)
+    with tempfile.TemporaryDirectory() as folder:
+        config = AutoConfig.for_model("llama", vocab_size=len(tokenizer), **SMALL)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return TransformersModel(folder, device="cpu", dtype="float32", contract=contract)
+
+
+def open_scorers(model: TransformersModel, names: list[str]) -> dict[str, Scorer]:
+    """Return the ways by name, each having scored one pair already; those that are not installed are left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = RIVALS[name](model)
+        except ImportError as error:
+            print(f"{name}: not installed ({error})")
+            continue
+        found[name](pairs_of(Case("", "", 1, 20)))
+    return found
+
+
+def pairs_of(case: Case) -> Pairs:
+    """Return a question of the examples with N passages of exactly so many words, windows of the example documents."""
+    with (ROOT / "examples" / "questions.jsonl").open(encoding="utf-8") as lines:
+        question = json.loads(next(lines))["question"]
+    paths = sorted((ROOT / "examples" / "corpus").rglob("*.md"))
+    words = " ".join(path.read_text(encoding="utf-8") for path in paths).split()
+    step = max(1, (len(words) - case.words) // case.n)
+    texts = [" ".join(words[i * step : i * step + case.words]) for i in range(case.n)]
+    return [(Question("q", question), Passage(str(i), text)) for i, text in enumerate(texts)]
+
+
+def gemm_rate(hidden: int, inner: int) -> float:
+    """Return the floating-point operations a second of the model's largest matrix product, best of several."""
+    left, right = torch.randn(1024, hidden), torch.randn(hidden, inner)
+    best = float("inf")
+    for _ in range(30):
+        began = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - began)
+    return 2 * 1024 * hidden * inner / best
+
+
+def work(model: TransformersModel) -> float:
+    """Return the operations of a token outside embedding, head and attention scores."""
+    head = model.model.get_output_embeddings()
+    layers = (m for m in model.model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
+    return 2.0 * sum(layer.weight.numel() for layer in layers)
+
+
+def forget_peak() -> float:
+    """Give freed memory back, set this process's peak to what it holds now, and return that in MiB."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak() -> float:
+    """Return the most that this process held since `forget_peak`, in MiB."""
+    return _status("VmHWM")
+
+
+def machine() -> str:
+    """Return processor and threads."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+
+
+def table(rows: list[Measured]) -> str:
+    """Return one case as a Markdown table."""
+    lines = [
+        f"### {rows[0].case}",
+        "",
+        "| way | pairs/s | time / ours (spread) | MiB more | share of GEMM rate | max Δ log-odds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        apart = "other prompt" if row.apart is None else f"{row.apart:.1e}"
+        ratio = f"{statistics.median(row.ratios):.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f})"
+        lines.append(
+            f"| {row.name} | {row.case.n / min(row.seconds):.2f} | {ratio} | {row.memory:.0f} "
+            f"| {row.gemm_share:.0%} | {apart} |"
+        )
+    return "\n".join(lines)
+
+
+def write_page(facts: dict, found: list[Measured]) -> None:
+    """Put the figures between the page's marks."""
+    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    rates = ", ".join(f"{rate} Gflop/s for {name}" for name, rate in facts["gemm_gflops"].items())
+    lines = [f"`{facts['command']}` on {facts['machine']}; {versions}; matrix products: {rates}."]
+    lines += [f"\nLeft out for the budget of time: {'; '.join(facts['left_out'])}."] if facts["left_out"] else []
+    lines += [f"\nNot installed: {', '.join(facts['absent'])}."] if facts["absent"] else []
+    for case in dict.fromkeys(row.case for row in found):
+        lines += ["", table([row for row in found if row.case == case])]
+    page = PAGE.read_text(encoding="utf-8")
+    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+
+
+def plot(found: list[Measured]) -> None:
+    """Draw each case's ratios, ours as 1; left out with a word where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
+    from matplotlib import pyplot
+
+    cases = list(dict.fromkeys(row.case for row in found))
+    figure, axes = pyplot.subplots(len(cases), 1, figsize=(8, 2.4 * len(cases)), squeeze=False, layout="constrained")
+    for axis, case in zip(axes[:, 0], cases, strict=True):
+        rows = [row for row in found if row.case == case][::-1]
+        middle = [statistics.median(row.ratios) for row in rows]
+        spread = [
+            [m - min(row.ratios) for m, row in zip(middle, rows, strict=True)],
+            [max(row.ratios) - m for m, row in zip(middle, rows, strict=True)],
+        ]
+        axis.barh([row.name for row in rows], middle, xerr=spread, color="#4477aa")
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set_title(str(case), fontsize=9)
+        axis.tick_params(labelsize=8)
+    axes[-1, 0].set_xlabel("time / ours (less is faster)")
+    figure.savefig(PLOT, metadata={"Date": None})
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1024
 
 
 if __name__ == "__main__":
