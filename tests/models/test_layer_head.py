@@ -9,6 +9,7 @@ import torch
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ContractError, ModelError
 from rankrag.models.layer_head import layers_of, shortened, watched
+from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import reference_ids
 from rankrag.rerank import judge
@@ -73,6 +74,20 @@ def test_log_odds_equal_the_slow_obvious_ones(model):
     expected = slow_states(model, prompts_of(model), LAYER) @ torch.tensor(head.weight).double() + head.bias
     assert max(expected) - min(expected) > 0.5
     assert model.head_log_odds(prompts_of(model)) == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_states_of_the_whole_model_and_of_its_first_layers_are_kept_apart(model):
+    prompts = prompts_of(model)
+    by_head, by_labels = model.head_log_odds(prompts), model.choice_logprobs(prompts, model.contract.labels)
+    model.states = StateCache()
+    try:
+        for _ in range(2):
+            assert model.head_log_odds(prompts) == pytest.approx(by_head, abs=1e-4)
+            again = model.choice_logprobs(prompts, model.contract.labels)
+            assert again == [pytest.approx(row, abs=1e-4) for row in by_labels]
+        assert model.states.found > 0
+    finally:
+        model.states = None
 
 
 def test_padded_batches_give_the_same(model, monkeypatch):
