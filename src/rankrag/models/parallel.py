@@ -5,11 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LanguageModel, SamplingParams, state_use
+from rankrag.models import LayeredModel, SamplingParams, state_use
 from rankrag.types import Prompt, StateUse
+
+if TYPE_CHECKING:
+    import numpy as np
 
 R = TypeVar("R")
 
@@ -17,7 +20,7 @@ R = TypeVar("R")
 class ParallelModel:
     """Replicas of one model, each with a device and passage states of its own; scores are those of one alone."""
 
-    def __init__(self, replicas: Sequence[LanguageModel]) -> None:
+    def __init__(self, replicas: Sequence[LayeredModel]) -> None:
         assert replicas
         self.replicas = tuple(replicas)
 
@@ -36,6 +39,19 @@ class ParallelModel:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
 
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return self.replicas[0].layers
+
+    def head_log_odds(self, prompts: Sequence[Prompt]) -> list[float]:
+        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
+        return self._spread(prompts, lambda replica, share: replica.head_log_odds(share))
+
+    def layer_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> tuple[list[list[float]], np.ndarray]:
+        """Return the labels' log-probabilities of each prompt, and the unit states of its last token."""
+        return self.replicas[0].layer_states(prompts, layers)
+
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt."""
         return self._spread(prompts, lambda replica, share: replica.generate(share, params))
@@ -44,7 +60,7 @@ class ParallelModel:
         """Yield the continuation of one prompt in pieces."""
         return self.replicas[0].stream(prompt, params)
 
-    def _spread(self, prompts: Sequence[Prompt], call: Callable[[LanguageModel, list[Prompt]], list[R]]) -> list[R]:
+    def _spread(self, prompts: Sequence[Prompt], call: Callable[[LayeredModel, list[Prompt]], list[R]]) -> list[R]:
         """Return what replicas make of equal shares, in the order of the prompts.
 
         Prompts are dealt out in the order of a checksum of their passages: prompts of one passage stay together, and
