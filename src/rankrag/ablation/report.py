@@ -8,7 +8,8 @@ from rankrag.ablation.claims import claims
 from rankrag.ablation.paper import SETS, TABLE_3, mean_of_nine
 from rankrag.ablation.results import Measure, RowResult
 from rankrag.ablation.study import FULL, Row, Study
-from rankrag.evaluation.metrics import bootstrap_interval, paired_difference, paired_p
+from rankrag.evaluation.metrics import bootstrap_interval, paired_difference
+from rankrag.evaluation.statistics import permutation_p
 
 _MEASURES: tuple[Measure, ...] = ("hit@1", "EM", "F1", "loss")
 
@@ -70,11 +71,13 @@ def _differences(study: Study, results: Mapping[str, RowResult]) -> str:
             lines.append([row.title, "not run", *[""] * 7])
             continue
         pairs = [(result.values(measure), full.values(measure)) for measure in _MEASURES]
-        lines.append([row.title, *(c for pair in pairs for c in (str(paired_difference(*pair)), _p(paired_p(*pair))))])
+        lines.append(
+            [row.title, *(c for pair in pairs for c in (str(paired_difference(*pair)), _p(permutation_p(*pair))))]
+        )
     text = (
         "## Against the full recipe\n\n"
         "Row less full recipe, question by question, with the 95 % interval, and p of a two-sided paired sign-flip "
-        "test (10,000 flips; not corrected for the number of rows)."
+        "test (10,000 flips, or all of them where at most 16 questions differ; not corrected for the number of rows)."
     )
     header = ["row", *(c for measure in ("hit@1", "EM", "F1", "instructions") for c in (measure, "p"))]
     return _section(text, header, lines)

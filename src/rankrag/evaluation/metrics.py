@@ -20,7 +20,6 @@ from rankrag.matching import contains_any, has_answer, normalise
 from rankrag.types import Passage
 
 RESAMPLES = 2_000
-FLIPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +214,6 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
     """Return the mean of after - before, question by question, with its 95 % interval."""
     return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
-
-
-def paired_p(after: Sequence[float], before: Sequence[float], seed: int = 0) -> float:
-    """Return the two-sided p of a paired sign-flip test: how often chance alone gives so large a mean difference.
-
-    Under chance each question's difference may as well have the other sign; 10,000 random choices of signs are tried,
-    and what was found counts as one more. 1 where no question differs.
-    """
-    found = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    found = found[found != 0]
-    signs = np.random.default_rng(seed).integers(0, 2, size=(FLIPS, len(found))) * 2 - 1
-    as_large = np.abs(signs @ found) >= abs(found.sum()) - 1e-9
-    return float((as_large.sum() + 1) / (FLIPS + 1))
 
 
 def gap_interval(
