@@ -180,9 +180,9 @@ def open_text(path: Path) -> Iterator[TextIO]:
         yield sys.stdin
     elif path.suffix == ".zst":
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield io.TextIOWrapper(stream, "utf-8")
+            yield io.TextIOWrapper(stream, "utf-8", newline="")
     else:
-        with path.open(encoding="utf-8-sig") as plain:
+        with path.open(encoding="utf-8-sig", newline="") as plain:
             yield plain
 
 

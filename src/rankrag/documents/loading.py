@@ -6,7 +6,6 @@ and a run that was killed goes on with the part it had reached.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,8 @@ from pathlib import Path
 from rankrag.documents.chunking import Document, Section, split
 from rankrag.documents.readers import ROWS, kind, read_document
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, open_text, parse_passage, read_rows
+from rankrag.jsonl import Row, parse_passage, read_rows
+from rankrag.tables import read_table
 from rankrag.types import Passage, Source
 
 PART_ROWS = 20_000
@@ -129,15 +129,13 @@ def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
     if ".tsv" not in kind(path):
         yield from read_rows(path, lambda error: problems.append(str(error)))
         return
-    with open_text(path) as lines:
-        reader = csv.DictReader(lines, delimiter="\t")
-        if not {"id", "text"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path}: its first line names {reader.fieldnames}, not id, text and perhaps title")
-        for row in reader:
-            if None in row or None in row.values():
-                problems.append(f"{path}:{reader.line_num}: another number of columns than the first line names")
-            else:
-                yield reader.line_num, row
+    for line, row in read_table(path):
+        if row is None:
+            problems.append(f"{path}:{line}: another number of columns than the first line names")
+        elif not {"id", "text"} <= set(row):
+            raise DataError(f"{path}: its first line names {list(row)}, not id, text and perhaps title")
+        else:
+            yield line, row
 
 
 def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:

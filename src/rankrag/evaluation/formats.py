@@ -5,7 +5,6 @@ Everything is read with the place of each row, for errors, and written whole or 
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.journal import write_whole
 from rankrag.jsonl import Row, parse_passage, read_rows, write_rows
 from rankrag.runs import escaped
+from rankrag.tables import read_table
 from rankrag.types import Passage, Question
 
 Located = tuple[str, Row]
@@ -154,16 +154,11 @@ def _corpus_row(row: Row) -> Row:
 
 def _table(path: Path, names: tuple[str, ...] | None) -> Iterator[Located]:
     """Yield the rows of a table; DPR quotes its fields, the others do not."""
-    csv.field_size_limit(1 << 24)
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            reader = csv.DictReader(lines, names, delimiter="," if path.suffix == ".csv" and names is None else "\t")
-            for row in reader:
-                if None in row or None in row.values():
-                    raise DataError(f"{path}:{reader.line_num}: not as many fields as the others; get the file anew")
-                yield f"{path}:{reader.line_num}", dict(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+    delimiter = "," if path.suffix == ".csv" and names is None else "\t"
+    for line, row in read_table(path, names, delimiter=delimiter):
+        if row is None:
+            raise DataError(f"{path}:{line}: not as many fields as the others; get the file anew")
+        yield f"{path}:{line}", row
 
 
 def _json(path: Path, subset: str) -> Iterator[Located]:
