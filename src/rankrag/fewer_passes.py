@@ -47,8 +47,13 @@ def judge_until_settled(
 
 def settled(log_odds: Sequence[float], k: int, bound: float, weight: float = 0.0) -> bool:
     """Whether the k-th best final score of the first candidates, in the retriever's order, reaches `bound`."""
-    final = sorted((odds - weight * math.log(rank) for rank, odds in enumerate(log_odds, start=1)), reverse=True)
-    return len(final) >= k and final[k - 1] >= bound
+    return len(log_odds) >= k and kth_score(log_odds, k, weight) >= bound
+
+
+def kth_score(log_odds: Sequence[float], k: int, weight: float = 0.0) -> float:
+    """Return the k-th best final score of at least `k` first candidates, in the retriever's order."""
+    final = (odds - weight * math.log(rank) for rank, odds in enumerate(log_odds, start=1))
+    return sorted(final, reverse=True)[k - 1]
 
 
 def order_judged(retrieved: Ranking, judged: Sequence[Judgement], weight: float) -> Ranking:

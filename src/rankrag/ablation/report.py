@@ -9,7 +9,7 @@ from rankrag.ablation.paper import SETS, TABLE_3, mean_of_nine
 from rankrag.ablation.results import Measure, RowResult
 from rankrag.ablation.study import FULL, Row, Study
 from rankrag.evaluation.metrics import bootstrap_interval, paired_difference
-from rankrag.evaluation.statistics import permutation_p
+from rankrag.evaluation.statistics import compared
 
 _MEASURES: tuple[Measure, ...] = ("hit@1", "EM", "F1", "loss")
 
@@ -70,10 +70,8 @@ def _differences(study: Study, results: Mapping[str, RowResult]) -> str:
         if result is None or full is None:
             lines.append([row.title, "not run", *[""] * 7])
             continue
-        pairs = [(result.values(measure), full.values(measure)) for measure in _MEASURES]
-        lines.append(
-            [row.title, *(c for pair in pairs for c in (str(paired_difference(*pair)), _p(permutation_p(*pair))))]
-        )
+        pairs = [compared(result.values(measure), full.values(measure)) for measure in _MEASURES]
+        lines.append([row.title, *(cell for of in pairs for cell in (str(of.difference), _p(of.p)))])
     text = (
         "## Against the full recipe\n\n"
         "Row less full recipe, question by question, with the 95 % interval, and p of a two-sided paired sign-flip "

@@ -24,7 +24,8 @@ from rankrag.evaluation.work import ModelWork, model_key, reordered
 from rankrag.models import LanguageModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
-from rankrag.training.loss import LossSettings, RowModel, batch_loss
+from rankrag.training.dev import read
+from rankrag.training.loss import RowModel
 from rankrag.training.rows import build_rows
 from rankrag.types import DataKind, Example
 
@@ -117,11 +118,11 @@ def _losses(model: TransformersModel, instructions: Sequence[Example], progress:
         model.encoder, instructions, max_tokens=limit, row_tokens=limit, label_weight=1.0, answer_weight=1.0
     )
     true, false = model.contract.label_ids
+    whole = RowModel(model.model)
     found = []
     for (row,) in rows:  # without passages every instruction is a row of its own
-        batch = to_batch([[row]], len(row), pad_id=0).to(model.device)
-        _, losses = batch_loss(RowModel(model.model)(batch), batch, LossSettings((true, false)))
-        found.append(float(losses.mean()))
+        (reading,) = read(whole, to_batch([[row]], len(row), pad_id=0).to(model.device), (true, false))
+        found.append(reading.loss / reading.tokens)
         progress("instructions", len(found), len(rows))
     return found
 

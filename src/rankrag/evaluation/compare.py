@@ -25,7 +25,7 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, save_description
 from rankrag.evaluation.first_stage import Progress, quiet
 from rankrag.evaluation.loading import at_hand, load
-from rankrag.evaluation.run import RetrieverName, first_stages
+from rankrag.evaluation.run import RetrieverName, first_stages, sampled
 from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
@@ -88,8 +88,7 @@ def compare(
         stages = (
             first_stages(test_set, run, retrievers=searched, encoder=encoder, progress=progress) if searched else {}
         )
-        size = test_set.benchmark.small_sample if sample is None else sample or None
-        questions = test_set.sample(size, seed)
+        questions = sampled(test_set, sample, seed)
         described = describe(test_set, tuple(of.question.id for of in questions))
         prepared.append(Prepared(test_set, questions, stages, described, run / described.folder))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

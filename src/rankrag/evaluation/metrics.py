@@ -141,7 +141,12 @@ def answer_recall_at(
     first = [passages[name] for name in ids[:k]]
     if dpr:
         return float(any(has_answer(passage.text, answers) for passage in first))
-    return float(any(contains_any(f"{passage.title} {passage.text}", answers) for passage in first))
+    return float(any(holds_answer(passage, answers) for passage in first))
+
+
+def holds_answer(passage: Passage, answers: Sequence[str]) -> bool:
+    """Whether an answer's words stand in a passage's title or text, normalised as SQuAD does."""
+    return contains_any(f"{passage.title} {passage.text}", answers)
 
 
 def citation_precision(cited: Sequence[str], gold: Sequence[str]) -> float | None:

@@ -71,9 +71,9 @@ def outcome(
         return "right"
     if closed_book:
         return "refused" if refused else "not known"
-    if gold is not None and not _found(gold, retrieved, all_needed):
+    if gold is not None and not found_in(gold, retrieved, all_needed):
         return "not retrieved"
-    if gold is not None and not _found(gold, contexts, all_needed):
+    if gold is not None and not found_in(gold, contexts, all_needed):
         return "ranked away"
     return "refused" if refused else "misread"
 
@@ -83,5 +83,6 @@ def withheld_or_refused(reply: str | None) -> bool:
     return reply is None or is_refusal(reply)
 
 
-def _found(gold: Collection[str], among: Collection[str], all_needed: bool) -> bool:
+def found_in(gold: Collection[str], among: Collection[str], all_needed: bool) -> bool:
+    """Whether one of the gold passages, or all of them, is among these."""
     return set(gold) <= set(among) if all_needed else not set(gold).isdisjoint(among)

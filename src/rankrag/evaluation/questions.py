@@ -15,11 +15,10 @@ from rankrag.errors import DataError
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.measuring import Rankings, metrics_of
-from rankrag.evaluation.metrics import answer_scores, measure
-from rankrag.evaluation.outcomes import Outcome, is_right, outcome, withheld_or_refused
+from rankrag.evaluation.metrics import answer_scores, holds_answer, measure
+from rankrag.evaluation.outcomes import Outcome, found_in, is_right, outcome, withheld_or_refused
 from rankrag.evaluation.work import Judgements, reordered
 from rankrag.journal import append_rows, read_journal, write_whole
-from rankrag.matching import contains_any
 from rankrag.types import Passage
 
 FILE_NAME = "questions.jsonl"
@@ -139,21 +138,20 @@ def results(
         metrics = dict(at_last)
         answered = answers and benchmark.style is not None
         refused = answered and withheld_or_refused(said.reply)
-        if answered and not benchmark.unanswerable:
+        scored = answered and not benchmark.unanswerable
+        if scored:
             metrics |= answer_scores(benchmark.answer_metrics, said.reply or "", of.question.answers)
         if answered:
             metrics["refused"] = float(refused)
-        scored = answered and not benchmark.unanswerable
-        right = (
-            is_right(of.question, said.reply or "", metrics) if scored else _all_there(of, contexts, benchmark.metric)
-        )
+        all_needed = benchmark.metric == "all-gold@5"
+        right = is_right(of.question, said.reply or "", metrics) if scored else found_in(of.gold, contexts, all_needed)
         became = outcome(
             right=right,
             refused=refused,
             retrieved=found,
             contexts=contexts,
             gold=_needed(of, found, test_set.passages),
-            all_needed=benchmark.metric == "all-gold@5",
+            all_needed=all_needed,
             closed_book=closed_book,
             answerable=not benchmark.unanswerable,
         )
@@ -246,15 +244,11 @@ def _ranking_metrics(test_set: TestSet, questions: Sequence[Judged], rankings: S
 
 def _first_answer(answers: Sequence[str], passages: Sequence[Passage]) -> float:
     """Return the place (from 0) of the first passage that contains an answer, infinity where none does."""
-    return next((i for i, p in enumerate(passages) if contains_any(f"{p.title} {p.text}", answers)), float("inf"))
+    return next((i for i, p in enumerate(passages) if holds_answer(p, answers)), float("inf"))
 
 
 def _needed(of: Judged, retrieved: Ids, passages: Mapping[str, Passage]) -> Ids | None:
     """Return the passages that hold the answer: gold ones, else those with its words; None where it is but a label."""
     if of.gold or of.question.style in ("choice", "claim"):
         return of.gold or None
-    return tuple(i for i in retrieved if contains_any(f"{passages[i].title} {passages[i].text}", of.question.answers))
-
-
-def _all_there(of: Judged, contexts: Ids, metric: str | None) -> bool:
-    return set(of.gold) <= set(contexts) if metric == "all-gold@5" else not set(of.gold).isdisjoint(contexts)
+    return tuple(i for i in retrieved if holds_answer(passages[i], of.question.answers))

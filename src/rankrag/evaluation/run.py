@@ -114,7 +114,7 @@ def evaluate(
             work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
         sets.append(measure_set(test_set, stages, found, work, settings, sample=sample, history=history))
         if work is not None:
-            questions = _sampled(test_set, sample, seed)
+            questions = sampled(test_set, sample, seed)
             about = describe(test_set, tuple(of.question.id for of in questions))
             withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
             parts = Parts(work.judging, work, settings.weight, withheld_below)
@@ -202,7 +202,7 @@ def measure_set(
     target = benchmark.targets[0] if benchmark.targets else None
     if work is None:
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
-    questions = _sampled(test_set, sample, settings.seed)
+    questions = sampled(test_set, sample, settings.seed)
     searched = history if len(_histories(test_set)) > 1 else "last"
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
@@ -233,7 +233,8 @@ def measure_set(
     )
 
 
-def _sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, ...]:
+def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, ...]:
+    """Return the questions that a model sees: `sample` of them, all for 0, the set's own number for None."""
     return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
 
 

@@ -13,7 +13,7 @@ from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.work import reordered
-from rankrag.fewer_passes import BLOCK, NEVER, settled
+from rankrag.fewer_passes import BLOCK, NEVER, kth_score, settled
 
 MAY_LOSE = 0.005
 """Recall that a bound may lose on the questions it is fitted on."""
@@ -45,7 +45,7 @@ def judged_until_settled(ids: Ids, log_odds: Mapping[str, float], k: int, bound:
 def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[SettlingTrial, ...]:
     """Return a trial of judging all, then of falling bounds, at even shares of the k-th best scores so far."""
     looks = [
-        sorted((case.log_odds[i] - weight * math.log(r) for r, i in enumerate(ids[:count], 1)), reverse=True)[k - 1]
+        kth_score([case.log_odds[i] for i in ids[:count]], k, weight)
         for case in cases
         for ids in case.first_stages
         for count in range(BLOCK, len(ids), BLOCK)

@@ -16,7 +16,7 @@ import numpy as np
 from rankrag.errors import ConfigError, ModelError
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
-from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.encoder import MINILM, Encoder
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 
@@ -24,9 +24,6 @@ SystemRetriever = Literal["bm25", "dense", "hybrid", "none"]
 RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
 
 NOTHING = "none"
-
-PACKAGED = "all-MiniLM-L6-v2"
-"""The bi-encoder that is installed with rankrag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ def _cross_encoder(name: str) -> JudgeFunction:
 
 
 def _bi_encoder(name: str) -> JudgeFunction:
-    if name == PACKAGED:
+    if name == MINILM:  # the one that is installed with rankrag
         packaged = Encoder()
         queries = packaged.encode_queries
 

@@ -146,9 +146,8 @@ class Encoder:
         form = self._form
         if form is None:
             return self._library("encode_document")
-        sides = (form.passage_tokens, form.titles) == (form.query_tokens, "line")
-        if sides and form.passages == form.queries:
-            return self._queries
+        if (form.passages, form.passage_tokens, form.titles) == (form.queries, form.query_tokens, "line"):
+            return self._queries  # one encoder for both
         return _Pooled(form.passages, form.pooling, form.passage_tokens, form.titles, self._device)
 
     def _library(self, method: str) -> _Tower:
