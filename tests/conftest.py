@@ -80,6 +80,8 @@ TINY_LLAMA = {
     "initializer_range": 0.3,
 }
 
+LONG_LLAMA = TINY_LLAMA | {"intermediate_size": 96, "max_position_embeddings": 2048}
+
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tokenizer, tmp_path_factory) -> Path:

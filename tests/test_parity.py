@@ -20,21 +20,12 @@ from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, ScorePath, compare, kendall_tau, paths_of
 from rankrag.runs import read_candidates
 
-from .conftest import save_random
+from .conftest import LONG_LLAMA, save_random
 
-SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 2048,
-    "initializer_range": 0.3,
-}
 ARCHITECTURES = {
-    "llama": SIZES,
-    "qwen2": SIZES,
-    "mistral": SIZES | {"sliding_window": 2048},
+    "llama": LONG_LLAMA,
+    "qwen2": LONG_LLAMA,
+    "mistral": LONG_LLAMA | {"sliding_window": 2048},
     "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048, "initializer_range": 0.3},
 }
 

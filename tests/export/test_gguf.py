@@ -19,21 +19,12 @@ from rankrag.parity import kendall_tau
 from rankrag.rerank import judge
 from rankrag.templates import ranking_prompt
 
-from ..conftest import save_random
+from ..conftest import LONG_LLAMA, save_random
 
 pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'rankrag[llamacpp]'")
 
 from rankrag.models.llamacpp import serving
 
-SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 2048,
-    "initializer_range": 0.3,
-}
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,
@@ -47,7 +38,7 @@ LLAMA3_ROPE = {
 @pytest.fixture(scope="module")
 def opened(tokenizer, tmp_path_factory):
     def make(architecture, **sizes):
-        directory = save_random(architecture, tokenizer, tmp_path_factory.mktemp(architecture), **SIZES | sizes)
+        directory = save_random(architecture, tokenizer, tmp_path_factory.mktemp(architecture), **LONG_LLAMA | sizes)
         return TransformersModel(directory, device="cpu", dtype="float32")
 
     return make

@@ -17,7 +17,7 @@ from rankrag.blend.public import converted
 from rankrag.blend.records import parse_record
 from rankrag.blend.sources import LeftOut, Record, Source, document_of
 from rankrag.config import HubConfig, SourceConfig
-from rankrag.errors import DataError, MissingExtraError
+from rankrag.errors import DataError, MissingExtraError, first_line
 from rankrag.jsonl import Row, read_passages, read_rows
 from rankrag.types import Passage
 
@@ -89,11 +89,11 @@ def hub_rows(hub: HubConfig, instead: str = "name its file as 'rows' with the sa
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
     except ConnectionError as error:
         raise HubUnreachableError(
-            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the set and {instead}"
+            f"the hub cannot be reached ({first_line(error)}); check the network, or download the set and {instead}"
         ) from None
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
-            f"{hub.name}: cannot be read ({_first_line(error)}); check name, subset and network, or download it and "
+            f"{hub.name}: cannot be read ({first_line(error)}); check name, subset and network, or download it and "
             f"{instead}"
         ) from None
 
@@ -103,10 +103,6 @@ def corpus_passages(corpus: Path, records: Iterable[Record]) -> dict[str, Passag
     wanted = {i for record in records for i in (*record.positives, *record.negatives, *record.near)}
     documents = {d for d in map(document_of, wanted) if d}
     return {p.id: p for p in read_passages(corpus) if p.id in wanted or document_of(p.id) in documents}
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _kept(wanted: SourceConfig, rows: Iterable[Located], dropped: Counter[str], commercial: bool) -> Iterator[Located]:

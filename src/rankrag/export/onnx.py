@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rankrag.contract import save_contract
-from rankrag.errors import MissingExtraError, ModelError
+from rankrag.errors import MissingExtraError, ModelError, first_line
 from rankrag.export.checking import TOLERANCE, check, pairs_to_check
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
@@ -93,7 +93,7 @@ def write_onnx(model: TransformersModel, path: Path) -> None:
                 dynamo=False,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+            reason = first_line(error)[:160]
             raise ModelError(
                 f"{model.model.config.model_type}: torch cannot write it as ONNX ({reason}); "
                 "up to 2 GB of weights fit into one file"

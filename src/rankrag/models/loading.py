@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rankrag.errors import ModelError
+from rankrag.errors import ModelError, first_line
 from rankrag.models.mini import resolve_model
 
 
@@ -27,7 +27,7 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        reason = _first_line(error)
+        reason = first_line(error)[:200]
         raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
     try:
         if not adapted.is_file():
@@ -37,7 +37,9 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
         return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
     except Exception as error:  # likewise
-        raise ModelError(f"{name}: the model cannot be loaded ({_first_line(error)}); {_remedy(directory)}") from error
+        raise ModelError(
+            f"{name}: the model cannot be loaded ({first_line(error)[:200]}); {_remedy(directory)}"
+        ) from error
 
 
 def _base_of(adapter_config: Path) -> str:
@@ -48,7 +50,3 @@ def _remedy(directory: Path) -> str:
     if directory.is_dir():
         return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
     return "check the name; a hub id needs a network connection or a filled cache"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

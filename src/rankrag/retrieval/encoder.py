@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rankrag.errors import ModelError
+from rankrag.errors import ModelError, first_line
 from rankrag.types import Passage
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _loaded(name: object, load: Any) -> Any:
     try:
         return load()
     except Exception as error:  # the libraries, torch and safetensors each raise their own
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise ModelError(
             f"{name}: cannot be loaded as an encoder ({reason}); check that the folder is complete, or, for a hub id, "
             "that there is a network"

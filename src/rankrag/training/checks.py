@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
-from rankrag.errors import ConfigError, RankragError
+from rankrag.errors import ConfigError, RankragError, first_line
 from rankrag.models.layer_head import final_norm, layers_of
 from rankrag.templates import Format
 from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits
@@ -128,7 +128,7 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
 
 def unopened(name: str, part: str, error: Exception) -> str:
     """Return what to tell of a model that transformers cannot open."""
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    reason = first_line(error)[:200]
     remedy = "it must be a Hugging Face model directory with its tokenizer"
     if not Path(name).is_dir():
         remedy = "check the name; a hub id needs a network connection or a filled cache"

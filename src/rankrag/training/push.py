@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rankrag.contract import FILE_NAME
-from rankrag.errors import ConfigError, ModelError
+from rankrag.errors import ConfigError, ModelError, first_line
 from rankrag.training.start import ADAPTER, MODEL
 
 
@@ -42,7 +42,7 @@ def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = T
         hub.create_repo(hub_id, private=private, exist_ok=True)
         hub.upload_folder(repo_id=hub_id, folder_path=str(found[0]), commit_message=f"{run.name}, trained with rankrag")
     except Exception as error:  # the client raises what its transport raises: no network, no token, no right
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        reason = first_line(error)[:200]
         raise ModelError(
             f"{hub_id}: the hub did not take {found[0]} ({reason}); it needs a network connection, and a token that "
             "may write there: run `hf auth login`"
