@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from rankrag.training import attention
 from rankrag.training import loss as loss_module
 from rankrag.training.batches import attention_mask, to_batch
 from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_losses, ranking_losses
@@ -14,7 +15,7 @@ from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_l
 POINTWISE = LossSettings((0, 1))
 
 
-def tiny(family, vocabulary):
+def tiny(family, vocabulary, attention="sdpa"):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -25,7 +26,7 @@ def tiny(family, vocabulary):
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     config = AutoConfig.for_model(family, vocab_size=vocabulary, initializer_range=0.2, **sizes, **ends)
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").double()
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention).double()
 
 
 def packed(model, rows, fault=lambda batch: batch):
@@ -64,9 +65,15 @@ def rows(rows_of, mixed):
     return [row for (row,) in rows_of(mixed)]
 
 
+@pytest.fixture(params=["sdpa", attention.IN_PIECES])
+def attending(request, monkeypatch):
+    monkeypatch.setattr(attention, "PIECE_TOKENS", 24)  # cuts the prefixes of these rows, and their tails
+    return request.param
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "gpt2"])
-def test_shared_prefix_rows_give_the_loss_and_gradients_of_separate_rows(family, rows, tokenizer):
-    assert max(apart(tiny(family, len(tokenizer)), rows)) < 1e-5
+def test_shared_prefix_rows_give_the_loss_and_gradients_of_separate_rows(family, attending, rows, tokenizer):
+    assert max(apart(tiny(family, len(tokenizer), attending), rows)) < 1e-5
 
 
 def leak_between_tails(batch, dtype):

@@ -26,6 +26,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import AutoModelForCausalLM
 
 from rankrag.models.layer_head import layers_of
+from rankrag.training.attention import implementation
 from rankrag.training.loss import RowModel
 
 
@@ -52,7 +53,7 @@ def shard(model: RowModel, weights: Mapping[str, torch.Tensor], device: torch.de
 def without_weights(shape: Any) -> Any:
     """Return a model of that shape whose parameters take no memory; its buffers are real."""
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(shape, attn_implementation="sdpa", dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(shape, attn_implementation=implementation(), dtype=torch.float32)
     model.tie_weights()
     model.config.use_cache = False
     return model

@@ -19,6 +19,7 @@ from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models.layer_head import layers_of
 from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
+from rankrag.training.attention import implementation
 
 RUN_FILE = "run.json"
 ADAPTER, MODEL = "adapter", "model"
@@ -92,7 +93,7 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
     base = AutoModelForCausalLM.from_pretrained(
         start.base,
         dtype=torch.bfloat16 if half else torch.float32,
-        attn_implementation="sdpa",
+        attn_implementation=implementation(),
         quantization_config=_four_bits() if config.method == "qlora" else None,
     )
     base.config.use_cache = False

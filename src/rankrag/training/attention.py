@@ -1,0 +1,125 @@
+"""Attention of packed rows in pieces: what the mask hides between rows, and between tails of a row, is not computed.
+
+This is for CPUs, where attention over whole sequences takes half of a step; a GPU takes one call for everything.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch.nn.functional import dropout as drop
+from torch.utils.weak import WeakTensorKeyDictionary
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+IN_PIECES = "rankrag_in_pieces"
+
+PIECE_TOKENS = 256
+"""Tokens of a piece, at most, but for a longer tail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens `start` to `end` of all sequences end to end, and the earlier ranges that they see something of.
+
+    `mask` [tokens, tokens of `earlier` + tokens] is what is added to their scores.
+    """
+
+    start: int
+    end: int
+    earlier: tuple[int, ...]
+    mask: torch.Tensor
+
+
+_pieces: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+"""What was found for a mask: all layers get the same one."""
+
+
+def implementation() -> str:
+    """Return the attention of a training run on this machine, by its name in transformers."""
+    return "sdpa" if torch.cuda.is_available() else IN_PIECES
+
+
+def pieces_of(mask: torch.Tensor) -> Sequence[Piece]:
+    """Cut sequences into pieces by their additive mask [sequences, 1, length, length] (`batches.attention_mask`)."""
+    if mask not in _pieces:
+        found: list[Piece] = []
+        for seen in mask[:, 0]:
+            _cut(seen, found)
+        _pieces[mask] = found
+    return cast(Sequence[Piece], _pieces[mask])
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def in_pieces(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' `sdpa` does; return [sequences, length, heads, size of a head].
+
+    In pieces with the mask of packed rows, and where the model adds nothing of its own; else it is `sdpa`.
+    """
+    added = options.get("softcap") is not None or options.get("position_bias") is not None
+    if attention_mask is None or not attention_mask.is_floating_point() or added:
+        attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
+        return attended, None
+    pieces = pieces_of(attention_mask)
+    groups = query.shape[1] // key.shape[1]
+    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    parts = [query, repeat_kv(key, groups), repeat_kv(value, groups)]
+    sizes = [piece.end - piece.start for piece in pieces]
+    queries, keys, values = (part.transpose(0, 1).flatten(1, 2).split(sizes, dim=1) for part in parts)
+    found = []
+    for place, piece in enumerate(pieces):
+        known = (*piece.earlier, place)
+        scores = queries[place] @ torch.cat([keys[i] for i in known], dim=1).transpose(1, 2) + piece.mask
+        shares = drop(scores.softmax(dim=-1), dropout, module.training)
+        found.append(shares @ torch.cat([values[i] for i in known], dim=1))
+    return torch.cat(found, dim=1).view(-1, query.shape[0], *query.shape[2:]).permute(1, 2, 0, 3).contiguous(), None
+
+
+def _cut(seen: torch.Tensor, pieces: list[Piece]) -> None:
+    """Add the pieces of one sequence, whose tokens see each other as [length, length] says."""
+    length = len(seen)
+    # the first token that a token sees is where its row starts; one that does not see the one before starts a tail
+    starts = [i for i, first in enumerate(seen.argmax(dim=-1).tolist()) if first == i]
+    tails = (seen.diagonal(-1) < 0).nonzero().flatten().add(1).tolist()
+    before = pieces[-1].end if pieces else 0
+    for start, end in pairwise([*starts, length]):
+        later = [i for i in tails if start < i < end]
+        stop = end  # of the prefix; a row that is short or has one tail needs none
+        if later and end - start > PIECE_TOKENS:
+            # the last tail sees the prefix and itself
+            stop = start + int((seen[end - 1, start:end] < 0).int().argmax())
+        prefix: list[int] = []
+        for a, b in pairwise([*range(start, stop, PIECE_TOKENS), stop]):
+            pieces.append(Piece(before + a, before + b, tuple(prefix), seen[a:b, start:b].contiguous()))
+            prefix.append(len(pieces) - 1)
+        for a, b in _joined([stop, *(i for i in later if i > stop), end]):
+            mask = torch.cat([seen[a:b, start:stop], seen[a:b, a:b]], dim=-1)
+            pieces.append(Piece(before + a, before + b, tuple(prefix), mask))
+
+
+def _joined(borders: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield neighbouring ranges, as many together as fit into a piece."""
+    start = borders[0]
+    for border, following in pairwise([*borders, sys.maxsize]):
+        if border > start and following - start > PIECE_TOKENS:
+            yield start, border
+            start = border
+
+
+AttentionInterface.register(IN_PIECES, in_pieces)
+AttentionMaskInterface.register(IN_PIECES, sdpa_mask)

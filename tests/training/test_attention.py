@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankrag.training import attention
+from rankrag.training.batches import attention_mask, to_batch
+from rankrag.training.rows import Row, Tail
+from rankrag.types import DataKind
+
+
+def row_of(prefix, tails):
+    return Row(tuple(range(prefix)), [Tail(tuple(range(n)), (1,), 1.0, DataKind.SFT) for n in tails])
+
+
+rows = st.builds(row_of, st.integers(1, 60), st.lists(st.integers(1, 30), min_size=1, max_size=8))
+alone = st.builds(lambda n: row_of(0, [n]), st.integers(1, 90))
+sequences = st.lists(st.lists(rows | alone, max_size=4), min_size=1, max_size=3)
+
+
+@given(sequences, st.integers(1, 40))
+def test_pieces_cover_all_that_is_seen_and_are_short(sequences, limit):
+    length = max(sum(map(len, rows)) for rows in sequences) + 3
+    mask = attention_mask(to_batch(sequences, length, 0), torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "PIECE_TOKENS", limit)
+        pieces = attention.pieces_of(mask)
+    whole = torch.full((len(sequences) * length,) * 2, -1.0)
+    for piece in pieces:
+        columns = [t for i in piece.earlier for t in range(pieces[i].start, pieces[i].end)]
+        columns += range(piece.start, piece.end)
+        assert piece.mask.shape == (piece.end - piece.start, len(columns))
+        whole[piece.start : piece.end, columns] = piece.mask
+    for number, seen in enumerate(mask[:, 0]):
+        own = slice(number * length, (number + 1) * length)
+        assert torch.equal(whole[own, own] == 0, seen == 0)
+        whole[own, own] = -1
+    assert (whole < 0).all()  # no sequence sees another
+    longest = max(len(tail) for rows in sequences for row in rows for tail in row.tails) if any(sequences) else 0
+    assert all(piece.end - piece.start <= max(limit, longest) for piece in pieces)
+
+
+def test_the_pieces_of_a_mask_are_found_once_for_all_layers():
+    first, second = (attention_mask(to_batch([[row_of(3, n)]], 40, 0), torch.float32) for n in ([4, 5], [9]))
+    assert attention.pieces_of(first) is attention.pieces_of(first)
+    assert attention.pieces_of(second) is not attention.pieces_of(first)
+
+
+def test_dropout_and_a_scale_of_ones_own_are_minded():
+    mask = attention_mask(to_batch([[row_of(3, [4, 5])]], 20, 0), torch.float32)
+    query, key, value = torch.randn(3, 1, 2, 20, 4)
+    module = torch.nn.Module()
+    scaled, _ = attention.in_pieces(module, query, key, value, mask, scaling=1.0)
+    usual, _ = attention.in_pieces(module, query * 2, key, value, mask)
+    assert torch.allclose(scaled, usual, atol=1e-6)
+    dropped, _ = attention.in_pieces(module, query, key, value, mask, dropout=1.0)
+    assert not dropped.any()
+
+
+def test_what_is_added_to_the_scores_by_a_model_goes_to_transformers():
+    mask = attention_mask(to_batch([[row_of(3, [4, 5])]], 20, 0), torch.float32)
+    query = torch.randn(1, 2, 20, 4)
+    with pytest.raises(ValueError, match="softcap"):
+        attention.in_pieces(torch.nn.Module(), query, query, query, mask, softcap=30.0)
