@@ -72,6 +72,7 @@ def test_a_broken_file_is_refused(tmp_path, text, problem):
         ({"score": "best"}, "'score' is 'best'"),
         ({"history_query": "first"}, "'history_query' is 'first'"),
         ({"max_tokens": 0}, "'max_tokens' is 0"),
+        ({"k": 0}, "'k' is 0"),
         ({"passage_tokens": "many"}, "'passage_tokens' is 'many'"),
         ({"abstain_below": float("nan")}, "'abstain_below' is nan"),
         ({"first_stage_weight": "x"}, "'first_stage_weight' is 'x'"),

@@ -38,6 +38,16 @@ def test_k_lies_between_one_and_n(rivers, n, k):
         RankRAG(rivers, model(), n=n, k=k)
 
 
+def test_as_many_passages_are_answered_from_as_the_contract_says_and_are_there(rivers):
+    contract = Contract(k=3)
+    assert [RankRAG(rivers, model(contract=contract), n=n, k=k).depth for n, k in ((4, None), (2, None), (4, 1))] == [
+        3,
+        2,
+        1,
+    ]
+    assert len(RankRAG(rivers, model(contract=contract), n=4).ask("Which?").contexts) == 3
+
+
 def test_an_unknown_history_query_is_refused(rivers):
     with pytest.raises(ConfigError, match="history_query='some'"):
         RankRAG(rivers, model(), history_query="some")

@@ -66,6 +66,7 @@ class Contract:
         first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's. Both are
             P(True)'s; `fitted` has those of the score in use.
         history_query: whether a conversation is searched by its last turn, by all turns, or by all with who said them.
+        k: passages that an answer is written from where nobody says how many (paper: 5).
         base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
         head: ranks from a middle layer; None where none was fitted.
     """
@@ -79,6 +80,7 @@ class Contract:
     abstain_below: float | None = None
     first_stage_weight: float = 0.0
     history_query: HistoryQuery = "last"
+    k: int = 5
     base_sha256: str = ""
     version: int = VERSION
     head: LayerHead | None = None
@@ -226,7 +228,7 @@ def _check_values(path: Path, contract: Contract) -> None:
     if contract.history_query not in get_args(HistoryQuery):
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
-    for name in ("passage_tokens", "max_tokens"):
+    for name in ("passage_tokens", "max_tokens", "k"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problems.append(f"'{name}' is {value!r}, must be a whole number above 0")

@@ -28,7 +28,7 @@ def load(
     model: str | LanguageModel = MINI,
     retriever: RetrieverKind = "hybrid",
     n: int = 20,
-    k: int = 5,
+    k: int | None = None,
     reranker: Reranker | str | None = "model",
     settled_from: float = NEVER,
     history_query: HistoryQuery | None = None,
@@ -47,7 +47,7 @@ def load(
         model: "rankrag-mini", a Hugging Face model directory or hub id, or a model that is open already.
         retriever: the first stage; "hybrid" falls back to BM25 while the index has no vectors.
         n: passages to retrieve and rerank.
-        k: passages to answer from, at most `n`.
+        k: passages to answer from, at most `n`; by default as many as the model was fitted for.
         reranker: "model", "windows", None for the retriever's order, or a function.
         settled_from: judging stops once the k-th best passage reaches this; by default all N are judged.
         history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
@@ -65,7 +65,7 @@ def load(
     Raises:
         RankragError: with what to do, where a part cannot be opened.
     """
-    if n < 1 or not 1 <= k <= n:
+    if n < 1 or (k is not None and not 1 <= k <= n):
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     if isinstance(model, str):

@@ -29,7 +29,7 @@ class RankRAG:
         retriever: the first stage.
         model: ranks and answers.
         n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).
-        k: passages that the answer is written from (paper: 5); at most `n`.
+        k: passages that the answer is written from (paper: 5), at most `n`; None is the contract's.
         reranker: "model" reranks with `model`, "windows" in windows of five (`fewer_passes`); None keeps the
             retriever's order (the paper's ablation); a function takes its place. But for "model", nothing is withheld
             for lack of relevance.
@@ -42,14 +42,14 @@ class RankRAG:
     retriever: Retriever
     model: LanguageModel
     n: int = 20
-    k: int = 5
+    k: int | None = None
     reranker: Reranker | str | None = "model"
     history_query: HistoryQuery | None = None
     first_stage_weight: float | None = None
     settled_from: float = NEVER
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 1 <= self.k <= self.n:
+        if self.n < 1 or not 1 <= self.depth <= self.n:
             raise ConfigError(f"n={self.n}, k={self.k}: n must be at least 1 and k between 1 and n")
         if self.history_query not in (None, *get_args(HistoryQuery)):
             raise ConfigError(
@@ -59,6 +59,11 @@ class RankRAG:
             raise ConfigError(f"reranker={self.reranker!r}: must be 'model', 'windows', None or a function")
         if math.isnan(self.settled_from):
             raise ConfigError("settled_from=nan: must be a number; infinity judges all passages")
+
+    @property
+    def depth(self) -> int:
+        """Passages that the answer is written from."""
+        return min(self.n, self.model.contract.k) if self.k is None else self.k
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer to a question with everything it came from; `DataError` if it is empty or too long."""
@@ -78,7 +83,7 @@ class RankRAG:
         reranked, relevance, relevant = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
         use = state_use(self.model)
-        contexts = reranked[: self.k]
+        contexts = reranked[: self.depth]
         text = ""
         if not relevant:
             yield UNANSWERABLE
@@ -119,7 +124,9 @@ class RankRAG:
             return rerank_in_windows(self.model, question, retrieved), {}, bool(retrieved)
         fitted = self.model.contract.fitted
         weight = fitted.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
-        judged = judge_until_settled(self.model, question, retrieved, k=self.k, bound=self.settled_from, weight=weight)
+        judged = judge_until_settled(
+            self.model, question, retrieved, k=self.depth, bound=self.settled_from, weight=weight
+        )
         relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)}
         reranked = order_judged(retrieved, judged, weight)
         best = max((j.log_odds for j in judged), default=float("-inf"))

@@ -87,6 +87,24 @@ def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
     assert (report.history_recall, contract.history_query) == ({}, "last")
 
 
+def test_k_is_fitted_by_the_answers(config, tmp_path):
+    def distracted(prompt):
+        return "golden" if sum(segment.kind == "passage" for segment in prompt) == 1 else "lake"
+
+    model = replace(golden(), reply=distracted)
+    contract, report = fit(config, tmp_path / "run", model, model_name="m", sources=["squad"], answers=1)
+    # The answer is "golden land" or "golden"; the other question is not asked.
+    assert [(trial.k, trial.questions, trial.f1 > 0) for trial in report.depths] == [
+        (1, 1, True),
+        (2, 1, False),
+        (3, 1, False),
+        (5, 1, False),
+    ]
+    assert contract.k == 1
+    kept, without = fit(config, tmp_path / "run", model, model_name="m", sources=["squad"], answers=0)
+    assert (kept.k, without.depths) == (5, ())
+
+
 def test_made_unanswerable_questions_suffice(config, tmp_path):
     contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"], unanswerable=None)
     assert (report.values.unanswerable, contract.abstain_below) == (1, None)

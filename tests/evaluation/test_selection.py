@@ -7,8 +7,10 @@ from rankrag.evaluation.selection import (
     Case,
     Threshold,
     WeightTrial,
+    best_depth,
     best_threshold,
     best_weight,
+    depth_trial,
     weight_trials,
 )
 
@@ -58,3 +60,14 @@ def test_nothing_is_withheld_where_no_threshold_helps():
     assert best_threshold([0.0, 1.0], [2.0, 3.0]) == Threshold(None, 0.0, 0.0)
     assert best_threshold([], []) == Threshold(None, 0.0, 0.0)
     assert best_threshold([0.0, 1.0], []) == Threshold(None, 0.0, 0.0)
+
+
+def test_the_depth_with_the_best_f1_is_taken_and_the_smaller_of_equals():
+    right = [["the Tagus"], ["Lisbon", "Lisboa"]]
+    one, two = depth_trial(1, ["Tagus", "no"], right), depth_trial(2, ["Tagus", "in Lisboa"], right)
+    assert (one.questions, one.em, one.f1) == (2, 0.5, 0.5)
+    # "in Lisboa" has precision 1/2 and recall 1
+    assert (two.em, two.f1) == (0.5, pytest.approx((1 + 2 / 3) / 2))
+    three = depth_trial(3, ["no", "Tagus"], right)
+    assert best_depth([one, two, three]) == 2
+    assert best_depth([depth_trial(5, ["Tagus", "no"], right), one]) == 1

@@ -56,7 +56,7 @@ def evaluate(
     set_: Sets = None,
     retriever: FirstStages = None,
     n: options.N = 20,
-    k: options.K = 5,
+    k: options.K = None,
     sample: Sample = None,
     seed: int = 0,
     no_model: Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")] = False,
@@ -78,6 +78,7 @@ def evaluate(
 
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
+    from rankrag.contract import Contract
     from rankrag.evaluation.catalogue import BENCHMARKS
     from rankrag.evaluation.listing import listing
     from rankrag.evaluation.report import render
@@ -101,9 +102,10 @@ def evaluate(
     vectors = Encoder(encoder)
     opened = None if no_model else _opened(model, device, dtype, score, state_cache, state_form)
     shown = None
+    depth = k or min(n, (opened[0].contract if opened else Contract()).k)
     with options.step_lines() as step:
         if examples and opened:
-            shown = _examples(examples, out, opened[0], opened[1], vectors, n, k)
+            shown = _examples(examples, out, opened[0], opened[1], vectors, n, depth)
         summary = run(
             data,
             out,
@@ -113,7 +115,7 @@ def evaluate(
             benchmarks=tuple(set_) if set_ else None,
             retrievers=tuple(name for name in ALL_RETRIEVERS if not retriever or name in retriever),
             n=n,
-            k=k,
+            k=depth,
             sample=sample,
             seed=seed,
             command=shlex.join(["rankrag", *sys.argv[1:]]),
@@ -173,6 +175,7 @@ def fit(
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
     source: Annotated[list[str] | None, typer.Option(help="A source to fit on; may be given often.")] = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-back questions of one source, at most.")] = 60,
+    answers: Annotated[int, typer.Option(min=0, help="Questions of one source that are answered to find k.")] = 30,
     n: options.N = 20,
     seed: int = 0,
     no_vectors: Annotated[bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone.")] = False,
@@ -185,8 +188,8 @@ def fit(
 ) -> None:
     """Fit thresholds and weights on held-back training data.
 
-    Fitted are the share of the first stage in the final order, the log-odds below which no answer is given, and the
-    turns by which conversations are searched; with --head also a head that ranks from a middle layer. Without --save
+    Fitted are the share of the first stage in the final order, the log-odds below which no answer is given, the turns
+    by which conversations are searched, and k; with --head also a head that ranks from a middle layer. Without --save
     they are only printed.
     """
     from rankrag.config import BlendConfig, load_config
@@ -211,6 +214,7 @@ def fit(
             unanswerable=None if source else UNANSWERABLE,
             n=n,
             questions=questions,
+            answers=answers,
             seed=seed,
             head="auto" if head == "auto" else int(head) if head else None,
             progress=step,
@@ -218,7 +222,7 @@ def fit(
     write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
     if report.head:
         _print_layers(report.head)
-    values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query")}
+    values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query", "k")}
     used = report.head_values if report.head_values and contract.score == "layer_head" else report.values
     values["settled_from"] = used.settled_from
     if contract.head:

@@ -45,7 +45,9 @@ EncoderDir = Annotated[
     ),
 ]
 N = Annotated[int, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank.")]
-K = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages to answer from.")]
+K = Annotated[
+    int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default as many as suit the model.")
+]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
 Settled = Annotated[
     float,

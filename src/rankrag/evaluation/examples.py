@@ -92,7 +92,7 @@ def settings_key(pipeline: RankRAG, model_name: str) -> str:
             model_key(pipeline.model, model_name),
             asdict(pipeline.model.contract),
             pipeline.n,
-            pipeline.k,
+            pipeline.depth,
             named,
             pipeline.history_query,
             pipeline.first_stage_weight,

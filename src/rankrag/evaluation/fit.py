@@ -1,4 +1,4 @@
-"""`fit`: the contract's threshold, share of the first stage, history and layer head, from held-back train questions.
+"""`fit`: the contract's threshold, share of the first stage, history, k and layer head, from held-back train questions.
 
 The questions are those that the blend keeps back (5 % of the training rows, by document); no dev set is read.
 Unanswerable ones are SQuAD 2.0's, and the same questions with every passage that may answer them taken away.
@@ -22,9 +22,20 @@ from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.run import first_stages
-from rankrag.evaluation.selection import Case, Threshold, WeightTrial, best_threshold, best_weight, weight_trials
+from rankrag.evaluation.selection import (
+    DEPTHS,
+    Case,
+    DepthTrial,
+    Threshold,
+    WeightTrial,
+    best_depth,
+    best_threshold,
+    best_weight,
+    depth_trial,
+    weight_trials,
+)
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
-from rankrag.evaluation.work import Judgements, ModelWork, model_key
+from rankrag.evaluation.work import Judgements, ModelWork, model_key, reordered
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 
@@ -56,7 +67,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the values were found: questions by source, R@5 by history, the values, and a head with values of its own.
+    """How the values were found: questions by source, R@5 by history, the values, k, and a head with values of its own.
 
     A source with 0 questions holds nothing back, because too few documents make it up. With a head, `values` are
     P(True)'s.
@@ -65,6 +76,7 @@ class FitReport:
     questions: dict[str, int]
     history_recall: dict[str, float]
     values: Values
+    depths: tuple[DepthTrial, ...] = ()
     head: HeadReport | None = None
     head_values: Values | None = None
 
@@ -84,6 +96,7 @@ def fit(
     unanswerable: str | None = UNANSWERABLE,
     n: int = 20,
     questions: int = 60,
+    answers: int = 30,
     seed: int = 0,
     head: int | Literal["auto"] | None = None,
     progress: Progress = quiet,
@@ -100,6 +113,7 @@ def fit(
         unanswerable: the source of questions that look answerable; None has made ones only.
         n: candidates of each first stage.
         questions: of one source, at most.
+        answers: questions of one source that are also answered, at most, to choose k; 0 leaves k as it is.
         seed: of the questions drawn.
         head: also fit a layer head, to this layer or to the earliest that loses nothing; P(True)'s values are fitted
             beside it. The contract then ranks by the head, unless "auto" finds that every layer loses something.
@@ -126,15 +140,15 @@ def fit(
     def folder(name: str) -> Path:
         return run / folder_name(sets[name]) / model_key(model, model_name)
 
+    work = {name: ModelWork(model, of.passages, folder(name), of.title, progress) for name, of in drawn.items()}
     asked = (*sources, *([unanswerable] if unanswerable else []))
     counts = {name: len(drawn[name].questions) if name in drawn else 0 for name in asked}
     if head is None:
-        judged = {
-            name: ModelWork(model, of.passages, folder(name), of.title, progress).judgements(of.wanted)
-            for name, of in drawn.items()
-        }
+        judged = {name: work[name].judgements(of.wanted) for name, of in drawn.items()}
         values = fit_values(drawn, judged, fitted_on)
-        return with_fitted(base, values.fitted), FitReport(counts, recall, values)
+        depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(values.weights), answers)
+        base = replace(base, k=best_depth(depths) if depths else base.k)
+        return with_fitted(base, values.fitted), FitReport(counts, recall, values, depths)
 
     if not isinstance(model, LayeredModel):
         raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
@@ -146,6 +160,8 @@ def fit(
     }
     judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
     values = fit_values(drawn, judged, fitted_on)
+    depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(values.weights), answers)
+    base = replace(base, k=best_depth(depths) if depths else base.k)
     labelled = label({name: drawn[name] for name in fitted_on})
     found = choose_head(labelled, states, judged, layers, model.layers, progress)
     by_head = {name: found.judgements(of, states[name], labelled) for name, of in drawn.items()}
@@ -154,7 +170,7 @@ def fit(
     ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
     if head == "auto" and not found.report.loses_nothing:
         ranked = replace(ranked, score=contract.score)
-    return ranked, FitReport(counts, recall, values, found.report, head_values)
+    return ranked, FitReport(counts, recall, values, depths, found.report, head_values)
 
 
 def fit_values(drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]) -> Values:
@@ -202,6 +218,38 @@ def judge_source(drawn: Drawn, judged: Judgements) -> JudgedSource:
         if left:
             unanswerable.append(max(odds[i] for i in left))
     return JudgedSource(tuple(cases), tuple(answerable), tuple(unanswerable))
+
+
+def _depth_trials(
+    drawn: Mapping[str, Drawn],
+    judged: Mapping[str, Judgements],
+    work: Mapping[str, ModelWork],
+    fitted_on: Sequence[str],
+    weight: float,
+    answers: int,
+) -> tuple[DepthTrial, ...]:
+    """Return what answers from the first k reach; the last first stage is the one that is reranked."""
+    asked = {name: [of for of in drawn[name].questions if of.question.answers][:answers] for name in fitted_on}
+    orders = {
+        name: [
+            reordered(
+                drawn[name].first[-1][of.question.id][: drawn[name].n],
+                {i: j.log_odds for i, j in judged[name][of.question.id].items()},
+                weight,
+            )
+            for of in questions
+        ]
+        for name, questions in asked.items()
+    }
+    right = [of.question.answers for questions in asked.values() for of in questions]
+    found = []
+    for k in DEPTHS if right else ():
+        replies = [
+            work[name].replies([(of, ids[:k]) for of, ids in zip(questions, orders[name], strict=True)])
+            for name, questions in asked.items()
+        ]
+        found.append(depth_trial(k, [reply for of in replies for reply in of], right))
+    return tuple(found)
 
 
 _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")

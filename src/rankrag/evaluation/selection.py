@@ -9,11 +9,14 @@ from statistics import fmean
 
 from rankrag.evaluation.benchmarks import Metric
 from rankrag.evaluation.first_stage import Ids
-from rankrag.evaluation.metrics import all_gold_at, recall_at, reciprocal_rank
+from rankrag.evaluation.metrics import all_gold_at, exact_match, recall_at, reciprocal_rank, token_f1
 from rankrag.evaluation.work import reordered
 
 WEIGHTS = tuple(round(step / 10, 1) for step in range(21))
 """Shares of the first stage that are tried."""
+
+DEPTHS = (1, 2, 3, 5)
+"""Numbers of passages to answer from that are tried."""
 
 ANSWERABLE_REFUSED_AT_MOST = 0.04
 
@@ -45,6 +48,16 @@ class Threshold:
     answerable_refused: float
 
 
+@dataclass(frozen=True, slots=True)
+class DepthTrial:
+    """What answers from the first `k` passages reach: means over `questions` questions."""
+
+    k: int
+    questions: int
+    em: float
+    f1: float
+
+
 def weight_trials(
     sources: Mapping[str, Sequence[Case]], metrics: Mapping[str, Metric], weights: Sequence[float] = WEIGHTS
 ) -> tuple[WeightTrial, ...]:
@@ -65,6 +78,18 @@ def weight_trials(
 def best_weight(trials: Sequence[WeightTrial]) -> float:
     """Return the weight with the best metric, then the best reciprocal rank; the smaller of equals."""
     return max(trials, key=lambda t: (round(t.metric, 9), round(t.mrr, 9), -t.weight)).weight
+
+
+def depth_trial(k: int, replies: Sequence[str], answers: Sequence[Sequence[str]]) -> DepthTrial:
+    """Return what the replies from `k` passages reach; each counts with its best answer."""
+    pairs = list(zip(replies, answers, strict=True))
+    em, f1 = (fmean(of(reply, right) for reply, right in pairs) for of in (exact_match, token_f1))
+    return DepthTrial(k, len(pairs), em, f1)
+
+
+def best_depth(trials: Sequence[DepthTrial]) -> int:
+    """Return the k with the best F1; the smaller of equals, which is read faster."""
+    return max(trials, key=lambda t: (round(t.f1, 9), -t.k)).k
 
 
 def best_threshold(

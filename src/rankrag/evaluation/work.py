@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from rankrag.citations import cite
-from rankrag.contract import Contract, by_labels
+from rankrag.contract import Contract, by_labels, with_fitted
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
@@ -47,11 +47,14 @@ NOT_JUDGED = Judgement(-1e9, 0.0)
 def model_key(model: LanguageModel, name: str) -> str:
     """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
 
-    Values that are fitted afterwards (threshold, weight, history) change neither; a layer head's judgements are kept in
-    files of their own (`score_key`). Where `name` is a folder, its weights
-    are told apart by what they hold, read at even distances; else by the name.
+    Values that are fitted afterwards (threshold, weight, history, k) change neither; a layer head's judgements are kept
+    in files of their own (`score_key`). Where `name` is a folder, its weights are told apart by what they hold, read at
+    even distances; else by the name.
     """
-    contract = replace(by_labels(model.contract), abstain_below=None, first_stage_weight=0.0, history_query="last")
+    unfitted = Contract()
+    contract = replace(
+        with_fitted(by_labels(model.contract), unfitted.fitted), history_query=unfitted.history_query, k=unfitted.k
+    )
     prompts = {name: value for name, value in asdict(contract).items() if name != "head"}
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
