@@ -46,6 +46,10 @@ Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as 
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
 Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
 Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and questions.jsonl, measured as well.")]
+Freeze = Annotated[
+    Path | None,
+    typer.Option(help="Keep what the one --retriever finds, with its passages, in runs/ of this folder; docs/data.md."),
+]
 
 
 def evaluate(
@@ -63,6 +67,7 @@ def evaluate(
     list_: Listed = False,
     fetch: Fetched = False,
     examples: Examples = None,
+    freeze: Freeze = None,
     report: Report = None,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
@@ -96,6 +101,8 @@ def evaluate(
     unknown = sorted(set(retriever or ()) - set(ALL_RETRIEVERS))
     if unknown:
         raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    if freeze and len(retriever or ()) != 1:
+        raise ConfigError("--freeze keeps one first stage; name it with --retriever")
     if fetch:
         _fetch(set_ or (), data)
     vectors = Encoder(encoder)
@@ -119,6 +126,7 @@ def evaluate(
             command=shlex.join(["rankrag", *sys.argv[1:]]),
             machine=machine(),
             examples=shown,
+            freeze_in=freeze,
             progress=step,
         )
     if opened:

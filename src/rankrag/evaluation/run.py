@@ -26,6 +26,7 @@ from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_nam
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.frozen import freeze
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
     Settings,
@@ -63,6 +64,7 @@ def evaluate(
     command: str = "",
     machine: str = "",
     examples: ExampleFigures | None = None,
+    freeze_in: Path | None = None,
     progress: Progress = quiet,
 ) -> Summary:
     """Measure first stages on all questions and the model on a sample; return the summary, also in `run`.
@@ -82,6 +84,8 @@ def evaluate(
         command: what a reader types to make the same figures.
         machine: in words, for the report.
         examples: figures of `examples_check`, to stand in the same summary.
+        freeze_in: folder that gets what the one first stage of `retrievers` found of each set, with its passages
+            (`frozen`).
         progress: hears of what takes long.
 
     Raises:
@@ -96,6 +100,8 @@ def evaluate(
         raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
+    if freeze_in is not None and (len(retrievers) != 1 or (encoder is None and retrievers[0] != "bm25")):
+        raise ConfigError(f"{', '.join(retrievers)}: one first stage can be frozen; name it, with its encoder")
     contract = model.contract if model is not None else None
     fitted = contract.fitted if contract else Fitted()
     settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
@@ -108,6 +114,8 @@ def evaluate(
         test_set = load(BENCHMARKS[name], data)
         stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
         found = first_stage_figures(test_set, stages, retrievers)
+        if freeze_in is not None:
+            freeze(test_set, stages[retrievers[0], _searched(test_set, history)], freeze_in)
         work = None
         if model is not None:
             folder = run / folder_name(test_set) / model_key(model, model_name)
@@ -203,14 +211,17 @@ def measure_set(
     if work is None:
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
     questions = sampled(test_set, sample, settings.seed)
-    searched = history if len(_histories(test_set)) > 1 else "last"
+    searched = _searched(test_set, history)
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
     if benchmark.unanswerable:
         reranked = {last: reranked[last]}  # nothing but the pipeline's own refusals is measured
     wanted = [(of, candidates(of, list(reranked.values()), settings.n)) for of in questions]
-    if benchmark.reading:
-        wanted = [(of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed)))) for of, ids in wanted]
+    readable = [of for of in questions if _readable(test_set, of)]
+    wanted = [
+        (of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed))) if _readable(test_set, of) else ids)
+        for of, ids in wanted
+    ]
     judged = work.judgements(wanted)
     final = reranked[last]
     answered = benchmark.style is not None
@@ -228,7 +239,7 @@ def measure_set(
             for name, rankings in reranked.items()
         ),
         answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
-        reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
+        reading_figures(work, readable, lexical, settings) if readable else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
     )
 
@@ -240,6 +251,16 @@ def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, .
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
+
+
+def _searched(test_set: TestSet, history: HistoryQuery) -> HistoryQuery:
+    """Return by which turns a set is searched where conversations are searched by `history`."""
+    return history if len(_histories(test_set)) > 1 else "last"
+
+
+def _readable(test_set: TestSet, of: Judged) -> bool:
+    """Whether a question is read from its gold passage, which a frozen run may lack."""
+    return test_set.benchmark.reading and of.gold[0] in test_set.passages
 
 
 def _shown(model_name: str) -> str:
