@@ -9,6 +9,7 @@ import pytest
 
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.description import load_description
 from rankrag.evaluation.measuring import Settings, among_five, final_contexts
 from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.summary import load_summary
@@ -214,10 +215,11 @@ def test_a_frozen_run_of_a_set_without_gold_passages_is_judged_by_the_answers(ru
     assert found.answers.em.mean == 1
 
 
-def test_a_first_stage_that_was_frozen_gives_the_same_figures_without_the_corpus(run, data):
+def test_a_first_stage_that_was_frozen_gives_the_same_figures_without_the_corpus(run, data, tmp_path):
     first = run(golden(), benchmarks=["squad"], retrievers=["bm25"], freeze_in=data)
     (data / "squad/squad.corpus.jsonl.zst").unlink()
     assert run(golden(), benchmarks=["squad"], retrievers=["bm25"]).sets == first.sets
+    assert load_description(tmp_path / "run").sets[0].corpus.endswith("; a frozen run")
     with pytest.raises(ConfigError, match="bm25, dense, hybrid: one first stage can be frozen"):
         run(benchmarks=["squad"], freeze_in=data)
 

@@ -139,12 +139,13 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     from rankrag.config import ComparisonConfig, load_config
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
-    from rankrag.evaluation.systems import System
-    from rankrag.retrieval.encoder import Encoder
+    from rankrag.evaluation.systems import VECTORS, System
 
     wanted = load_config(ComparisonConfig, path, overrides)
-    systems = tuple(System(**of.model_dump()) for of in wanted.systems)
-    dense = any(of.retriever in ("dense", "hybrid") for of in systems)
+    own = dict.fromkeys(VECTORS, wanted.encoder)
+    systems = tuple(
+        System(**of.model_dump() | {"encoder": of.encoder or own.get(of.retriever)}) for of in wanted.systems
+    )
     out = Path(wanted.out)
     with options.step_lines() as step:
         comparison = compare(
@@ -152,7 +153,6 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
             out,
             systems,
             open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
-            encoder=Encoder(wanted.encoder) if dense else None,
             benchmarks=wanted.sets or None,
             sample=wanted.sample,
             seed=wanted.seed,

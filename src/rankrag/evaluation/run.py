@@ -39,7 +39,7 @@ from rankrag.evaluation.measuring import (
     reranked_figures,
 )
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
-from rankrag.evaluation.systems import System
+from rankrag.evaluation.systems import VECTORS, System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
@@ -126,9 +126,9 @@ def evaluate(
             about = describe(test_set, tuple(of.question.id for of in questions))
             withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
             parts = Parts(work.judging, work, settings.weight, withheld_below)
-            keep_lines(
-                system, Prepared(test_set, questions, stages, about, run / about.folder), parts, history, encoder
-            )
+            made_by = encoder.name if encoder is not None and best == "hybrid" else None
+            prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
+            keep_lines(system, prepared, parts, history)
             described.append(about)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     if described:
@@ -164,12 +164,15 @@ def first_stages(
     Conversations are searched by the last turn and by all turns.
     """
     benchmark = test_set.benchmark
-    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if test_set.searchable else None
+    if not set(retrievers) & set(VECTORS):
+        encoder = None
+    corpus = run / "indexes" / _corpus_name(benchmark)
+    store = open_index(test_set, corpus, encoder) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
     for history in _histories(test_set):
         found["bm25", history] = lexical = bm25(test_set, store, folder, history, progress)
-        if encoder is not None and set(retrievers) & {"dense", "hybrid"}:
+        if encoder is not None:
             found["dense", history] = near = dense(test_set, store, folder, history, encoder, progress)
             if "hybrid" in retrievers:
                 found["hybrid", history] = hybrid(lexical, near)
