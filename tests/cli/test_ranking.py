@@ -102,6 +102,7 @@ def test_a_frozen_run_is_reranked_without_its_index(
     [
         (["rerank"], "--candidates FILE"),
         (["retrieve", "--questions", "-", "--freeze"], "name the run with --out FILE"),
+        (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
         (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
         (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
