@@ -4,7 +4,8 @@ A case is a model, a layout, one question and N passages of so many words, cut f
 (`rivals.py`) scores the same pairs with the same weights in float32, one after the other in each round, so that what
 else the machine does hits all alike; ratios are formed within a round. Printed and written to docs/performance.json,
 the page's table and its plot: pairs a second, the ratio of times to ours with its spread, memory above what was held
-before, the share of the machine's own matrix-product rate, and by how much the scores differ.
+before, the share of the machine's own matrix-product rate, and by how much the scores differ from one pair at a time.
+Where the passage comes first, ours is measured once more with passages that an earlier question has made known.
 
 A case that would take longer than what is left of `--budget` is left out and named.
 """
@@ -25,11 +26,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from rivals import OTHER_SCORES, RIVALS, Pairs, Scorer
+from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
 from rankrag.models.mini import prepare_mini
 from rankrag.models.transformers import TransformersModel
+from rankrag.parity import reference
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 
@@ -64,24 +66,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """One way in one case; seconds and ratios by round, memory in MiB, `apart` in log-odds."""
+    """One way in one case: seconds, and ratios to ours and to ours with known passages, by round.
+
+    `memory` and `states`, what is kept of the known passages, are in MiB; `apart` is in log-odds, None where the scores
+    are others.
+    """
 
     case: Case
     name: str
     seconds: list[float]
     ratios: list[float]
+    known_ratios: list[float]
     memory: float
+    states: float
     gemm_share: float
     apart: float | None
-
-
-# The cheap ones first, so that a small budget still gives each rival its figures.
-CASES = [
-    Case(model, layout, n, words)
-    for n, words in ((20, 100), (100, 100), (20, 300), (100, 300))
-    for layout in ("passage_first", "question_first")
-    for model in ("random 13M", "mini")
-]
 
 
 def main() -> None:
@@ -89,8 +88,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list(_FIRST_GUESS), default=list(_FIRST_GUESS))
     parser.add_argument("--layouts", nargs="+", default=["passage_first", "question_first"])
-    parser.add_argument("--n", nargs="+", type=int, choices=[20, 100], default=[20, 100])
-    parser.add_argument("--words", nargs="+", type=int, choices=[100, 300], default=[100, 300])
+    parser.add_argument("--n", nargs="+", type=int, default=[20, 100])
+    parser.add_argument("--words", nargs="+", type=int, default=[100, 300])
     parser.add_argument("--only", nargs="+", default=[], help="ways whose name begins so; ours is always in")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--budget", type=float, default=570, help="seconds for all; 0 is no limit")
@@ -102,10 +101,7 @@ def main() -> None:
     rates = dict(_FIRST_GUESS)
     opened: dict[tuple[str, str], tuple[TransformersModel, dict[str, Scorer]]] = {}
     gemm = {name: gemm_rate(*shape) for name, shape in (("mini", (576, 1536)), ("random 13M", (192, 512)))}
-    for case in CASES:
-        asked = (case.model in wanted.models, case.layout in wanted.layouts, case.n in wanted.n)
-        if not all(asked) or case.words not in wanted.words:
-            continue
+    for case in cases_of(wanted):
         key = (case.model, case.layout)
         if key not in opened:
             model = open_model(*key)
@@ -114,16 +110,17 @@ def main() -> None:
         pairs = pairs_of(case)
         prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
         tokens = sum(map(len, model.encoder.encode(prompts)))
-        expected = tokens * len(scorers) * wanted.repeats / rates[case.model]
+        expected = tokens * (len(scorers) * wanted.repeats + 2) / rates[case.model]
         if wanted.budget and time.monotonic() - started + expected > wanted.budget:
             left_out.append(str(case))
             continue
-        rows = measure(case, scorers, pairs, wanted.repeats, work(model) * tokens / gemm[case.model])
+        alone = [true - false for true, false in reference(model, prompts).rows]
+        rows = measure(case, scorers, pairs, alone, wanted.repeats, work(model) * tokens / gemm[case.model])
         slowest = sum(statistics.mean(row.seconds) for row in rows)
         rates[case.model] = tokens * len(rows) / slowest
         found += rows
         print(f"\n{table(rows)}", flush=True)
-    absent = [name for name in names if found and not any(row.name == name for row in found)]
+    absent = [name for name in names if found and name != KNOWN and not any(row.name == name for row in found)]
     facts = {
         "command": shlex.join(["python", "benchmarks/rerank.py", *sys.argv[1:]]),
         "machine": machine(),
@@ -141,11 +138,25 @@ def main() -> None:
         plot(found)
 
 
-def measure(case: Case, scorers: dict[str, Scorer], pairs: Pairs, repeats: int, gemm_seconds: float) -> list[Measured]:
-    """Return each way's figures; ours is the first of every round."""
+def cases_of(wanted: argparse.Namespace) -> list[Case]:
+    """Return what is measured, the cheap ones first, so that a small budget still gives each rival its figures."""
+    sizes = [(n, words) for words in wanted.words for n in wanted.n]
+    ways = [(model, layout) for layout in wanted.layouts for model in wanted.models]
+    return [Case(*way, *size) for size in sizes for way in ways]
+
+
+def measure(
+    case: Case, scorers: dict[str, Scorer], pairs: Pairs, alone: list[float], repeats: int, gemm_seconds: float
+) -> list[Measured]:
+    """Return each way's figures; ours is the first of every round, `alone` has the scores of one pair at a time."""
     seconds: dict[str, list[float]] = {name: [] for name in scorers}
     memory = dict.fromkeys(scorers, 0.0)
     scores: dict[str, list[float]] = {}
+    known = scorers.get(KNOWN)
+    held = 0.0
+    if isinstance(known, PassagesKnown):
+        known.ask_before(pairs)
+        held = known.states.held_bytes / 2**20
     for _ in range(repeats):
         for name, score in scorers.items():
             before = forget_peak()
@@ -153,18 +164,21 @@ def measure(case: Case, scorers: dict[str, Scorer], pairs: Pairs, repeats: int, 
             scores[name] = score(pairs)
             seconds[name].append(time.perf_counter() - began)
             memory[name] = max(memory[name], peak() - before)
-    ours = seconds["rankrag"]
+    if isinstance(known, PassagesKnown):
+        assert known.states.found == repeats * len(pairs), "a known passage was read again"
+        known.forget()
+    ours, warm = seconds["rankrag"], seconds.get(KNOWN, [])
     return [
         Measured(
             case,
             name,
             taken,
             [one / our for one, our in zip(taken, ours, strict=True)],
+            [one / our for one, our in zip(taken, warm, strict=True)] if warm else [],
             memory[name],
+            held if name == KNOWN else 0.0,
             gemm_seconds / min(taken),
-            None
-            if name in OTHER_SCORES
-            else max(abs(a - b) for a, b in zip(scores[name], scores["rankrag"], strict=True)),
+            None if name in OTHER_SCORES else max(abs(a - b) for a, b in zip(scores[name], alone, strict=True)),
         )
         for name, taken in seconds.items()
     ]
@@ -190,9 +204,14 @@ def open_model(name: str, layout: str) -> TransformersModel:
 
 
 def open_scorers(model: TransformersModel, names: list[str]) -> dict[str, Scorer]:
-    """Return the ways by name, each having scored one pair already; those that are not installed are left out."""
+    """Return the ways by name, each having scored one pair already.
+
+    Left out are those that are not installed, and known passages where the question comes first.
+    """
     found = {}
     for name in names:
+        if name == KNOWN and model.why_no_states():
+            continue
         try:
             found[name] = RIVALS[name](model)
         except ImportError as error:
@@ -255,17 +274,23 @@ def table(rows: list[Measured]) -> str:
     lines = [
         f"### {rows[0].case}",
         "",
-        "| way | pairs/s | time / ours (spread) | MiB more | share of GEMM rate | max Δ log-odds |",
-        "|---|---|---|---|---|---|",
+        "| way | pairs/s | time / ours (spread) | time / known (spread) | MiB more | share of GEMM rate "
+        "| max Δ log-odds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         apart = "other prompt" if row.apart is None else f"{row.apart:.1e}"
-        ratio = f"{statistics.median(row.ratios):.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f})"
+        states = f" + {row.states:.0f} of states" if row.states else ""
         lines.append(
-            f"| {row.name} | {row.case.n / min(row.seconds):.2f} | {ratio} | {row.memory:.0f} "
-            f"| {row.gemm_share:.0%} | {apart} |"
+            f"| {row.name} | {row.case.n / min(row.seconds):.2f} | {spread(row.ratios)} | {spread(row.known_ratios)} "
+            f"| {row.memory:.0f}{states} | {row.gemm_share:.0%} | {apart} |"
         )
     return "\n".join(lines)
+
+
+def spread(ratios: list[float]) -> str:
+    """Return the middle of ratios and from where to where they go; "-" where there are none."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
 
 
 def write_page(facts: dict, found: list[Measured]) -> None:
@@ -275,6 +300,10 @@ def write_page(facts: dict, found: list[Measured]) -> None:
     lines = [f"`{facts['command']}` on {facts['machine']}; {versions}; matrix products: {rates}."]
     lines += [f"\nLeft out for the budget of time: {'; '.join(facts['left_out'])}."] if facts["left_out"] else []
     lines += [f"\nNot installed: {', '.join(facts['absent'])}."] if facts["absent"] else []
+    lines += [
+        "\n*Passages known*: an earlier question has read them and their states are kept, exactly; another is timed. "
+        "Differences of log-odds are from one pair at a time (`rankrag parity`)."
+    ]
     for case in dict.fromkeys(row.case for row in found):
         lines += ["", table([row for row in found if row.case == case])]
     page = PAGE.read_text(encoding="utf-8")

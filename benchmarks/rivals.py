@@ -7,6 +7,7 @@ Everything that is loaded or warmed up is done before the scorer is returned, so
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from rankrag.export.cross_encoder import export_cross_encoder
+from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
 from rankrag.templates import passage_text, ranking_prompt
@@ -25,11 +27,36 @@ Scorer = Callable[[Pairs], list[float]]
 """From pairs to log-odds, in their order."""
 
 BATCH = 16
+KNOWN = "rankrag, passages known"
 
 
 def rankrag(model: TransformersModel) -> Scorer:
     """Return what `rankrag rerank` does: prefix and tails."""
     return lambda pairs: [j.log_odds for j in judge(model, pairs)]
+
+
+class PassagesKnown:
+    """What `rankrag rerank` does with passages that an earlier question was asked of: their states are kept, exactly.
+
+    The cache takes more than a user's 1 GiB, so that it holds all passages of a case.
+    """
+
+    def __init__(self, model: TransformersModel) -> None:
+        self._model = copy.copy(model)
+        self.forget()
+
+    def __call__(self, pairs: Pairs) -> list[float]:
+        """Return the log-odds of pairs."""
+        return [j.log_odds for j in judge(self._model, pairs)]
+
+    def ask_before(self, pairs: Pairs) -> None:
+        """Ask another question about the same passages."""
+        self.forget()
+        self([(Question("earlier", "Which towns are named, and what happened there?"), p) for _, p in pairs])
+
+    def forget(self) -> None:
+        """Know no passage any more."""
+        self.states = self._model.states = StateCache(memory_bytes=1 << 36)
 
 
 def row_for_each(model: TransformersModel) -> Scorer:
@@ -158,6 +185,7 @@ def generate_one(model: TransformersModel) -> Scorer:
 
 RIVALS: dict[str, Callable[[TransformersModel], Scorer]] = {
     "rankrag": rankrag,
+    KNOWN: PassagesKnown,
     "rankrag, a row for each prompt": row_for_each,
     "careful Hugging Face loop": careful_loop,
     "plain Hugging Face loop": plain_loop,

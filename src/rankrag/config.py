@@ -228,6 +228,7 @@ class SystemConfig(Schema):
     retriever: Literal["bm25", "dense", "hybrid", "none"] = Field(
         "bm25", description="The first stage; `none` is closed book."
     )
+    encoder: str | None = Field(None, description="Encoder of dense or hybrid retrieval; by default the run's.")
     n: int = Field(20, ge=1, description="Passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).")
     k: int = Field(5, ge=1, description="Passages that are answered from (paper: 5, 10 or 20).")
     first_stage_weight: float | None = Field(
@@ -254,7 +255,9 @@ class ComparisonConfig(Schema):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
-    encoder: str | None = Field(None, description="Encoder of dense retrieval; by default all-MiniLM-L6-v2.")
+    encoder: str | None = Field(
+        None, description="Encoder of systems that search by vectors and name none; by default all-MiniLM-L6-v2."
+    )
     systems: tuple[SystemConfig, ...] = Field(
         min_length=1, description="What is compared; the others are tested against the first one."
     )

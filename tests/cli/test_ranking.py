@@ -72,10 +72,37 @@ def test_fewer_passages_are_judged_where_asked_for(
     assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
 
 
+@pytest.mark.parametrize("name", ["run.jsonl", "run.trec"])
+def test_a_frozen_run_is_reranked_without_its_index(
+    run: Run,
+    index: Path,
+    model: FakeLanguageModel,
+    questions: Path,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, found = tmp_path / name, []
+    retrieve = ("retrieve", "--questions", questions, "--index", index, "--out", first, "--retriever", "bm25")
+    assert run(*retrieve, "--freeze") == 0
+    for where in (("--index", index), ()):
+        out = tmp_path / "reranked.jsonl"
+        assert run("rerank", "--run", first, "--questions", questions, "--out", out, *where) == 0
+        found.append(out.read_text(encoding="utf-8"))
+    assert found[0] == found[1]
+    assert run(*retrieve) == 2
+    assert "run.passages.jsonl.zst: of an earlier run; pass --freeze" in capsys.readouterr().err
+    (tmp_path / "run.passages.jsonl").write_text('{"id": "rivers.md#0", "text": "The Tagus"}\n', encoding="utf-8")
+    assert run("rerank", "--run", first, "--questions", questions) == 2
+    assert f"is not in {tmp_path / 'run.passages.jsonl'} (2 in all)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["rerank"], "--candidates FILE"),
+        (["retrieve", "--questions", "-", "--freeze"], "name the run with --out FILE"),
+        (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
         (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
         (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import yaml
 
+from rankrag.evaluation.questions import read_results
 from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage
+
+PASSAGES = {"p1": "the tagus river", "p2": "the ebro river", "p3": "a lake"}
 
 
 def squad(folder):
-    passages = {"p1": "the tagus river", "p2": "the ebro river", "p3": "a lake"}
     write_rows(
-        folder / "squad/squad.corpus.jsonl.zst", [{"id": i, "title": "", "text": t} for i, t in passages.items()]
+        folder / "squad/squad.corpus.jsonl.zst", [{"id": i, "title": "", "text": t} for i, t in PASSAGES.items()]
     )
     rows = [{"id": "q1", "question": "which river", "answers": ["tagus"], "positive_ids": ["p1"]}]
     write_rows(folder / "squad/squad.dev.jsonl.zst", rows)
@@ -44,6 +49,40 @@ def test_a_configuration_is_compared_and_its_run_becomes_pages(run, tmp_path, mo
     printed = capsys.readouterr().out
     assert printed == (tmp_path / "first.md").read_text()
     assert "| SQuAD | mini | 1 | 100.0% (1) |" in printed
+
+
+def tiny_encoder(folder, tokenizer, seed):
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Encoder(folder)
+
+
+def test_systems_search_by_encoders_of_their_own(run, tmp_path, monkeypatch, tokenizer_with):
+    config = compared(tmp_path, monkeypatch)
+    tokenizer = tokenizer_with(None)
+    encoders = {name: tiny_encoder(tmp_path / name, tokenizer, seed) for seed, name in enumerate(("first", "second"))}
+    second = {"retriever": "dense", "encoder": str(tmp_path / "second")}
+    systems = [{"name": "first", "retriever": "dense"}, {"name": "second", **second}, {"name": "again", **second}]
+    settings = yaml.safe_load(config.read_text()) | {"encoder": str(tmp_path / "first")}
+    config.write_text(yaml.safe_dump(settings | {"systems": [*systems, {"name": "bm25"}]}))
+    assert run("evaluate", config, "--report", tmp_path / "report.md") == 0
+    orders = []
+    for name, encoder in encoders.items():
+        vectors = encoder.encode_passages([Passage(i, text) for i, text in PASSAGES.items()])
+        near = dict(zip(PASSAGES, vectors @ encoder.encode_queries(["which river"])[0], strict=True))
+        (lines,) = (tmp_path / "run").glob(f"squad-*/system-{name}/questions.jsonl")
+        orders.append(read_results(lines)[0].retrieved)
+        assert orders[-1] == tuple(sorted(PASSAGES, key=lambda i: -near[i]))
+    assert orders[0] != orders[1]
+    assert len(list((tmp_path / "run").glob("squad-*/dense-*.jsonl"))) == 2
+    indexes = map(PassageStore.open, (tmp_path / "run" / "indexes").iterdir())
+    assert {index.encoder_name() for index in indexes} == {encoder.name for encoder in encoders.values()}
+    assert f"dense by {tmp_path / 'second'}" in (tmp_path / "report.md").read_text()
 
 
 def test_mistakes_of_a_configuration_are_told_together(run, tmp_path, capsys):

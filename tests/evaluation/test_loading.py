@@ -215,6 +215,9 @@ def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_p
     assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
     assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
     assert (frozen.ranked, frozen.searchable) == (True, False)
+    assert freeze(frozen, rankings, data) == data / "runs/squad.trec"
+    with pytest.raises(ConfigError, match=r"squad\.trec: another run of SQuAD is there"):
+        freeze(frozen, {"q1": ["s/tagus/0"]}, data)
 
 
 def test_a_question_that_came_without_passages_does_not_reorder_the_others(tmp_path):

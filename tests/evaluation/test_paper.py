@@ -99,7 +99,7 @@ def test_every_benchmark_of_the_paper_has_a_column_and_a_setting():
 
 
 def test_a_difference_is_given_only_where_everything_is_the_papers():
-    as_paper = System("ours", retriever="Dragon", n=100, k=5)
+    as_paper = System("ours", retriever="dense", encoder="dragon-plus", n=100, k=5)
     full = described("nq-kilt", 2837)
     (same,) = beside_the_paper(compared([full], [as_paper], EM=0.516))
     assert (same.paper, same.differs) == (50.6, ())
@@ -111,6 +111,7 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
         (full, replace(as_paper, n=20), "N = 20 (100)"),
         (full, replace(as_paper, k=10), "k = 10 (5)"),
         (full, System("ours", n=100), "first stage: bm25 (Dragon)"),
+        (full, replace(as_paper, retriever="hybrid"), "first stage: hybrid by dragon-plus (Dragon)"),
     ]:
         (row,) = beside_the_paper(compared([changed], [system], EM=0.516))
         assert row.difference is None

@@ -9,6 +9,7 @@ import pytest
 
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.description import load_description
 from rankrag.evaluation.measuring import Settings, among_five, final_contexts
 from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.summary import load_summary
@@ -212,6 +213,22 @@ def test_a_frozen_run_of_a_set_without_gold_passages_is_judged_by_the_answers(ru
     (row,) = found.reranked
     assert (row.first["answer-recall@5"].mean, row.pure["answer-recall@5"].mean, row.reachable) == (0, 1, 1)
     assert found.answers.em.mean == 1
+
+
+def test_a_first_stage_that_was_frozen_gives_the_same_figures_without_the_corpus(run, data, tmp_path):
+    first = run(golden(), benchmarks=["squad"], retrievers=["bm25"], freeze_in=data)
+    (data / "squad/squad.corpus.jsonl.zst").unlink()
+    assert run(golden(), benchmarks=["squad"], retrievers=["bm25"]).sets == first.sets
+    assert load_description(tmp_path / "run").sets[0].corpus.endswith("; a frozen run")
+    with pytest.raises(ConfigError, match="bm25, dense, hybrid: one first stage can be frozen"):
+        run(benchmarks=["squad"], freeze_in=data)
+
+
+def test_a_frozen_run_may_lack_a_gold_passage(run, data):
+    write_rows(data / "runs/squad.passages.jsonl", [{"id": i, "text": i} for i in ("s/decoy/0", "s/ebro/0")])
+    (data / "runs/squad.trec").write_text("q1 Q0 s/decoy/0 1 1 x\nq2 Q0 s/ebro/0 1 1 x\n")
+    found = of(run(golden(), benchmarks=["squad"], retrievers=["bm25"]), "squad")
+    assert (found.first_stages[0].figures["R@1"].mean, found.reading.questions) == (0.5, 1)
 
 
 def test_a_set_without_judgements_is_answered_all_the_same(run, data):

@@ -133,6 +133,7 @@ def test_memory_stays_within_its_bound_and_drops_what_was_used_longest_ago(model
     assert cache.get(NOTHING, (1,), 0)
     cache.put(State((3,), layer), 0)
     assert [cache.get(NOTHING, (name,), 0) is not None for name in (1, 2, 3)] == [True, False, True]
+    assert cache.held_bytes == 800
 
 
 def test_a_list_longer_than_memory_still_finds_what_is_left_of_it(model):

@@ -46,6 +46,10 @@ Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as 
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
 Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
 Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and questions.jsonl, measured as well.")]
+Freeze = Annotated[
+    Path | None,
+    typer.Option(help="Keep what the one --retriever finds, with its passages, in runs/ of this folder; docs/data.md."),
+]
 
 
 def evaluate(
@@ -63,6 +67,7 @@ def evaluate(
     list_: Listed = False,
     fetch: Fetched = False,
     examples: Examples = None,
+    freeze: Freeze = None,
     report: Report = None,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
@@ -97,6 +102,8 @@ def evaluate(
     unknown = sorted(set(retriever or ()) - set(ALL_RETRIEVERS))
     if unknown:
         raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    if freeze and len(retriever or ()) != 1:
+        raise ConfigError("--freeze keeps one first stage; name it with --retriever")
     if fetch:
         _fetch(set_ or (), data)
     vectors = Encoder(encoder)
@@ -121,6 +128,7 @@ def evaluate(
             command=shlex.join(["rankrag", *sys.argv[1:]]),
             machine=machine(),
             examples=shown,
+            freeze_in=freeze,
             progress=step,
         )
     if opened:
@@ -133,12 +141,13 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     from rankrag.config import ComparisonConfig, load_config
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
-    from rankrag.evaluation.systems import System
-    from rankrag.retrieval.encoder import Encoder
+    from rankrag.evaluation.systems import VECTORS, System
 
     wanted = load_config(ComparisonConfig, path, overrides)
-    systems = tuple(System(**of.model_dump()) for of in wanted.systems)
-    dense = any(of.retriever in ("dense", "hybrid") for of in systems)
+    own = dict.fromkeys(VECTORS, wanted.encoder)
+    systems = tuple(
+        System(**of.model_dump() | {"encoder": of.encoder or own.get(of.retriever)}) for of in wanted.systems
+    )
     out = Path(wanted.out)
     with options.step_lines() as step:
         comparison = compare(
@@ -146,7 +155,6 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
             out,
             systems,
             open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
-            encoder=Encoder(wanted.encoder) if dense else None,
             benchmarks=wanted.sets or None,
             sample=wanted.sample,
             seed=wanted.seed,

@@ -14,14 +14,21 @@ import typer
 from rankrag.cli import options
 from rankrag.cli.options import say
 from rankrag.errors import ConfigError, DataError
-from rankrag.types import Question, Ranking, ScoredPassage
+from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 _AT_ONCE = 16
 
 QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines, or TREC where it ends in .trec .run .txt.")]
 Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each question.")]
-RunFile = Annotated[Path | None, typer.Option("--run", help="A run to rerank; needs --index.")]
+RunFile = Annotated[
+    Path | None, typer.Option("--run", help="A run to rerank; its passages are beside it (--freeze) or in --index.")
+]
+RunIndex = Annotated[
+    Path | None,
+    typer.Option("--index", "-i", help="Folder of its index, or a file of passages; by default those beside the run."),
+]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Keep the passages beside --out: rerank needs no index.")]
 Candidates = Annotated[
     Path | None, typer.Option(help="Questions with candidates of their own, .zst too; `-` is standard input.")
 ]
@@ -38,32 +45,44 @@ def retrieve(
     retriever: options.RetrieverName = "hybrid",
     k: Depth = 100,
     out: Out = None,
+    freeze: Freeze = False,
     history_query: options.HistoryQueryName = "last",
     encoder: options.EncoderDir = None,
 ) -> None:
     """Find the best passages for questions, without a model."""
+    if freeze and out is None:
+        raise ConfigError("--freeze keeps the passages of a run beside it; name the run with --out FILE")
+    from rankrag.evaluation.frozen import keep_passages, passages_beside
     from rankrag.jsonl import read_questions
     from rankrag.opening import open_retriever
     from rankrag.pipeline import search_query
 
+    if out is not None and not freeze and (earlier := passages_beside(out)):
+        raise ConfigError(f"{earlier}: of an earlier run; pass --freeze to replace it, or delete it")
     wanted = list(read_questions(questions))
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
+    passages: dict[str, Passage] = {}
 
     def found() -> Iterator[tuple[Question, Ranking]]:
         with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
             done = 0
             for batch in _batches(wanted, 64):
                 queries = [search_query(q, history_query or "last") for q in batch]
-                yield from zip(batch, first_stage.retrieve(queries, k), strict=True)
+                rankings = first_stage.retrieve(queries, k)
+                if freeze:
+                    passages.update((c.passage.id, c.passage) for ranking in rankings for c in ranking)
+                yield from zip(batch, rankings, strict=True)
                 show(done := done + len(batch))
 
     _write(out, ((question, ranking, {}) for question, ranking in found()))
+    if out is not None and freeze:
+        keep_passages(out, passages.values())
 
 
 def rerank(
     *,
     run: RunFile = None,
-    index: options.Index = options.DEFAULT_INDEX,
+    index: RunIndex = None,
     questions: RunQuestions = None,
     candidates: Candidates = None,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
@@ -81,7 +100,7 @@ def rerank(
 ) -> None:
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
-        raise ConfigError("rerank takes --run RUN with --index INDEX, or --candidates FILE; see rankrag rerank --help")
+        raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model
     from rankrag.rerank import judge, ordered, with_first_stage
@@ -121,19 +140,31 @@ def rerank(
     options.say_state_use(opened)
 
 
-def _run_candidates(run: Path, index: Path, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:
-    from rankrag.jsonl import read_questions
+def _run_candidates(
+    run: Path, index: Path | None, questions: Path | None, n: int
+) -> Iterator[tuple[Question, Ranking]]:
+    from rankrag.evaluation.frozen import passages_beside
+    from rankrag.jsonl import read_passages, read_questions
     from rankrag.retrieval.store import PassageStore
     from rankrag.runs import by_id, is_trec, read_run
 
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
     ranked = list(read_run(run, by_id(read_questions(questions)) if questions else {}))
-    passages = PassageStore.open(index).get({name for r in ranked for name in r.ids[:n]})
+    wanted = {name for r in ranked for name in r.ids[:n]}
+    source = index or passages_beside(run) or options.DEFAULT_INDEX
+    if source.is_file():
+        passages = {passage.id: passage for passage in read_passages(source) if passage.id in wanted}
+    else:
+        passages = PassageStore.open(source).get(wanted)
+    absent = [(r.question.id, name) for r in ranked for name in r.ids[:n] if name not in passages]
+    if absent:
+        question, name = absent[0]
+        raise DataError(
+            f"{run}: question {question!r}: passage {name!r} is not in {source} ({len(absent)} in all); "
+            "name the index of the run with --index"
+        )
     for r in ranked:
-        absent = [name for name in r.ids[:n] if name not in passages]
-        if absent:
-            raise DataError(f"{run}: passage {absent[0]!r} is not in {index}; name the index of the run")
         yield r.question, tuple(ScoredPassage(passages[i], s) for i, s in zip(r.ids[:n], r.scores[:n], strict=True))
 
 

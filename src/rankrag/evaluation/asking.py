@@ -22,18 +22,18 @@ from rankrag.evaluation.questions import (
 )
 from rankrag.evaluation.systems import NOTHING, System
 from rankrag.evaluation.work import Judgements, JudgingWork, ModelWork
-from rankrag.retrieval.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A set that has been read and searched."""
+    """A set that has been read and searched; `encoder` is the name of what made the vectors."""
 
     test_set: TestSet
     questions: tuple[Judged, ...]
     stages: FirstStages
     described: SetDescription
     folder: Path
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,15 @@ class Parts:
     abstain_below: float | None = None
 
 
-def keep_lines(
-    system: System, of: Prepared, parts: Parts, history: HistoryQuery, encoder: Encoder | None
-) -> list[QuestionResult]:
+def keep_lines(system: System, of: Prepared, parts: Parts, history: HistoryQuery) -> list[QuestionResult]:
     """Measure a system on a set; write its lines and the passages they name into the set's folder, and return them."""
-    rows = measured(system, of, parts, history, encoder)
+    rows = measured(system, of, parts, history)
     save_passages(of.folder, rows, of.test_set.passages)
     save_results(of.folder / system.folder, rows)
     return rows
 
 
-def measured(
-    system: System, of: Prepared, parts: Parts, history: HistoryQuery, encoder: Encoder | None
-) -> list[QuestionResult]:
+def measured(system: System, of: Prepared, parts: Parts, history: HistoryQuery) -> list[QuestionResult]:
     """Return one row for each question of a set."""
     searched: HistoryQuery = history if of.test_set.benchmark.style == "conversation" else "last"
     closed_book = system.retriever == NOTHING
@@ -67,7 +63,7 @@ def measured(
     if not closed_book:
         found = of.stages[system.retriever, searched]
         retrieved = {q.question.id: found[q.question.id][: system.n] for q in of.questions}
-        t1 = search_seconds(of.folder, system.retriever, searched, encoder)
+        t1 = search_seconds(of.folder, system.retriever, searched, of.encoder)
     judged = parts.judging.judgements([(q, retrieved[q.question.id]) for q in of.questions]) if parts.judging else None
     told = _told(system, of, parts, retrieved, judged, t1)
     return results(

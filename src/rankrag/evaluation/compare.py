@@ -8,7 +8,8 @@ A run folder holds, beside what `run` keeps there::
     SET-DATA/passages.jsonl                      the passages that these lines name
     comparison.json                              the aggregates, made from the lines
 
-The systems of a run share its first stages, and those with one model share its judgements and replies.
+The systems of a run share its first stages, those with one encoder its vectors, and those with one model share its
+judgements and replies.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, save_description
-from rankrag.evaluation.first_stage import Progress, quiet
+from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.run import RetrieverName, first_stages, sampled
-from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
+from rankrag.evaluation.systems import NOTHING, VECTORS, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
@@ -36,6 +37,9 @@ OpenModel = Callable[[str], tuple[LanguageModel, str]]
 
 OpenRanker = Callable[[RankerKind, str], JudgeFunction]
 
+OpenEncoder = Callable[[str | None], Encoder]
+"""Returns an encoder by name, all-MiniLM-L6-v2 for None."""
+
 
 def compare(
     data: Path,
@@ -44,7 +48,7 @@ def compare(
     *,
     open_model: OpenModel,
     open_ranker: OpenRanker = open_ranker,
-    encoder: Encoder | None = None,
+    open_encoder: OpenEncoder = Encoder,
     benchmarks: Sequence[str] | None = None,
     sample: int | None = None,
     seed: int = 0,
@@ -61,7 +65,7 @@ def compare(
         systems: what is compared; the first one is what the others are tested against.
         open_model: opens language models; each is opened once, and let go after the last system that needs it.
         open_ranker: opens cross-encoders and bi-encoders.
-        encoder: makes the vectors of dense and hybrid retrieval; not needed without them.
+        open_encoder: opens what makes the vectors of dense and hybrid retrieval, once for all systems that name it.
         benchmarks: names of sets; None takes all that are at hand.
         sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
         seed: of the sample.
@@ -81,18 +85,9 @@ def compare(
     unknown = [name for name in benchmarks if name not in BENCHMARKS]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
-    prepared = []
-    searched = _retrievers(systems)
-    for name in benchmarks:
-        test_set = load(BENCHMARKS[name], data, passages=bool(searched))
-        stages = (
-            first_stages(test_set, run, retrievers=searched, encoder=encoder, progress=progress) if searched else {}
-        )
-        questions = sampled(test_set, sample, seed)
-        described = describe(test_set, tuple(of.question.id for of in questions))
-        prepared.append(Prepared(test_set, questions, stages, described, run / described.folder))
+    prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, progress)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    sets = tuple(of.described for of in prepared)
+    sets = tuple(of[systems[0].encoder].described for of in prepared)
     description = RunDescription(command, machine, today, seed, history, tuple(systems), sets)
     save_description(description, run)
     opened: dict[str, tuple[LanguageModel, str]] = {}
@@ -100,9 +95,8 @@ def compare(
         opened |= {name: open_model(name) for name in sorted(system.models - set(opened))}
         kind, name = system.ranked_by
         judging = open_ranker(kind, name) if kind in ("cross-encoder", "bi-encoder") else None
-        for of in prepared:
-            parts = _parts(system, of, opened, judging, progress)
-            keep_lines(system, of, parts, history, encoder)
+        for of in (by_encoder[system.encoder] for by_encoder in prepared):
+            keep_lines(system, of, _parts(system, of, opened, judging, progress), history)
         later: frozenset[str] = frozenset().union(*(other.models for other in systems[place + 1 :]))
         opened = {name: model for name, model in opened.items() if name in later}
     comparison = aggregated(run, description)
@@ -138,5 +132,37 @@ def _parts(
     return Parts(ranking.judging, answering, weight, contract.fitted.abstain_below if system.abstain else None)
 
 
-def _retrievers(systems: Sequence[System]) -> tuple[RetrieverName, ...]:
-    return tuple(dict.fromkeys(s.retriever for s in systems if s.retriever != "none"))
+def _prepared(
+    data: Path,
+    run: Path,
+    systems: Sequence[System],
+    benchmarks: Sequence[str],
+    open_encoder: OpenEncoder,
+    sample: int | None,
+    seed: int,
+    progress: Progress,
+) -> list[dict[str | None, Prepared]]:
+    """Read and search the sets; return each by the encoders that systems name."""
+    by_encoder = {of.encoder: _retrievers(systems, of.encoder) for of in systems}
+    encoders = {name: open_encoder(name) for name, retrievers in by_encoder.items() if set(retrievers) & set(VECTORS)}
+    searches = any(by_encoder.values())
+    found = []
+    for benchmark in benchmarks:
+        test_set = load(BENCHMARKS[benchmark], data, passages=searches)
+        questions = sampled(test_set, sample, seed)
+        described = describe(test_set, tuple(of.question.id for of in questions))
+        prepared = {}
+        for name, retrievers in by_encoder.items():
+            encoder = encoders.get(name)
+            stages: FirstStages = {}
+            if retrievers:
+                stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
+            made_by = encoder.name if encoder else None
+            prepared[name] = Prepared(test_set, questions, stages, described, run / described.folder, made_by)
+        found.append(prepared)
+    return found
+
+
+def _retrievers(systems: Sequence[System], encoder: str | None) -> tuple[RetrieverName, ...]:
+    found = dict.fromkeys(s.retriever for s in systems if s.encoder == encoder)
+    return tuple(retriever for retriever in found if retriever != "none")

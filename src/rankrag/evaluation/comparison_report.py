@@ -65,7 +65,7 @@ def _head(run: RunDescription) -> str:
             s.name,
             f"`{s.model}`",
             s.ranker,
-            s.retriever,
+            s.first_stage,
             str(s.n),
             str(s.k),
             "as fitted" if s.first_stage_weight is None else f"{s.first_stage_weight:g}",
@@ -90,7 +90,7 @@ def _retrieval(comparison: Comparison) -> str:
     seen: dict[tuple[str, str, int], list[str]] = {}
     for of, system, f in _all(comparison):
         for name, value in f.first.items():
-            seen.setdefault((of.title, system.retriever, system.n), []).append(f"{name} {value}")
+            seen.setdefault((of.title, system.first_stage, system.n), []).append(f"{name} {value}")
     rows = [[*map(str, key), "<br>".join(dict.fromkeys(values))] for key, values in seen.items()]
     text = (
         "## Stage 1: retrieval\n\n"

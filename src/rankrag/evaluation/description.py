@@ -60,6 +60,7 @@ class RunDescription:
 def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
     """Return the description of a set of which these questions are asked."""
     benchmark = test_set.benchmark
+    frozen = benchmark.corpora and test_set.ranked and not (test_set.searchable or benchmark.evidence)
     return SetDescription(
         benchmark.name,
         benchmark.title,
@@ -67,7 +68,7 @@ def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
         benchmark.metric or "",
         benchmark.style or "",
         benchmark.split,
-        benchmark.corpus,
+        f"{benchmark.corpus}; a frozen run" if frozen else benchmark.corpus,
         len(test_set.questions),
         questions,
         dict(test_set.left_out),

@@ -134,7 +134,7 @@ def _x(axis: str, system: System, figures: SystemFigures) -> float | str | None:
     if axis == "cost":
         return figures.cost
     if axis == "retriever":
-        return None if system.retriever == "none" else system.retriever
+        return None if system.retriever == "none" else system.first_stage
     return {"k": system.k, "ranking_pairs": system.ranking_pairs}[axis]
 
 
@@ -152,5 +152,5 @@ def _series_name(figure: PaperFigure, title: str, system: System) -> str:
     if figure.x not in ("ranking_pairs",):
         parts.append(system.model)
     if figure.x != "retriever":
-        parts.append(system.retriever)
+        parts.append(system.first_stage)
     return ", ".join(parts)

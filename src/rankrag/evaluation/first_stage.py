@@ -45,13 +45,18 @@ def quiet(text: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def open_index(test_set: TestSet, folder: Path) -> PassageStore:
-    """Return the index of a set's passages in `folder`, made if it is missing or of other passages."""
+def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) -> PassageStore:
+    """Return the index of a set's passages in `folder`, made if it is missing or of other passages.
+
+    An index holds one encoder's vectors: where they are not those of `encoder`, its own is FOLDER-ENCODER.
+    """
+    store = PassageStore.create_or_open(folder)
+    if encoder is not None and store.encoder_name() not in (None, encoder.name):
+        return open_index(test_set, folder.with_name(f"{folder.name}-{encoder.name}"), encoder)
     passages = tuple(test_set.passages.values())
     digest = hashlib.sha256()
     for passage in passages:
         digest.update(f"{passage.id}\0{document_text(passage)}\0".encode())
-    store = PassageStore.create_or_open(folder)
     if [(source.sha256, source.passages) for source in store.sources()] != [(digest.hexdigest(), len(passages))]:
         store.put([SourcePassages("passages", digest.hexdigest(), passages)])
         store.refresh()
@@ -97,16 +102,16 @@ def hybrid(lexical: dict[str, Ids], near: dict[str, Ids]) -> dict[str, Ids]:
     }
 
 
-def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder: Encoder | None) -> dict[str, float]:
+def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder: str | None) -> dict[str, float]:
     """Return the seconds that a first stage took by question id, a batch's time shared out evenly.
 
-    Hybrid retrieval takes both. Questions that were searched before times were kept, or brought a ranking, are not
-    there.
+    `encoder` is the name of the one that made the vectors. Hybrid retrieval takes both. Questions that were searched
+    before times were kept, or brought a ranking, are not there.
     """
     lexical = _seconds(folder / f"bm25-{history}.jsonl")
     if retriever == "bm25" or encoder is None:
         return lexical
-    near = _seconds(folder / f"dense-{history}-{encoder.name}.jsonl")
+    near = _seconds(folder / f"dense-{history}-{encoder}.jsonl")
     if retriever == "dense":
         return near
     return {name: seconds + near[name] for name, seconds in lexical.items() if name in near}

@@ -1,6 +1,7 @@
-"""Frozen runs: what a retriever found, kept beside the data, so that nobody needs its index to check a number.
+"""Frozen runs: what a retriever found, kept with its passages, so that nobody needs its index to check a number.
 
-A run is `runs/NAME.trec` with `runs/NAME.passages.jsonl` (or `.jsonl.zst`), the passages that it names.
+A run `NAME.trec` or `NAME.jsonl` is frozen where `NAME.passages.jsonl` (or `.jsonl.zst`) stands beside it, with the
+passages that it names. In a data folder's `runs/`, NAME is a set's, and the run is its first stage.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import TestSet
 from rankrag.journal import write_whole
 from rankrag.jsonl import write_rows
@@ -17,25 +19,33 @@ from rankrag.types import Passage, Question, ScoredPassage
 Ids = tuple[str, ...]
 
 
+def passages_beside(run: Path) -> Path | None:
+    """Return the file of a run's passages, or None where there is none beside it."""
+    texts = [run.with_suffix(f".passages.jsonl{ending}") for ending in ("", ".zst")]
+    return next((path for path in texts if path.is_file()), None)
+
+
+def keep_passages(run: Path, passages: Iterable[Passage]) -> Path:
+    """Write the passages of a run beside it, in the place of any that are there; return their file."""
+    path = run.with_suffix(".passages.jsonl.zst")
+    write_rows(path, ({"id": p.id, "title": p.title, "text": p.text} for p in passages))
+    run.with_suffix(".passages.jsonl").unlink(missing_ok=True)
+    return path
+
+
 def frozen_files(name: str, data: Path) -> tuple[Path, Path] | None:
     """Return the run of a set and the file of its passages, or None where they are not in the data folder."""
     run = _run_path(name, data)
-    texts = [run.with_suffix(f".passages.jsonl{ending}") for ending in ("", ".zst")]
-    found = [path for path in texts if path.is_file()]
-    return (run, found[0]) if run.is_file() and found else None
+    passages = passages_beside(run)
+    return (run, passages) if run.is_file() and passages else None
 
 
 def freeze(test_set: TestSet, rankings: Mapping[str, Sequence[str]], data: Path) -> Path:
-    """Keep these ids by question as the first stage of a set, with the passages that they name; return the run.
+    """Keep these ids by question as the first stage of a set, with their passages and the gold ones; return the run.
 
-    Scores in the file fall with the rank: the order is what counts.
+    Scores in the file fall with the rank: the order is what counts. `ConfigError` where another run of it is there.
     """
     run = _run_path(test_set.benchmark.name, data)
-    named = dict.fromkeys(i for ids in rankings.values() for i in ids)
-    passages = (test_set.passages[i] for i in named)
-    write_rows(
-        run.with_suffix(".passages.jsonl.zst"), ({"id": p.id, "title": p.title, "text": p.text} for p in passages)
-    )
     lines = [
         line
         for of in test_set.questions
@@ -47,7 +57,12 @@ def freeze(test_set: TestSet, rankings: Mapping[str, Sequence[str]], data: Path)
             ),
         )
     ]
-    write_whole(run, "\n".join(lines) + "\n")
+    text = "".join(f"{line}\n" for line in lines)
+    if run.is_file() and run.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{run}: another run of {test_set.benchmark.title} is there; delete it or freeze elsewhere")
+    named = dict.fromkeys(i for of in test_set.questions for i in (*rankings.get(of.question.id, ()), *of.gold))
+    keep_passages(run, (test_set.passages[i] for i in named if i in test_set.passages))
+    write_whole(run, text)
     return run
 
 

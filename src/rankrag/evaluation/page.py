@@ -80,7 +80,7 @@ def _detail(row: QuestionResult, place: dict[str, int]) -> dict[str, Any]:
     found = {
         "h": row.history,
         "ga": row.gold_answers,
-        "g": [place[i] for i in row.gold],
+        "g": [place[i] for i in row.gold if i in place],
         "r": [place[i] for i in row.retrieved],
         "o": [place[i] for i in row.reranked] if row.reranked != row.retrieved else None,
         "p": [round(p, 4) for p in row.p_true if p is not None],

@@ -51,6 +51,9 @@ COLUMNS = {
 }
 """The paper's column of a set, by the first word of its name."""
 
+ENCODERS = {"dragon-plus": "Dragon", "dragon-multiturn": "Dragon-multiturn", "medcpt": "MedCPT"}
+"""The paper's name of a first stage, by the encoder that searches alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -196,8 +199,9 @@ def differences(of: SetDescription, system: System, figures: SystemFigures) -> t
         found.append(f"{figures.questions:,} questions ({paper.size:,})")
     if of.corpus != paper.corpus:
         found.append(f"corpus: {of.corpus} ({paper.corpus})")
-    if system.retriever.lower() != paper.retriever.lower():
-        found.append(f"first stage: {system.retriever} ({paper.retriever})")
+    searcher = ENCODERS.get(system.encoder or "") if system.retriever == "dense" else None
+    if searcher != paper.retriever:
+        found.append(f"first stage: {system.first_stage} ({paper.retriever})")
     if system.n != paper.n:
         found.append(f"N = {system.n} ({paper.n})")
     if system.k != paper.k:
@@ -256,7 +260,7 @@ def _our_rows(table: PaperTable, comparisons: Sequence[Comparison], *, ranking: 
             for first in (True, False) if ranking else (False,):
                 cells = [_ours(comparison, system, c, first=first) for c in table.columns]
                 if any(cells):
-                    name = f"{system.name}, {system.retriever} alone" if first else system.name
+                    name = f"{system.name}, {system.first_stage} alone" if first else system.name
                     rows.append([f"**{name}** (ours)", *cells])
     return rows
 

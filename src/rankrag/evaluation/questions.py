@@ -195,11 +195,14 @@ def read_results(path: Path) -> list[QuestionResult]:
 
 
 def save_passages(folder: Path, rows: Sequence[QuestionResult], passages: Mapping[str, Passage]) -> None:
-    """Keep the passages that these rows name beside them, so that a report needs neither the index nor the data."""
+    """Keep the passages that these rows name beside them, so that a report needs neither the index nor the data.
+
+    Gold ones that are not known, as a frozen run may lack them, are left out.
+    """
     path = folder / PASSAGES
     known = {row["id"] for row in read_journal(path)}
     named = dict.fromkeys(i for row in rows for i in (*row.gold, *row.retrieved))
-    fresh = [passages[i] for i in named if i not in known]
+    fresh = [passages[i] for i in named if i not in known and i in passages]
     append_rows(path, [{"id": p.id, "title": p.title, "text": p.text} for p in fresh])
 
 

@@ -26,6 +26,7 @@ from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_nam
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.frozen import freeze
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
     Settings,
@@ -38,7 +39,7 @@ from rankrag.evaluation.measuring import (
     reranked_figures,
 )
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
-from rankrag.evaluation.systems import System
+from rankrag.evaluation.systems import VECTORS, System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
@@ -63,6 +64,7 @@ def evaluate(
     command: str = "",
     machine: str = "",
     examples: ExampleFigures | None = None,
+    freeze_in: Path | None = None,
     progress: Progress = quiet,
 ) -> Summary:
     """Measure first stages on all questions and the model on a sample; return the summary, also in `run`.
@@ -82,6 +84,8 @@ def evaluate(
         command: what a reader types to make the same figures.
         machine: in words, for the report.
         examples: figures of `examples_check`, to stand in the same summary.
+        freeze_in: folder that gets what the one first stage of `retrievers` found of each set, with its passages
+            (`frozen`).
         progress: hears of what takes long.
 
     Raises:
@@ -96,6 +100,8 @@ def evaluate(
         raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
     if n < 1 or not 1 <= k <= n:
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
+    if freeze_in is not None and (len(retrievers) != 1 or (encoder is None and retrievers[0] != "bm25")):
+        raise ConfigError(f"{', '.join(retrievers)}: one first stage can be frozen; name it, with its encoder")
     contract = model.contract if model is not None else None
     fitted = contract.fitted if contract else Fitted()
     settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
@@ -108,6 +114,8 @@ def evaluate(
         test_set = load(BENCHMARKS[name], data)
         stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
         found = first_stage_figures(test_set, stages, retrievers)
+        if freeze_in is not None:
+            freeze(test_set, stages[retrievers[0], _searched(test_set, history)], freeze_in)
         work = None
         if model is not None:
             folder = run / folder_name(test_set) / model_key(model, model_name)
@@ -118,9 +126,9 @@ def evaluate(
             about = describe(test_set, tuple(of.question.id for of in questions))
             withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
             parts = Parts(work.judging, work, settings.weight, withheld_below)
-            keep_lines(
-                system, Prepared(test_set, questions, stages, about, run / about.folder), parts, history, encoder
-            )
+            made_by = encoder.name if encoder is not None and best == "hybrid" else None
+            prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
+            keep_lines(system, prepared, parts, history)
             described.append(about)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     if described:
@@ -156,12 +164,15 @@ def first_stages(
     Conversations are searched by the last turn and by all turns.
     """
     benchmark = test_set.benchmark
-    store = open_index(test_set, run / "indexes" / _corpus_name(benchmark)) if test_set.searchable else None
+    if not set(retrievers) & set(VECTORS):
+        encoder = None
+    corpus = run / "indexes" / _corpus_name(benchmark)
+    store = open_index(test_set, corpus, encoder) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
     for history in _histories(test_set):
         found["bm25", history] = lexical = bm25(test_set, store, folder, history, progress)
-        if encoder is not None and set(retrievers) & {"dense", "hybrid"}:
+        if encoder is not None:
             found["dense", history] = near = dense(test_set, store, folder, history, encoder, progress)
             if "hybrid" in retrievers:
                 found["hybrid", history] = hybrid(lexical, near)
@@ -203,14 +214,17 @@ def measure_set(
     if work is None:
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
     questions = sampled(test_set, sample, settings.seed)
-    searched = history if len(_histories(test_set)) > 1 else "last"
+    searched = _searched(test_set, history)
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
     if benchmark.unanswerable:
         reranked = {last: reranked[last]}  # nothing but the pipeline's own refusals is measured
     wanted = [(of, candidates(of, list(reranked.values()), settings.n)) for of in questions]
-    if benchmark.reading:
-        wanted = [(of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed)))) for of, ids in wanted]
+    readable = [of for of in questions if _readable(test_set, of)]
+    wanted = [
+        (of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed))) if _readable(test_set, of) else ids)
+        for of, ids in wanted
+    ]
     judged = work.judgements(wanted)
     final = reranked[last]
     answered = benchmark.style is not None
@@ -228,7 +242,7 @@ def measure_set(
             for name, rankings in reranked.items()
         ),
         answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
-        reading_figures(work, questions, lexical, settings) if benchmark.reading else None,
+        reading_figures(work, readable, lexical, settings) if readable else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
     )
 
@@ -240,6 +254,16 @@ def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, .
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
+
+
+def _searched(test_set: TestSet, history: HistoryQuery) -> HistoryQuery:
+    """Return by which turns a set is searched where conversations are searched by `history`."""
+    return history if len(_histories(test_set)) > 1 else "last"
+
+
+def _readable(test_set: TestSet, of: Judged) -> bool:
+    """Whether a question is read from its gold passage, which a frozen run may lack."""
+    return test_set.benchmark.reading and of.gold[0] in test_set.passages
 
 
 def _shown(model_name: str) -> str:

@@ -25,6 +25,9 @@ RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
 
 NOTHING = "none"
 
+VECTORS = ("dense", "hybrid")
+"""First stages that need an encoder."""
+
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -41,6 +44,7 @@ class System:
         first_stage_weight: share of the first stage in the final order; None is the ranker's contract's, 0 the paper's.
         abstain: whether the answer is withheld below the contract's threshold; the paper withholds nothing.
         ranking_pairs: pairs the model learnt to rank from, where that is what is compared (the paper's figure 4).
+        encoder: what makes the vectors of dense and hybrid retrieval, by name; None is all-MiniLM-L6-v2.
     """
 
     name: str
@@ -52,6 +56,7 @@ class System:
     first_stage_weight: float | None = None
     abstain: bool = False
     ranking_pairs: int | None = None
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.k <= self.n:
@@ -62,6 +67,8 @@ class System:
             raise ConfigError(f"system {self.name!r}: {what}; write ranker: model:NAME, or ranker: none")
         if self.retriever == NOTHING and (kind != NOTHING or self.model == NOTHING):
             raise ConfigError(f"system {self.name!r}: closed book (retriever: none) needs a model and ranker: none")
+        if self.encoder is not None and self.retriever not in VECTORS:
+            raise ConfigError(f"system {self.name!r}: encoder: {self.retriever} needs none; choose dense or hybrid")
 
     @property
     def ranked_by(self) -> tuple[RankerKind, str]:
@@ -79,6 +86,11 @@ class System:
                 "choose model, none, model:NAME, cross-encoder:NAME or bi-encoder:NAME"
             )
         return "none", ""
+
+    @property
+    def first_stage(self) -> str:
+        """The first stage in words: the retriever, and the encoder where one is named."""
+        return f"{self.retriever} by {self.encoder}" if self.encoder else self.retriever
 
     @property
     def models(self) -> frozenset[str]:

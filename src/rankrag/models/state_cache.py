@@ -109,6 +109,11 @@ class StateCache:
         """How many states were wanted so far, and how many of them were found."""
         return StateUse(self.found, self.wanted)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are kept in memory."""
+        return self._held
+
     def _remember(self, key: str, kept: Kept) -> None:
         size = _size(kept)
         if size > self.memory_bytes:

