@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from rankrag.errors import ModelError
+from rankrag.retrieval import encoder as encoder_module
 from rankrag.retrieval.encoder import FORMS, Encoder, EncoderForm, document_text
 from rankrag.types import Passage
 
@@ -33,6 +34,14 @@ SHAPE = {
     "intermediate_size": 32,
     "max_position_embeddings": 12,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float32():
+    """Vectors that can be compared: some processors would compute in bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_module, "_dtype", lambda _device: torch.float32)
+        yield
 
 
 @pytest.fixture(scope="module")
