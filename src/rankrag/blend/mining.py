@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,19 +29,10 @@ def mine(source: Source, depth: int, step: Step = quiet) -> list[tuple[str, ...]
     ids = list(source.passages)
     if not ids or not depth:
         return [() for _ in source.records]
-    try:
-        import bm25s
-    except ImportError:
-        raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
-    texts = watched(source.passages.values(), step, f"{source.name}: indexing passages", len(ids))
-    terms_of, numbers = _numbered(map(passage_text, texts))
-    if not numbers:
-        return [() for _ in source.records]
-    index = bm25s.BM25(k1=K1, b=B, method="lucene")
-    index.index((terms_of, numbers), create_empty_token=False, show_progress=False)
+    index = _index(source, step)
     mined = []
     for record in watched(source.records, step, f"{source.name}: mining negatives", len(source.records)):
-        terms = index.get_tokens_ids(analyse(search_text(record)))
+        terms = index.get_tokens_ids(analyse(search_text(record))) if index else []
         found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
         mined.append(_negatives(source, record, [ids[place] for place in found], depth))
     return mined
@@ -64,13 +56,26 @@ def search_text(record: Record) -> str:
     return " ".join([m.content for m in record.question.history[-2:]] + [record.question.text])
 
 
-def _numbered(texts: Iterable[str]) -> tuple[list[array[int]], dict[str, int]]:
-    """Return the terms of each text as numbers, and the number of each term in the order in which they first appear.
+def _index(source: Source, step: Step) -> Any:
+    """Return an index of the source's passages, None where these have no terms.
 
-    A million passages as lists of words would take gigabytes.
+    Terms go in as numbers, by first appearance: lists of words would take gigabytes for a million passages.
     """
+    try:
+        import bm25s
+    except ImportError:
+        raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
     numbers: dict[str, int] = {}
-    return [array("i", [numbers.setdefault(t, len(numbers)) for t in analyse(text)]) for text in texts], numbers
+    terms = [
+        array("i", [numbers.setdefault(term, len(numbers)) for term in analyse(passage_text(passage))])
+        for passage in watched(
+            source.passages.values(), step, f"{source.name}: indexing passages", len(source.passages)
+        )
+    ]
+    index = bm25s.BM25(k1=K1, b=B, method="lucene")
+    if numbers:
+        index.index((terms, numbers), create_empty_token=False, show_progress=False)
+    return index if numbers else None
 
 
 def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
