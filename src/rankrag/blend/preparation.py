@@ -133,12 +133,7 @@ def _cleaned(
     absent_is_fine: bool,
 ) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
-    absent = absent_evaluation(config)
-    sets = [
-        read_evaluation(of, Path(config.data))
-        for of in watched(config.evaluation if read else (), step, "reading evaluation sets", len(config.evaluation))
-        if not {str(Path(config.data) / f) for f in (of.rows, of.corpus) if f} & set(absent)
-    ]
+    sets = _evaluation_sets(config, step) if read and config.evaluation else []
     rows = {name: len(source.records) for name, source in read.items()}
     contamination: dict[str, dict[str, dict[str, int]]] = {}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
@@ -159,6 +154,13 @@ def _cleaned(
     for name, why in left_out.items():
         report(f"{name}: left out, {why}")
     return Prepared(sources, slots, rows, left_out, contamination)
+
+
+def _evaluation_sets(config: BlendConfig, step: Step) -> list[EvaluationSet]:
+    """Return the evaluation sets that are there."""
+    data, absent = Path(config.data), set(absent_evaluation(config))
+    there = [of for of in config.evaluation if not {str(data / f) for f in (of.rows, of.corpus) if f} & absent]
+    return [read_evaluation(of, data) for of in watched(there, step, "reading evaluation sets", len(there))]
 
 
 def _without(
