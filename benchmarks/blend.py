@@ -33,6 +33,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--passages", type=int, default=10_000)
+    parser.add_argument("--questions", type=int, help="questions that are searched; by default two a passage")
     parser.add_argument("--examples", type=int, default=40_000)
     parser.add_argument("--stream-rows", type=int, default=0)
     parser.add_argument("--limit", type=int, default=21_000)
@@ -41,19 +42,18 @@ def main() -> None:
         if wanted.stream_rows:
             measure_stream(Path(folder), wanted.stream_rows, wanted.limit)
         else:
-            measure_building(Path(folder), wanted.passages, wanted.examples)
+            measure_building(Path(folder), wanted.passages, wanted.questions or 2 * wanted.passages, wanted.examples)
 
 
-def measure_building(folder: Path, passages: int, examples: int) -> None:
+def measure_building(folder: Path, passages: int, questions: int, examples: int) -> None:
     config = BlendConfig.model_validate({"data": str(folder), "sources": [{"name": "made-up", "rows": "none"}]})
     (source_config,) = config.sources
-    source = made_up(passages)
+    source = made_up(passages, questions)
+    print(f"{len(source.records)} questions, {passages} passages made up; {peak()}", flush=True)
     started, cpu = time.perf_counter(), time.process_time()
     mined = mine(source, config.mining_depth)
     taken, used = time.perf_counter() - started, time.process_time() - cpu
-    print(
-        f"mining: {len(source.records)} questions over {passages} passages in {taken:.1f} s ({used:.1f} s of one core)"
-    )
+    print(f"mining: in {taken:.1f} s ({used:.1f} s of one core); {peak()}", flush=True)
     started, cpu = time.perf_counter(), time.process_time()
     slots = [Slot(str(kind), "made-up", frozenset({kind}), examples // 4) for kind in source_config.kinds]
     groups = drawn(slots, partial(source_groups, config, source_config, source, mined), "0")
@@ -89,8 +89,8 @@ def measure_stream(folder: Path, rows: int, limit: int) -> None:
 WORDS = [f"{a}{b}" for a in ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru") for b in range(2000)]
 
 
-def made_up(passages: int) -> Source:
-    """Return passages of random words, some rarer than others, and two questions of words of each."""
+def made_up(passages: int, questions: int) -> Source:
+    """Return passages of random words, some rarer than others, and up to two questions of words of each."""
     rng = random.Random(0)
     weights = [1 / (rank + 10) for rank in range(len(WORDS))]
     records, found = [], {}
@@ -98,7 +98,7 @@ def made_up(passages: int) -> Source:
         words = rng.choices(WORDS, weights, k=90)
         passage = Passage(f"made-up/d{number // 5}/{number}", " ".join(words), f"Title {number}")
         found[passage.id] = passage
-        for place in (10, 50):
+        for place in (10, 50) if len(records) < questions else ():
             answer = " ".join(words[place : place + 3])
             question = Question(f"{number}/{place}", " ".join(rng.sample(words, 8)), answers=(answer,))
             records.append(Record(question, (passage.id,)))

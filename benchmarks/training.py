@@ -21,7 +21,7 @@ import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from rankrag.config import TrainConfig
+from rankrag.config import LoraSettings, TrainConfig
 from rankrag.encoding import PromptEncoder
 from rankrag.models.devices import has_bf16
 from rankrag.models.mini import prepare_base
@@ -46,10 +46,12 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1536, help="tokens of a batch")
     parser.add_argument("--passages", type=int, default=24)
     parser.add_argument("--questions", type=int, default=4, help="questions of a passage")
+    parser.add_argument("--top-layers", type=int, help="adapt only this many of the last layers")
     wanted = parser.parse_args()
     model = wanted.model or str(prepare_base(print))
     with tempfile.TemporaryDirectory() as out:
-        config = TrainConfig(model=model, blend="", out=out, tokens_per_batch=wanted.tokens, **PLAIN)
+        lora = LoraSettings.model_validate({"top_layers": wanted.top_layers})
+        config = TrainConfig(model=model, blend="", out=out, tokens_per_batch=wanted.tokens, lora=lora, **PLAIN)
         tokenizer = load_tokenizer(model, None)
         encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, ""))
         examples = example_set(wanted.passages, wanted.questions)

@@ -141,6 +141,11 @@ class LoraSettings(Schema):
     alpha: int = Field(64, ge=1, description="Scale; the update is multiplied by alpha / r.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the adapter.")
     target_modules: tuple[str, ...] = Field((), description="Names of the adapted modules; none: all linear layers.")
+    top_layers: int | None = Field(
+        None,
+        ge=1,
+        description="Adapt only this many of the last layers, with no backward pass below them; all.",
+    )
 
 
 class DevSettings(Schema):

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from rankrag.errors import DataError
-from rankrag.jsonl import parse_history, read_rows, write_rows
+from rankrag.jsonl import parse_history, read_rows, row_line, write_lines
 from rankrag.types import DataKind, Example, Passage, Question
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> int:
     """Write examples, compressed where the name ends in `.zst`; return how many."""
-    return write_rows(path, map(_row, examples))
+    return write_lines(path, map(example_line, examples))
+
+
+def example_line(example: Example) -> bytes:
+    """Return an example as a line of a file."""
+    return row_line(_row(example))
 
 
 def read_examples(path: Path) -> Iterator[Example]:

@@ -57,14 +57,24 @@ def read_rows(path: Path, on_bad_row: Callable[[DataError], None] | None = None)
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write rows, compressed where the name ends in `.zst`; return how many. The file appears whole or not at all."""
+    return write_lines(path, map(row_line, rows))
+
+
+def row_line(row: Row) -> bytes:
+    """Return a row as a line of a file."""
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> int:
+    """Write lines of rows as `write_rows` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     count = -1
     try:
         with partial.open("wb") as raw:
             sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
-            for count, row in enumerate(rows):  # noqa: B007
-                sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            for count, line in enumerate(lines):  # noqa: B007
+                sink.write(line)
             if sink is not raw:
                 sink.close()
         os.replace(partial, path)

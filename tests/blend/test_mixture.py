@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -246,3 +249,88 @@ def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_
     assert entry["dropped"]["held back for fitting"] > 0
     assert len(entry["rows_sha256"]) == 64
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
+
+
+@pytest.fixture
+def of_three(config_of, tmp_path):
+    """Three sources that draw all kinds between them, by weight."""
+    turns = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
+    rows = [{"id": f"i{i}", "messages": turns} for i in range(9)]
+    (tmp_path / "data" / "chat.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    base = {"rows": "train.jsonl", "corpus": "corpus.jsonl"}
+    sources = [base | {"name": "s"}, {"name": "chat", "rows": "chat.jsonl", "kinds": ["sft"]}, base | {"name": "t"}]
+    of = {"sources": sources, "weights": {"s": 2, "chat": 1, "t": 2}, "evaluation": [{"rows": "dev.jsonl"}]}
+    (tmp_path / "data" / "dev.jsonl").write_text(json.dumps({"id": "d", "question": "On which river lies town 3?"}))
+    return lambda **fields: config_of(**of | {"examples": 300} | fields)
+
+
+class Killed(Exception):  # noqa: N818 - as a kill would, it ends the run
+    """Stands for a kill."""
+
+
+def killed_at(text):
+    def step(said, _done, _total):
+        if said == text:
+            raise Killed
+
+    return step
+
+
+FILES = (EXAMPLES_FILE, "manifest.json")
+
+
+def test_a_killed_blend_goes_on_with_the_sources_that_are_done(of_three, tmp_path):
+    build_blend(of_three(), tmp_path / "whole")
+    for place in ("chat: reading rows", "t: mining negatives", "t: drawing lists of passages"):
+        with pytest.raises(Killed):
+            build_blend(of_three(), tmp_path / "a", step=killed_at(place))
+    assert not (tmp_path / "a" / EXAMPLES_FILE).exists()
+    said, steps = [], set()
+    build_blend(of_three(), tmp_path / "a", said.append, lambda text, _done, _total: steps.add(text.partition(":")[0]))
+    assert [line for line in said if "kept from the run before" in line] == [said[1], said[2]]
+    assert steps == {"t", "reading evaluation sets"}
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("change", ["seed", "data", "evaluation", "weights"])
+def test_what_was_made_of_other_settings_or_data_is_made_anew(of_three, tmp_path, change):
+    with pytest.raises(Killed):
+        build_blend(of_three(), tmp_path / "a", step=killed_at("t: mining negatives"))
+    rows = tmp_path / "data" / {"evaluation": "dev.jsonl"}.get(change, "corpus.jsonl")
+    if change in ("data", "evaluation"):
+        rows.write_text(rows.read_text().replace("own 3", "own 33"))
+    fields = {"seed": {"seed": 1}, "weights": {"examples": 200}}.get(change, {})
+    said = []
+    build_blend(of_three(**fields), tmp_path / "a", said.append)
+    build_blend(of_three(**fields), tmp_path / "whole")
+    assert [line.partition(":")[0] for line in said if "kept" in line] == (["chat"] if change == "data" else [])
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_source_that_turns_out_to_be_left_out_changes_the_share_of_one_that_was_done(of_three, tmp_path):
+    with pytest.raises(Killed):
+        build_blend(of_three(), tmp_path / "a", step=killed_at("t: mining negatives"))
+    config = of_three()
+    (tmp_path / "data" / "chat.jsonl").unlink()
+    fields = [source.model_copy(update={"optional": True}) for source in config.sources]
+    manifest = build_blend(config.model_copy(update={"sources": tuple(fields)}), tmp_path / "a")
+    assert {name: sum(of["examples"].values()) for name, of in manifest["sources"].items()} == {"s": 150, "t": 150}
+
+
+def test_the_bytes_do_not_depend_on_hash_seed_or_processor(of_three, tmp_path):
+    """Passages are of few words, so that many are as good as the k-th best."""
+    (tmp_path / "config.json").write_text(of_three().model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; from rankrag.config import BlendConfig\n"
+        "from rankrag.blend.mixture import build_blend\n"
+        "build_blend(BlendConfig.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
+    )
+    for name, plain in (("1", {}), ("2", {"NPY_DISABLE_CPU_FEATURES": "X86_V4 X86_V3"})):
+        env = os.environ | {"PYTHONHASHSEED": name, "OMP_NUM_THREADS": name} | plain
+        arguments = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "config.json"), str(tmp_path / name)]
+        subprocess.run(arguments, check=True, env=env)
+    for file in FILES:
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 import yaml
 
+from rankrag.cli.options import step_lines
 from rankrag.examples import read_examples
 from rankrag.jsonl import write_rows
 from rankrag.templates import WRITE
@@ -94,3 +95,11 @@ def test_a_blend_of_nothing_and_a_dry_run_of_unwritten_questions_are_refused(run
     assert "still to be written" in capsys.readouterr().err
     assert run("blend", "--from-index", tmp_path / "none", "--out", tmp_path / "out") == 2
     assert "no index there" in capsys.readouterr().err
+
+
+def test_of_short_steps_a_pipe_sees_nothing_and_of_long_ones_a_line(capsys):
+    for seconds in (60, 0):
+        with step_lines(seconds, passing=True) as step:
+            step("s: reading rows", 500, 0)
+            step("s: mining negatives", 9, 9)
+    assert capsys.readouterr().err == "s: reading rows: 500\ns: mining negatives: 9 of 9\n"

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoConfig
 
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.training import start as start_module
@@ -91,3 +92,17 @@ def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
     monkeypatch.setattr(start_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "rankrag\[qlora\]"'):
         start_module.need_four_bits()
+
+
+def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_of, monkeypatch, tmp_path, tokenizer):
+    monkeypatch.delattr("transformers.PreTrainedModel.from_pretrained")
+    with pytest.raises(ConfigError, match=r"lora.top_layers: 3 is more than the model's 2 layers"):
+        prepare(config_of(lora={"top_layers": 3}))
+    with pytest.raises(ConfigError, match=r"PEFT would adapt lm_head, which is not in the last 1 layers of this Llama"):
+        prepare(config_of(lora={"top_layers": 1, "target_modules": ["lm_head"]}))
+    with pytest.raises(ConfigError, match=r"aux_layer: 1 is below the adapted layers.* it must be above 1"):
+        prepare(config_of(lora={"top_layers": 1}, aux_layer=1))
+    (tmp_path / "other").mkdir()
+    tokenizer.save_pretrained(tmp_path / "other")
+    AutoConfig.for_model("gpt2", n_layer=3, n_embd=8, n_head=2).save_pretrained(tmp_path / "other")
+    prepare(config_of(model=str(tmp_path / "other"), lora={"top_layers": 2}))

@@ -59,6 +59,13 @@ def test_an_adapter_needs_no_gradients_of_the_base():
     assert lora.operations == pytest.approx(full.operations * 2 / 3)
 
 
+def test_layers_without_an_adapter_cost_a_forward_pass():
+    every, top = (estimate(shape_of(LLAMA_8B), config_of(method="lora", lora={"top_layers": n})) for n in (None, 8))
+    assert top.operations == pytest.approx(every.operations * (1 + 8 / 32) / 2)
+    assert top.memory["activations"] == every.memory["activations"] / 4
+    assert top.memory["optimiser"] == every.memory["optimiser"] / 4
+
+
 def test_time_of_the_papers_stage_one_by_hand():
     config = config_of(examples_per_step=128, max_tokens=4096, tokens_per_batch=4096, gradient_checkpointing=True)
     found = estimate(shape_of(LLAMA_8B), config, devices=32, example_tokens=1000, target_share=0)

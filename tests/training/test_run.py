@@ -7,14 +7,17 @@ import math
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, ModelError
+from rankrag.models.layer_head import layers_of, watched
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
 from rankrag.training.run import train
+from rankrag.training.start import find_start, load_model
 from rankrag.training.trainer import rate_share
 from rankrag.types import Passage, Question
 
@@ -39,6 +42,23 @@ def test_an_adapter_learns_and_opens_as_a_model_with_its_contract(tmp_path, conf
     assert adapter == tmp_path / "run/adapter"
     assert probability(adapter) > 0.9
     assert load_contract(adapter).format.history_turns == 7
+
+
+def test_with_top_layers_only_these_are_adapted_and_no_gradient_goes_below_them(tmp_path, config_of, tiny_model_dir):
+    config = config_of(max_steps=20, lora={"top_layers": 1})
+    model = load_model(config, find_start(config), bf16=False)
+    layers = layers_of(model)
+    with watched(model, [1, 2]) as seen:
+        model(input_ids=torch.tensor([[1, 2, 3]])).logits.sum().backward()
+    assert [seen[layer].requires_grad for layer in (1, 2)] == [False, True]
+    assert not any("lora_" in name for name, _ in layers[0].named_parameters())
+    assert len([p for p in layers[1].parameters() if p.grad is not None]) == 2 * 7
+    adapter = train(config)
+    assert probability(adapter) > 0.9
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model_dir), adapter)
+    after = plain.merge_and_unload().state_dict()
+    before = AutoModelForCausalLM.from_pretrained(tiny_model_dir).state_dict()
+    assert {".".join(n.split(".")[:3]) for n in before if not torch.equal(before[n], after[n])} == {"model.layers.1"}
 
 
 def test_full_training_writes_a_plain_model_with_contract_and_tokenizer(tmp_path, config_of, tiny_model_dir):

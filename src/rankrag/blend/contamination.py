@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rankrag.blend.sources import Record, Source
+from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
 from rankrag.errors import DataError
 from rankrag.jsonl import Row, parse_history, read_passages, read_rows
@@ -76,10 +77,13 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     )
 
 
-def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float) -> list[Overlap]:
+def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float, step: Step = quiet) -> list[Overlap]:
     """Return what of a source stands in each evaluation set."""
+    if not sets:
+        return []
     found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
-    for record in source.records if sets else ():
+    doing = f"{source.name}: comparing questions with evaluation sets"
+    for record in watched(source.records, step, doing, len(source.records)):
         text = _asked(record.question.history, record.question.text)
         runs = frozenset(_long_grams(text))
         for of, (same, shared, _) in zip(sets, found, strict=True):
@@ -87,7 +91,8 @@ def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float) 
                 same.add(record.question.id)
             elif not runs.isdisjoint(of.question_grams):
                 shared.add(record.question.id)
-    for passage in source.passages.values() if sets else ():
+    doing = f"{source.name}: comparing passages with evaluation sets"
+    for passage in watched(source.passages.values(), step, doing, len(source.passages)):
         listed = list(grams(normalise(passage.text)))
         for of, (_, _, passages) in zip(sets, found, strict=True):
             hits = sum(gram in of.passage_grams for gram in listed)

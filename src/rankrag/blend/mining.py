@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from rankrag.blend.false_negatives import false_negative
 from rankrag.blend.sources import Record, Source
+from rankrag.blend.steps import Step, quiet, watched
 from rankrag.errors import MissingExtraError
 from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.templates import passage_text
@@ -14,29 +20,62 @@ Mined = Sequence[Sequence[str]]
 """For each record of a source the ids of its hard negatives, best first."""
 
 
-def mine(source: Source, depth: int) -> list[tuple[str, ...]]:
+def mine(source: Source, depth: int, step: Step = quiet) -> list[tuple[str, ...]]:
     """Return, for each record, ids of the `depth` best BM25 passages of the source that do not answer it, best first.
 
-    Left out, and counted in `dropped`, are gold passages, passages that contain an answer, and near-duplicates of a
-    gold passage.
+    Ties keep the order of the source's passages; one that shares no term with the question is not found. Left out, and
+    counted in `dropped`, are gold passages, passages that contain an answer, and near-duplicates of a gold passage.
     """
     ids = list(source.passages)
     if not ids or not depth:
         return [() for _ in source.records]
-    try:
-        import bm25s
-    except ImportError:
-        raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
-    index = bm25s.BM25(k1=K1, b=B, method="lucene")
-    index.index([analyse(passage_text(p)) for p in source.passages.values()], show_progress=False)
-    queries = [analyse(search_text(record)) for record in source.records]
-    found, _ = index.retrieve(queries, corpus=ids, k=min(depth + 10, len(ids)), show_progress=False)
-    return [_negatives(source, record, row, depth) for record, row in zip(source.records, found, strict=True)]
+    index = _index(source, step)
+    mined = []
+    for record in watched(source.records, step, f"{source.name}: mining negatives", len(source.records)):
+        terms = index.get_tokens_ids(analyse(search_text(record))) if index else []
+        found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
+        mined.append(_negatives(source, record, [ids[place] for place in found], depth))
+    return mined
+
+
+def best(scores: npt.NDArray[np.float32], k: int) -> list[int]:
+    """Return the places of the `k` highest scores above 0, best first, ties by place.
+
+    numpy's own partial sort orders ties by what the processor can do, so that a blend would differ between machines;
+    here it only finds the k-th score.
+    """
+    places = np.flatnonzero(scores > 0)
+    if len(places) > k:
+        kth = np.partition(scores[places], -k)[-k]
+        places = places[scores[places] >= kth]
+    return [int(place) for place in places[np.argsort(-scores[places], kind="stable")][:k]]
 
 
 def search_text(record: Record) -> str:
     """Return what is searched for a record: the question, after the two turns before it where there are any."""
     return " ".join([m.content for m in record.question.history[-2:]] + [record.question.text])
+
+
+def _index(source: Source, step: Step) -> Any:
+    """Return an index of the source's passages, None where these have no terms.
+
+    Terms go in as numbers, by first appearance: lists of words would take gigabytes for a million passages.
+    """
+    try:
+        import bm25s
+    except ImportError:
+        raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
+    numbers: dict[str, int] = {}
+    terms = [
+        array("i", [numbers.setdefault(term, len(numbers)) for term in analyse(passage_text(passage))])
+        for passage in watched(
+            source.passages.values(), step, f"{source.name}: indexing passages", len(source.passages)
+        )
+    ]
+    index = bm25s.BM25(k1=K1, b=B, method="lucene")
+    if numbers:
+        index.index((terms, numbers), create_empty_token=False, show_progress=False)
+    return index if numbers else None
 
 
 def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:

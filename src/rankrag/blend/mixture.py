@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from rankrag.blend.context_qa import qa_examples
 from rankrag.blend.context_ranking import Neighbours, neighbours, ranking_examples
+from rankrag.blend.counting import Counter as TokenCounter
 from rankrag.blend.counting import group_tokens, token_counter
 from rankrag.blend.drawing import drawn
 from rankrag.blend.mining import Mined, mine
+from rankrag.blend.parts import Part, Parts, lines, sha256
 from rankrag.blend.preparation import Prepared, Report, prepare
 from rankrag.blend.public import KNOWN_DEFECTS
 from rankrag.blend.reading import read_source
@@ -23,54 +24,57 @@ from rankrag.blend.retrieval_qa import passage_lists, retrieval_qa_examples
 from rankrag.blend.retrieval_ranking import retrieval_ranking_examples
 from rankrag.blend.sft import sft_examples
 from rankrag.blend.sources import Source, split_held_back
+from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
-from rankrag.examples import write_examples
+from rankrag.jsonl import write_lines
 from rankrag.types import DataKind, Example
 
 EXAMPLES_FILE = "examples.jsonl.zst"
 MANIFEST_FILE = "manifest.json"
+PARTS_FOLDER = "parts"
 
 PASSAGE_KINDS = frozenset({DataKind.CONTEXT_QA, DataKind.CONTEXT_RANKING})
 
 
-def build_blend(config: BlendConfig, out: Path, report: Report = lambda _: None) -> dict[str, object]:
+def build_blend(
+    config: BlendConfig, out: Path, report: Report = lambda _: None, step: Step = quiet
+) -> dict[str, object]:
     """Write the blend and its manifest into `out`; return the manifest. The same config gives the same bytes.
 
+    What is done of a source is kept in `out` until the blend is whole: after a kill, the same call goes on with it.
     `ConfigError` lists every problem of the configuration and its data, before anything is written or mined.
     """
-    prepared = prepare(config, report)
+    parts = Parts(out / PARTS_FOLDER, config)
+    prepared = prepare(config, report, step=step, made=lambda *of: parts.find(*of) is not None)
     count = token_counter(config.tokenizer)
-    out.mkdir(parents=True, exist_ok=True)
-    groups: list[list[Example]] = []
-    entries: dict[str, dict[str, object]] = {}
+    found: dict[str, Part] = {}
     for wanted in config.sources:
-        if wanted.name not in prepared.sources:
+        if wanted.name not in {slot.source for slot in prepared.slots}:
             continue
-        source = prepared.sources[wanted.name]
-        mined = mined_for(config, wanted, source)
-        slots = [slot for slot in prepared.slots if slot.source == wanted.name]
-        seed = f"{config.seed}/{wanted.name}"
-        found = list(drawn(slots, partial(source_groups, config, wanted, source, mined), seed))
-        counts = Counter(f"{e.kind}" for group in found for e in group)
-        tokens = sum(group_tokens(group, count) for group in found)
-        entries[wanted.name] = _entry(config, wanted, prepared, counts, tokens)
-        report(f"{wanted.name}: {counts.total()} examples {dict(sorted(counts.items()))}, {tokens} tokens")
-        groups += found
-    random.Random(config.seed).shuffle(groups)
-    total = write_examples(out / EXAMPLES_FILE, (e for group in groups for e in group))
-    manifest = _manifest(config, prepared, entries, total, _sha256(out / EXAMPLES_FILE))
+        part = parts.find(wanted, prepared.slots)
+        kept = "" if part is None else ", kept from the run before"
+        part = part or _made(config, wanted, prepared, parts, count, step)
+        prepared.sources.pop(wanted.name, None)
+        found[wanted.name] = part
+        counts = part.entry["examples"]
+        report(f"{wanted.name}: {sum(counts.values())} examples {counts}, {part.entry['tokens']} tokens{kept}")
+    order = list(range(sum(len(part.groups) for part in found.values())))
+    random.Random(config.seed).shuffle(order)
+    total = write_lines(out / EXAMPLES_FILE, lines(tuple(found.values()), order))
+    manifest = _manifest(config, prepared, found, total, sha256(out / EXAMPLES_FILE))
     (out / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    parts.delete()
     return manifest
 
 
-def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source) -> Mined:
+def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, step: Step = quiet) -> Mined:
     """Return the hard negatives of a source, none where it needs none.
 
     Chunks of a conversation's document are negatives of each other only, as in the paper.
     """
     needless = set(wanted.kinds) <= {DataKind.SFT, DataKind.CONTEXT_QA} and not wanted.unanswerable
-    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth)
+    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, step)
 
 
 def source_groups(
@@ -80,6 +84,7 @@ def source_groups(
     mined: Mined,
     kinds: frozenset[DataKind],
     rng: random.Random,
+    step: Step = quiet,
 ) -> Iterator[list[Example]]:
     """Yield the examples of one source, those that share their passages together."""
     if DataKind.SFT in kinds:
@@ -89,13 +94,14 @@ def source_groups(
         positive, others = [n for n in near if n.positive], [n for n in near if not n.positive]
         amount = len(positive) if wanted.passages is None else min(wanted.passages, len(positive))
         chosen = rng.sample(positive, amount)
-        for of in chosen + rng.sample(others, min(wanted.negative_passages, len(others))):
+        chosen += rng.sample(others, min(wanted.negative_passages, len(others)))
+        for of in watched(chosen, step, f"{source.name}: drawing from passages", len(chosen)):
             yield list(_passage_examples(source, wanted, of, kinds, rng))
     if kinds & LIST_KINDS:
         lists = passage_lists(
             source, mined, lists=wanted.lists, size=config.list_size, questions=wanted.list_questions, rng=rng
         )
-        for of_list in lists:
+        for of_list in watched(lists, step, f"{source.name}: drawing lists of passages"):
             examples = list(retrieval_qa_examples(source, of_list, unanswerable=wanted.unanswerable, rng=rng))
             examples += retrieval_ranking_examples(source, of_list)
             yield [example for example in examples if example.kind in kinds]
@@ -124,13 +130,38 @@ def _passage_examples(
         )
 
 
+def _made(
+    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: TokenCounter, step: Step
+) -> Part:
+    """Mine and draw the examples of one source and write them as its part."""
+    source = prepared.sources[wanted.name]
+    slots = [slot for slot in prepared.slots if slot.source == wanted.name]
+    groups = partial(source_groups, config, wanted, source, mined_for(config, wanted, source, step), step=step)
+    counts, tokens = Counter[str](), 0
+
+    def counted() -> Iterator[list[Example]]:
+        nonlocal tokens
+        for group in drawn(slots, groups, f"{config.seed}/{wanted.name}"):
+            counts.update(f"{example.kind}" for example in group)
+            tokens += group_tokens(group, count)
+            yield group
+
+    return parts.write(
+        wanted,
+        slots,
+        counted(),
+        lambda: _entry(config, wanted, prepared, counts, tokens),
+        prepared.contamination[wanted.name],
+    )
+
+
 def _entry(
     config: BlendConfig, wanted: SourceConfig, prepared: Prepared, counts: Counter[str], tokens: int
 ) -> dict[str, object]:
     """Return what the manifest says of one source."""
     origin: dict[str, object] = {"hub": wanted.hub.model_dump()} if wanted.hub else {"rows": wanted.rows}
     if wanted.rows:
-        origin["rows_sha256"] = _sha256(Path(config.data) / wanted.rows)
+        origin["rows_sha256"] = sha256(Path(config.data) / wanted.rows)
     defects = KNOWN_DEFECTS.get(wanted.reader, ())
     return {
         "licence": wanted.licence,
@@ -144,7 +175,7 @@ def _entry(
 
 
 def _manifest(
-    config: BlendConfig, prepared: Prepared, entries: dict[str, dict[str, object]], total: int, sha256: str
+    config: BlendConfig, prepared: Prepared, parts: Mapping[str, Part], total: int, sha256: str
 ) -> dict[str, object]:
     return {
         "examples": total,
@@ -152,11 +183,9 @@ def _manifest(
         "tokens_counted_by": config.tokenizer or "words times 1.3",
         "config": config.model_dump(mode="json", exclude={"data"}),
         "left_out": prepared.left_out,
-        "contamination": prepared.contamination,
-        "sources": entries,
+        "contamination": {
+            of.rows: {name: p.contamination[of.rows] for name, p in parts.items() if of.rows in p.contamination}
+            for of in config.evaluation
+        },
+        "sources": {name: part.entry for name, part in parts.items()},
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +11,23 @@ from rankrag.blend.contamination import EvaluationSet, overlaps, read_evaluation
 from rankrag.blend.licences import allows_commercial
 from rankrag.blend.reading import FORBIDDEN, HubUnreachableError, read_source
 from rankrag.blend.sources import Source, split_held_back
+from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 
 Report = Callable[[str], None]
 
+Made = Callable[[SourceConfig, Sequence[Slot]], bool]
+"""Whether the examples of a source for these slots of the blend are there already, so that it need not be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The training parts of all sources, the parts of the blend, and what is not in them.
+    """The training parts of all sources that were read, the parts of the blend, and what is not in them.
 
     `rows` is how many rows of a source could be used, the held-back ones among them; `left_out` says why a source is
-    not there; `contamination` holds what was found, by evaluation set and source.
+    not there; `contamination` holds what was found, by source and evaluation set.
     """
 
     sources: dict[str, Source]
@@ -33,10 +37,18 @@ class Prepared:
     contamination: dict[str, dict[str, dict[str, int]]]
 
 
-def prepare(config: BlendConfig, report: Report, *, absent_is_fine: bool = False) -> Prepared:
+def prepare(
+    config: BlendConfig,
+    report: Report,
+    *,
+    step: Step = quiet,
+    made: Made = lambda _wanted, _slots: False,
+    absent_is_fine: bool = False,
+) -> Prepared:
     """Return what a blend is drawn from; `ConfigError` lists all problems that were found, before any long work.
 
-    With `absent_is_fine`, sources whose data is not there are left out as if they were all `optional`.
+    Sources that are `made` are not read. With `absent_is_fine`, sources whose data is not there are left out as if they
+    were all `optional`.
     """
     problems = config_problems(config)
     problems += [] if absent_is_fine else [f"evaluation: {file} is not there" for file in absent_evaluation(config)]
@@ -55,30 +67,12 @@ def prepare(config: BlendConfig, report: Report, *, absent_is_fine: bool = False
     if problems:
         raise _all(problems)
     named = {slot.source for slot in blend_slots(config)}
-    sources: dict[str, Source] = {}
-    unreachable: HubUnreachableError | None = None
-    for source in wanted:
-        if source.name not in named:
-            continue
-        try:
-            if source.hub and unreachable:
-                raise unreachable
-            read = read_source(source, Path(config.data), seed=config.seed, commercial=config.licence == "commercial")
-        except (DataError, MissingExtraError) as error:
-            unreachable = error if isinstance(error, HubUnreachableError) else unreachable
-            if source.hub and (absent_is_fine or source.optional):
-                left_out[source.name] = f"absent: {error}"
-            else:
-                problems.append(f"source {source.name!r}: {error}")
-            continue
-        if not read.records and read.dropped[FORBIDDEN]:
-            left_out[source.name] = f"licence: {source.licence or 'not stated'}"
-            continue
-        sources[source.name] = read
-        report(f"{source.name}: {len(read.records)} rows read")
-    if problems:
-        raise _all(problems)
-    return _cleaned(config, sources, left_out, report, absent_is_fine)
+    wanted = [source for source in wanted if source.name in named]
+    read: dict[str, Source] = {}
+    while unread := _unread(config, wanted, {*read, *left_out}, left_out, made):  # to leave one out changes all shares
+        _read(config, unread, read, left_out, report, step, absent_is_fine)
+    in_order = {source.name: read[source.name] for source in wanted if source.name in read}
+    return _cleaned(config, in_order, left_out, report, step, absent_is_fine)
 
 
 def training_part(source: Source, held_back: float) -> Source:
@@ -89,21 +83,62 @@ def training_part(source: Source, held_back: float) -> Source:
     return kept
 
 
+def _unread(
+    config: BlendConfig, wanted: Sequence[SourceConfig], known: set[str], left_out: Iterable[str], made: Made
+) -> list[SourceConfig]:
+    slots = blend_slots(config, frozenset(left_out))
+    return [source for source in wanted if source.name not in known and not made(source, slots)]
+
+
+def _read(
+    config: BlendConfig,
+    unread: Sequence[SourceConfig],
+    read: dict[str, Source],
+    left_out: dict[str, str],
+    report: Report,
+    step: Step,
+    absent_is_fine: bool,
+) -> None:
+    """Put every source into `read` or `left_out`; `ConfigError` lists all that is wrong with them."""
+    problems: list[str] = []
+    unreachable: HubUnreachableError | None = None
+    commercial = config.licence == "commercial"
+    for source in unread:
+        try:
+            if source.hub and unreachable:
+                raise unreachable
+            found = read_source(source, Path(config.data), seed=config.seed, commercial=commercial, step=step)
+        except (DataError, MissingExtraError) as error:
+            unreachable = error if isinstance(error, HubUnreachableError) else unreachable
+            if source.hub and (absent_is_fine or source.optional):
+                left_out[source.name] = f"absent: {error}"
+            else:
+                problems.append(f"source {source.name!r}: {error}")
+            continue
+        if not found.records and found.dropped[FORBIDDEN]:
+            left_out[source.name] = f"licence: {source.licence or 'not stated'}"
+            continue
+        read[source.name] = found
+        report(f"{source.name}: {len(found.records)} rows read")
+    if problems:
+        raise _all(problems)
+
+
 def _cleaned(
-    config: BlendConfig, read: dict[str, Source], left_out: dict[str, str], report: Report, absent_is_fine: bool
+    config: BlendConfig,
+    read: dict[str, Source],
+    left_out: dict[str, str],
+    report: Report,
+    step: Step,
+    absent_is_fine: bool,
 ) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
-    absent = absent_evaluation(config)
-    sets = [
-        read_evaluation(of, Path(config.data))
-        for of in config.evaluation
-        if not {str(Path(config.data) / f) for f in (of.rows, of.corpus) if f} & set(absent)
-    ]
+    sets = _evaluation_sets(config, step) if read and config.evaluation else []
     rows = {name: len(source.records) for name, source in read.items()}
-    contamination: dict[str, dict[str, dict[str, int]]] = {of.name: {} for of in sets}
+    contamination: dict[str, dict[str, dict[str, int]]] = {}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
     for name, source in sources.items():
-        sources[name] = _without(config, source, sets, contamination)
+        sources[name], contamination[name] = _without(config, source, sets, step)
     slots = tuple(blend_slots(config, frozenset(left_out)))
     problems = [
         problem
@@ -121,17 +156,23 @@ def _cleaned(
     return Prepared(sources, slots, rows, left_out, contamination)
 
 
+def _evaluation_sets(config: BlendConfig, step: Step) -> list[EvaluationSet]:
+    """Return the evaluation sets that are there."""
+    data, absent = Path(config.data), set(absent_evaluation(config))
+    there = [of for of in config.evaluation if not {str(data / f) for f in (of.rows, of.corpus) if f} & absent]
+    return [read_evaluation(of, data) for of in watched(there, step, "reading evaluation sets", len(there))]
+
+
 def _without(
-    config: BlendConfig,
-    source: Source,
-    sets: Sequence[EvaluationSet],
-    contamination: dict[str, dict[str, dict[str, int]]],
-) -> Source:
-    for of, found in zip(sets, overlaps(source, sets, config.max_overlap), strict=True):
+    config: BlendConfig, source: Source, sets: Sequence[EvaluationSet], step: Step
+) -> tuple[Source, dict[str, dict[str, int]]]:
+    """Return the source to train on, and what of it stands in evaluation sets, by set."""
+    contamination = {}
+    for of, found in zip(sets, overlaps(source, sets, config.max_overlap, step), strict=True):
         if found:
-            contamination[of.name][source.name] = found.as_json()
+            contamination[of.name] = found.as_json()
             source = without(source, found) if config.remove_contaminated else source
-    return source
+    return source, contamination
 
 
 def _all(problems: list[str]) -> ConfigError:

@@ -16,6 +16,7 @@ from rankrag.blend.licences import allows_commercial
 from rankrag.blend.public import converted
 from rankrag.blend.records import parse_record
 from rankrag.blend.sources import LeftOut, Record, Source, document_of
+from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import HubConfig, SourceConfig
 from rankrag.errors import DataError, MissingExtraError, first_line
 from rankrag.jsonl import Row, read_passages, read_rows
@@ -34,7 +35,9 @@ class HubUnreachableError(DataError):
     """No connection to the hub, so that asking it for the next data set is in vain."""
 
 
-def read_source(wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False) -> Source:
+def read_source(
+    wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False, step: Step = quiet
+) -> Source:
     """Return a question set of the folder `data`, or of a hub; `seed` draws the rows where there is a limit.
 
     `DataError` names file and line of the first rows that fit no format, and says how many more there are.
@@ -43,7 +46,8 @@ def read_source(wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: 
     passages: dict[str, Passage] = {}
     records: list[Record] = []
     mistakes: list[str] = []
-    rows = converted(wanted.reader, raw_rows(wanted, data), dropped)
+    raw = watched(raw_rows(wanted, data), step, f"{wanted.name}: reading rows")
+    rows = converted(wanted.reader, raw, dropped)
     for where, row in _limited(_kept(wanted, rows, dropped, commercial), wanted.limit, random.Random(seed), dropped):
         try:
             records.append(parse_record(wanted, row, where, passages))
@@ -55,7 +59,8 @@ def read_source(wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: 
         more = f"; and {len(mistakes) - _SHOWN} more" if len(mistakes) > _SHOWN else ""
         raise DataError("; ".join(mistakes[:_SHOWN]) + more)
     if wanted.corpus:
-        passages |= corpus_passages(data / wanted.corpus, records)
+        read = watched(read_passages(data / wanted.corpus), step, f"{wanted.name}: reading passages")
+        passages |= named_passages(read, records)
     for record in records:
         for passage_id in record.positives:
             if passage_id not in passages:
@@ -98,11 +103,11 @@ def hub_rows(hub: HubConfig, instead: str = "name its file as 'rows' with the sa
         ) from None
 
 
-def corpus_passages(corpus: Path, records: Iterable[Record]) -> dict[str, Passage]:
+def named_passages(corpus: Iterable[Passage], records: Iterable[Record]) -> dict[str, Passage]:
     """Return the passages of a corpus that the records name, and the others of the same documents."""
     wanted = {i for record in records for i in (*record.positives, *record.negatives, *record.near)}
     documents = {d for d in map(document_of, wanted) if d}
-    return {p.id: p for p in read_passages(corpus) if p.id in wanted or document_of(p.id) in documents}
+    return {p.id: p for p in corpus if p.id in wanted or document_of(p.id) in documents}
 
 
 def _kept(wanted: SourceConfig, rows: Iterable[Located], dropped: Counter[str], commercial: bool) -> Iterator[Located]:

@@ -110,10 +110,11 @@ def progress_bar(text: str, total: int, *, unit: str = "") -> Iterator[Callable[
 
 
 @contextmanager
-def step_lines(seconds: float = 15.0) -> Iterator[Callable[[str, int, int], None]]:
-    """Say what long work is at: what is yielded takes a text, what is done and the total.
+def step_lines(seconds: float = 15.0, *, passing: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Say what long work is at: what is yielded takes a text, what is done and the total, 0 where it is not known.
 
-    A terminal gets a bar for each text, with the time left; a file or a pipe gets a line now and then.
+    A terminal gets a bar for each text, with the time left; a file or a pipe gets a line now and then. Steps that are
+    `passing` are many, and most of them short: a bar goes when the next one comes, and a line comes after `seconds`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -122,19 +123,21 @@ def step_lines(seconds: float = 15.0) -> Iterator[Callable[[str, int, int], None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, console=console, disable=not console.is_terminal)
     tasks: dict[str, TaskID] = {}
-    last_text, last_time = "", 0.0
+    last_text, last_time = "", time.monotonic() if passing else 0.0
 
     def step(text: str, done: int, total: int) -> None:
         nonlocal last_text, last_time
         if console.is_terminal:
             if text not in tasks:
-                tasks[text] = bars.add_task(text, total=total)
-            bars.update(tasks[text], completed=done, total=total)
+                while passing and tasks:
+                    bars.remove_task(tasks.popitem()[1])
+                tasks[text] = bars.add_task(text, total=total or None)
+            bars.update(tasks[text], completed=done, total=total or None)
             return
         now = time.monotonic()
-        if text != last_text or done == total or now - last_time >= seconds:
+        if now - last_time >= seconds or (not passing and (text != last_text or done == total)):
             last_text, last_time = text, now
-            say(f"{text}: {done} of {total}")
+            say(f"{text}: {done} of {total}" if total else f"{text}: {done}")
 
     with bars:
         yield step

@@ -47,7 +47,10 @@ def blend(
     encoder: options.EncoderDir = None,
     set_: options.Set = None,
 ) -> None:
-    """Build the training blend, from data sets, from your own documents, or from both."""
+    """Build the training blend, from data sets, from your own documents, or from both.
+
+    A killed run goes on with the sources that are done.
+    """
     from rankrag.blend.dry_run import dry_run as estimated
     from rankrag.blend.dry_run import table
     from rankrag.blend.mixture import build_blend
@@ -64,14 +67,17 @@ def blend(
     if dry_run and wanted.writing:
         raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
     if dry_run:
-        for line in table(estimated(wanted, say), wanted):
+        with options.step_lines(passing=True) as step:
+            parts = estimated(wanted, say, step)
+        for line in table(parts, wanted):
             print(line)
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
     if wanted.writing:
         wanted = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
-    manifest = build_blend(wanted, out, say)
+    with options.step_lines(passing=True) as step:
+        manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
 
 

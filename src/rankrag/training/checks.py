@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import check_target_module_exists
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag.config import TrainConfig
@@ -18,7 +19,7 @@ from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError, first_line
 from rankrag.models.layer_head import final_norm, layers_of
 from rankrag.templates import Format
-from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits
+from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits, new_adapter
 
 EXAMPLES_FILE = "examples.jsonl.zst"
 
@@ -116,6 +117,8 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
             close = difflib.get_close_matches(wanted, last, n=1)
             meant = f"did you mean {close[0]!r}?" if close else f"the model has {', '.join(last)}"
             yield f"lora.target_modules: no module is called {wanted!r}; {meant}"
+    if config.lora.top_layers is not None and config.method != "full" and start.adapter is None:
+        yield from _top_layer_problems(config, config.lora.top_layers, model)
     if config.aux_layer is None:
         return
     if config.aux_layer >= len(layers_of(model)):
@@ -124,6 +127,29 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
         final_norm(model)
     except AttributeError:
         yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
+
+
+def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[str]:
+    try:
+        layers = layers_of(model)
+    except ValueError:
+        yield f"lora.top_layers: the layers of a {type(model).__name__} are not known; leave top_layers out"
+        return
+    if top > len(layers):
+        yield f"lora.top_layers: {top} is more than the model's {len(layers)} layers"
+        return
+    adapter = new_adapter(config.lora, model)
+    inside = {module for layer in list(layers)[-top:] for module in layer.modules()}
+    adapted = {name: module for name, module in model.named_modules() if check_target_module_exists(adapter, name)}
+    astray = [name for name, module in adapted.items() if module not in inside]
+    if astray or not adapted:
+        found = f"would adapt {astray[0]}, which is not in" if astray else "finds nothing to adapt in"
+        yield f"lora.top_layers: PEFT {found} the last {top} layers of this {type(model).__name__}; name target_modules"
+    if config.aux_layer is not None and config.aux_layer <= len(layers) - top:
+        yield (
+            f"aux_layer: {config.aux_layer} is below the adapted layers, so nothing is learnt there; with "
+            f"lora.top_layers {top} it must be above {len(layers) - top}"
+        )
 
 
 def unopened(name: str, part: str, error: Exception) -> str:

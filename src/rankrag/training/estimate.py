@@ -11,7 +11,8 @@ Memory of a device, in bytes, for P weights of which T are trained, over N devic
 
 Time: 2 operations a weight of the layers and a token, 4 B h a layer and a token for attention over the whole batch,
 2 V h a target token; three times that with the backward pass, four times with checkpointing, one less where the
-weights themselves need no gradients. A step's batches go round by round over the devices: one round takes one batch's
+weights themselves need no gradients. Layers below the `top_layers` of an adapter have a forward pass alone, and keep no
+activations. A step's batches go round by round over the devices: one round takes one batch's
 operations, divided by a device's peak rate times the share of it that is reached, however few batches it has.
 """
 
@@ -86,6 +87,7 @@ def estimate(
     target tokens; `tflops` a device's peak rate (A100: 312 in bfloat16), of which the share `reached` is used.
     """
     batch, trained = config.tokens_per_batch, trained_weights(shape, config)
+    learning = learning_layers(shape, config)
     step = float(config.batches_per_step * batch)
     if config.examples_per_step is not None:
         step = config.examples_per_step * (example_tokens or config.max_tokens)
@@ -96,13 +98,14 @@ def estimate(
         "gradients": 4.0 * trained / held,
         "optimiser": 8.0 * trained / held,
         "copies to compute with": _copies(shape, config),
-        "activations": 2.0 * batch * _kept(shape, checkpointing=config.gradient_checkpointing),
+        "activations": 2.0 * batch * _kept(shape, learning, checkpointing=config.gradient_checkpointing),
         "mask": 4.0 * batch**2,
         "logits": 10.0 * shape.vocabulary * target_share * batch,
     }
     forward = 2.0 * shape.matrices + 4.0 * shape.layers * batch * shape.hidden
     forward += 2.0 * shape.vocabulary * shape.hidden * target_share
-    passes = (3 if config.method == "full" else 2) + config.gradient_checkpointing
+    backward = (2 if config.method == "full" else 1) + config.gradient_checkpointing
+    passes = 1 + backward * learning / shape.layers
     return Estimate(memory, passes * forward * step, rounds * passes * forward * batch / (tflops * 1e12 * reached))
 
 
@@ -111,7 +114,12 @@ def trained_weights(shape: Shape, config: TrainConfig) -> int:
     if config.method == "full":
         return shape.weights
     wide = 4 * (2 * shape.hidden) + 3 * (shape.hidden + shape.mlp)
-    return shape.layers * config.lora.r * wide
+    return learning_layers(shape, config) * config.lora.r * wide
+
+
+def learning_layers(shape: Shape, config: TrainConfig) -> int:
+    """Return how many layers a gradient is taken of."""
+    return shape.layers if config.method == "full" else min(config.lora.top_layers or shape.layers, shape.layers)
 
 
 def estimate_lines(config: TrainConfig, *, devices: int, tflops: float, example_tokens: int | None) -> list[str]:
@@ -150,6 +158,6 @@ def _copies(shape: Shape, config: TrainConfig) -> float:
     return 2.0 * (2 * shape.matrices / shape.layers + (shape.weights - shape.matrices))
 
 
-def _kept(shape: Shape, *, checkpointing: bool) -> float:
+def _kept(shape: Shape, learning: int, *, checkpointing: bool) -> float:
     layer = 14.0 * shape.hidden + 4.0 * shape.mlp
-    return shape.layers * shape.hidden + layer if checkpointing else shape.layers * layer
+    return learning * shape.hidden + layer if checkpointing else learning * layer

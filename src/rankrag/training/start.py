@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.pytorch_utils import Conv1D
 
-from rankrag.config import TrainConfig
+from rankrag.config import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models.layer_head import layers_of
@@ -102,6 +104,28 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
     return _trainable(config, start, base)
 
 
+def new_adapter(settings: LoraSettings, model: nn.Module) -> LoraConfig:
+    """Return PEFT's description of a new adapter of this model; of the model only the names are looked at."""
+    targets: list[str] | str = list(settings.target_modules) or "all-linear"
+    only: dict[str, Any] = {}
+    if settings.top_layers is not None:
+        layers = layers_of(model)
+        path = next(name for name, module in model.named_modules() if module is layers)
+        numbers = list(range(len(layers) - settings.top_layers, len(layers)))
+        only = {"layers_to_transform": numbers, "layers_pattern": path.rpartition(".")[2]}
+        if not settings.target_modules:  # PEFT takes no numbers of layers with "all-linear"
+            linear = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+            targets = sorted({name.rpartition(".")[2] for name in linear})
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        **only,
+    )
+
+
 def tune(config: TrainConfig, model: Any) -> None:
     """Set a causal model's layers to be computed as configured: with checkpointing, compiled."""
     if config.gradient_checkpointing:
@@ -142,11 +166,4 @@ def _trainable(config: TrainConfig, start: Start, base: Any) -> Any:
     if config.method == "full":
         return base
     torch.manual_seed(config.seed)
-    lora = LoraConfig(
-        r=config.lora.r,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules) or "all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(base, lora)
+    return get_peft_model(base, new_adapter(config.lora, base))

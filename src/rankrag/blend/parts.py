@@ -1,0 +1,139 @@
+"""What a blend keeps of each source until it is whole, so that a killed run goes on with the sources that are done.
+
+A part is two files named by what the source's examples depend on: the examples, and then, as the sign that they are all
+there, what the manifest says of them. A part of other settings, data or code has another name, so none is taken that a
+run from the start would not make.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from rankrag.blend.weights import Slot
+from rankrag.config import BlendConfig, SourceConfig
+from rankrag.examples import example_line
+from rankrag.journal import write_whole
+from rankrag.types import Example
+
+_OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "writing"}
+"""Keys of a blend that bear on a source by its own settings, its files and its share alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The examples of one source in a file: the bytes of each group, in order, and what the manifest says of them.
+
+    `contamination` counts what of the source stands in evaluation sets, by set.
+    """
+
+    file: Path
+    groups: tuple[int, ...]
+    entry: dict[str, Any]
+    contamination: dict[str, dict[str, int]]
+
+
+class Parts:
+    """The parts of one blend, in a folder that is there only while the blend is being made."""
+
+    def __init__(self, folder: Path, config: BlendConfig) -> None:
+        self._folder = folder
+        self._config = config
+        self._sha256: Callable[[Path], str] = cache(sha256)
+
+    def find(self, wanted: SourceConfig, slots: Sequence[Slot]) -> Part | None:
+        """Return the part of a source for these slots of the blend, None where it is still to be made."""
+        file = self._file(wanted, slots)
+        try:
+            said = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+            whole = file.stat().st_size == sum(said["groups"])
+        except (OSError, ValueError):
+            return None
+        return Part(file, tuple(said["groups"]), said["entry"], said["contamination"]) if whole else None
+
+    def write(
+        self,
+        wanted: SourceConfig,
+        slots: Sequence[Slot],
+        groups: Iterable[Sequence[Example]],
+        entry: Callable[[], dict[str, Any]],
+        contamination: dict[str, dict[str, int]],
+    ) -> Part:
+        """Write the groups of a source as they come; `entry` is asked for what the manifest says after the last one."""
+        file = self._file(wanted, slots)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wb") as out:
+            sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
+            out.flush()
+            os.fsync(out.fileno())
+        part = Part(file, tuple(sizes), entry(), contamination)
+        said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
+        write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
+        return part
+
+    def delete(self) -> None:
+        """Delete the folder, and with it the parts of runs with other settings."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self, wanted: SourceConfig, slots: Sequence[Slot]) -> Path:
+        config = self._config
+        of_sets = [name for of in config.evaluation for name in (of.rows, of.corpus)]
+        files = [Path(config.data) / name for name in (wanted.rows, wanted.corpus, *of_sets) if name]
+        depends_on = [
+            wanted.model_dump(mode="json"),
+            config.model_dump(mode="json", exclude=_OF_SOURCES),
+            [[slot.key, sorted(slot.kinds), slot.examples] for slot in slots if slot.source == wanted.name],
+            [self._sha256(file) for file in files],
+            _code(),
+        ]
+        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        return self._folder / f"{digest[:24]}.jsonl"
+
+
+def lines(parts: Sequence[Part], order: Sequence[int]) -> Iterator[bytes]:
+    """Yield the lines of all parts' groups in this order; memory holds one group."""
+    places = [
+        (number, start, size)
+        for number, part in enumerate(parts)
+        for start, size in zip(accumulate(part.groups, initial=0), part.groups, strict=False)
+    ]
+    with ExitStack() as stack:
+        files = [stack.enter_context(part.file.open("rb")) for part in parts]
+        for group in order:
+            number, start, size = places[group]
+            files[number].seek(start)
+            yield from files[number].read(size).splitlines(keepends=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _code() -> list[str]:
+    """Return what stands for the code that makes examples: our own files, and versions of what they rest on."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return [digest.hexdigest(), sys.version, *map(_version, ("numpy", "bm25s", "pystemmer"))]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
