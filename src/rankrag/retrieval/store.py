@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -110,12 +109,11 @@ class PassageStore:
         """Return the indexed documents, by path."""
         with explained(self._path):
             rows = scan(self._table(_PASSAGES), ["source", "sha256", "key"])
-            known = pc.is_in(rows["key"], value_set=self._vector_keys())
-        paths = rows["source"].to_pylist()
-        digests = dict(zip(paths, rows["sha256"].to_pylist(), strict=True))
-        passages = Counter(paths)
-        embedded = Counter(rows["source"].filter(known).to_pylist())
-        return [IndexedSource(path, digests[path], passages[path], embedded[path]) for path in sorted(digests)]
+            known = pc.is_in(rows["key"], value_set=self._vector_keys()).cast(pa.int64())
+        counted = rows.select(["source", "sha256"]).append_column("known", known)
+        groups = counted.group_by(["source", "sha256"]).aggregate([("known", "count"), ("known", "sum")])
+        groups = groups.select(["source", "sha256", "known_count", "known_sum"]).sort_by("source")
+        return [IndexedSource(*group.values()) for group in groups.to_pylist()]
 
     def put(self, batch: Sequence[SourcePassages]) -> None:
         """Replace all passages of these documents by the ones given, in one commit; a new document is added.
