@@ -1,7 +1,7 @@
 """Real text at a real size: passages of 100 words, cut from the documentation that Debian packages.
 
 Pages are read as they stand in the packages, nothing is unpacked to disk. lxml takes the tags away: the project's own
-reader, which keeps headings and lists, takes seconds for a megabyte, and there are three thousand. Left out are the
+reader, which keeps headings and lists, is slower, and there are three thousand megabytes. Left out are the
 last words of a page where they are less than half a passage, passages with fewer than 40 words of letters alone
 (tables, listings), and passages whose text has been before. Passages that nearly equal another one remain, as they do
 in the documents of a company: pages of one kind share their phrases.
