@@ -9,7 +9,7 @@ demo: $(VENV)/.core
 	@$(BIN)/rankrag index examples/corpus --out .cache/demo.index
 	@for question in \
 	  "What is the longest river of the Iberian Peninsula?" \
-	  "Who wrote the first algorithm for Babbage's Analytical Engine?" \
+	  "Who led elephants over the Brooklyn Bridge?" \
 	  "Who won the football World Cup in 1998?"; do \
 	  printf '\n$$ rankrag ask "%s" --index .cache/demo.index\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index .cache/demo.index; done

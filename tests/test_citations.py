@@ -17,6 +17,7 @@ def cited(model, text, contexts, relevance=None):
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [
+        ("It was P. T. Barnum. He did.", ["It was P. T. Barnum.", "He did."]),
         ("One. Two!  Three", ["One.", "Two!", "Three"]),
         ("第一句。第二句！", ["第一句。", "第二句！"]),
         ("", []),

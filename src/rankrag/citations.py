@@ -20,7 +20,7 @@ SUPPORTED_FROM = 0.5
 A layer head is fitted to questions alone, and its scale is another one, so support is always judged by the labels.
 """
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])(?:[\"'”’)\]]*)(?:\s+|$)|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])(?<!\b[A-Z]\.)(?:[\"'”’)\]]*)(?:\s+|$)|(?<=[。！？])")
 _TOO_COMMON = {"", "yes", "no", "true", "false", "maybe"}
 
 

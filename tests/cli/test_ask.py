@@ -64,7 +64,7 @@ def test_an_answer_that_no_passage_supports_has_no_citation(
     model.yes_if, model.reply = "nothing here", "Volga"
     assert run("ask", QUESTION, "--index", index) == 0
     out = capsys.readouterr().out
-    assert "No passage supports the answer; the closest ones are:" in out
+    assert "No passage supports the answer; the closest are:" in out
 
 
 def test_hybrid_falls_back_to_bm25_and_says_so_while_there_are_no_vectors(

@@ -24,8 +24,8 @@ def print_evidence(answer: Answer) -> None:
         for place in cited:
             _print_passage(console, answer, place)
     elif answer.contexts:
-        nothing = "No passage is relevant enough" if answer.abstained else "No passage supports the answer"
-        console.print(Text(f"\n{nothing}; the closest ones are:\n", style="dim"))
+        nothing = "No passage seems to hold the answer" if answer.abstained else "No passage supports the answer"
+        console.print(Text(f"\n{nothing}; the closest are:\n", style="dim"))
         for place in range(min(_CLOSEST, len(answer.contexts))):
             _print_passage(console, answer, place)
     else:
