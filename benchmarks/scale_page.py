@@ -164,6 +164,8 @@ def plot(found: dict[str, Figures]) -> None:
         ("dense", "dense", "#999933"),
     ):
         sizes = measured_sizes(found, step)
+        if not sizes:
+            continue
         asked_ = [found[f"{step}-{size}"].get("search", found[f"{step}-{size}"]) for size in sizes]
         time_axis.plot(sizes, [one["cpu_ms"] for one in asked_], "o-", color=colour, label=label)
         memory_axis.plot(sizes, [one["rss_mib"] for one in asked_], "o-", color=colour, label=f"{label}, searching")
