@@ -33,7 +33,7 @@ from typing import Any
 import debian_text
 import numpy as np
 import numpy.typing as npt
-from scale_page import write_page
+from scale_page import DIM, write_page
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "docs" / "scale.json"
@@ -42,7 +42,7 @@ HELD_OUT = "held-out.jsonl"
 ADDED = 1_000
 """Passages that `change` adds."""
 
-DIM, CLUSTERS = 384, 2_000
+CLUSTERS = 2_000
 WARM_UP = 20
 """Queries before those that are timed, and not among them."""
 

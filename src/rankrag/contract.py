@@ -91,6 +91,10 @@ class Contract:
         of = self.head if self.score == "layer_head" else self
         return Fitted(of.abstain_below, of.first_stage_weight) if of is not None else Fitted()
 
+    def depth(self, n: int, k: int | None = None) -> int:
+        """Return how many of `n` passages an answer is written from: `k`, or where it is None as many as fitted."""
+        return min(n, self.k) if k is None else k
+
     def probability(self, true: float, false: float) -> float:
         """Return P(True) in [0, 1] from the two labels' log-probabilities over the vocabulary."""
         return math.exp(true) if self.score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))

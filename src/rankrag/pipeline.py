@@ -63,7 +63,7 @@ class RankRAG:
     @property
     def depth(self) -> int:
         """Passages that the answer is written from."""
-        return min(self.n, self.model.contract.k) if self.k is None else self.k
+        return self.model.contract.depth(self.n, self.k)
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer to a question with everything it came from; `DataError` if it is empty or too long."""

@@ -109,7 +109,7 @@ def evaluate(
     vectors = Encoder(encoder)
     opened = None if no_model else _opened(model, device, dtype, score, state_cache, state_form)
     shown = None
-    depth = k or min(n, (opened[0].contract if opened else Contract()).k)
+    depth = (opened[0].contract if opened else Contract()).depth(n, k)
     with options.step_lines() as step:
         if examples and opened:
             shown = _examples(examples, out, opened[0], opened[1], vectors, n, depth)

@@ -20,6 +20,7 @@ from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.head_choice import HeadReport, choose_head, label
 from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
+from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import (
@@ -35,7 +36,7 @@ from rankrag.evaluation.selection import (
     weight_trials,
 )
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
-from rankrag.evaluation.work import Judgements, ModelWork, model_key, reordered
+from rankrag.evaluation.work import Judgements, ModelWork, model_key
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 
@@ -230,25 +231,15 @@ def _depth_trials(
 ) -> tuple[DepthTrial, ...]:
     """Return what answers from the first k reach; the last first stage is the one that is reranked."""
     asked = {name: [of for of in drawn[name].questions if of.question.answers][:answers] for name in fitted_on}
-    orders = {
-        name: [
-            reordered(
-                drawn[name].first[-1][of.question.id][: drawn[name].n],
-                {i: j.log_odds for i, j in judged[name][of.question.id].items()},
-                weight,
-            )
-            for of in questions
-        ]
-        for name, questions in asked.items()
-    }
     right = [of.question.answers for questions in asked.values() for of in questions]
     found = []
     for k in DEPTHS if right else ():
-        replies = [
-            work[name].replies([(of, ids[:k]) for of, ids in zip(questions, orders[name], strict=True)])
-            for name, questions in asked.items()
-        ]
-        found.append(depth_trial(k, [reply for of in replies for reply in of], right))
+        replies: list[str] = []
+        for name, questions in asked.items():
+            settings = Settings(n=drawn[name].n, k=k, weight=weight)
+            first = drawn[name].first[-1]
+            replies += work[name].replies([(of, final_contexts(of, first, judged[name], settings)) for of in questions])
+        found.append(depth_trial(k, replies, right))
     return tuple(found)
 
 
