@@ -17,10 +17,9 @@ from torch import nn
 
 from rankrag.contract import LayerHead
 from rankrag.errors import ContractError, ModelError
+from rankrag.models.label_logits import rescales
 
 _FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f")
-_RESCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
-"""Settings of architectures that change logits after the head, and so a head's log-odds."""
 
 
 def layers_of(model: nn.Module) -> nn.ModuleList:
@@ -54,8 +53,7 @@ def shortened(causal: Any, head: LayerHead) -> Any:
     `ContractError` where the head is another model's, `ModelError` where the architecture cannot be cut.
     """
     check_head(causal, head)
-    rescaled = [n for n in _RESCALES if getattr(causal.config.get_text_config(), n, None) not in (None, 1, 1.0)]
-    if rescaled:
+    if rescaled := rescales(causal):
         raise ModelError(f"{causal.config.model_type}: its {rescaled[0]} changes logits, so no layer head can rank")
     norm = _final_norm_of(causal)
     two = nn.Linear(len(head.weight), 2, device=causal.device)

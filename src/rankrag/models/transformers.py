@@ -19,6 +19,7 @@ from rankrag.contract import Contract, ScoreType, load_contract, with_score
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.models import SamplingParams, layer_head, packing
 from rankrag.models.devices import pick_device, pick_dtype
+from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves
 from rankrag.models.packing import Row
@@ -275,18 +276,21 @@ class TransformersModel:
         mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
         kept, column = torch.unique(ends[:, 2], return_inverse=True)
-        logits = self.model(
+        found = choice_logprobs(
+            self.model,
+            choices,
+            ends[:, 1],
+            column,
             input_ids=laid.input_ids.to(self.device),
             attention_mask=mask.to(self.device),
             position_ids=laid.positions.to(self.device),
             past_key_values=before,
             logits_to_keep=kept,
             use_cache=True,
-        ).logits
+        )
         self._kept(before)
         after(ends)
-        last = torch.log_softmax(logits[ends[:, 1], column].float(), dim=-1)[:, choices]
-        return list(zip(ends[:, 0].tolist(), last.tolist(), strict=True))
+        return list(zip(ends[:, 0].tolist(), found.tolist(), strict=True))
 
     @torch.inference_mode()
     def plain_logprobs(
@@ -300,16 +304,19 @@ class TransformersModel:
             lengths = torch.tensor([len(row) for row in ids], device=self.device)
             positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
             ends, column = torch.unique(lengths - 1, return_inverse=True)
-            logits = self.model(
+            found = choice_logprobs(
+                self.model,
+                choices,
+                torch.arange(len(ids), device=self.device),
+                column,
                 input_ids=torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device),
                 attention_mask=(positions < lengths[:, None]).long(),
                 position_ids=positions,
                 logits_to_keep=ends,
                 use_cache=False,
-            ).logits
+            )
             after(torch.stack([torch.tensor(batch), torch.arange(len(batch)), lengths.cpu() - 1], dim=1))
-            last = logits[torch.arange(len(ids), device=self.device), column].float()
-            return list(zip(batch, torch.log_softmax(last, dim=-1)[:, choices].tolist(), strict=True))
+            return list(zip(batch, found.tolist(), strict=True))
 
         batches = self._batches(encoded)
         return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]

@@ -1,0 +1,61 @@
+"""Log-probabilities of a few next tokens, exact in the head where the model computes in 16 bits.
+
+A bfloat16 logit of 16 to 32 is a multiple of 1/8, so labels tie and passages change places by rounding alone. The head
+is a product with one row of weights for each label: done again in float32, it costs nothing and leaves only the
+rounding of the layers before it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+_RESCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
+"""Settings of architectures that change logits behind the head."""
+
+
+def rescales(model: Any) -> list[str]:
+    """Return the settings of the model by which its logits are not what its head computes; mostly none."""
+    config = model.config.get_text_config()
+    return [name for name in _RESCALES if getattr(config, name, None) not in (None, 1, 1.0)]
+
+
+def choice_logprobs(
+    model: Any, choices: list[int], rows: torch.Tensor, columns: torch.Tensor, **inputs: Any
+) -> torch.Tensor:
+    """Run the model and return the log-probabilities of `choices` over the vocabulary, [prompts, choices], float32.
+
+    `rows` and `columns` [prompts] say where each prompt's last token stands in the logits [rows, kept columns, words].
+    """
+    head = model.get_output_embeddings()
+    with _inputs_of(head) as seen:
+        logits = model(**inputs).logits
+    last = logits[rows, columns].float()
+    found = last[:, choices]
+    if isinstance(head, nn.Linear) and head.weight.dtype != torch.float32 and not rescales(model):
+        bias = None if head.bias is None else head.bias[choices].float()
+        states = seen[-1][rows, columns]
+        found = nn.functional.linear(states.float(), head.weight[choices].float(), bias)
+    return found - last.logsumexp(dim=-1, keepdim=True)
+
+
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Keep what this thread hands to the module."""
+    seen: list[torch.Tensor] = []
+    owner = threading.get_ident()
+
+    def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if threading.get_ident() == owner:
+            seen.append(inputs[0])
+
+    handle = module.register_forward_pre_hook(keep)
+    try:
+        yield seen
+    finally:
+        handle.remove()
