@@ -122,11 +122,11 @@ def search(data: Path, size: int) -> Figures:
 
     before = status("VmRSS")
     retriever = open_retriever(index_of(data, size), "bm25")
-    rankings: list[list[str]] = []
+    rankings: list[dict[str, float]] = []
 
     def ask(query: str) -> None:
         (ranking,) = retriever.retrieve([query], 100)
-        rankings.append([scored.passage.id for scored in ranking])
+        rankings.append({scored.passage.id: scored.score for scored in ranking})
 
     figures = {"mib_before": before, **asked(ask, data)}
     rankings_of(data, size).write_text(json.dumps(rankings[WARM_UP:]), encoding="utf-8")
@@ -135,7 +135,10 @@ def search(data: Path, size: int) -> Figures:
 
 
 def exact(data: Path, size: int) -> Figures:
-    """Ask bm25s the same, over the terms that stand in the index; the time of making terms is not in its build."""
+    """Ask bm25s the same, over the terms that stand in the index; the time of making terms is not in its build.
+
+    Its scores lack the constant factor k1 + 1, which is put back for the comparison.
+    """
     import bm25s
     import lancedb
 
@@ -155,20 +158,22 @@ def exact(data: Path, size: int) -> Figures:
     figures |= {"different_terms": len(known), "postings": len(index.scores["data"])}
     figures["index_mib"] = sum(part.nbytes for part in index.scores.values() if hasattr(part, "nbytes")) / 2**20
     del terms, known
-    rankings: list[list[str]] = []
+    rankings: list[dict[str, float]] = []
 
     def ask(query: str) -> None:
         bag = list(dict.fromkeys(analyse(query)))
         places, scores = index.retrieve([bag], k=min(100, len(ids)), show_progress=False)
-        rankings.append([ids[place] for place, score in zip(places[0], scores[0], strict=True) if score > 0])
+        found = zip(places[0], scores[0], strict=True)
+        rankings.append({ids[place]: (K1 + 1) * float(score) for place, score in found if score > 0})
 
     figures |= {"search": asked(ask, data)}
     ours = json.loads(rankings_of(data, size).read_text(encoding="utf-8"))
+    pairs = list(zip(ours, rankings[WARM_UP:], strict=True))
     for depth in (10, 100):
-        shares = [overlap(a[:depth], b[:depth]) for a, b in zip(ours, rankings[WARM_UP:], strict=True)]
+        shares = [overlap(list(a)[:depth], list(b)[:depth]) for a, b in pairs]
         figures[f"overlap_{depth}"] = statistics.mean(shares)
         figures[f"overlap_{depth}_least"] = min(shares)
-    return figures
+    return {**figures, "score_gap": max(score_gap(list(a.values()), list(b.values())) for a, b in pairs)}
 
 
 def change(data: Path) -> Figures:
@@ -361,6 +366,13 @@ def sentence_of(text: str) -> str | None:
     """Return the first whole sentence of 6 to 25 words."""
     found = re.search(r"(?<=[.!?] )[A-Z](?:[\w,'-]+ ){5,24}[\w'-]+[.!?](?= )", text)
     return found[0] if found else None
+
+
+def score_gap(ours: Sequence[float], others: Sequence[float]) -> float:
+    """Return the largest difference of scores at the same place, as a share of the best; 1 if one list is longer."""
+    if len(ours) != len(others):
+        return 1.0
+    return max((abs(a - b) / others[0] for a, b in zip(ours, others, strict=True)), default=0.0)
 
 
 def overlap(ours: Sequence[str], others: Sequence[str]) -> float:

@@ -41,7 +41,8 @@ def choice_logprobs(
         bias = None if head.bias is None else head.bias[choices].float()
         states = seen[-1][rows, columns]
         found = nn.functional.linear(states.float(), head.weight[choices].float(), bias)
-    return found - last.logsumexp(dim=-1, keepdim=True)
+    logprobs: torch.Tensor = found - last.logsumexp(dim=-1, keepdim=True)
+    return logprobs
 
 
 @contextmanager

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rankrag.retrieval.encoder import Similarity, Vectors
 from rankrag.retrieval.lexical import Hit
 
 if TYPE_CHECKING:
     from lancedb.table import Table
+
+PROBES = 80
+"""Partitions of the vector index that a query is compared with."""
 
 _SCORES_AT_ONCE = 32_000_000  # 128 MB of float32
 
@@ -41,30 +43,39 @@ def exact_search(matrix: Vectors, rows: npt.NDArray[np.int64], queries: Vectors,
     return hits
 
 
-def approximate_search(
-    table: Table, similarity: Similarity, keys: pa.Array, rows: npt.NDArray[np.int64], queries: Vectors, k: int
-) -> list[list[Hit]]:
-    """Return for each query about the `k` nearest of `rows`, by the vector index of `table`; `keys` go with `rows`.
+class ApproximateSearch:
+    """About the nearest of `rows`, by the vector index of `table`; `keys` go with `rows`.
 
     Scores are exact inner products. Ties keep the order given; vectors that no row uses any more are passed over.
     """
-    unused = table.count_rows() - len(pc.unique(keys))
-    found = [
-        table.search(query)
-        .distance_type(similarity)
-        .refine_factor(2)
-        .select(["key", "_distance"])
-        .limit(max(k, 1) + max(unused, 0))
-        .to_arrow()
-        for query in queries
-    ]
-    wanted = pa.chunked_array([chunk for near in found for chunk in near["key"].chunks], pa.string())
-    places: dict[str, list[int]] = {}
-    for i in np.flatnonzero(pc.is_in(keys, value_set=wanted.unique()).to_numpy(zero_copy_only=False)):
-        places.setdefault(keys[int(i)].as_py(), []).append(int(i))
-    hits = []
-    for near in found:
-        scored = zip(near["key"].to_pylist(), near["_distance"].to_pylist(), strict=True)
-        ordered = sorted((distance, i) for key, distance in scored for i in places.get(key, ()))
-        hits.append([(int(rows[i]), 1.0 - distance) for distance, i in ordered[:k]])
-    return hits
+
+    def __init__(
+        self, table: Table, similarity: Similarity, keys: pa.ChunkedArray, rows: npt.NDArray[np.int64]
+    ) -> None:
+        names = np.asarray(keys.cast(pa.binary()).to_numpy(), dtype="S32")
+        self._order = np.argsort(names, kind="stable")
+        self._names = names[self._order]
+        self._rows = rows
+        different = int((self._names[1:] != self._names[:-1]).sum()) + bool(len(names))
+        self._unused = max(table.count_rows() - different, 0)
+        self._table, self._similarity = table, similarity
+
+    def __call__(self, queries: Vectors, k: int) -> list[list[Hit]]:
+        """Return for each query at most `k` rows, the nearest first."""
+        return [self._nearest(query, k) for query in queries]
+
+    def _nearest(self, query: npt.NDArray[np.float32], k: int) -> list[Hit]:
+        near = (
+            self._table.search(query)
+            .distance_type(self._similarity)
+            .nprobes(PROBES)
+            .refine_factor(2)
+            .select(["key", "_distance"])
+            .limit(max(k, 1) + self._unused)
+            .to_arrow()
+        )
+        names = np.asarray(near["key"].cast(pa.binary()).to_numpy(), dtype="S32")
+        first, last = (np.searchsorted(self._names, names, side=side) for side in ("left", "right"))
+        spans = zip(near["_distance"].to_pylist(), first.tolist(), last.tolist(), strict=True)
+        ordered = sorted((distance, int(i)) for distance, start, end in spans for i in self._order[start:end])
+        return [(int(self._rows[i]), 1.0 - distance) for distance, i in ordered[:k]]

@@ -16,8 +16,8 @@ from lancedb.table import Table
 
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import approximate_search, exact_search, vector_key
-from rankrag.retrieval.encoder import Encoder, document_text
+from rankrag.retrieval.dense import ApproximateSearch, exact_search, vector_key
+from rankrag.retrieval.encoder import Encoder, Vectors, document_text
 from rankrag.retrieval.lexical import Hit, analyse, bm25_search
 from rankrag.types import Passage, Ranking, ScoredPassage, Source
 
@@ -187,13 +187,12 @@ def lexical_retriever(path: Path, table: Table) -> Retriever:
 def dense_retriever(path: Path, table: Table, vectors: Table | None, encoder: Encoder, exact_up_to: int) -> Retriever:
     """Return nearest-vector search over the passages of `table` whose vectors stand in `vectors`."""
     live = scan(table, ["id", "key"]).sort_by("id")
+    nearest: Callable[[Vectors, int], list[list[Hit]]]
     if vectors is None:
         live, nearest = live.slice(0, 0), partial(exact_search, np.empty((0, 1), np.float32), np.empty(0, np.int64))
     elif vectors.count_rows() > exact_up_to:
         live = live.filter(pc.is_in(live["key"], value_set=scan(vectors, ["key"])["key"]))
-        nearest = partial(
-            approximate_search, vectors, encoder.similarity, live["key"].combine_chunks(), live["_rowid"].to_numpy()
-        )
+        nearest = ApproximateSearch(vectors, encoder.similarity, live["key"], live["_rowid"].to_numpy())
     else:
         stored = vectors.search().select(["key", "vector"]).to_arrow()
         live = live.filter(pc.is_in(live["key"], value_set=stored["key"]))

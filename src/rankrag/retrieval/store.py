@@ -18,7 +18,7 @@ import lancedb
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
-from lancedb.index import HnswSq
+from lancedb.index import IvfSq
 from lancedb.table import Table
 
 from rankrag.errors import IndexStoreError
@@ -182,7 +182,7 @@ class PassageStore:
                 vectors.delete(f"key IN ({_sql(unused[start : start + 1000])})")
             if vectors.count_rows() > EXACT_UP_TO and not list(vectors.list_indices()):
                 similarity = (vectors.schema.metadata or {}).get(_SIMILARITY, b"cosine").decode()
-                vectors.create_index("vector", config=HnswSq(distance_type=similarity))
+                vectors.create_index("vector", config=IvfSq(distance_type=similarity))
             vectors.optimize(cleanup_older_than=_OLD_STATES_KEPT)
 
     def encoder_name(self) -> str | None:
