@@ -6,6 +6,8 @@ Answers and data go to standard output, progress and errors to standard error. E
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -50,6 +52,8 @@ for command in (
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
+    gc.set_threshold(100_000, 10, 10)  # imports make millions of objects that stay: looking through them took a second
+    atexit.register(gc.freeze)  # and another one at the end
     debug = is_debugging(sys.argv)
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.INFO if debug else logging.ERROR)  # bm25s sets its own logger to DEBUG
