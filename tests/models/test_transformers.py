@@ -5,11 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rankrag.contract import Contract
+from rankrag.encoding import plain_turns
 from rankrag.errors import ContractError, ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.transformers import TransformersModel
-from rankrag.templates import ranking_prompt
+from rankrag.templates import Format, ranking_prompt
 from rankrag.types import Passage, Question
+
+from ..conftest import TINY_LLAMA, save_random
 
 LABELS = ["True", "False"]
 
@@ -92,6 +96,30 @@ def test_streamed_pieces_join_to_what_is_generated(model):
     params = SamplingParams(max_new_tokens=12)
     (prompt,) = prompts_of(model, 1)
     assert "".join(model.stream(prompt, params)) == model.generate([prompt], params)[0]
+
+
+def test_one_prompt_is_copied_from_in_fewer_passes_and_the_same_words(tokenizer, tmp_path, monkeypatch):
+    echo = {"tie_word_embeddings": True, "initializer_range": 0.02}  # the likeliest next token is the last one
+    contract = Contract(format=Format(turns=plain_turns(tokenizer)))
+    model = opened(save_random("llama", tokenizer, tmp_path, **TINY_LLAMA | echo), contract=contract)
+    params = SamplingParams(max_new_tokens=20)
+    passes = []
+    model.model.base_model.register_forward_hook(lambda *_: passes.append(1))
+    found = [model.generate([prompt], params) for prompt in prompts_of(model)]
+    copying = len(passes)
+    passes.clear()
+    monkeypatch.setattr(type(model), "_can_take_back", lambda *_: False)
+    assert [model.generate([prompt], params) for prompt in prompts_of(model)] == found
+    assert copying < 0.5 * len(passes)
+
+
+def test_nothing_is_guessed_where_a_window_forgets(model, monkeypatch):
+    (encoded,) = model.encoder.encode(prompts_of(model)[:1])
+    params = SamplingParams(max_new_tokens=5)
+    assert "prompt_lookup_num_tokens" in model._inputs([encoded], params)
+    assert "prompt_lookup_num_tokens" not in model._inputs([encoded], replace(params, temperature=1.0))
+    monkeypatch.setattr(model.model.config, "sliding_window", len(encoded) + 5, raising=False)
+    assert "prompt_lookup_num_tokens" not in model._inputs([encoded], params)
 
 
 def test_a_stop_string_ends_the_text_and_is_cut_off(model):

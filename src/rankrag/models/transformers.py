@@ -30,6 +30,9 @@ from rankrag.types import Prompt, StateUse
 
 After = Callable[[torch.Tensor], None]
 
+COPIED = 6
+"""Tokens that are guessed at a time, read off what follows the last two in the prompt: answers copy from passages."""
+
 
 class TransformersModel:
     """A causal language model in this process.
@@ -124,7 +127,7 @@ class TransformersModel:
         texts = [""] * len(prompts)
 
         def written(batch: list[int]) -> list[tuple[int, str]]:
-            inputs = self._inputs([encoded[i] for i in batch])
+            inputs = self._inputs([encoded[i] for i in batch], params)
             output = self._generate(params, **inputs)[:, inputs["input_ids"].shape[1] :]
             return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
 
@@ -136,7 +139,7 @@ class TransformersModel:
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield one continuation in pieces, as `generate` would return it."""
         (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
-        inputs = self._inputs([encoded])
+        inputs = self._inputs([encoded], params)
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failure: list[BaseException] = []
 
@@ -322,14 +325,16 @@ class TransformersModel:
         return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]
 
     @torch.inference_mode()
-    def _inputs(self, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
-        """Return prompts to write from as `generate` takes them; the text they begin with is read once for all calls.
+    def _inputs(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> dict[str, Any]:
+        """Return prompts to write from as `generate` takes them, with what makes it quicker and changes no text.
 
-        Padding stands behind that text, on the left of the rest.
+        One prompt: the next tokens are guessed from what it holds (`COPIED`). Several: the text that all begin with is
+        read once for all calls; padding stands behind it, on the left of the rest. transformers does not do both.
         """
-        root = prompts[0].segments[0]
-        if not self.states or not self.can_share(prompts) or any(prompt.segments[0] != root for prompt in prompts):
-            root = ()
+        copies = len(prompts) == 1 and params.temperature == 0 and self._can_take_back(len(prompts[0]), params)
+        first = prompts[0].segments[0]
+        shared = self.can_share(prompts) and all(prompt.segments[0] == first for prompt in prompts)
+        root = first if shared and self.states and not copies else ()
         rest = [prompt.ids[len(root) :] for prompt in prompts]
         width = max(map(len, rest))
         ids = [[*root, *[self._pad_id] * (width - len(row)), *row] for row in rest]
@@ -338,7 +343,14 @@ class TransformersModel:
             "input_ids": torch.tensor(ids, device=self.device),
             "attention_mask": torch.tensor(mask, device=self.device),
         }
+        if copies:
+            return inputs | {"prompt_lookup_num_tokens": COPIED, "max_matching_ngram_size": 2}
         return inputs | ({"past_key_values": self._root(root).cache(self.model.config, len(prompts))} if root else {})
+
+    def _can_take_back(self, length: int, params: SamplingParams) -> bool:
+        """Whether the states of wrong guesses can be dropped: those of a window that has moved on cannot."""
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None) or math.inf
+        return self.can_share([]) and length + params.max_new_tokens + COPIED <= window
 
     @torch.inference_mode()
     def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
