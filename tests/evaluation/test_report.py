@@ -14,6 +14,7 @@ from rankrag.evaluation.summary import (
     RefusalFigures,
     RerankedFigures,
     SetFigures,
+    StoppingFigures,
     Summary,
 )
 
@@ -37,6 +38,7 @@ SQUAD = SetFigures(
     AnswerFigures(100, *map(at, (0.5, 0.6, 0.4, 0.5, 0.1))),
     ReadingFigures(100, *map(at, (0.55, 0.65, 0.45, 0.56, 0.9, 0.86, 0.2))),
     RefusalFigures(True, 100, at(0.03), 0.01),
+    (StoppingFigures(None, 20, at(0.8), 1, at(0.5)), StoppingFigures(2.0, 7.25, at(0.78), 0.95, None)),
 )
 FEVER = SetFigures(
     "fever_symmetric",
@@ -72,6 +74,8 @@ def test_the_head_says_how_the_figures_were_made():
         "| 0.100 [0.000, 0.200] |",
         "| SQuAD | 100 | 0.550 [0.450, 0.650] | 0.650 [0.550, 0.750] | 0.450 [0.350, 0.550] | 0.560 [0.460, 0.660] "
         "| EM ≥ 0.50 | yes |",
+        "| SQuAD | all | 20.0 | 0.800 [0.700, 0.900] | 1.00 | 0.500 [0.400, 0.600] |",
+        "| SQuAD | 2 | 7.2 | 0.780 [0.680, 0.880] | 0.95 | - |",
         "| SQuAD | 0.900 [0.800, 1.000] | 0.860 [0.760, 0.960] | 0.200 [0.100, 0.300] | both ≥ 0.85 | yes |",
         "| SQuAD | yes | 100 | 0.030 [-0.070, 0.130] | 0.010 |  |  |",
     ],

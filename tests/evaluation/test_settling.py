@@ -4,10 +4,14 @@ import random
 
 import pytest
 
+from rankrag.evaluation.benchmarks import Judged
+from rankrag.evaluation.measuring import Settings, stopping_figures
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.settling import SettlingTrial, best_bound, judged_until_settled, settling_trials
 from rankrag.evaluation.work import reordered
 from rankrag.fewer_passes import BLOCK, NEVER
+from rankrag.rerank import Judgement
+from rankrag.types import Question
 
 IDS = tuple(f"p{i}" for i in range(20))
 
@@ -60,3 +64,29 @@ def test_the_lowest_bound_is_taken_above_which_none_loses(recalls, bound):
 def test_questions_with_few_candidates_have_all_of_them_judged():
     short = Case(("p0",), (IDS[:4],), dict.fromkeys(IDS, 0.0))
     assert settling_trials([short], 5, 0.0) == (SettlingTrial(None, 4.0, 1.0, 1.0),)
+
+
+class Naming:
+    """Answers with the id of the first passage."""
+
+    def replies(self, asked):
+        return [ids[0] for _, ids in asked]
+
+
+def test_what_stopping_costs_is_counted_at_each_bound():
+    odds = dict.fromkeys(IDS, -1.0) | {"p1": 2.5, "p7": 4.5}
+    asked = Judged(Question("q", "which?", answers=("p7",)), ("p7",), {})
+    judged = {"q": {name: Judgement(of, 0.5) for name, of in odds.items()}}
+    settings = Settings(n=12, k=1)
+    found = stopping_figures(Naming(), [asked], {"q": IDS}, judged, settings, answered=True)
+    rows = [(of.bound, of.judged, of.recall.mean, of.same, of.em.mean) for of in found]
+    assert rows == [
+        (None, 12, 1, 1, 1),
+        (4.0, 10, 1, 1, 1),
+        (3.0, 10, 1, 1, 1),
+        (2.0, 5, 0, 0, 0),
+        (1.0, 5, 0, 0, 0),
+        (0.0, 5, 0, 0, 0),
+    ]
+    unanswered = stopping_figures(Naming(), [asked], {"q": IDS}, judged, settings, answered=False)
+    assert [of.em for of in unanswered] == [None] * 6

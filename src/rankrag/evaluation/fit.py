@@ -42,15 +42,14 @@ from rankrag.retrieval.encoder import Encoder
 
 SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
 UNANSWERABLE = "squad2"
-_K = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
     """The values of one score and how they were found: every weight tried, the threshold's shares and their counts.
 
-    `settling` shows what judging fewer passages costs (`fewer_passes`, top 5), and `settled_from` is the bound of it
-    that loses next to nothing.
+    `settling` shows what judging fewer passages costs (`fewer_passes`) the top k that is answered from, and
+    `settled_from` is the bound of it that loses next to nothing.
     """
 
     weights: tuple[WeightTrial, ...]
@@ -144,29 +143,30 @@ def fit(
     work = {name: ModelWork(model, of.passages, folder(name), of.title, progress) for name, of in drawn.items()}
     asked = (*sources, *([unanswerable] if unanswerable else []))
     counts = {name: len(drawn[name].questions) if name in drawn else 0 for name in asked}
+    states: dict[str, LayerStates] = {}
+    layers: tuple[int, ...] = ()
     if head is None:
         judged = {name: work[name].judgements(of.wanted) for name, of in drawn.items()}
-        values = fit_values(drawn, judged, fitted_on)
-        depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(values.weights), answers)
-        base = replace(base, k=best_depth(depths) if depths else base.k)
+    elif isinstance(model, LayeredModel):
+        layers = tuple(range(2, model.layers + 1, 2)) if head == "auto" else (head,)
+        if not layers or not 1 <= max(layers) <= model.layers:
+            raise ConfigError(f"--head {head}: the model has {model.layers} layers; a head needs one of them")
+        for name, of in drawn.items():
+            states[name] = LayerStates(model, layers, of.passages, folder(name), of.title, progress)
+        judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
+    else:
+        raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
+    weight = best_weight(fit_weights(drawn, judged, fitted_on))
+    depths = _depth_trials(drawn, judged, work, fitted_on, weight, answers)
+    base = replace(base, k=best_depth(depths) if depths else base.k)
+    values = fit_values(drawn, judged, fitted_on, base.depth(n))
+    if not isinstance(model, LayeredModel) or not states:
         return with_fitted(base, values.fitted), FitReport(counts, recall, values, depths)
 
-    if not isinstance(model, LayeredModel):
-        raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
-    layers = tuple(range(2, model.layers + 1, 2)) if head == "auto" else (head,)
-    if not layers or not 1 <= max(layers) <= model.layers:
-        raise ConfigError(f"--head {head}: the model has {model.layers} layers; a head needs one of them")
-    states = {
-        name: LayerStates(model, layers, of.passages, folder(name), of.title, progress) for name, of in drawn.items()
-    }
-    judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
-    values = fit_values(drawn, judged, fitted_on)
-    depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(values.weights), answers)
-    base = replace(base, k=best_depth(depths) if depths else base.k)
     labelled = label({name: drawn[name] for name in fitted_on})
     found = choose_head(labelled, states, judged, layers, model.layers, progress)
     by_head = {name: found.judgements(of, states[name], labelled) for name, of in drawn.items()}
-    head_values = fit_values(drawn, by_head, fitted_on)
+    head_values = fit_values(drawn, by_head, fitted_on, base.depth(n))
     contract = replace(with_fitted(by_labels(base), values.fitted), head=found.head)
     ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
     if head == "auto" and not found.report.loses_nothing:
@@ -174,14 +174,26 @@ def fit(
     return ranked, FitReport(counts, recall, values, depths, found.report, head_values)
 
 
-def fit_values(drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]) -> Values:
-    """Return weight and threshold of the score that judged; `fitted_on` are the sources of answerable questions."""
-    found = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
+def fit_weights(
+    drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]
+) -> tuple[WeightTrial, ...]:
+    """Return what each share of the first stage gives on these sources."""
     metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
+    return weight_trials({name: judge_source(drawn[name], judged[name]).cases for name in fitted_on}, metrics)
+
+
+def fit_values(
+    drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str], k: int
+) -> Values:
+    """Return weight, threshold and bound (for a top `k`) of the score that judged.
+
+    `fitted_on` are the sources of answerable questions.
+    """
+    found = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
     answerable = [best for name in fitted_on for best in found[name].answerable]
     unanswerable = [best for of in found.values() for best in of.unanswerable]
-    weights = weight_trials({name: found[name].cases for name in fitted_on}, metrics)
-    settling = settling_trials([case for name in fitted_on for case in found[name].cases], _K, best_weight(weights))
+    weights = fit_weights(drawn, judged, fitted_on)
+    settling = settling_trials([case for name in fitted_on for case in found[name].cases], k, best_weight(weights))
     return Values(
         weights,
         best_threshold(answerable, unanswerable),

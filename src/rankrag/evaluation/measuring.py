@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, Judged, Metric, TestSet
 from rankrag.evaluation.first_stage import Ids
@@ -19,15 +20,28 @@ from rankrag.evaluation.metrics import (
     gap_interval,
     measure,
     paired_difference,
+    recall_at,
     relevance,
     token_f1,
 )
-from rankrag.evaluation.summary import AnswerFigures, Figures, ReadingFigures, RefusalFigures, RerankedFigures
+from rankrag.evaluation.settling import judged_until_settled
+from rankrag.evaluation.summary import (
+    AnswerFigures,
+    Figures,
+    ReadingFigures,
+    RefusalFigures,
+    RerankedFigures,
+    StoppingFigures,
+)
 from rankrag.evaluation.work import Judgements, ModelWork, reordered
+from rankrag.fewer_passes import NEVER
 from rankrag.generate import is_refusal
 
 OTHERS = 4
 """Passages beside the gold one when a reader has to find it (the paper's lists hold five)."""
+
+BOUNDS = (4.0, 3.0, 2.0, 1.0, 0.0)
+"""Log-odds at which judging may stop, of P(True) .98, .95, .88, .73 and .5."""
 
 Rankings = Mapping[str, Ids]
 """A first stage's ids by question id."""
@@ -142,6 +156,40 @@ def answer_figures(
         own=_own(metrics, after, questions),
         own_first_stage=_own(metrics, before, questions),
     )
+
+
+def stopping_figures(
+    work: ModelWork,
+    questions: Sequence[Judged],
+    first_stage: Rankings,
+    judged: Judgements,
+    settings: Settings,
+    *,
+    answered: bool,
+) -> tuple[StoppingFigures, ...]:
+    """Return what judging all candidates gives, then what stopping at each of `BOUNDS` does (`fewer_passes`)."""
+    odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
+    found: list[StoppingFigures] = []
+    exact: list[Ids] = []
+    for bound in (NEVER, *BOUNDS):
+        read = [
+            judged_until_settled(first_stage[of.question.id][: settings.n], own, settings.k, bound, settings.weight)
+            for of, own in zip(questions, odds, strict=True)
+        ]
+        tops = [reordered(ids, own, settings.weight)[: settings.k] for ids, own in zip(read, odds, strict=True)]
+        exact = exact or tops
+        recall = [recall_at(top, of.gold, settings.k) for top, of in zip(tops, questions, strict=True)]
+        em = _em(work.replies(list(zip(questions, tops, strict=True))), questions) if answered else []
+        found.append(
+            StoppingFigures(
+                None if bound == NEVER else bound,
+                fmean(map(len, read)),
+                bootstrap_interval(recall),
+                fmean(set(top) == set(best) for top, best in zip(tops, exact, strict=True)),
+                _interval(em),
+            )
+        )
+    return tuple(found)
 
 
 def reading_figures(

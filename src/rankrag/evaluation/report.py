@@ -25,6 +25,7 @@ def render(summary: Summary) -> str:
         _answers(summary),
         _reading(summary),
         _refusals(summary),
+        _stopping(summary),
         _examples(summary.examples) if summary.examples else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -220,6 +221,28 @@ def _refusals(summary: Summary) -> str:
     )
     header = ["set", "answerable", "questions", "refused", "by the threshold", "look-alike found", "of these refused"]
     return section(text, header, rows)
+
+
+def _stopping(summary: Summary) -> str:
+    rows = [
+        [
+            of.title,
+            "all" if row.bound is None else f"{row.bound:g}",
+            f"{row.judged:.1f}",
+            str(row.recall),
+            f"{row.same:.2f}",
+            _maybe(row.em),
+        ]
+        for of in summary.sets
+        for row in of.stopping
+    ]
+    text = (
+        "## Judging fewer passages\n\n"
+        "`--settled-from B` judges five candidates at a time, in the first stage's order, until the k-th best reaches "
+        f"the log-odds B. Judged is the mean number, of {summary.n} at most; R@{summary.k} and EM are of the "
+        f"k = {summary.k} best, and “same” is the share of questions for which these are those of judging all."
+    )
+    return section(text, ["set", "B", "judged", f"R@{summary.k}", "same", "EM"], rows)
 
 
 def _examples(of: ExampleFigures) -> str:

@@ -37,6 +37,7 @@ from rankrag.evaluation.measuring import (
     reading_figures,
     refusal_figures,
     reranked_figures,
+    stopping_figures,
 )
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
 from rankrag.evaluation.systems import VECTORS, System
@@ -244,6 +245,9 @@ def measure_set(
         answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
         reading_figures(work, readable, lexical, settings) if readable else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
+        stopping_figures(work, questions, final, judged, settings, answered=right)
+        if all(of.gold for of in questions) and not benchmark.unanswerable
+        else (),
     )
 
 

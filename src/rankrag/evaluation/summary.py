@@ -96,6 +96,21 @@ class RefusalFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppingFigures:
+    """Candidates judged until the k-th best reaches `bound` (None: all of them), over the answered first stage.
+
+    `judged` is their mean number, `recall` that of the gold passages in the top k, `same` the share of questions whose
+    top k is that of judging all, `em` of the answers from it, None where answers have none.
+    """
+
+    bound: float | None
+    judged: float
+    recall: Interval
+    same: float
+    em: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetFigures:
     """Everything measured on one set; what was not measured is empty or None."""
 
@@ -108,6 +123,7 @@ class SetFigures:
     answers: AnswerFigures | None = None
     reading: ReadingFigures | None = None
     refusals: RefusalFigures | None = None
+    stopping: tuple[StoppingFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
