@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rankrag.config import BlendConfig, ComparisonConfig, Schema, TrainConfig, load_config, reference
+from rankrag.config import BlendConfig, ComparisonConfig, Schema, TrainConfig
+from rankrag.config_files import load_config, reference
 from rankrag.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[1] / "configs"

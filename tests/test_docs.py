@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.config import reference
+from rankrag.config_files import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "rankrag"
 LAYERS = [
     {"types", "errors"},
-    {"templates", "matching", "jsonl", "config", "contract", "examples", "encoding", "runs", "tables", "journal"},
+    {"templates", "matching", "jsonl", "config", "config_files", "contract"}
+    | {"examples", "encoding", "runs", "tables", "journal"},
     {"documents", "retrieval", "models"},
     {"rerank", "generate", "citations", "blend", "training", "parity", "export", "fewer_passes"},
     {"pipeline"},

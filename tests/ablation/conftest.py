@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from rankrag.ablation.study import open_study
-from rankrag.config import AblationConfig, load_config
+from rankrag.config import AblationConfig
+from rankrag.config_files import load_config
 from rankrag.jsonl import write_rows
 
 TOWNS = ["Ashford", "Burton", "Corby", "Derby", "Exeter", "Frome", "Goole", "Hull", "Ilford", "Jarrow"]

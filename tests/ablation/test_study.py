@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rankrag.ablation.study import hard_only, open_study
-from rankrag.config import AblationConfig, load_config
+from rankrag.config import AblationConfig
+from rankrag.config_files import load_config
 from rankrag.errors import ConfigError
 
 FULL = {"title": "full recipe"}

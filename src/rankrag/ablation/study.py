@@ -18,7 +18,8 @@ from typing import TypeVar
 from rankrag.ablation.paper import TABLE_3
 from rankrag.blend.checks import config_problems
 from rankrag.blend.weights import blend_slots
-from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig, load_config
+from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig
+from rankrag.config_files import load_config
 from rankrag.errors import ConfigError
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind

@@ -138,7 +138,8 @@ def evaluate(
 
 def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> None:
     """Compare the systems of a configuration."""
-    from rankrag.config import ComparisonConfig, load_config
+    from rankrag.config import ComparisonConfig
+    from rankrag.config_files import load_config
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.systems import VECTORS, System
@@ -200,7 +201,8 @@ def fit(
     by which conversations are searched, and k; with --head also a head that ranks from a middle layer. Without --save
     they are only printed.
     """
-    from rankrag.config import BlendConfig, load_config
+    from rankrag.config import BlendConfig
+    from rankrag.config_files import load_config
     from rankrag.contract import save_contract
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run

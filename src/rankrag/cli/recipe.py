@@ -54,7 +54,8 @@ def blend(
     from rankrag.blend.dry_run import dry_run as estimated
     from rankrag.blend.dry_run import table
     from rankrag.blend.mixture import build_blend
-    from rankrag.config import BlendConfig, load_config
+    from rankrag.config import BlendConfig
+    from rankrag.config_files import load_config
     from rankrag.errors import ConfigError
 
     if config is None and from_index is None:
@@ -143,7 +144,8 @@ def train(
 
     A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
-    from rankrag.config import TrainConfig, load_config
+    from rankrag.config import TrainConfig
+    from rankrag.config_files import load_config
 
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
     if estimate:

@@ -40,7 +40,7 @@ from rankrag.evaluation.work import Judgements, ModelWork, model_key
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 
-SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
+SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial", "msmarco")
 UNANSWERABLE = "squad2"
 
 
