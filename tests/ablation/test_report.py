@@ -45,6 +45,17 @@ def test_rows_stand_with_their_figures_and_those_that_are_missing_are_not_run(st
     assert f"| full recipe | 1,000 | 90 | {sum(full) / 200:.3f} [" in text
 
 
+def test_each_set_has_its_own_means(study_of, result_of):
+    full = result_of(0.8, 0.5)
+    text = render(study_of(ROWS), {"full": full}, "x").partition("## Set by set")[2].partition("\n## ")[0]
+    sets = list(study_of(ROWS).config.questions)
+    (row,) = (line for line in text.splitlines() if line.startswith("| full recipe |"))
+    own = [np.mean(full.values(measure, "squad")) for measure in ("hit@1", "EM", "F1")]
+    assert row.removesuffix(" |").split(" | ")[1 + 3 * sets.index("squad") :][:3] == [f"{of:.3f}" for of in own]
+    assert "| BM25's order | " in text
+    assert "No row has been run." in render(study_of(ROWS), {}, "x")
+
+
 def test_differences_are_those_of_a_slow_obvious_bootstrap_and_test(study_of, result_of):
     results = {"full": result_of(0.6, 0.5), "no_ranking": result_of(0.5, 0.4)}
     text = render(study_of(ROWS), results, "x").partition("## Against the full recipe")[2]

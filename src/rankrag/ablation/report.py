@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 from rankrag.ablation.claims import claims
 from rankrag.ablation.paper import SETS, TABLE_3, mean_of_nine
 from rankrag.ablation.results import Measure, RowResult
 from rankrag.ablation.study import FULL, Row, Study
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.metrics import bootstrap_interval, paired_difference
 from rankrag.evaluation.statistics import compared
 
@@ -16,7 +18,12 @@ _MEASURES: tuple[Measure, ...] = ("hit@1", "EM", "F1", "loss")
 
 def render(study: Study, results: Mapping[str, RowResult], command: str) -> str:
     """Return the page as Markdown."""
-    parts = [_head(study, results, command), _rows(study, results), _differences(study, results)]
+    parts = [
+        _head(study, results, command),
+        _rows(study, results),
+        _by_set(study, results),
+        _differences(study, results),
+    ]
     parts += [_paper(study, results), _claims(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -58,6 +65,22 @@ def _rows(study: Study, results: Mapping[str, RowResult]) -> str:
     )
     header = ["row", "tokens", "examples", "hit@1", "answers from", "EM", "F1", "instructions"]
     return _section(text, header, lines)
+
+
+def _by_set(study: Study, results: Mapping[str, RowResult]) -> str:
+    measures, sets = _MEASURES[:3], list(study.config.questions)
+    lines = [
+        [row.title, *(f"{fmean(found.values(measure, of)):.3f}" for of in sets for measure in measures)]
+        for row in study.rows
+        if (found := results.get(row.name))
+    ]
+    before = next(iter(results.values()), None)
+    if before is None:
+        return "## Set by set\n\nNo row has been run."
+    first = [f"{fmean(of.first_hit for of in before.tested if of.test_set == name):.3f}" for name in sets]
+    lines.append(["BM25's order", *(cell for of in first for cell in (of, "", ""))])
+    header = ["row", *(f"{BENCHMARKS[of].title}: {measure}" for of in sets for measure in measures)]
+    return _section("## Set by set\n\nThe means of the same figures over the questions of each set.", header, lines)
 
 
 def _differences(study: Study, results: Mapping[str, RowResult]) -> str:
