@@ -56,8 +56,7 @@ class ApproximateSearch:
         self._order = np.argsort(names, kind="stable")
         self._names = names[self._order]
         self._rows = rows
-        different = int((self._names[1:] != self._names[:-1]).sum()) + bool(len(names))
-        self._unused = max(table.count_rows() - different, 0)
+        self._different = int((self._names[1:] != self._names[:-1]).sum()) + bool(len(names))
         self._table, self._similarity = table, similarity
 
     def __call__(self, queries: Vectors, k: int) -> list[list[Hit]]:
@@ -65,13 +64,14 @@ class ApproximateSearch:
         return [self._nearest(query, k) for query in queries]
 
     def _nearest(self, query: npt.NDArray[np.float32], k: int) -> list[Hit]:
+        unused = max(self._table.count_rows() - self._different, 0)
         near = (
             self._table.search(query)
             .distance_type(self._similarity)
             .nprobes(PROBES)
             .refine_factor(2)
             .select(["key", "_distance"])
-            .limit(max(k, 1) + self._unused)
+            .limit(max(k, 1) + unused)
             .to_arrow()
         )
         names = np.asarray(near["key"].cast(pa.binary()).to_numpy(), dtype="S32")
