@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,36 +38,34 @@ def write_page(found: dict[str, Figures]) -> None:
 
 
 def bm25_table(found: dict[str, Figures]) -> list[str]:
-    lines = [
-        "| passages | text MiB | build, s | CPU s | peak MiB | disk MiB, an hour later "
-        "| query ms, median (CPU) | p95 (CPU) | the first | 20 passages, median | held MiB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for size in measured_sizes(found, "search"):
+    header = "passages | text MiB | build, s | CPU s | peak MiB | disk MiB, an hour later "
+    header += "| query ms, median (CPU) | p95 (CPU) | the first | 20 passages, median | held MiB"
+
+    def cells(size: int) -> str:
         made, asked_ = found[f"build-{size}"], found[f"search-{size}"]
-        lines.append(
-            f"| {size:,} | {made['text_mib']:,} | {made['wall_s']:,.0f} | {made['cpu_s']:,.0f} "
+        return (
+            f"{made['text_mib']:,} | {made['wall_s']:,.0f} | {made['cpu_s']:,.0f} "
             f"| {made['peak_mib']:,.0f} | {made['disk_mib']:,.0f}, {made['disk_later_mib']:,.0f} | {times(asked_)} "
-            f"| {asked_['first_ms']:.0f} | {asked_['of_20']['median_ms']:.1f} | {asked_['rss_mib']:,.0f} |"
+            f"| {asked_['first_ms']:.0f} | {asked_['of_20']['median_ms']:.1f} | {asked_['rss_mib']:,.0f}"
         )
-    return lines
+
+    return by_size(header, measured_sizes(found, "search"), cells)
 
 
 def exact_table(found: dict[str, Figures]) -> list[str]:
-    lines = [
-        "| passages | bm25s: build, s | CPU s | peak MiB | query ms, median (CPU) | p95 (CPU) | held MiB "
-        "| overlap@10, least | overlap@100, least | scores differ by |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for size in measured_sizes(found, "exact"):
+    header = "passages | bm25s: build, s | CPU s | peak MiB | query ms, median (CPU) | p95 (CPU) | held MiB "
+    header += "| overlap@10, least | overlap@100, least | scores differ by"
+
+    def cells(size: int) -> str:
         made = found[f"exact-{size}"]
-        lines.append(
-            f"| {size:,} | {made['wall_s']:,.0f} | {made['cpu_s']:,.0f} | {made['peak_mib']:,.0f} "
+        return (
+            f"{made['wall_s']:,.0f} | {made['cpu_s']:,.0f} | {made['peak_mib']:,.0f} "
             f"| {times(made['search'])} | {made['search']['rss_mib']:,.0f} "
             f"| {made['overlap_10']:.3f}, {made['overlap_10_least']:.2f} "
-            f"| {made['overlap_100']:.3f}, {made['overlap_100_least']:.2f} | {made['score_gap']:.0e} |"
+            f"| {made['overlap_100']:.3f}, {made['overlap_100_least']:.2f} | {made['score_gap']:.0e}"
         )
-    return lines
+
+    return by_size(header, measured_sizes(found, "exact"), cells)
 
 
 def change_lines(made: Figures) -> list[str]:
@@ -83,20 +82,25 @@ def change_lines(made: Figures) -> list[str]:
 
 
 def dense_table(found: dict[str, Figures]) -> list[str]:
-    lines = [
-        "| synthetic vectors | filled, CPU s | index made, s | CPU s | peak MiB | disk MiB | opened, s "
-        "| query ms, median (CPU) | p95 (CPU) | held MiB | recall@100, least |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for size in measured_sizes(found, "dense"):
+    header = "synthetic vectors | filled, CPU s | index made, s | CPU s | peak MiB | disk MiB | opened, s "
+    header += "| query ms, median (CPU) | p95 (CPU) | held MiB | recall@100, least"
+
+    def cells(size: int) -> str:
         made, asked_ = found[f"vectors-{size}"], found[f"dense-{size}"]
-        lines.append(
-            f"| {size:,} | {made['fill']['cpu_s']:,.0f} | {made['refresh']['wall_s']:,.0f} "
+        return (
+            f"{made['fill']['cpu_s']:,.0f} | {made['refresh']['wall_s']:,.0f} "
             f"| {made['refresh']['cpu_s']:,.0f} | {made['peak_mib']:,.0f} | {made['disk_mib']:,.0f} "
             f"| {asked_['open']['wall_s']:.1f} | {times(asked_)} | {asked_['rss_mib']:,.0f} "
-            f"| {asked_['recall_100']:.3f}, {asked_['recall_100_least']:.2f} |"
+            f"| {asked_['recall_100']:.3f}, {asked_['recall_100_least']:.2f}"
         )
-    return lines
+
+    return by_size(header, measured_sizes(found, "dense"), cells)
+
+
+def by_size(header: str, sizes: Sequence[int], cells: Callable[[int], str]) -> list[str]:
+    """Return a table with a row for each size."""
+    rule = "|" + "---|" * len(header.split(" | "))
+    return [f"| {header} |", rule, *(f"| {size:,} | {cells(size)} |" for size in sizes)]
 
 
 def plan(found: dict[str, Figures]) -> list[str]:

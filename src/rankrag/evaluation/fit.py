@@ -156,17 +156,18 @@ def fit(
         judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
     else:
         raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
-    weight = best_weight(fit_weights(drawn, judged, fitted_on))
-    depths = _depth_trials(drawn, judged, work, fitted_on, weight, answers)
+    judged_sources = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
+    weights = fit_weights(drawn, judged_sources, fitted_on)
+    depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(weights), answers)
     base = replace(base, k=best_depth(depths) if depths else base.k)
-    values = fit_values(drawn, judged, fitted_on, base.depth(n))
+    values = fit_values(judged_sources, weights, fitted_on, base.depth(n))
     if not isinstance(model, LayeredModel) or not states:
         return with_fitted(base, values.fitted), FitReport(counts, recall, values, depths)
 
     labelled = label({name: drawn[name] for name in fitted_on})
     found = choose_head(labelled, states, judged, layers, model.layers, progress)
-    by_head = {name: found.judgements(of, states[name], labelled) for name, of in drawn.items()}
-    head_values = fit_values(drawn, by_head, fitted_on, base.depth(n))
+    by_head = {name: judge_source(of, found.judgements(of, states[name], labelled)) for name, of in drawn.items()}
+    head_values = fit_values(by_head, fit_weights(drawn, by_head, fitted_on), fitted_on, base.depth(n))
     contract = replace(with_fitted(by_labels(base), values.fitted), head=found.head)
     ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
     if head == "auto" and not found.report.loses_nothing:
@@ -175,24 +176,22 @@ def fit(
 
 
 def fit_weights(
-    drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str]
+    drawn: Mapping[str, Drawn], found: Mapping[str, JudgedSource], fitted_on: Sequence[str]
 ) -> tuple[WeightTrial, ...]:
     """Return what each share of the first stage gives on these sources."""
     metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
-    return weight_trials({name: judge_source(drawn[name], judged[name]).cases for name in fitted_on}, metrics)
+    return weight_trials({name: found[name].cases for name in fitted_on}, metrics)
 
 
 def fit_values(
-    drawn: Mapping[str, Drawn], judged: Mapping[str, Judgements], fitted_on: Sequence[str], k: int
+    found: Mapping[str, JudgedSource], weights: tuple[WeightTrial, ...], fitted_on: Sequence[str], k: int
 ) -> Values:
-    """Return weight, threshold and bound (for a top `k`) of the score that judged.
+    """Return threshold and bound (for a top `k`, by the best of these weights) of the score that judged.
 
     `fitted_on` are the sources of answerable questions.
     """
-    found = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
     answerable = [best for name in fitted_on for best in found[name].answerable]
     unanswerable = [best for of in found.values() for best in of.unanswerable]
-    weights = fit_weights(drawn, judged, fitted_on)
     settling = settling_trials([case for name in fitted_on for case in found[name].cases], k, best_weight(weights))
     return Values(
         weights,

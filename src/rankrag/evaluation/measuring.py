@@ -24,7 +24,7 @@ from rankrag.evaluation.metrics import (
     relevance,
     token_f1,
 )
-from rankrag.evaluation.settling import judged_until_settled
+from rankrag.evaluation.settling import settled_top
 from rankrag.evaluation.summary import (
     AnswerFigures,
     Figures,
@@ -172,18 +172,18 @@ def stopping_figures(
     found: list[StoppingFigures] = []
     exact: list[Ids] = []
     for bound in (NEVER, *BOUNDS):
-        read = [
-            judged_until_settled(first_stage[of.question.id][: settings.n], own, settings.k, bound, settings.weight)
+        settled = [
+            settled_top(first_stage[of.question.id][: settings.n], own, settings.k, bound, settings.weight)
             for of, own in zip(questions, odds, strict=True)
         ]
-        tops = [reordered(ids, own, settings.weight)[: settings.k] for ids, own in zip(read, odds, strict=True)]
+        tops = [top for _, top in settled]
         exact = exact or tops
         recall = [recall_at(top, of.gold, settings.k) for top, of in zip(tops, questions, strict=True)]
         em = _em(work.replies(list(zip(questions, tops, strict=True))), questions) if answered else []
         found.append(
             StoppingFigures(
                 None if bound == NEVER else bound,
-                fmean(map(len, read)),
+                fmean(count for count, _ in settled),
                 bootstrap_interval(recall),
                 fmean(set(top) == set(best) for top, best in zip(tops, exact, strict=True)),
                 _interval(em),

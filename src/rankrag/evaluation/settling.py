@@ -42,6 +42,12 @@ def judged_until_settled(ids: Ids, log_odds: Mapping[str, float], k: int, bound:
     return ids
 
 
+def settled_top(ids: Ids, log_odds: Mapping[str, float], k: int, bound: float, weight: float) -> tuple[int, Ids]:
+    """Return how many candidates are judged before the top `k` is settled, and that top."""
+    first = judged_until_settled(ids, log_odds, k, bound, weight)
+    return len(first), reordered(first, log_odds, weight)[:k]
+
+
 def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[SettlingTrial, ...]:
     """Return a trial of judging all, then of falling bounds, at even shares of the k-th best scores so far."""
     looks = [
@@ -75,9 +81,8 @@ def settling_trial(cases: Sequence[Case], k: int, bound: float, weight: float) -
     judged, recall, same = [], [], []
     for case in cases:
         for ids in case.first_stages:
-            first = judged_until_settled(ids, case.log_odds, k, bound, weight)
-            top = reordered(first, case.log_odds, weight)[:k]
-            judged.append(len(first))
+            count, top = settled_top(ids, case.log_odds, k, bound, weight)
+            judged.append(count)
             recall.append(recall_at(top, case.gold, k))
             same.append(set(top) == set(reordered(ids, case.log_odds, weight)[:k]))
     return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall), fmean(same))

@@ -33,14 +33,14 @@ def choice_logprobs(
     `rows` and `columns` [prompts] say where each prompt's last token stands in the logits [rows, kept columns, words].
     """
     head = model.get_output_embeddings()
-    with _inputs_of(head) as seen:
-        logits = model(**inputs).logits
-    last = logits[rows, columns].float()
-    found = last[:, choices]
-    if isinstance(head, nn.Linear) and head.weight.dtype != torch.float32 and not rescales(model):
+    if not isinstance(head, nn.Linear) or head.weight.dtype == torch.float32 or rescales(model):
+        last = model(**inputs).logits[rows, columns].float()
+        found = last[:, choices]
+    else:
+        with _inputs_of(head) as seen:
+            last = model(**inputs).logits[rows, columns].float()
         bias = None if head.bias is None else head.bias[choices].float()
-        states = seen[-1][rows, columns]
-        found = nn.functional.linear(states.float(), head.weight[choices].float(), bias)
+        found = nn.functional.linear(seen[-1][rows, columns].float(), head.weight[choices].float(), bias)
     logprobs: torch.Tensor = found - last.logsumexp(dim=-1, keepdim=True)
     return logprobs
 

@@ -149,8 +149,8 @@ class TransformersModel(PromptReader):
         """
         copies = len(prompts) == 1 and params.temperature == 0 and self._can_take_back(len(prompts[0]), params)
         first = prompts[0].segments[0]
-        shared = self.can_share(prompts) and all(prompt.segments[0] == first for prompt in prompts)
-        root = first if shared and self.states and not copies else ()
+        shares = self.states and not copies and self.can_share(prompts)
+        root = first if shares and all(prompt.segments[0] == first for prompt in prompts) else ()
         rest = [prompt.ids[len(root) :] for prompt in prompts]
         width = max(map(len, rest))
         ids = [[*root, *[self._pad_id] * (width - len(row)), *row] for row in rest]
