@@ -16,13 +16,15 @@ from pathlib import Path
 from statistics import fmean
 
 from rankrag.cli.options import say, step_lines
-from rankrag.evaluation.benchmarks import BENCHMARKS, Judged, TestSet, folder_name, load
+from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.first_stage import Ids
+from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, recall_at
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case
-from rankrag.evaluation.settling import SettlingTrial, judged_until_settled, settling_trial, settling_trials
-from rankrag.evaluation.work import ModelWork, model_key, reordered
+from rankrag.evaluation.settling import SettlingTrial, settled_top, settling_trial, settling_trials
+from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.fewer_passes import NEVER, rerank_in_windows
 from rankrag.models import LanguageModel
 from rankrag.models.mini import MINI, resolve_model
@@ -90,7 +92,7 @@ def _measure(test_set: TestSet, model: LanguageModel, directory: str, wanted: ar
 def _top(case: Case, trial: SettlingTrial, k: int, weight: float) -> Ids:
     (ids,) = case.first_stages
     bound = NEVER if trial.bound is None else trial.bound
-    return reordered(judged_until_settled(ids, case.log_odds, k, bound, weight), case.log_odds, weight)[:k]
+    return settled_top(ids, case.log_odds, k, bound, weight)[1]
 
 
 def _exact(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids]) -> float:
