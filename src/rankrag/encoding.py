@@ -15,6 +15,9 @@ from rankrag.errors import ContractError, DataError
 from rankrag.templates import Format, Turns
 from rankrag.types import Prompt
 
+KEPT_TEXTS = 10_000
+"""Foreign texts whose ids are kept: examples of one passage follow each other, and passages are found again."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
@@ -43,6 +46,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: Any, contract: Contract) -> None:
         self.tokenizer = tokenizer
         self._fixed_ids: dict[str, list[int]] = {}
+        self._foreign_ids: dict[str, tuple[int, ...]] = {}
         self.end_ids = self._fixed(contract.format.turns.end or tokenizer.eos_token or "")
         self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
 
@@ -90,14 +94,13 @@ class PromptEncoder:
         return list(self._fixed_ids[text])
 
     def _foreign(self, texts: list[str]) -> list[tuple[int, ...]]:
-        if not texts:
-            return []
-        rows = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        special = set(self.tokenizer.all_special_ids)
-        return [
-            tuple(row) if special.isdisjoint(row) else tuple(self._inert(text, special))
-            for text, row in zip(texts, rows, strict=True)
-        ]
+        known = self._foreign_ids = self._foreign_ids if len(self._foreign_ids) < KEPT_TEXTS else {}
+        if new := [text for text in texts if text not in known]:
+            rows = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            special = set(self.tokenizer.all_special_ids)
+            for text, row in zip(new, rows, strict=True):
+                known[text] = tuple(row) if special.isdisjoint(row) else tuple(self._inert(text, special))
+        return [known[text] for text in texts]
 
     def _inert(self, text: str, special: set[int]) -> list[int]:
         """Tokenise text in which this tokenizer still sees special tokens, with those names broken by a space."""

@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from rankrag.training import attention
 from rankrag.training.batches import attention_mask, to_batch
+from rankrag.training.loss import RowModel
 from rankrag.training.rows import Row, Tail
 from rankrag.types import DataKind
 
@@ -64,3 +66,61 @@ def test_what_is_added_to_the_scores_by_a_model_goes_to_transformers():
     query = torch.randn(1, 2, 20, 4)
     with pytest.raises(ValueError, match="softcap"):
         attention.in_pieces(torch.nn.Module(), query, query, query, mask, softcap=30.0)
+
+
+@given(sequences)
+def test_a_block_mask_shows_what_the_dense_mask_shows(sequences):
+    batch = to_batch(sequences, max(sum(map(len, rows)) for rows in sequences) + 3, 0)
+    dense = attention_mask(batch, torch.float32)
+    blocks = attention.block_mask(batch)
+    places = torch.meshgrid(*(torch.arange(n) for n in (dense.shape[0], *dense.shape[2:])), indexing="ij")
+    assert torch.equal(blocks.mask_mod(places[0], None, places[1], places[2]), dense[:, 0] == 0)
+
+
+def attended(device):
+    """Return logits and gradients of a projection by name of attention; a CPU has no gradients of blocks."""
+    shape = LlamaConfig(
+        vocab_size=64,
+        hidden_size=64,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(shape).to(device)
+    batch = to_batch([[row_of(12, [4, 5]), row_of(0, [7])], [row_of(30, [9, 2, 3])]], 256, 0).to(torch.device(device))
+    logits, gradients = {}, {}
+    for name in ("sdpa", attention.IN_PIECES, attention.IN_BLOCKS):
+        model.set_attn_implementation(name)
+        model.zero_grad()
+        with torch.set_grad_enabled(name != attention.IN_BLOCKS or device != "cpu"):
+            logits[name], _ = RowModel(model)(batch)
+        if logits[name].requires_grad:
+            logits[name].square().sum().backward()
+            gradients[name] = model.model.layers[0].self_attn.k_proj.weight.grad.clone()
+    return logits, gradients
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_all_attentions_give_the_same_logits():
+    logits, gradients = attended("cpu")
+    assert len(logits) == 3
+    assert all(torch.allclose(found, logits["sdpa"], atol=1e-5) for found in logits.values())
+    assert set(gradients) == {"sdpa", attention.IN_PIECES}
+    assert torch.allclose(gradients["sdpa"], gradients[attention.IN_PIECES], atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_blocks_on_a_gpu_give_the_same_logits_and_gradients():
+    logits, gradients = attended("cuda")
+    assert torch.allclose(logits[attention.IN_BLOCKS], logits["sdpa"], atol=1e-3)
+    assert torch.allclose(gradients[attention.IN_BLOCKS], gradients["sdpa"], atol=1e-2)
+
+
+def test_blocks_are_for_a_gpu_with_compiled_layers(monkeypatch):
+    assert attention.implementation(compiled=True) == attention.IN_PIECES
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert attention.implementation(compiled=True) == attention.IN_BLOCKS
+    assert attention.implementation(compiled=False) == "sdpa"

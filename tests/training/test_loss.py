@@ -76,17 +76,17 @@ def test_shared_prefix_rows_give_the_loss_and_gradients_of_separate_rows(family,
     assert max(apart(tiny(family, len(tokenizer), attending), rows)) < 1e-5
 
 
-def leak_between_tails(batch, dtype):
+def leak_between_tails(_name, batch, dtype):
     return attention_mask(dataclasses.replace(batch, tail=torch.zeros_like(batch.tail)), dtype)
 
 
-def leak_between_rows(batch, dtype):
+def leak_between_rows(_name, batch, dtype):
     return attention_mask(dataclasses.replace(batch, member=batch.member.clamp_max(0)), dtype)
 
 
 @pytest.mark.parametrize("leak", [leak_between_tails, leak_between_rows])
 def test_a_leaking_mask_is_found(leak, rows, tokenizer, monkeypatch):
-    monkeypatch.setattr(loss_module, "attention_mask", leak)
+    monkeypatch.setattr(loss_module, "mask_for", leak)
     assert min(apart(tiny("llama", len(tokenizer)), rows)) > 1e-3
 
 

@@ -1,6 +1,7 @@
-"""Attention of packed rows in pieces: what the mask hides between rows, and between tails of a row, is not computed.
+"""Attention of packed rows without what the mask hides: between rows, and between the tails of a row.
 
-This is for CPUs, where attention over whole sequences takes half of a step; a GPU takes one call for everything.
+Over whole sequences it would take half of a training step. A CPU computes it in pieces; a GPU, where layers are
+compiled, with torch's FlexAttention, which leaves out blocks of 128 x 128 tokens.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from itertools import pairwise
 from typing import Any, cast
 
 import torch
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.functional import dropout as drop
 from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-IN_PIECES = "rankrag_in_pieces"
+from rankrag.training.batches import Batch, attention_mask
+
+IN_PIECES, IN_BLOCKS = "rankrag_in_pieces", "rankrag_in_blocks"
 
 PIECE_TOKENS = 256
 """Tokens of a piece, at most, but for a longer tail."""
@@ -41,9 +45,52 @@ _pieces: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """What was found for a mask: all layers get the same one."""
 
 
-def implementation() -> str:
-    """Return the attention of a training run on this machine, by its name in transformers."""
-    return "sdpa" if torch.cuda.is_available() else IN_PIECES
+def implementation(*, compiled: bool) -> str:
+    """Return the attention of a training run on this machine, by its name in transformers.
+
+    FlexAttention that is not compiled holds the scores of all tokens against all; there `sdpa` is the better one.
+    """
+    if torch.cuda.is_available():
+        return IN_BLOCKS if compiled else "sdpa"
+    return IN_PIECES
+
+
+def mask_for(name: str, batch: Batch, dtype: torch.dtype) -> torch.Tensor | BlockMask:
+    """Return the mask of a batch as the attention of that name takes it."""
+    return block_mask(batch) if name == IN_BLOCKS else attention_mask(batch, dtype)
+
+
+def block_mask(batch: Batch) -> BlockMask:
+    """Return what `batches.attention_mask` says, for FlexAttention."""
+    member, tail = batch.member, batch.tail
+
+    def sees(sequence: torch.Tensor, _head: torch.Tensor, token: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        same_row = member[sequence, token] == member[sequence, other]
+        shared = (tail[sequence, other] == 0) | (tail[sequence, other] == tail[sequence, token])
+        return (token >= other) & same_row & shared
+
+    sequences, length = member.shape
+    return create_block_mask(sees, sequences, None, length, length, device=str(member.device))
+
+
+def in_blocks(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | BlockMask | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' `sdpa` does, without dropout; return [sequences, length, heads, size of a head]."""
+    if not isinstance(attention_mask, BlockMask):
+        attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
+        return attended, None
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the positions' rotation in float32
+    grouped = query.shape[1] != key.shape[1]
+    found = flex_attention(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=grouped)
+    return cast(torch.Tensor, found).transpose(1, 2).contiguous(), None
 
 
 def pieces_of(mask: torch.Tensor) -> Sequence[Piece]:
@@ -121,5 +168,6 @@ def _joined(borders: list[int]) -> Iterator[tuple[int, int]]:
             start = border
 
 
-AttentionInterface.register(IN_PIECES, in_pieces)
-AttentionMaskInterface.register(IN_PIECES, sdpa_mask)
+for _name, _function in ((IN_PIECES, in_pieces), (IN_BLOCKS, in_blocks)):
+    AttentionInterface.register(_name, _function)
+    AttentionMaskInterface.register(_name, sdpa_mask)

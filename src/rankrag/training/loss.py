@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rankrag.models.layer_head import final_norm
-from rankrag.training.batches import IGNORE, Batch, attention_mask
+from rankrag.training.attention import mask_for
+from rankrag.training.batches import IGNORE, Batch
 
 RankingLoss = Literal["pointwise", "listwise", "both"]
 
@@ -51,7 +52,9 @@ class RowModel(nn.Module):
         causal = self.inner
         found = causal.base_model(
             input_ids=batch.input_ids,
-            attention_mask=attention_mask(batch, causal.get_input_embeddings().weight.dtype),
+            attention_mask=mask_for(
+                causal.config._attn_implementation, batch, causal.get_input_embeddings().weight.dtype
+            ),
             position_ids=batch.positions,
             use_cache=False,
             output_hidden_states=self.aux_layer is not None,

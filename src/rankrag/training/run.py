@@ -90,7 +90,8 @@ def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, 
         tune(config, model.inner)
         return model
     whole = load_model(config, prepared.start, bf16=bf16).state_dict() if is_first() else {}
-    model = RowModel(without_weights(AutoConfig.from_pretrained(prepared.start.base)), config.aux_layer)
+    shape = AutoConfig.from_pretrained(prepared.start.base)
+    model = RowModel(without_weights(shape, compiled=config.compile), config.aux_layer)
     tune(config, model.inner)
     return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 

@@ -50,10 +50,11 @@ def shard(model: RowModel, weights: Mapping[str, torch.Tensor], device: torch.de
     return model
 
 
-def without_weights(shape: Any) -> Any:
+def without_weights(shape: Any, *, compiled: bool) -> Any:
     """Return a model of that shape whose parameters take no memory; its buffers are real."""
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(shape, attn_implementation=implementation(), dtype=torch.float32)
+        attention = implementation(compiled=compiled)
+        model = AutoModelForCausalLM.from_config(shape, attn_implementation=attention, dtype=torch.float32)
     model.tie_weights()
     model.config.use_cache = False
     return model

@@ -95,7 +95,7 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
     base = AutoModelForCausalLM.from_pretrained(
         start.base,
         dtype=torch.bfloat16 if half else torch.float32,
-        attn_implementation=implementation(),
+        attn_implementation=implementation(compiled=config.compile),
         quantization_config=_four_bits() if config.method == "qlora" else None,
     )
     base.config.use_cache = False

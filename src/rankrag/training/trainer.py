@@ -81,7 +81,9 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self.staging: Path | None = None
 
     def get_train_dataloader(self) -> DataLoader[Share]:  # noqa: D102
-        return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only)
+        # a GPU is done with a batch before one process has laid out the next
+        workers = 4 if self.args.device.type == "cuda" else 0
+        return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Share], *_: Any) -> torch.Tensor:  # noqa: D102
         model.train()
