@@ -90,7 +90,7 @@ def in_blocks(
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the positions' rotation in float32
     grouped = query.shape[1] != key.shape[1]
     found = flex_attention(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=grouped)
-    return cast(torch.Tensor, found).transpose(1, 2).contiguous(), None
+    return found.transpose(1, 2).contiguous(), None
 
 
 def pieces_of(mask: torch.Tensor) -> Sequence[Piece]:
