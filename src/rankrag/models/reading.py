@@ -146,12 +146,12 @@ class PromptReader:
         return made
 
     def _row_logprobs(self, rows: list[Row], choices: list[int], after: After) -> list[tuple[int, list[float]]]:
-        laid = packing.lay_out(rows, self._pad_id)
+        laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
         )
         unseen = torch.finfo(self.model.dtype).min
-        mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
+        mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
         kept, column = torch.unique(ends[:, 2], return_inverse=True)
         found = choice_logprobs(
@@ -159,9 +159,9 @@ class PromptReader:
             choices,
             ends[:, 1],
             column,
-            input_ids=laid.input_ids.to(self.device),
-            attention_mask=mask.to(self.device),
-            position_ids=laid.positions.to(self.device),
+            input_ids=laid.input_ids,
+            attention_mask=mask,
+            position_ids=laid.positions,
             past_key_values=before,
             logits_to_keep=kept,
             use_cache=True,

@@ -161,7 +161,7 @@ class TransformersModel(PromptReader):
         }
         if copies:
             return inputs | {"prompt_lookup_num_tokens": COPIED, "max_matching_ngram_size": 2}
-        return inputs | ({"past_key_values": self._root(root).cache(self.model.config, len(prompts))} if root else {})
+        return inputs | ({"past_key_values": self._root(root).cache(self.model, len(prompts))} if root else {})
 
     def _can_take_back(self, length: int, params: SamplingParams) -> bool:
         """Whether the states of wrong guesses can be dropped: those of a window that has moved on cannot."""
