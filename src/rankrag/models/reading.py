@@ -19,6 +19,9 @@ from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
 from rankrag.types import StateUse
 
+GPU_TIMES = 32
+"""A GPU takes as long for one short pass, or for one token of one reply, as for this many together."""
+
 After = Callable[[torch.Tensor], None]
 
 
@@ -37,6 +40,11 @@ class PromptReader:
     def state_use(self) -> StateUse | None:
         """How many passage states were wanted and found so far; None where `states`, the cache, is None."""
         return self.states.use if self.states else None
+
+    @property
+    def times_at_once(self) -> int:
+        """How many times what a CPU is asked together takes this device no longer."""
+        return 1 if self.device.type == "cpu" else GPU_TIMES
 
     def can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
         """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""

@@ -38,7 +38,7 @@ class TransformersModel(PromptReader):
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         score: what ranks; by default what the contract says.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
-            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere. Halved when memory runs out.
+            CPU, whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded.
@@ -64,7 +64,7 @@ class TransformersModel(PromptReader):
             layer_head.check_head(model, contract.head)
         positions = getattr(model.config, "max_position_embeddings", None) or contract.max_tokens
         self.encoder = PromptEncoder(tokenizer, replace(contract, max_tokens=min(contract.max_tokens, positions)))
-        tokens = tokens_per_batch or (1024 if where.type == "cpu" else 16384)
+        tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
         super().__init__(tokenizer, model, self.encoder.contract, where, tokens)
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
