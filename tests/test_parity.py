@@ -108,8 +108,8 @@ def test_a_leaking_mask_fails(compared, monkeypatch):
 def test_shifted_positions_fail(compared, monkeypatch):
     lay_out = packing.lay_out
 
-    def shifted(rows, pad_id):
-        laid = lay_out(rows, pad_id)
+    def shifted(rows, pad_id, device="cpu"):
+        laid = lay_out(rows, pad_id, device)
         return replace(laid, positions=laid.positions + 1)
 
     monkeypatch.setattr(packing, "lay_out", shifted)

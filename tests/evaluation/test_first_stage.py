@@ -27,14 +27,14 @@ def test_bm25_searches_what_the_journal_lacks(loaded, tmp_path):
     squad = loaded("squad")
     store = open_index(squad, tmp_path / "index")
     told = []
-    found = bm25(squad, store, tmp_path, "last", lambda *of: told.append(of))
+    found = bm25(squad, lambda: store, tmp_path, "last", lambda *of: told.append(of))
     assert found["q1"][:2] == ("s/decoy/0", "s/tagus/0")
     assert found["q2"][0] == "s/ebro/0"
     assert told == [("SQuAD: searching", 2, 2)]
     journal = tmp_path / "bm25-last.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text(lines[0].replace("s/decoy/0", "s/hill/0") + lines[1][:9])  # killed while it wrote the second
-    again = bm25(squad, store, tmp_path, "last")
+    again = bm25(squad, lambda: store, tmp_path, "last")
     assert again["q1"][0] == "s/hill/0"
     assert again["q2"] == found["q2"]
     assert [row["id"] for row in read_journal(journal)] == ["q1", "q2"]
@@ -43,8 +43,8 @@ def test_bm25_searches_what_the_journal_lacks(loaded, tmp_path):
 def test_a_conversation_is_searched_by_the_last_turn_or_by_all(loaded, tmp_path):
     talks = loaded("doc2dial")
     store = open_index(talks, tmp_path / "index")
-    assert bm25(talks, store, tmp_path, "last") == {"c1": ("d/visa/0",)}
-    assert bm25(talks, store, tmp_path, "all") == {"c1": ("d/tax/0", "d/visa/0")}
+    assert bm25(talks, lambda: store, tmp_path, "last") == {"c1": ("d/visa/0",)}
+    assert bm25(talks, lambda: store, tmp_path, "all") == {"c1": ("d/tax/0", "d/visa/0")}
 
 
 def test_own_candidates_are_ordered_and_none_is_lost(loaded, tmp_path, encoder):
@@ -76,12 +76,25 @@ def test_dense_fills_vectors_once_and_tells_how_far_it_is(loaded, tmp_path, enco
     squad = loaded("squad")
     store = open_index(squad, tmp_path / "index")
     told = []
-    found = dense(squad, store, tmp_path, "last", encoder, lambda *of: told.append(of))
+    found = dense(squad, lambda: store, tmp_path, "last", encoder, lambda *of: told.append(of))
     assert found["q2"][0] == "s/ebro/0"
     assert told == [("SQuAD: encoding passages", 6, 6), ("SQuAD: searching", 2, 2)]
-    dense(squad, store, tmp_path, "last", encoder)
+    dense(squad, lambda: store, tmp_path, "last", encoder)
     assert encoder.encoded == 6
     assert (tmp_path / "dense-last-stub@1.jsonl").exists()
+
+
+def test_no_index_is_opened_where_the_journals_hold_all(loaded, tmp_path, encoder):
+    squad = loaded("squad")
+    store = open_index(squad, tmp_path / "index")
+    lexical = bm25(squad, lambda: store, tmp_path, "last")
+    near = dense(squad, lambda: store, tmp_path, "last", encoder)
+
+    def never():
+        raise AssertionError("opened")
+
+    assert bm25(squad, never, tmp_path, "last") == lexical
+    assert dense(squad, never, tmp_path, "last", encoder) == near
 
 
 def test_hybrid_fuses_by_reciprocal_rank():

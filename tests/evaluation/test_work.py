@@ -119,6 +119,37 @@ def test_a_question_that_cannot_be_judged_is_named_and_the_others_are(squad, tmp
     assert work.failures == {"q2": "too long"}
 
 
+def test_one_pair_that_cannot_be_judged_is_found_in_halves(squad, tmp_path):
+    sizes = []
+
+    def judging(pairs):
+        sizes.append(len(pairs))
+        if any(passage.id == "s/town/0" and question.id == "q2" for question, passage in pairs):
+            raise DataError("too long")
+        return [Judgement(1.0, 0.7) for _ in pairs]
+
+    ids = tuple(squad.passages)
+    found = JudgingWork(judging, squad.passages, tmp_path, "SQuAD").judgements([(q, ids) for q in squad.questions])
+    assert [(q, i) for q, of in found.items() for i, j in of.items() if j == NOT_JUDGED] == [("q2", "s/town/0")]
+    assert len(sizes) <= 1 + 2 * 4  # twelve pairs are halved four times
+
+
+@pytest.mark.parametrize(("times", "calls"), [(1, [4, 2]), (32, [6])])
+def test_a_gpu_is_asked_more_questions_at_once(squad, work_of, times, calls):
+    sizes = []
+
+    class Fast(FakeLanguageModel):
+        times_at_once = times
+
+        def generate(self, prompts, params):
+            sizes.append(len(prompts))
+            return super().generate(prompts, params)
+
+    wanted = [(of, ids) for of in squad.questions for ids in (Q1, Q1[:1], Q1[1:])]
+    assert work_of(Fast(reply="land")).replies(wanted) == ["land"] * 6
+    assert sizes == calls
+
+
 def test_a_score_that_is_not_a_number_stops_the_run_and_says_where(squad, tmp_path):
     work = JudgingWork(lambda pairs: [Judgement(math.nan, 0.5) for _ in pairs], squad.passages, tmp_path, "SQuAD")
     with pytest.raises(ModelError, match=r"SQuAD: the score of passage 's/decoy/0' for question 'q1' is not a number"):

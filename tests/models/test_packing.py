@@ -97,8 +97,8 @@ def test_a_mask_that_leaks_between_tails_is_seen(llama, monkeypatch):
 def test_positions_that_do_not_restart_are_seen(llama, monkeypatch):
     lay_out = packing.lay_out
 
-    def shifted(rows, pad_id):
-        laid = lay_out(rows, pad_id)
+    def shifted(rows, pad_id, device="cpu"):
+        laid = lay_out(rows, pad_id, device)
         root = len(rows[0].past)
         straight = torch.arange(root, root + laid.positions.shape[1]).expand_as(laid.positions)
         return packing.Layout(laid.input_ids, straight, laid.visible, laid.ends)

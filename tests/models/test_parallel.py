@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from rankrag.contract import LayerHead
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams
+from rankrag.models import SamplingParams, times_at_once
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.parallel import ParallelModel
+from rankrag.models.reading import GPU_TIMES
 from rankrag.opening import open_model
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, StateUse
@@ -80,6 +82,12 @@ def test_shares_are_even_whatever_their_number(count):
 
 def test_a_model_without_states_says_none():
     assert ParallelModel([FakeLanguageModel()]).state_use is None
+
+
+def test_a_cpu_and_a_model_that_does_not_say_are_asked_as_usual(two, monkeypatch):
+    assert times_at_once(two) == times_at_once(FakeLanguageModel()) == 1
+    monkeypatch.setattr(two.replicas[0], "device", torch.device("cuda"))
+    assert times_at_once(two) == GPU_TIMES
 
 
 def test_a_failure_of_one_replica_reaches_the_caller():

@@ -12,7 +12,7 @@ import torch
 
 from rankrag.models import SamplingParams, packing, state_cache
 from rankrag.models.state_cache import MARK, StateCache, fingerprint, open_cache
-from rankrag.models.states import NOTHING, State
+from rankrag.models.states import NOTHING, Before, State
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import answer_prompt, ranking_prompt
 from rankrag.types import Message, Passage, Question, StateUse
@@ -171,8 +171,8 @@ def test_a_misplaced_state_is_seen(model, monkeypatch):
     scores(model, prompts)
     lay_out = packing.lay_out
 
-    def shifted(rows, pad_id):
-        laid = lay_out(rows, pad_id)
+    def shifted(rows, pad_id, device="cpu"):
+        laid = lay_out(rows, pad_id, device)
         return replace(laid, positions=laid.positions - 1)
 
     monkeypatch.setattr(packing, "lay_out", shifted)
@@ -200,6 +200,30 @@ def test_replies_are_the_same_behind_a_system_text_that_is_known(name, tokenizer
     assert max(width for _, width in read) == max(len(e) - len(e.segments[0]) for e in encoded)
     assert "".join(model.stream(prompts[2], params)) == expected[2]
     assert model.generate(prompts, params) == expected  # the first begins otherwise
+
+
+@pytest.mark.parametrize("form", ["exact", "float16", "int8"])
+def test_a_state_in_fewer_bits_is_written_from_in_the_numbers_of_the_model(model, form):
+    model.model = copy.deepcopy(model.model).to(torch.bfloat16)
+    model.states, model.tokens_per_batch = StateCache(form=form), 10_000
+    prompts = [answer_prompt(model.contract.format, q, PASSAGES[:2]) for q in QUESTIONS[:2]]
+    params = SamplingParams(max_new_tokens=4)
+    assert len(model.generate(prompts, params)) == len(model.generate(prompts, params)) == 2
+    root = model._root(model.encoder.encode(prompts)[0].segments[0])
+    assert root.cache(model.model, 2).layers[0].keys.dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("length", [0, 3])
+def test_one_state_before_all_rows_is_put_there_as_many_equal_ones_are(length):
+    def state():
+        torch.manual_seed(0)
+        return State(tuple(range(length)), {0: (torch.randn(2, length, 4), torch.randn(2, length, 4))})
+
+    keys, values = torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 4)
+    one, equal = state(), [state() for _ in range(3)]
+    found = Before([one] * 3, [()] * 3).update(keys, values, 0)
+    expected = Before(equal, [()] * 3).update(keys, values, 0)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_question_first_shares_the_question_and_keeps_nothing(llama, model):

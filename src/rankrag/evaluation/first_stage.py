@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,10 +23,10 @@ from rankrag.pipeline import search_query
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.fusion import fuse
-from rankrag.retrieval.lexical import K1, B, analyse
-from rankrag.retrieval.snapshot import SourcePassages
-from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Ranking, ScoredPassage
+
+if TYPE_CHECKING:
+    from rankrag.retrieval.store import PassageStore
 
 DEPTH = 100
 """Passages of one ranking that are kept; HybridRetriever fuses as many."""
@@ -36,6 +37,9 @@ BATCH = 64
 Ids = tuple[str, ...]
 FirstStages = dict[tuple[str, HistoryQuery], Mapping[str, Ids]]
 """Ids by question id, by retriever and by how conversations are searched."""
+
+OpenStore = Callable[[], "PassageStore"]
+"""Returns the index of a set's passages, made at the first call."""
 
 Progress = Callable[[str, int, int], None]
 """Gets what is being done, how much of it is done, and how much there is."""
@@ -50,6 +54,9 @@ def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) 
 
     An index holds one encoder's vectors: where they are not those of `encoder`, its own is FOLDER-ENCODER.
     """
+    from rankrag.retrieval.snapshot import SourcePassages  # LanceDB, which full journals do without
+    from rankrag.retrieval.store import PassageStore
+
     store = PassageStore.create_or_open(folder)
     if encoder is not None and store.encoder_name() not in (None, encoder.name):
         return open_index(test_set, folder.with_name(f"{folder.name}-{encoder.name}"), encoder)
@@ -64,21 +71,24 @@ def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) 
 
 
 def bm25(
-    test_set: TestSet, store: PassageStore | None, folder: Path, history: HistoryQuery, progress: Progress = quiet
+    test_set: TestSet, open_store: OpenStore | None, folder: Path, history: HistoryQuery, progress: Progress = quiet
 ) -> dict[str, Ids]:
     """Return BM25's ids of every question, by the question's id; those already in the journal are not searched again.
 
-    `store` is None where there is no corpus to search.
+    `open_store` is None where there is no corpus to search, and is not called where the journal holds all.
     """
     if test_set.ranked:
         return {of.question.id: of.given[:DEPTH] for of in test_set.questions}
-    search = _own_by_bm25(test_set) if store is None else _searching(store.lexical(), history)
-    return _journalled(test_set, folder / f"bm25-{history}.jsonl", search, progress)
+
+    def open_search() -> _Search:
+        return _searching(open_store().lexical(), history) if open_store else _own_by_bm25(test_set)
+
+    return _journalled(test_set, folder / f"bm25-{history}.jsonl", open_search, progress)
 
 
 def dense(
     test_set: TestSet,
-    store: PassageStore | None,
+    open_store: OpenStore | None,
     folder: Path,
     history: HistoryQuery,
     encoder: Encoder,
@@ -86,12 +96,15 @@ def dense(
 ) -> dict[str, Ids]:
     """Return the ids that are nearest to every question, by its id; vectors that are missing are filled in first."""
     title = test_set.benchmark.title
-    if store is None:
-        search = _own_by_vector(test_set, encoder)
-    else:
+
+    def open_search() -> _Search:
+        if open_store is None:
+            return _own_by_vector(test_set, encoder)
+        store = open_store()
         store.fill_vectors(encoder, lambda done, total: progress(f"{title}: encoding passages", done, total))
-        search = _searching(store.dense(encoder), history)
-    return _journalled(test_set, folder / f"dense-{history}-{encoder.name}.jsonl", search, progress)
+        return _searching(store.dense(encoder), history)
+
+    return _journalled(test_set, folder / f"dense-{history}-{encoder.name}.jsonl", open_search, progress)
 
 
 def hybrid(lexical: dict[str, Ids], near: dict[str, Ids]) -> dict[str, Ids]:
@@ -128,10 +141,14 @@ def _by_id(ids: Ids) -> Ranking:
 _Search = Callable[[Sequence[Judged]], Sequence[Sequence[str]]]
 
 
-def _journalled(test_set: TestSet, path: Path, search: _Search, progress: Progress) -> dict[str, Ids]:
+def _journalled(
+    test_set: TestSet, path: Path, open_search: Callable[[], _Search], progress: Progress
+) -> dict[str, Ids]:
     found = {row["id"]: tuple(row["ids"]) for row in read_journal(path)}
     todo = [of for of in test_set.questions if of.question.id not in found]
+    search = open_search() if todo else None
     for batch in _batches(todo):
+        assert search
         started = time.perf_counter()
         rankings = search(batch)
         each = round((time.perf_counter() - started) / len(batch), 6)
@@ -161,6 +178,8 @@ def _own_by_bm25(test_set: TestSet) -> _Search:
         import bm25s
     except ImportError:
         raise MissingExtraError('ordering candidates needs bm25s: pip install "rankrag[evaluation]"') from None
+    from rankrag.retrieval.lexical import K1, B, analyse
+
     place = {name: i for i, name in enumerate(test_set.passages)}
     index = bm25s.BM25(k1=K1, b=B, method="lucene")
     index.index([analyse(document_text(p)) for p in test_set.passages.values()], show_progress=False)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -168,13 +169,13 @@ def first_stages(
     if not set(retrievers) & set(VECTORS):
         encoder = None
     corpus = run / "indexes" / _corpus_name(benchmark)
-    store = open_index(test_set, corpus, encoder) if test_set.searchable else None
+    open_store = cache(partial(open_index, test_set, corpus, encoder)) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
     for history in _histories(test_set):
-        found["bm25", history] = lexical = bm25(test_set, store, folder, history, progress)
+        found["bm25", history] = lexical = bm25(test_set, open_store, folder, history, progress)
         if encoder is not None:
-            found["dense", history] = near = dense(test_set, store, folder, history, encoder, progress)
+            found["dense", history] = near = dense(test_set, open_store, folder, history, encoder, progress)
             if "hybrid" in retrievers:
                 found["hybrid", history] = hybrid(lexical, near)
     return found

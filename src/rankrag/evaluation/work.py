@@ -23,13 +23,13 @@ from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.generate import answer_many
 from rankrag.journal import append_rows, read_journal
-from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel, times_at_once
 from rankrag.rerank import Judgement, judge, with_first_stage
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTIONS_AT_ONCE = 4
-"""Questions answered between two commits of a journal: what a kill can cost."""
+"""Questions that a CPU answers between two commits of a journal: what a kill can cost (`times_at_once`)."""
 
 PAIRS_AT_ONCE = 128
 """Likewise, questions and passages judged."""
@@ -85,7 +85,8 @@ def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
 class JudgingWork:
     """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
 
-    `key` tells several scores of one model apart, each in a file of its own (`score_key`).
+    `key` tells several scores of one model apart, each in a file of its own (`score_key`); `times` as many pairs are
+    judged together as a CPU does (`times_at_once`).
     """
 
     def __init__(
@@ -97,10 +98,11 @@ class JudgingWork:
         progress: Progress = quiet,
         *,
         key: str = "",
+        times: int = 1,
     ) -> None:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._judging, self._passages, self._path = judging, passages, folder / f"judgements{key}.jsonl"
-        self._title, self._progress = title, progress
+        self._title, self._progress, self._at_once = title, progress, PAIRS_AT_ONCE * times
         self._judged: Judgements = {}
         self._seconds: dict[str, list[float]] = {}
         self.failures: dict[str, str] = {}
@@ -116,8 +118,8 @@ class JudgingWork:
         """
         todo = [(i, of) for of, ids in wanted for i in self._unjudged(of, ids)]
         todo.sort(key=lambda pair: pair[0])
-        for start in range(0, len(todo), PAIRS_AT_ONCE):
-            batch = todo[start : start + PAIRS_AT_ONCE]
+        for start in range(0, len(todo), self._at_once):
+            batch = todo[start : start + self._at_once]
             started = time.perf_counter()
             said = self._ask([(of.question, self._passages[i]) for i, of in batch])
             each = round((time.perf_counter() - started) / len(batch), 6)
@@ -148,7 +150,8 @@ class JudgingWork:
             said = self._judging(pairs)
         except DataError as error:
             if len(pairs) > 1:
-                return [j for pair in pairs for j in self._ask([pair])]
+                middle = len(pairs) // 2
+                return self._ask(pairs[:middle]) + self._ask(pairs[middle:])
             self.failures[pairs[0][0].id] = str(error)
             return [NOT_JUDGED]
         for (question, passage), j in zip(pairs, said, strict=True):
@@ -184,8 +187,9 @@ class ModelWork:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
-        key = score_key(model.contract)
-        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key)
+        key, times = score_key(model.contract), times_at_once(model)
+        self._at_once = QUESTIONS_AT_ONCE * times
+        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key, times=times)
         self._citations = folder / f"citations{key}.jsonl"
         self.failures: dict[str, str] = {}
         rows = read_journal(folder / "replies.jsonl")
@@ -206,8 +210,8 @@ class ModelWork:
         names = [(of.question.id, ids) for of, ids in wanted]
         asked = [(name, of) for name, (of, _) in zip(names, wanted, strict=True) if name[1] or closed_book]
         fresh = list({name: of for name, of in asked if name not in self._replies}.items())
-        for start in range(0, len(fresh), QUESTIONS_AT_ONCE):
-            batch = fresh[start : start + QUESTIONS_AT_ONCE]
+        for start in range(0, len(fresh), self._at_once):
+            batch = fresh[start : start + self._at_once]
             started = time.perf_counter()
             said = self._ask([(of.question, [self._passages[i] for i in ids]) for (_, ids), of in batch])
             each = round((time.perf_counter() - started) / len(batch), 6)
@@ -230,7 +234,8 @@ class ModelWork:
             return list(answer_many(self._model, questions))
         except DataError as error:
             if len(questions) > 1:
-                return [reply for one in questions for reply in self._ask([one])]
+                middle = len(questions) // 2
+                return self._ask(questions[:middle]) + self._ask(questions[middle:])
             self.failures[questions[0][0].id] = str(error)
             return [None]
 

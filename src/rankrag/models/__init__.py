@@ -73,6 +73,16 @@ class LayeredModel(LanguageModel, Protocol):
 
 
 @runtime_checkable
+class TakesMore(Protocol):
+    """A model that takes more at once than a CPU does."""
+
+    @property
+    def times_at_once(self) -> int:
+        """How many times what a CPU is asked together takes this model no longer."""
+        ...
+
+
+@runtime_checkable
 class KeepsStates(Protocol):
     """A model that keeps passage states from one question to the next."""
 
@@ -80,6 +90,11 @@ class KeepsStates(Protocol):
     def state_use(self) -> StateUse | None:
         """How many states were wanted so far and found; None where this model keeps none."""
         ...
+
+
+def times_at_once(model: LanguageModel) -> int:
+    """Return how many times what a CPU is asked together is asked of a model; 1 where it does not say."""
+    return model.times_at_once if isinstance(model, TakesMore) else 1
 
 
 def state_use(model: LanguageModel) -> StateUse | None:

@@ -98,8 +98,8 @@ def tail_tokens(row: Row) -> int:
     return sum(map(len, row.tails))
 
 
-def lay_out(rows: Sequence[Row], pad_id: int) -> Layout:
-    """Return rows as tensors, padded on the right, behind their pasts, padded on the right as well."""
+def lay_out(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu") -> Layout:
+    """Return rows as tensors on a device, padded on the right, behind their pasts, padded on the right as well."""
     length = max(map(len, rows))
     input_ids = torch.full((len(rows), length), pad_id)
     positions = torch.zeros(len(rows), length, dtype=torch.long)
@@ -117,9 +117,11 @@ def lay_out(rows: Sequence[Row], pad_id: int) -> Layout:
             tail[number, start:end] = mark
             ends.append((place, number, end - 1))
             start = end
-    pasts = torch.tensor([len(row.past) for row in rows])
-    behind = (torch.arange(int(pasts.max())) < pasts[:, None])[:, None].expand(-1, length, -1)
-    return Layout(input_ids, positions, torch.cat([behind, visible(tail)], dim=-1)[:, None], tuple(ends))
+    pasts = torch.tensor([len(row.past) for row in rows], device=device)
+    furthest = torch.arange(max(len(row.past) for row in rows), device=device)
+    behind = (furthest < pasts[:, None])[:, None].expand(-1, length, -1)
+    seen = torch.cat([behind, visible(tail.to(device))], dim=-1)[:, None]
+    return Layout(input_ids.to(device), positions.to(device), seen, tuple(ends))
 
 
 def visible(tail: torch.Tensor) -> torch.Tensor:

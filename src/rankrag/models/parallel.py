@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LayeredModel, SamplingParams, state_use
+from rankrag.models import LayeredModel, SamplingParams, state_use, times_at_once
 from rankrag.types import Prompt, StateUse
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class ParallelModel:
     def contract(self) -> Contract:
         """The contract that all replicas share."""
         return self.replicas[0].contract
+
+    @property
+    def times_at_once(self) -> int:
+        """How many times what a CPU is asked together takes a replica no longer."""
+        return times_at_once(self.replicas[0])
 
     @property
     def state_use(self) -> StateUse | None:

@@ -19,6 +19,9 @@ from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
 from rankrag.types import StateUse
 
+GPU_TIMES = 32
+"""A GPU takes as long for one short pass, or for one token of one reply, as for this many together."""
+
 After = Callable[[torch.Tensor], None]
 
 
@@ -37,6 +40,11 @@ class PromptReader:
     def state_use(self) -> StateUse | None:
         """How many passage states were wanted and found so far; None where `states`, the cache, is None."""
         return self.states.use if self.states else None
+
+    @property
+    def times_at_once(self) -> int:
+        """How many times what a CPU is asked together takes this device no longer."""
+        return 1 if self.device.type == "cpu" else GPU_TIMES
 
     def can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
         """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""
@@ -146,12 +154,12 @@ class PromptReader:
         return made
 
     def _row_logprobs(self, rows: list[Row], choices: list[int], after: After) -> list[tuple[int, list[float]]]:
-        laid = packing.lay_out(rows, self._pad_id)
+        laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
         )
         unseen = torch.finfo(self.model.dtype).min
-        mask = torch.zeros(laid.visible.shape, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
+        mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
         kept, column = torch.unique(ends[:, 2], return_inverse=True)
         found = choice_logprobs(
@@ -159,9 +167,9 @@ class PromptReader:
             choices,
             ends[:, 1],
             column,
-            input_ids=laid.input_ids.to(self.device),
-            attention_mask=mask.to(self.device),
-            position_ids=laid.positions.to(self.device),
+            input_ids=laid.input_ids,
+            attention_mask=mask,
+            position_ids=laid.positions,
             past_key_values=before,
             logits_to_keep=kept,
             use_cache=True,

@@ -36,12 +36,13 @@ class State:
             yield from self.before.parts()
         yield self
 
-    def cache(self, config: Any, rows: int) -> DynamicCache:
+    def cache(self, model: Any, rows: int) -> DynamicCache:
         """Return the state before each of so many rows, as transformers' own decoding takes it and goes on from it."""
-        cache = DynamicCache(config=config)
+        cache = DynamicCache(config=model.config)
         for part in self.parts():
             for layer, pair in part.layers.items():
-                cache.update(*(tensor.expand(rows, -1, -1, -1) for tensor in pair), layer)
+                # one that was kept on disk, or in fewer bits, is still where and as it was read
+                cache.update(*(t.to(model.device, model.dtype).expand(rows, -1, -1, -1) for t in pair), layer)
         return cache
 
 
@@ -94,6 +95,10 @@ class Before(Cache):  # type: ignore[misc]
         if not self._width:
             return new
         rows, heads, length, width = new.shape
+        state = self._states[0]
+        if all(other is state for other in self._states):  # a GPU takes as long for one row's copy as for all
+            parts = (part.layers[layer][which] for part in state.parts() if part.ids)
+            return torch.cat([*(part.to(new).expand(rows, -1, -1, -1) for part in parts), new], dim=2)
         joined = new.new_zeros(rows, heads, self._width + length, width)
         joined[:, :, self._width :] = new
         for row, state in enumerate(self._states):

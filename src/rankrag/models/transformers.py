@@ -38,7 +38,7 @@ class TransformersModel(PromptReader):
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         score: what ranks; by default what the contract says.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
-            CPU, whose caches hold no more (`make bench`), and 16,384 elsewhere. Halved when memory runs out.
+            CPU, whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded.
@@ -64,7 +64,7 @@ class TransformersModel(PromptReader):
             layer_head.check_head(model, contract.head)
         positions = getattr(model.config, "max_position_embeddings", None) or contract.max_tokens
         self.encoder = PromptEncoder(tokenizer, replace(contract, max_tokens=min(contract.max_tokens, positions)))
-        tokens = tokens_per_batch or (1024 if where.type == "cpu" else 16384)
+        tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
         super().__init__(tokenizer, model, self.encoder.contract, where, tokens)
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
@@ -161,7 +161,7 @@ class TransformersModel(PromptReader):
         }
         if copies:
             return inputs | {"prompt_lookup_num_tokens": COPIED, "max_matching_ngram_size": 2}
-        return inputs | ({"past_key_values": self._root(root).cache(self.model.config, len(prompts))} if root else {})
+        return inputs | ({"past_key_values": self._root(root).cache(self.model, len(prompts))} if root else {})
 
     def _can_take_back(self, length: int, params: SamplingParams) -> bool:
         """Whether the states of wrong guesses can be dropped: those of a window that has moved on cannot."""

@@ -85,7 +85,7 @@ class Encoder:
         self,
         name: Path | str | None = None,
         *,
-        device: str = "cpu",
+        device: str = "auto",
         batch_size: int = 32,
         form: EncoderForm | None = None,
     ) -> None:
@@ -157,11 +157,13 @@ class Encoder:
     def _sentence_transformer(self) -> Any:
         from sentence_transformers import SentenceTransformer  # as slow to import as torch and transformers together
 
+        from rankrag.models.devices import pick_device
+
         return _loaded(
             self._directory,
             lambda: SentenceTransformer(
                 str(self._directory),
-                device=self._device,
+                device=str(pick_device(self._device)),
                 local_files_only=True,
                 model_kwargs={"dtype": _dtype(self._device)},
             ),
