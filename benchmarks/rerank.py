@@ -29,6 +29,7 @@ import torch
 from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
+from rankrag.errors import first_line
 from rankrag.models.mini import prepare_mini
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import reference
@@ -69,7 +70,7 @@ class Measured:
     """One way in one case: seconds, and ratios to ours and to ours with known passages, by round.
 
     `memory` and `states`, what is kept of the known passages, are in MiB; `apart` is in log-odds, None where the scores
-    are others.
+    are others. Of a way that broke there is only the reason, `failed`.
     """
 
     case: Case
@@ -81,6 +82,7 @@ class Measured:
     states: float
     gemm_share: float
     apart: float | None
+    failed: str = ""
 
 
 def main() -> None:
@@ -116,7 +118,7 @@ def main() -> None:
             continue
         alone = [true - false for true, false in reference(model, prompts).rows]
         rows = measure(case, scorers, pairs, alone, wanted.repeats, work(model) * tokens / gemm[case.model])
-        slowest = sum(statistics.mean(row.seconds) for row in rows)
+        slowest = sum(statistics.mean(row.seconds) for row in rows if not row.failed)
         rates[case.model] = tokens * len(rows) / slowest
         found += rows
         print(f"\n{table(rows)}", flush=True)
@@ -146,30 +148,54 @@ def cases_of(wanted: argparse.Namespace) -> list[Case]:
 
 
 def measure(
-    case: Case, scorers: dict[str, Scorer], pairs: Pairs, alone: list[float], repeats: int, gemm_seconds: float
+    case: Case,
+    scorers: dict[str, Scorer],
+    pairs: Pairs,
+    alone: list[float],
+    repeats: int,
+    gemm_seconds: float,
+    *,
+    device: str = "cpu",
+    warm_up: int = 0,
 ) -> list[Measured]:
-    """Return each way's figures; ours is the first of every round, `alone` has the scores of one pair at a time."""
+    """Return each way's figures; ours is the first of every round, `alone` has the scores of one pair at a time.
+
+    The first `warm_up` rounds are not counted. A way that breaks is not tried again.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in scorers}
     memory = dict.fromkeys(scorers, 0.0)
     scores: dict[str, list[float]] = {}
+    failed: dict[str, str] = {}
     known = scorers.get(KNOWN)
     held = 0.0
     if isinstance(known, PassagesKnown):
         known.ask_before(pairs)
         held = known.states.held_bytes / 2**20
-    for _ in range(repeats):
-        for name, score in scorers.items():
-            before = forget_peak()
-            began = time.perf_counter()
-            scores[name] = score(pairs)
-            seconds[name].append(time.perf_counter() - began)
-            memory[name] = max(memory[name], peak() - before)
+    for number in range(warm_up + repeats):
+        for name in [name for name in scorers if name not in failed]:
+            before = forget_peak(device)
+            began = now(device)
+            try:
+                scores[name] = scorers[name](pairs)
+            except Exception as error:  # a rival's own error must not lose the others' figures
+                if name == "rankrag":
+                    raise
+                failed[name] = f"{type(error).__name__}: {first_line(error)}"
+                continue
+            taken = now(device) - began
+            if number >= warm_up:
+                seconds[name].append(taken)
+                memory[name] = max(memory[name], peak(device) - before)
     if isinstance(known, PassagesKnown):
-        assert known.states.found == repeats * len(pairs), "a known passage was read again"
+        assert KNOWN in failed or known.states.found == (warm_up + repeats) * len(pairs), (
+            "a known passage was read again"
+        )
         known.forget()
-    ours, warm = seconds["rankrag"], seconds.get(KNOWN, [])
+    ours, warm = seconds["rankrag"], [] if KNOWN in failed else seconds.get(KNOWN, [])
     return [
-        Measured(
+        Measured(case, name, [], [], [], 0.0, 0.0, 0.0, None, failed[name])
+        if name in failed
+        else Measured(
             case,
             name,
             taken,
@@ -232,15 +258,22 @@ def pairs_of(case: Case) -> Pairs:
     return [(Question("q", question), Passage(str(i), text)) for i, text in enumerate(texts)]
 
 
-def gemm_rate(hidden: int, inner: int) -> float:
-    """Return the floating-point operations a second of the model's largest matrix product, best of several."""
-    left, right = torch.randn(1024, hidden), torch.randn(hidden, inner)
+def gemm_rate(hidden: int, inner: int, device: str = "cpu") -> float:
+    """Return the floating-point operations a second of the model's largest matrix product, best of several.
+
+    On a GPU in bfloat16 and of 16,384 rows, ten at a time.
+    """
+    gpu = device != "cpu"
+    rows, at_once, dtype = (16384, 10, torch.bfloat16) if gpu else (1024, 1, torch.float32)
+    left = torch.randn(rows, hidden, device=device, dtype=dtype)
+    right = torch.randn(hidden, inner, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(30):
-        began = time.perf_counter()
-        left @ right
-        best = min(best, time.perf_counter() - began)
-    return 2 * 1024 * hidden * inner / best
+    for _ in range(30 // at_once):
+        began = now(device)
+        for _ in range(at_once):
+            left @ right
+        best = min(best, now(device) - began)
+    return 2 * rows * hidden * inner * at_once / best
 
 
 def work(model: TransformersModel) -> float:
@@ -250,16 +283,26 @@ def work(model: TransformersModel) -> float:
     return 2.0 * sum(layer.weight.numel() for layer in layers)
 
 
-def forget_peak() -> float:
-    """Give freed memory back, set this process's peak to what it holds now, and return that in MiB."""
+def now(device: str = "cpu") -> float:
+    """Return the time in seconds, once the device has done all that it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def forget_peak(device: str = "cpu") -> float:
+    """Give freed memory back, set the peak of this process or of the GPU to what is held, and return that in MiB."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
-def peak() -> float:
-    """Return the most that this process held since `forget_peak`, in MiB."""
-    return _status("VmHWM")
+def peak(device: str = "cpu") -> float:
+    """Return the most that was held since `forget_peak`, in MiB."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device != "cpu" else _status("VmHWM")
 
 
 def machine() -> str:
@@ -279,6 +322,9 @@ def table(rows: list[Measured]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        if row.failed:
+            lines.append(f"| {row.name} | failed: {row.failed.replace('|', '/')} | | | | | |")
+            continue
         apart = "other prompt" if row.apart is None else f"{row.apart:.1e}"
         states = f" + {row.states:.0f} of states" if row.states else ""
         lines.append(
@@ -325,7 +371,7 @@ def plot(found: list[Measured]) -> None:
     cases = list(dict.fromkeys(row.case for row in found))
     figure, axes = pyplot.subplots(len(cases), 1, figsize=(8, 2.4 * len(cases)), squeeze=False, layout="constrained")
     for axis, case in zip(axes[:, 0], cases, strict=True):
-        rows = [row for row in found if row.case == case][::-1]
+        rows = [row for row in found if row.case == case and not row.failed][::-1]
         middle = [statistics.median(row.ratios) for row in rows]
         spread = [
             [m - min(row.ratios) for m, row in zip(middle, rows, strict=True)],

@@ -11,11 +11,13 @@ import copy
 import io
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
+from transformers import AutoModelForCausalLM
 
-from rankrag.export.cross_encoder import export_cross_encoder
+from rankrag.export.template import bordered
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
@@ -98,13 +100,31 @@ def careful_loop(model: TransformersModel) -> Scorer:
     return score
 
 
-def cross_encoder(model: TransformersModel) -> Scorer:
-    """Return sentence-transformers' CrossEncoder, made by `rankrag export --to sentence-transformers`."""
-    from sentence_transformers import CrossEncoder
+@contextlib.contextmanager
+def loading(make: Callable[..., Any]) -> Iterator[str]:
+    """Give a folder for a tokenizer and a configuration; a model loaded from anywhere is what `make` returns.
 
-    with tempfile.TemporaryDirectory() as folder:
-        export_cross_encoder(model, Path(folder) / "out")
-        rival = CrossEncoder(str(Path(folder) / "out"), device=str(model.device))
+    So rivals work with the very weights that ours has, and none are written.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(AutoModelForCausalLM, "from_pretrained", lambda *_, **options: make(**options)),
+    ):
+        yield folder
+
+
+def cross_encoder(model: TransformersModel) -> Scorer:
+    """Return sentence-transformers' CrossEncoder, as `rankrag export --to sentence-transformers` makes it."""
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.cross_encoder.modules import LogitScore
+
+    with loading(lambda **_: model.model) as folder:
+        model.model.config.save_pretrained(folder)
+        bordered(model.tokenizer, model.contract).save_pretrained(folder)
+        backbone: Any = Transformer(folder, transformer_task="text-generation")
+    modules = [backbone, LogitScore(*model.contract.label_ids)]
+    rival: Any = CrossEncoder(modules=modules, device=str(model.device), activation_fn=torch.nn.Identity())
 
     def score(pairs: Pairs) -> list[float]:
         texts = [(question.text, passage_text(passage)) for question, passage in pairs]
@@ -122,10 +142,11 @@ def flag_embedding(model: TransformersModel) -> Scorer:
     """
     from FlagEmbedding import FlagLLMReranker
 
-    with tempfile.TemporaryDirectory() as folder:
-        model.model.save_pretrained(folder)
+    with loading(lambda **_: model.model) as folder:
+        model.model.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
-        rival = FlagLLMReranker(folder, use_fp16=False, use_bf16=False, devices=[str(model.device)], max_length=4096)
+        rival = FlagLLMReranker(folder, use_fp16=False, devices=[str(model.device)], max_length=4096)
+    rival.stop_self_pool = lambda: None  # which moves the model, ours too, to the CPU when the reranker is dropped
     fixed = " ".join(segment.text for segment in _prompts(model, [(Question("", ""), Passage("", ""))])[0])
 
     def score(pairs: Pairs) -> list[float]:

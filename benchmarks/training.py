@@ -4,8 +4,8 @@ The data: every question of the example documents asked of some passages, as ran
 several examples share each passage. All train the same LoRA adapter in the same number type, without compilation:
 TRL's SFTTrainer (loss on the completion alone, padded batches), rankrag with one row an example, and rankrag with
 shared-prefix rows. Printed are the tokens and the examples of a CPU-second, which other work on the machine changes
-little; a token counts once in each example that has it, padding not at all, so shared rows show in both. The first step
-of each is not counted.
+little, or with a GPU of a second; a token counts once in each example that has it, padding not at all, so shared rows
+show in both. The first step of each (with a GPU: two) is not counted.
 """
 
 from __future__ import annotations
@@ -14,28 +14,51 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
-from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from rankrag.config import LoraSettings, TrainConfig
 from rankrag.encoding import PromptEncoder
 from rankrag.models.devices import has_bf16
 from rankrag.models.mini import prepare_base
-from rankrag.training.batches import Step, plan
+from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, Row, build_rows
-from rankrag.training.start import Start, load_model, load_tokenizer
+from rankrag.training.start import Start, load_model, load_tokenizer, tune
 from rankrag.training.trainer import Progress, RowTrainer, Shares, arguments
 from rankrag.types import DataKind, Example, Passage, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "corpus"
 WORDS = 150
+WARM_UP = 2 if torch.cuda.is_available() else 1
+CLOCK = "s" if torch.cuda.is_available() else "CPU-s"
 PLAIN = {"compile": False, "bf16": has_bf16(), "log_steps": 1000}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the measured steps held, and how long each took."""
+
+    tokens: list[int]
+    examples: list[int]
+    seconds: list[float]
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Return tokens a second over all measured steps."""
+        return sum(self.tokens) / sum(self.seconds)
+
+    @property
+    def examples_a_second(self) -> float:
+        """Return examples a second over all measured steps."""
+        return sum(self.examples) / sum(self.seconds)
 
 
 def main() -> None:
@@ -65,25 +88,30 @@ def main() -> None:
         print(f"{len(examples)} examples, {torch.get_num_threads()} threads, bf16 {config.bf16}, {wanted.steps} steps")
         reference = None
         for name, run in runs.items():
-            tokens, count, seconds = run()
-            reference = reference or (tokens / seconds, count / seconds)
+            found = run()
+            reference = reference or found
             print(
-                f"{name:30} {tokens / seconds:8.1f} tokens/CPU-s ({tokens / seconds / reference[0]:.2f} x)   "
-                f"{count / seconds:6.2f} examples/CPU-s ({count / seconds / reference[1]:.2f} x)",
+                f"{name:30} {found.tokens_a_second:8.1f} tokens/{CLOCK} "
+                f"({found.tokens_a_second / reference.tokens_a_second:.2f} x)   "
+                f"{found.examples_a_second:6.2f} examples/{CLOCK} "
+                f"({found.examples_a_second / reference.examples_a_second:.2f} x)",
                 flush=True,
             )
 
 
 def example_set(passages: int, questions: int) -> list[Example]:
-    """Return ranking and answering examples over the beginnings of the example documents."""
+    """Return ranking and answering examples over windows of the example documents."""
     rng = random.Random(0)
     texts = {path.stem: path.read_text(encoding="utf-8").split() for path in sorted(EXAMPLES.rglob("*.md"))}
+    origins = [(name, word) for name, words in texts.items() for word in words]
     found = []
-    for name, words in list(texts.items())[:passages]:
-        passage = Passage(name, " ".join(words[:WORDS]))
+    for start in range(0, len(origins) - WORDS, (len(origins) - WORDS) // passages)[:passages]:
+        name, words = origins[start][0], [word for _, word in origins[start : start + WORDS]]
+        passage = Passage(f"{name}/{start}", " ".join(words))
         for number in range(questions):
             asked = rng.choice(list(texts))
-            question = Question(f"{name}/{number}", f"What is said of {asked} in the year {rng.randint(1500, 2000)}?")
+            text = f"What is said of {asked} in the year {rng.randint(1500, 2000)}?"
+            question = Question(f"{passage.id}/{number}", text)
             if number % 4 == 3:
                 found.append(Example(DataKind.CONTEXT_QA, "s", question, (passage,), " ".join(words[40:46])))
             else:
@@ -98,64 +126,108 @@ def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainCo
     return build_rows(encoder, examples, **limits, label_weight=1.0, answer_weight=1.0)
 
 
-def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], steps: int) -> tuple[int, int, float]:
-    """Return tokens, examples and CPU-seconds of the measured steps of the RowTrainer."""
+def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], steps: int) -> Steps:
+    """Return the measured steps of the RowTrainer."""
     laid = plan(
-        bundles, tokens=config.tokens_per_batch, batches_per_step=1, examples_per_step=None, max_steps=steps + 1, seed=0
+        bundles,
+        tokens=config.tokens_per_batch,
+        batches_per_step=1,
+        examples_per_step=None,
+        max_steps=steps + WARM_UP,
+        seed=0,
     )
     args = arguments(config, len(laid), bf16=bool(config.bf16), logs=None)
     args.save_strategy = "no"
-    model = RowModel(load_model(config, start_of(config), bf16=bool(config.bf16)))
+    causal = load_model(config, start_of(config), bf16=bool(config.bf16))
+    tune(config, causal)
+    model = RowModel(causal)
     data = Shares(laid, tokens=config.tokens_per_batch, pad_id=encoder.tokenizer.pad_token_id)
     true, false = encoder.contract.label_ids
     trainer = RowTrainer(model, args, data, config=config, loss=LossSettings((true, false)))
     seconds = timed(trainer)
-    return sum(map(tokens_of, laid[1:])), sum(step.examples for step in laid[1:]), seconds
+    measured = laid[WARM_UP:]
+    return Steps([tokens_of(step) for step in measured], [step.examples for step in measured], seconds)
 
 
-def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> tuple[int, int, float]:
+def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
     """Return the same of TRL's SFTTrainer, whose batches have about as many tokens."""
-    mean = sum(len(row) for (row,) in alone) / len(alone)
-    batch = max(1, int(config.tokens_per_batch / mean))
-    rows = [row for (row,) in alone]
-    random.Random(0).shuffle(rows)
-    rows = (rows * (1 + batch * (steps + 1) // len(rows)))[: batch * (steps + 1)]
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    rows, batch = padded_rows(config, alone, steps)
     columns = {
         "input_ids": [[*row.prefix, *row.tails[0].ids, *row.tails[0].target] for row in rows],
         "completion_mask": [
             [0] * (len(row.prefix) + len(row.tails[0].ids)) + [1] * len(row.tails[0].target) for row in rows
         ],
     }
-    args = SFTConfig(
-        output_dir=config.out,
-        per_device_train_batch_size=batch,
-        max_steps=steps + 1,
-        learning_rate=config.learning_rate,
-        bf16=bool(config.bf16),
-        completion_only_loss=True,
-        max_length=None,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=1000,
-        use_cpu=not torch.cuda.is_available(),
-        train_sampling_strategy="sequential",
-    )
+    args = SFTConfig(**padded_arguments(config, batch, steps), completion_only_loss=True, max_length=None)
     model = load_model(config, start_of(config), bf16=bool(config.bf16))
     tokenizer = load_tokenizer(config.model, None)
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer)
-    seconds = timed(trainer)
-    return sum(map(len, columns["input_ids"][batch:])), batch * steps, seconds
+    return padded_steps(rows, batch, timed(trainer))
 
 
-def timed(trainer: SFTTrainer | RowTrainer) -> float:
-    """Train; return the CPU-seconds from the end of the first step to that of the last."""
+def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
+    """Return the same of transformers' own Trainer and collator."""
+    rows, batch = padded_rows(config, alone, steps)
+    data = []
+    for row in rows:
+        prompt, target = [*row.prefix, *row.tails[0].ids], list(row.tails[0].target)
+        data.append({"input_ids": prompt + target, "labels": [IGNORE] * len(prompt) + target})
+    args = TrainingArguments(**padded_arguments(config, batch, steps), remove_unused_columns=False)
+    model = load_model(config, start_of(config), bf16=bool(config.bf16))
+    collator = DataCollatorForSeq2Seq(load_tokenizer(config.model, None))
+    trainer = Trainer(model, args, train_dataset=data, data_collator=collator)
+    return padded_steps(rows, batch, timed(trainer))
+
+
+def padded_rows(config: TrainConfig, alone: list[Bundle], steps: int) -> tuple[list[Row], int]:
+    """Return the rows of all steps in a random order, and how many make a batch."""
+    mean = sum(len(row) for (row,) in alone) / len(alone)
+    batch = max(1, int(config.tokens_per_batch / mean))
+    rows = [row for (row,) in alone]
+    random.Random(0).shuffle(rows)
+    count = batch * (steps + WARM_UP)
+    return (rows * (1 + count // len(rows)))[:count], batch
+
+
+def padded_arguments(config: TrainConfig, batch: int, steps: int) -> dict[str, Any]:
+    """Return the arguments of a Trainer whose batches are padded rows, in their order."""
+    return {
+        "output_dir": config.out,
+        "per_device_train_batch_size": batch,
+        "max_steps": steps + WARM_UP,
+        "learning_rate": config.learning_rate,
+        "bf16": bool(config.bf16),
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_steps": 1000,
+        "use_cpu": not torch.cuda.is_available(),
+        "train_sampling_strategy": "sequential",
+    }
+
+
+def padded_steps(rows: list[Row], batch: int, seconds: list[float]) -> Steps:
+    """Return the measured steps of padded rows."""
+    tokens = [sum(map(len, rows[start : start + batch])) for start in range(WARM_UP * batch, len(rows), batch)]
+    return Steps(tokens, [batch] * len(tokens), seconds)
+
+
+def timed(trainer: Trainer) -> list[float]:
+    """Train; return the seconds of each step after the first `WARM_UP`, of the CPU or, with a GPU, of the clock."""
     ends: list[float] = []
-    record: Callable[[int, int], None] = lambda _done, _total: ends.append(time.process_time())  # noqa: E731
+
+    def record(_done: int, _total: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter() if torch.cuda.is_available() else time.process_time())
+
     trainer.add_callback(Progress(record))
     trainer.train()
-    return ends[-1] - ends[0]
+    return [end - begin for begin, end in pairwise(ends[WARM_UP - 1 :])]
 
 
 def tokens_of(step: Step) -> int:
