@@ -281,7 +281,7 @@ class AblationRow(Schema):
     candidates: int | None = Field(
         None, ge=2, description="Ranking examples of one question, at most; a listwise loss needs them in one sequence."
     )
-    train: dict[str, float | bool | str] = Field({}, description="Keys of the training file, over `train_keys`.")
+    train: dict[str, float | bool | str | None] = Field({}, description="Keys of the training file, over `train_keys`.")
     rerank: bool = Field(True, description="Whether its answers come from the reranked order, or from BM25's.")
 
 
@@ -292,8 +292,10 @@ class AblationConfig(Schema):
     stage1_train: str = Field(description="File of stage I's training.")
     blend: str = Field(description="File of stage II's blend.")
     train: str = Field(description="File of stage II's training.")
-    blend_keys: dict[str, float | bool | str] = Field({}, description="Keys over those of both blends' files.")
-    train_keys: dict[str, float | bool | str] = Field({}, description="Keys over those of both trainings' files.")
+    blend_keys: dict[str, float | bool | str | None] = Field({}, description="Keys over those of both blends.")
+    train_keys: dict[str, float | bool | str | None] = Field(
+        {}, description="Keys over those of both trainings."
+    )
     stage1_steps: int = Field(ge=1, description="Steps of stage I; a row without it has as many more of its own.")
     steps: int = Field(ge=1, description="Steps of each row after its start.")
     questions: dict[str, int] = Field({"nq": 150, "squad": 150}, description="Test questions by set of `evaluate`.")

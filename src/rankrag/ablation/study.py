@@ -155,7 +155,7 @@ C = TypeVar("C", bound=Schema)
 
 
 def _loaded(
-    schema: type[C], file: str, keys: Mapping[str, float | bool | str], problems: list[str], where: str = ""
+    schema: type[C], file: str, keys: Mapping[str, float | bool | str | None], problems: list[str], where: str = ""
 ) -> C | None:
     try:
         return load_config(schema, Path(file), _overrides(keys))
@@ -164,11 +164,11 @@ def _loaded(
         return None
 
 
-def _overrides(keys: Mapping[str, float | bool | str]) -> tuple[str, ...]:
+def _overrides(keys: Mapping[str, float | bool | str | None]) -> tuple[str, ...]:
     return tuple(f"{key}={json.dumps(_whole(value))}" for key, value in keys.items())
 
 
-def _whole(value: float | bool | str) -> float | bool | str:
+def _whole(value: float | bool | str | None) -> float | bool | str | None:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
