@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from rankrag.errors import ContractError
 from rankrag.generate import answer_many, is_refusal, sampling_for, stream_answer
 from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
@@ -63,3 +66,40 @@ def test_a_refusal_is_known_by_its_words(reply):
 @pytest.mark.parametrize("reply", ["Sorry seems to be the hardest word", "Lisbon"])
 def test_an_answer_is_no_refusal(reply):
     assert not is_refusal(reply)
+
+
+class Doubtful(FakeLanguageModel):
+    """Refuses, with a probability of its own."""
+
+    def choice_logprobs(self, prompts, choices):
+        assert choices[0] == "Sorry"
+        return [[math.log(self.sure), math.log(1 - self.sure)] for _ in prompts]
+
+
+@pytest.mark.parametrize(("sure", "said"), [(0.49, "another reply"), (0.5, UNANSWERABLE)])
+def test_a_refusal_stands_where_it_is_likelier_than_all_else(sure, said):
+    model = Doubtful(reply=UNANSWERABLE, sure=sure)
+    assert answer_many(model, [(Question("q", "x"), [PASSAGE])]) == [said]
+    assert "".join(stream_answer(model, Question("q", "x"), [PASSAGE])) == said
+
+
+def test_only_what_was_refused_is_asked_again():
+    model = Doubtful(
+        reply=lambda prompt: UNANSWERABLE if "bad" in "".join(s.text for s in prompt) else "fine", sure=0.2
+    )
+    asked = [(Question("1", "good"), [PASSAGE]), (Question("2", "bad"), [PASSAGE])]
+    assert answer_many(model, asked) == ["fine", "another reply"]
+    assert len(model.prompts) == 3
+
+
+def test_where_the_word_is_several_tokens_refusals_stand():
+    class Several(FakeLanguageModel):
+        def choice_logprobs(self, prompts, choices):
+            raise ContractError("several tokens")
+
+    assert answer_many(Several(reply=UNANSWERABLE), [(Question("q", "x"), [PASSAGE])]) == [UNANSWERABLE]
+
+
+@pytest.mark.parametrize("reply", ["Sorry is the name of a song", "So what", "S", ""])
+def test_a_reply_that_begins_like_a_refusal_comes_whole(reply):
+    assert "".join(stream_answer(FakeLanguageModel(reply=reply), Question("q", "x"), [PASSAGE])) == reply

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from rankrag.errors import ContractError
 from rankrag.matching import normalise
 from rankrag.models import LanguageModel, SamplingParams
 from rankrag.templates import UNANSWERABLE, answer_prompt
-from rankrag.types import Passage, Question, Style
+from rankrag.types import Passage, Prompt, Question, Style
 
 _TOKENS: dict[Style, int] = {"short": 32, "span": 32, "claim": 8, "choice": 8, "arithmetic": 32}
 _LONG_REPLY = 128
+
+REFUSES = UNANSWERABLE.partition(".")[0]
+"""The word that a refusal begins with."""
+
+REFUSED_FROM = 0.5
+"""Probability from which a refusal stands. Answers begin with many words, so that a refusal can be the likeliest
+beginning where an answer is likelier than none."""
 
 
 def sampling_for(question: Question) -> SamplingParams:
@@ -38,18 +48,35 @@ def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequen
         prompts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
         for place, reply in zip(places, model.generate(prompts, params), strict=True):
             replies[place] = reply
+        refused = [(place, prompt) for place, prompt in zip(places, prompts, strict=True) if _refuses(replies[place])]
+        again = [of for of, doubted in zip(refused, _doubted(model, [p for _, p in refused]), strict=True) if doubted]
+        answers = model.generate([prompt for _, prompt in again], replace(params, not_first=REFUSES)) if again else []
+        for (place, _), reply in zip(again, answers, strict=True):
+            replies[place] = reply
     return replies
 
 
 def stream_answer(
     model: LanguageModel, question: Question, passages: Sequence[Passage], params: SamplingParams | None = None
 ) -> Iterator[str]:
-    """Yield the model's reply in pieces; the letter of an option comes whole."""
+    """Yield the model's reply in pieces; the letter of an option comes whole, and so does a refusal."""
     if question.options:
         yield from answer_many(model, [(question, passages)])
         return
     prompt = answer_prompt(model.contract.format, question, passages)
-    yield from model.stream(prompt, params or sampling_for(question))
+    params = params or sampling_for(question)
+    pieces = model.stream(prompt, params)
+    begun = ""
+    for piece in pieces:
+        begun += piece
+        if not begun.startswith(REFUSES[: len(begun)]):
+            yield begun
+            yield from pieces
+            return
+    if _refuses(begun) and _doubted(model, [prompt])[0]:
+        yield from model.stream(prompt, replace(params, not_first=REFUSES))
+    else:
+        yield begun
 
 
 def _chosen(
@@ -58,6 +85,19 @@ def _chosen(
     """Return the letter that is the likeliest next token of each answer prompt; of equal ones the first."""
     prompts = [answer_prompt(model.contract.format, *of) for of in questions]
     return [letters[row.index(max(row))] for row in model.choice_logprobs(prompts, letters)]
+
+
+def _refuses(reply: str) -> bool:
+    return bool(reply.strip()) and is_refusal(reply)
+
+
+def _doubted(model: LanguageModel, prompts: Sequence[Prompt]) -> list[bool]:
+    """Return of each prompt whether anything else is likelier than a refusal; where that cannot be asked it is not."""
+    try:
+        rows = model.choice_logprobs(prompts, (REFUSES, model.contract.labels[0])) if prompts else []
+    except ContractError:  # for this tokenizer the word is several tokens
+        return [False] * len(prompts)
+    return [math.exp(row[0]) < REFUSED_FROM for row in rows]
 
 
 def is_refusal(reply: str) -> bool:

@@ -329,3 +329,12 @@ def test_a_server_that_is_not_there_is_named(opened, serve):
 def test_other_addresses_are_refused(text):
     with pytest.raises(ConfigError, match="not an address"):
         parse_address(text, "dir")
+
+
+def test_a_word_not_to_begin_with_is_sent_as_a_bias(serve, opened, local, prompts):
+    server = serve("vllm")
+    sent = []
+    answer = server.answer
+    server.answer = lambda path, body: (sent.append(body), answer(path, body))[1]
+    opened(server).generate(prompts[:1], SamplingParams(max_new_tokens=8, not_first="True"))
+    assert sent[-1]["logit_bias"] == {str(local.contract.label_ids[0]): -100}

@@ -122,6 +122,17 @@ def test_nothing_is_guessed_where_a_window_forgets(model, monkeypatch):
     assert "prompt_lookup_num_tokens" not in model._inputs([encoded], params)
 
 
+def test_a_text_does_not_begin_with_the_word_it_is_not_to(model, monkeypatch):
+    prompts = prompts_of(model, 3)
+    free, params = SamplingParams(max_new_tokens=6), SamplingParams(max_new_tokens=6, not_first="likeliest")
+    row = model.next_logprobs(model.encoder.encode(prompts[:1]), list(range(len(model.tokenizer))))[0]
+    monkeypatch.setitem(model._choice_ids, ("likeliest",), [row.index(max(row))])
+    alone = [model.generate([prompt], params)[0] for prompt in prompts]
+    assert alone[0] != model.generate(prompts[:1], free)[0]
+    assert model.generate(prompts, params) == alone
+    assert "".join(model.stream(prompts[0], params)) == alone[0]
+
+
 def test_a_stop_string_ends_the_text_and_is_cut_off(model):
     (prompt,) = prompts_of(model, 1)
     (whole,) = model.generate([prompt], SamplingParams(max_new_tokens=12))

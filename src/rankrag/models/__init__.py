@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How to generate. `temperature` 0 is greedy (the paper's setting); `stop` strings end the text and are cut off."""
+    """How to generate. `temperature` 0 is greedy (the paper's setting); `stop` strings end the text and are cut off.
+
+    `not_first` is a word of one token that the text does not begin with.
+    """
 
     max_new_tokens: int = 64
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    not_first: str = ""
 
 
 class LanguageModel(Protocol):

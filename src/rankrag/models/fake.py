@@ -16,12 +16,14 @@ from rankrag.types import Prompt
 class FakeLanguageModel:
     """Says `True` with probability `sure` where a passage of the prompt contains `yes_if`, else with 1 - `sure`.
 
-    Replies are `reply`, or what `reply` makes of the prompt; of the letters of a multiple choice it finds its reply the
-    likeliest. `prompts` keeps every prompt it was given, in order.
+    Replies are `reply`, or what `reply` makes of the prompt, and `otherwise` where that begins with `not_first`; of
+    the letters of a multiple choice, and of first words, it finds its reply's the likeliest. `prompts` keeps every
+    prompt it was given, in order.
     """
 
     yes_if: str = ""
     reply: str | Callable[[Prompt], str] = "a reply"
+    otherwise: str = "another reply"
     sure: float = 0.9
     contract: Contract = field(default_factory=Contract)
     prompts: list[Prompt] = field(default_factory=list)
@@ -44,7 +46,8 @@ class FakeLanguageModel:
     def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
         """Yield a reply word by word, at most `max_new_tokens` of them."""
         self.prompts.append(prompt)
-        words = self._said(prompt).split(" ")
+        said = self._said(prompt)
+        words = (self.otherwise if params.not_first and said.startswith(params.not_first) else said).split(" ")
         for place, word in enumerate(words[: params.max_new_tokens]):
             yield f" {word}" if place else word
 
@@ -56,7 +59,8 @@ class FakeLanguageModel:
         return self._logprobs(labels, labels[0 if found else 1])
 
     def _letters(self, prompt: Prompt, letters: Sequence[str]) -> list[float]:
-        return self._logprobs(letters, self._said(prompt))
+        said = self._said(prompt)
+        return self._logprobs(letters, next((of for of in letters if said == of or said.startswith(f"{of}.")), ""))
 
     def _logprobs(self, choices: Sequence[str], likeliest: str) -> list[float]:
         rest = (1 - self.sure) / (len(choices) - 1)

@@ -188,6 +188,7 @@ class OpenAIModel:
 
     def _sampling(self, ids: list[int], params: SamplingParams) -> dict[str, Any]:
         end = self.encoder.tokenizer.decode(self.encoder.end_ids[-1:])
+        avoided = self.encoder.label_ids(self.contract.format, (params.not_first,)) if params.not_first else []
         return {
             "model": self.name,
             "prompt": ids,
@@ -196,6 +197,7 @@ class OpenAIModel:
             "top_p": params.top_p,
             "seed": params.seed,
             "stop": [stop for stop in (*params.stop, end) if stop],
+            **({"logit_bias": {str(i): -100 for i in avoided}} if avoided else {}),  # anywhere; there is no first alone
         }
 
     def _all(self, work: Callable[[list[int]], T], encoded: Sequence[list[int]]) -> list[T]:

@@ -175,6 +175,8 @@ class TransformersModel(PromptReader):
             sampling = {"do_sample": True, "temperature": params.temperature, "top_p": params.top_p, "top_k": 0}
         if params.stop:
             sampling |= {"stop_strings": list(params.stop), "tokenizer": self.tokenizer}
+        if params.not_first:
+            sampling |= {"begin_suppress_tokens": self._ids_of((params.not_first,))}
         ends = {*self.encoder.end_ids[-1:], self.tokenizer.eos_token_id} - {None}
         output: torch.Tensor = self.model.generate(
             **inputs,
