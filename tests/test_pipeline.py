@@ -5,7 +5,7 @@ import pytest
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ConfigError, DataError
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.pipeline import RankRAG, next_turn, search_query
+from rankrag.pipeline import RankRAG, next_turn, search_queries
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, StateUse
 
@@ -154,13 +154,19 @@ def test_a_conversation_is_searched_by_all_turns_where_asked(rivers):
 
 
 def test_the_search_query_is_the_last_turn_alone_by_default():
-    assert search_query(Question("q", "now?", (Message("user", "before"),)), "last") == "now?"
+    assert search_queries(Question("q", "now?", (Message("user", "before"),)), "last") == ("now?",)
 
 
 def test_a_search_query_may_say_who_spoke():
     talk = Question("q", "now?", (Message("user", "before?"), Message("assistant", "then")))
-    assert search_query(talk, "all") == "before?\nthen\nnow?"
-    assert search_query(talk, "speakers") == "user: before?\nagent: then\nuser: now?"
+    assert search_queries(talk, "all") == ("before?\nthen\nnow?",)
+    assert search_queries(talk, "speakers") == ("user: before?\nagent: then\nuser: now?",)
+
+
+def test_both_are_the_last_turn_and_all_turns_but_one_where_there_is_no_history():
+    talk = Question("q", "now?", (Message("user", "before?"),))
+    assert search_queries(talk, "both") == ("now?", "before?\nnow?")
+    assert search_queries(Question("q", "now?"), "both") == ("now?",)
 
 
 def test_the_next_turn_remembers_question_and_answer(rivers):

@@ -250,7 +250,7 @@ class ComparisonConfig(Schema):
         None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
     )
     seed: int = Field(0, description="Seed of the sample.")
-    history_query: Literal["last", "all"] = Field(
+    history_query: Literal["last", "all", "both"] = Field(
         "all", description="Turns that conversations are searched by; the same for all systems, which share retrieval."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
@@ -293,9 +293,7 @@ class AblationConfig(Schema):
     blend: str = Field(description="File of stage II's blend.")
     train: str = Field(description="File of stage II's training.")
     blend_keys: dict[str, float | bool | str | None] = Field({}, description="Keys over those of both blends.")
-    train_keys: dict[str, float | bool | str | None] = Field(
-        {}, description="Keys over those of both trainings."
-    )
+    train_keys: dict[str, float | bool | str | None] = Field({}, description="Keys over those of both trainings.")
     stage1_steps: int = Field(ge=1, description="Steps of stage I; a row without it has as many more of its own.")
     steps: int = Field(ge=1, description="Steps of each row after its start.")
     questions: dict[str, int] = Field({"nq": 150, "squad": 150}, description="Test questions by set of `evaluate`.")

@@ -23,7 +23,7 @@ VERSION = 1
 FILE_NAME = "rankrag_config.json"
 
 ScoreType = Literal["true", "true_vs_false", "layer_head"]
-HistoryQuery = Literal["last", "all", "speakers"]
+HistoryQuery = Literal["last", "all", "speakers", "both"]
 """What of a conversation the retriever is asked: its last turn, all turns, or all with who said them."""
 
 
@@ -65,7 +65,7 @@ class Contract:
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
         first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's. Both are
             P(True)'s; `fitted` has those of the score in use.
-        history_query: whether a conversation is searched by its last turn, by all turns, or by all with who said them.
+        history_query: by which turns a conversation is searched (`pipeline.search_queries`).
         k: passages that an answer is written from where nobody says how many (paper: 5).
         base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
         head: ranks from a middle layer; None where none was fitted.

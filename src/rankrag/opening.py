@@ -50,7 +50,7 @@ def load(
         k: passages to answer from, at most `n`; by default as many as the model was fitted for.
         reranker: "model", "windows", None for the retriever's order, or a function.
         settled_from: judging stops once the k-th best passage reaches this; by default all N are judged.
-        history_query: search a conversation by its "last" turn, by "all", or by all with their "speakers"; by default
+        history_query: by which turns a conversation is searched (`pipeline.search_queries`); by default
             what the model was fitted for.
         score: what ranks, of a model that is opened here; by default what its contract says.
         device: "auto", "cpu", "cuda", …; several, as in "cuda:0,cuda:1", share the work between replicas.

@@ -15,6 +15,7 @@ from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, reran
 from rankrag.generate import is_refusal, stream_answer
 from rankrag.models import LanguageModel, state_use
 from rankrag.retrieval import Retriever
+from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, Ranking, Timings
 
@@ -33,8 +34,7 @@ class RankRAG:
         reranker: "model" reranks with `model`, "windows" in windows of five (`fewer_passes`); None keeps the
             retriever's order (the paper's ablation); a function takes its place. But for "model", nothing is withheld
             for lack of relevance.
-        history_query: whether a conversation is searched by its "last" turn, by "all", or by all with their
-            "speakers"; None is the contract's.
+        history_query: by which turns a conversation is searched (`search_queries`); None is the contract's.
         first_stage_weight: share of the first stage in the final order; None is the contract's, 0 the paper's.
         settled_from: judging stops once the k-th best passage reaches this (`fewer_passes`); by default all are judged.
     """
@@ -110,8 +110,8 @@ class RankRAG:
 
     def retrieve(self, question: Question) -> Ranking:
         """Return the first stage's `n` passages."""
-        query = search_query(question, self.history_query or self.model.contract.history_query)
-        (ranking,) = self.retriever.retrieve([query], self.n)
+        queries = search_queries(question, self.history_query or self.model.contract.history_query)
+        (ranking,) = search(self.retriever, [queries], self.n)
         return ranking
 
     def rerank(self, question: Question, retrieved: Ranking) -> tuple[Ranking, dict[str, float], bool]:
@@ -134,15 +134,17 @@ class RankRAG:
         return reranked, relevance, bool(retrieved) and enough
 
 
-def search_query(question: Question, history: HistoryQuery) -> str:
-    """Return what the retriever is asked: the question, below all earlier turns unless `history` is "last".
+def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:
+    """Return what the retriever is asked, for `fusion.search`: the question alone for "last", below all earlier turns
+    for "all", one and the other for "both".
 
     "speakers" names who said what, as dragon-multiturn was trained (ChatQA).
     """
-    turns = () if history == "last" else (*question.history, Message("user", question.text))
+    turns = (*question.history, Message("user", question.text))
     if history == "speakers":
-        return "\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in turns)
-    return "\n".join(turn.content for turn in turns) or question.text
+        return ("\n".join(f"{_SPEAKERS[turn.role]}: {turn.content}" for turn in turns),)
+    whole = "\n".join(turn.content for turn in turns)
+    return {"last": (question.text,), "all": (whole,), "both": tuple(dict.fromkeys((question.text, whole)))}[history]
 
 
 _SPEAKERS = {"user": "user", "assistant": "agent"}

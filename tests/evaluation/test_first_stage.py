@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.first_stage import bm25, dense, hybrid, open_index
+from rankrag.evaluation.first_stage import bm25, dense, fused, open_index
 from rankrag.journal import read_journal
 from rankrag.retrieval.store import PassageStore
 
@@ -99,4 +99,4 @@ def test_no_index_is_opened_where_the_journals_hold_all(loaded, tmp_path, encode
 
 def test_hybrid_fuses_by_reciprocal_rank():
     # a: 1/61 + 1/63, b: 1/62 + 1/61, c: 1/62
-    assert hybrid({"q": ("a", "b")}, {"q": ("b", "c", "a")}) == {"q": ("b", "a", "c")}
+    assert fused({"q": ("a", "b")}, {"q": ("b", "c", "a")}) == {"q": ("b", "a", "c")}

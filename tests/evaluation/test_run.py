@@ -50,6 +50,7 @@ def test_without_a_model_only_first_stages_are_measured(run):
     assert {(row.retriever, row.history): row.figures["R@1"].mean for row in talks if row.retriever == "bm25"} == {
         ("bm25", "last"): 1.0,
         ("bm25", "all"): 0.0,
+        ("bm25", "both"): 1.0,
     }
     assert of(summary, "squad2_unanswerable").first_stages == ()
     assert summary.model == ""

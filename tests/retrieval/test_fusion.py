@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.retrieval.fusion import HybridRetriever, fuse
+from rankrag.retrieval.fusion import HybridRetriever, fuse, search
 from rankrag.types import Passage, ScoredPassage
 
 
@@ -64,3 +64,35 @@ def test_hybrid_asks_for_k_when_that_is_more():
     first = Fixed("a")
     HybridRetriever([first], depth=5).retrieve(["q"], 9)
     assert first.asked == [9]
+
+
+class Echo:
+    """Finds passages named after the query."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def retrieve(self, queries, k):
+        return [ranking(*(f"{self.mark}{query}{i}" for i in range(2)), query)[:k] for query in queries]
+
+
+def test_one_query_a_question_is_the_retrievers_own_ranking():
+    assert search(Fixed("a", "b"), [("x",), ("y",)], 1) == [ranking("a"), ranking("a")]
+
+
+def test_several_queries_of_a_question_are_fused_over_all_retrievers_alike():
+    hybrid = HybridRetriever([Echo("l"), Echo("d")])
+    talk, single = search(hybrid, [("p", "q"), ("r",)], 6)
+    assert (
+        talk
+        == fuse(
+            [ranking(*names) for names in (("lp0", "lp1", "p"), ("lq0", "lq1", "q"), ("dp0", "dp1", "p"))]
+            + [ranking("dq0", "dq1", "q")]
+        )[:6]
+    )
+    assert single == hybrid.retrieve(["r"], 6)[0]
+
+
+def test_several_queries_of_one_retriever_are_fused():
+    (found,) = search(Echo("l"), [("p", "q")], 3)
+    assert found == fuse([ranking("lp0", "lp1", "p"), ranking("lq0", "lq1", "q")])[:3]

@@ -57,10 +57,10 @@ Settled = Annotated[
 ]
 Windows = Annotated[bool, typer.Option("--windows", help="Rerank in windows of five, one call each; coarser.")]
 HistoryQueryName = Annotated[
-    Literal["last", "all", "speakers"] | None,
+    Literal["last", "all", "speakers", "both"] | None,
     typer.Option(
         "--history-query",
-        help="Search a conversation by its last turn, by all, or by all with who said them; by default as fitted.",
+        help="Search a conversation by its last turn, by all, by all with speakers, by last and all; else as fitted.",
     ),
 ]
 Score = Annotated[

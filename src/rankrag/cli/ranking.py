@@ -55,7 +55,8 @@ def retrieve(
     from rankrag.evaluation.frozen import keep_passages, passages_beside
     from rankrag.jsonl import read_questions
     from rankrag.opening import open_retriever
-    from rankrag.pipeline import search_query
+    from rankrag.pipeline import search_queries
+    from rankrag.retrieval.fusion import search
 
     if out is not None and not freeze and (earlier := passages_beside(out)):
         raise ConfigError(f"{earlier}: of an earlier run; pass --freeze to replace it, or delete it")
@@ -67,8 +68,8 @@ def retrieve(
         with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
             done = 0
             for batch in _batches(wanted, 64):
-                queries = [search_query(q, history_query or "last") for q in batch]
-                rankings = first_stage.retrieve(queries, k)
+                queries = [search_queries(q, history_query or "last") for q in batch]
+                rankings = search(first_stage, queries, k)
                 if freeze:
                     passages.update((c.passage.id, c.passage) for ranking in rankings for c in ranking)
                 yield from zip(batch, rankings, strict=True)

@@ -1,8 +1,8 @@
 """What the first stages find: passage ids of every question of a set, kept in journals beside an index.
 
-Journals hold the 100 best, so that fusing them gives what `HybridRetriever` gives. A set whose questions bring their
-own candidates has these ordered; a ranking that comes with the questions (TREC DL's BM25 over all of MS MARCO, a frozen
-run) then stands for BM25.
+Journals hold as many as are fused, so that fusing them gives what `fusion.search` gives. A set whose questions bring
+their own candidates has these ordered; a ranking that comes with the questions (TREC DL's BM25 over all of MS MARCO, a
+frozen run) then stands for BM25.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.journal import append_rows, read_journal
-from rankrag.pipeline import search_query
+from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
-from rankrag.retrieval.fusion import fuse
+from rankrag.retrieval.fusion import DEPTH, fuse
+from rankrag.retrieval.fusion import search as search_all
 from rankrag.types import Passage, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
     from rankrag.retrieval.store import PassageStore
-
-DEPTH = 100
-"""Passages of one ranking that are kept; HybridRetriever fuses as many."""
 
 BATCH = 64
 """Questions between two lines of progress."""
@@ -107,11 +105,10 @@ def dense(
     return _journalled(test_set, folder / f"dense-{history}-{encoder.name}.jsonl", open_search, progress)
 
 
-def hybrid(lexical: dict[str, Ids], near: dict[str, Ids]) -> dict[str, Ids]:
-    """Return both rankings of every question fused by reciprocal rank, as `HybridRetriever` does."""
+def fused(*rankings: Mapping[str, Ids]) -> dict[str, Ids]:
+    """Return several rankings of every question fused by reciprocal rank, as `fusion.search` does."""
     return {
-        name: tuple(c.passage.id for c in fuse([_by_id(ids), _by_id(near[name])])[:DEPTH])
-        for name, ids in lexical.items()
+        name: tuple(c.passage.id for c in fuse([_by_id(of[name]) for of in rankings])[:DEPTH]) for name in rankings[0]
     }
 
 
@@ -121,13 +118,16 @@ def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder:
     `encoder` is the name of the one that made the vectors. Hybrid retrieval takes both. Questions that were searched
     before times were kept, or brought a ranking, are not there.
     """
-    lexical = _seconds(folder / f"bm25-{history}.jsonl")
-    if retriever == "bm25" or encoder is None:
-        return lexical
-    near = _seconds(folder / f"dense-{history}-{encoder}.jsonl")
-    if retriever == "dense":
-        return near
-    return {name: seconds + near[name] for name, seconds in lexical.items() if name in near}
+    names = []
+    for turns in ("last", "all") if history == "both" else (history,):
+        names += [] if retriever == "dense" and encoder is not None else [f"bm25-{turns}.jsonl"]
+        names += [] if retriever == "bm25" or encoder is None else [f"dense-{turns}-{encoder}.jsonl"]
+    first, *others = (_seconds(folder / name) for name in names)
+    return {
+        name: seconds + sum(of[name] for of in others)
+        for name, seconds in first.items()
+        if all(name in of for of in others)
+    }
 
 
 def _seconds(path: Path) -> dict[str, float]:
@@ -166,7 +166,7 @@ def _batches(questions: Sequence[Judged]) -> Iterator[Sequence[Judged]]:
 
 def _searching(retriever: Retriever, history: HistoryQuery) -> _Search:
     def search(batch: Sequence[Judged]) -> list[list[str]]:
-        rankings = retriever.retrieve([search_query(of.question, history) for of in batch], DEPTH)
+        rankings = search_all(retriever, [search_queries(of.question, history) for of in batch], DEPTH)
         return [[c.passage.id for c in ranking] for ranking in rankings]
 
     return search

@@ -128,7 +128,7 @@ def fit(
     recall: dict[str, float] = {}
     if talks:
         recall = {h: fmean(_recall_at_5(sets[t], stages[t], h) for t in talks) for h in _HISTORIES}
-    history: HistoryQuery = "all" if recall and recall["all"] > recall["last"] else "last"
+    history: HistoryQuery = max(_HISTORIES, key=lambda h: recall.get(h, 0.0))
 
     drawn: dict[str, Drawn] = {}
     for name, test_set in sets.items():
@@ -254,7 +254,7 @@ def _depth_trials(
     return tuple(found)
 
 
-_HISTORIES: tuple[HistoryQuery, ...] = ("last", "all")
+_HISTORIES: tuple[HistoryQuery, ...] = ("last", "all", "both")
 
 
 def _recall_at_5(test_set: TestSet, stages: FirstStages, history: HistoryQuery) -> float:

@@ -282,7 +282,7 @@ def _first_stage_name(name: str, retriever: str, history: str) -> str:
 
 
 def _turns(history: str) -> str:
-    return "all turns" if history == "all" else "the last turn"
+    return {"all": "all turns", "both": "the last turn and all turns"}.get(history, "the last turn")
 
 
 def _maybe(interval: Interval | None) -> str:

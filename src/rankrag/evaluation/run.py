@@ -26,7 +26,7 @@ from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
-from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, hybrid, open_index, quiet
+from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, fused, open_index, quiet
 from rankrag.evaluation.frozen import freeze
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
@@ -48,6 +48,13 @@ from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
+
+_FUSED: dict[RetrieverName, tuple[RetrieverName, ...]] = {
+    "bm25": ("bm25",),
+    "dense": ("dense",),
+    "hybrid": ("bm25", "dense"),
+}
+"""The rankings that a search by both the last turn and all turns fuses."""
 
 
 def evaluate(
@@ -163,7 +170,7 @@ def first_stages(
 ) -> FirstStages:
     """Return the rankings of BM25 and, with an encoder and where asked for, of dense and hybrid retrieval.
 
-    Conversations are searched by the last turn and by all turns.
+    Conversations are searched by the last turn, by all turns, and by both.
     """
     benchmark = test_set.benchmark
     if not set(retrievers) & set(VECTORS):
@@ -177,7 +184,11 @@ def first_stages(
         if encoder is not None:
             found["dense", history] = near = dense(test_set, open_store, folder, history, encoder, progress)
             if "hybrid" in retrievers:
-                found["hybrid", history] = hybrid(lexical, near)
+                found["hybrid", history] = fused(lexical, near)
+    if len(_histories(test_set)) > 1:
+        for name, parts in _FUSED.items():
+            if (name, "last") in found:
+                found[name, "both"] = fused(*(found[of, history] for of in parts for history in _histories(test_set)))
     return found
 
 
