@@ -18,10 +18,14 @@ def test_two_rows_are_made_tested_and_compared_and_nothing_is_done_twice(run, co
     first = page.read_text(encoding="utf-8")
     assert "| full recipe | not run |" in first
     assert "| no ranking | 3,840 |" in first  # 2 + 3 steps of 768 tokens
+    capsys.readouterr()
     assert run(*command) == 0
+    said = capsys.readouterr().err
+    assert "full: testing" in said
+    assert "no_rerank: testing" not in said
     whole = page.read_text(encoding="utf-8")
     assert "not run" not in whole.partition("## The paper's claims")[0]
-    assert len(list((out / "models").iterdir())) == 3  # stage I, full, no ranking: no_rerank tests full's again
+    assert len(list((out / "models").iterdir())) == 3  # stage I, full, no ranking: no_rerank has full's
     results = results_of(study_of(), out)
     assert results["no_rerank"].values("hit@1") == results["full"].values("hit@1")
     assert results["no_rerank"].values("F1") == [of.first_f1 for of in results["full"].tested]

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.first_stage import bm25, dense, fused, open_index
-from rankrag.journal import read_journal
+from rankrag.evaluation.first_stage import bm25, dense, fused, open_index, search_seconds
+from rankrag.journal import append_rows, read_journal
 from rankrag.retrieval.store import PassageStore
 
 
@@ -100,3 +100,14 @@ def test_no_index_is_opened_where_the_journals_hold_all(loaded, tmp_path, encode
 def test_hybrid_fuses_by_reciprocal_rank():
     # a: 1/61 + 1/63, b: 1/62 + 1/61, c: 1/62
     assert fused({"q": ("a", "b")}, {"q": ("b", "c", "a")}) == {"q": ("b", "a", "c")}
+
+
+def test_a_search_by_both_takes_the_seconds_of_both(tmp_path):
+    for name, seconds in (("bm25-last", 1), ("bm25-all", 2), ("dense-last-e", 4), ("dense-all-e", 8)):
+        append_rows(tmp_path / f"{name}.jsonl", [{"id": "q", "ids": [], "seconds": seconds}])
+    append_rows(tmp_path / "bm25-last.jsonl", [{"id": "other", "ids": [], "seconds": 1}])
+    assert search_seconds(tmp_path, "bm25", "last", None) == {"q": 1, "other": 1}
+    assert search_seconds(tmp_path, "dense", "all", "e") == {"q": 8}
+    assert search_seconds(tmp_path, "hybrid", "last", "e") == {"q": 5}
+    assert search_seconds(tmp_path, "hybrid", "both", "e") == {"q": 15}
+    assert search_seconds(tmp_path, "bm25", "both", None) == {"q": 3}

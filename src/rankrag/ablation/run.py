@@ -13,6 +13,7 @@ Digests are of the configuration, so a result is never shown under another one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rankrag.ablation.making import examples_seen, made
@@ -44,11 +45,14 @@ def ablate(
     todo = [row for row in rows if load_result(_file(row, out), study.key(row)) is None]
     if not todo:
         return
-    exam = open_exam(study, out, progress)
+    exam = None
     for row in todo:
-        model, name = _model(study, row, out, device, dtype, say, progress)
-        say(f"{row.name}: testing")
-        result = _tested(study, row, model, name, exam, out, machine, progress)
+        result = _of_same_model(study, row, out)
+        if result is None:
+            exam = exam or open_exam(study, out, progress)
+            model, name = _model(study, row, out, device, dtype, say, progress)
+            say(f"{row.name}: testing")
+            result = _tested(study, row, model, name, exam, out, machine, progress)
         save_result(result, _file(row, out))
         finished()
 
@@ -65,6 +69,14 @@ def page(study: Study, out: Path, command: str) -> str:
     """Return docs/ablations.md from what is there."""
     results: Mapping[str, RowResult] = results_of(study, out)
     return render(study, results, command)
+
+
+def _of_same_model(study: Study, row: Row, out: Path) -> RowResult | None:
+    """Return the result of a row from another one of the same model: a test answers from either order."""
+    others = (other for other in study.rows if other.recipe is row.recipe is not None)
+    found = (load_result(_file(other, out), study.key(other)) for other in others)
+    result = next((of for of in found if of is not None), None)
+    return replace(result, key=study.key(row), rerank=row.rerank) if result else None
 
 
 def _model(

@@ -23,7 +23,7 @@ from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.description import RunDescription, describe, save_description
+from rankrag.evaluation.description import RunDescription, describe, machines, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.run import RetrieverName, first_stages, sampled
@@ -86,6 +86,7 @@ def compare(
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
     prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, progress)
+    machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     sets = tuple(of[systems[0].encoder].described for of in prepared)
     description = RunDescription(command, machine, today, seed, history, tuple(systems), sets)

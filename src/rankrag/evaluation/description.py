@@ -82,6 +82,15 @@ def save_description(description: RunDescription, run: Path) -> Path:
     return path
 
 
+def machines(run: Path, machine: str) -> str:
+    """Return the machines that a run folder was filled by, this one last where it is new there."""
+    try:
+        earlier = load_description(run).machine
+    except DataError:
+        return machine
+    return "; ".join(dict.fromkeys(part for part in (*earlier.split("; "), machine) if part))
+
+
 def load_description(run: Path) -> RunDescription:
     """Return the description of a run folder; `DataError` where there is none."""
     path = run / FILE_NAME

@@ -101,7 +101,7 @@ def _gaps(summary: Summary) -> str:
     text = (
         "### Share of the reachable gap closed\n\n"
         "(reranked - before) / (reachable - before). 0 is the first stage, 1 a perfect order, and below 0 the model "
-        "does harm. Targets are for the blended order over BM25."
+        "does harm. Targets are rankrag-mini's, trained on a GPU, for the blended order over BM25."
     )
     return section(text, ["set", "first stage", "metric", "P(True)", "blended", "target", "met"], rows)
 
@@ -118,11 +118,11 @@ def _detail(summary: Summary) -> str:
 
 
 def _target(of: SetFigures, row: RerankedFigures) -> list[str]:
-    """Return the target and whether the blended order met it. A target for hit@1 is the figure itself."""
+    """Return the target and whether the blended order met it. Those for hit@1 and NDCG@10 are the figure itself."""
     if of.target is None or row.retriever != "bm25":
         return ["", ""]
-    if of.metric == "hit@1":
-        return [f"hit@1 ≥ {of.target:.2f}", _met(row.blended["hit@1"].mean >= of.target)]
+    if of.metric in ("hit@1", "NDCG@10"):
+        return [f"{of.metric} ≥ {of.target:.2f}", _met(row.blended[of.metric].mean >= of.target)]
     return [f"≥ {of.target:.2f}", _met(row.gap_blended is not None and row.gap_blended.mean >= of.target)]
 
 

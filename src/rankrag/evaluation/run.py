@@ -25,7 +25,7 @@ from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.description import RunDescription, SetDescription, describe, save_description
+from rankrag.evaluation.description import RunDescription, SetDescription, describe, machines, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, fused, open_index, quiet
 from rankrag.evaluation.frozen import freeze
 from rankrag.evaluation.loading import at_hand, load
@@ -139,6 +139,7 @@ def evaluate(
             prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
             keep_lines(system, prepared, parts, history)
             described.append(about)
+    machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     if described:
         save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described)), run)
@@ -223,9 +224,8 @@ def measure_set(
 ) -> SetFigures:
     """Return all figures of a set; without `work`, those of the first stages."""
     benchmark = test_set.benchmark
-    target = benchmark.targets[0] if benchmark.targets else None
     if work is None:
-        return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", target, first)
+        return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", benchmark.target, first)
     questions = sampled(test_set, sample, settings.seed)
     searched = _searched(test_set, history)
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
@@ -246,7 +246,7 @@ def measure_set(
         benchmark.name,
         benchmark.title,
         benchmark.metric or "",
-        target,
+        benchmark.target,
         first,
         ()
         if benchmark.unanswerable or benchmark.metric is None
