@@ -100,5 +100,5 @@ def test_the_shipped_study_can_be_opened_and_has_the_rows_of_every_claim(monkeyp
     study = open_study(load_config(AblationConfig, Path("configs/ablation/mini.yaml")))
     names = {row.name for row in study.rows}
     assert names >= {"full", "ranking_only", "no_ranking", "ranking_10", "ranking_1", "untrained", "stage1_only"}
-    assert {row.recipe.tokens for row in study.rows if row.recipe} == {(80 + 280) * 1536}
+    assert {row.recipe.tokens for row in study.rows if row.recipe} == {(40 + 100) * 24576}
     assert sum(study.config.questions.values()) >= 300
