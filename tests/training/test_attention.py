@@ -120,6 +120,7 @@ def test_blocks_on_a_gpu_give_the_same_logits_and_gradients():
 
 
 def test_blocks_are_for_a_gpu_with_compiled_layers(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert attention.implementation(compiled=True) == attention.IN_PIECES
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert attention.implementation(compiled=True) == attention.IN_BLOCKS
