@@ -72,8 +72,8 @@ class Doubtful(FakeLanguageModel):
     """Refuses, with a probability of its own."""
 
     def choice_logprobs(self, prompts, choices):
-        assert choices[0] == "Sorry"
-        return [[math.log(self.sure), math.log(1 - self.sure)] for _ in prompts]
+        assert choices == ("Sorry",)  # a server may list few tokens
+        return [[math.log(self.sure)] for _ in prompts]
 
 
 @pytest.mark.parametrize(("sure", "said"), [(0.49, "another reply"), (0.5, UNANSWERABLE)])

@@ -24,7 +24,7 @@ FILE_NAME = "rankrag_config.json"
 
 ScoreType = Literal["true", "true_vs_false", "layer_head"]
 HistoryQuery = Literal["last", "all", "speakers", "both"]
-"""What of a conversation the retriever is asked: its last turn, all turns, or all with who said them."""
+"""What of a conversation the retriever is asked: its last turn, all turns, all with who said them, or last and all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,12 +92,15 @@ def _refuses(reply: str) -> bool:
 
 
 def _doubted(model: LanguageModel, prompts: Sequence[Prompt]) -> list[bool]:
-    """Return of each prompt whether anything else is likelier than a refusal; where that cannot be asked it is not."""
+    """Return of each prompt whether anything else is likelier than a refusal; where that cannot be asked it is not.
+
+    Nothing but the word itself is asked for: a server may list its likeliest tokens alone, and the word was the first.
+    """
     try:
-        rows = model.choice_logprobs(prompts, (REFUSES, model.contract.labels[0])) if prompts else []
+        rows = model.choice_logprobs(prompts, (REFUSES,)) if prompts else []
     except ContractError:  # for this tokenizer the word is several tokens
         return [False] * len(prompts)
-    return [math.exp(row[0]) < REFUSED_FROM for row in rows]
+    return [math.exp(word) < REFUSED_FROM for (word,) in rows]
 
 
 def is_refusal(reply: str) -> bool:

@@ -16,9 +16,8 @@ from rankrag.types import Prompt
 class FakeLanguageModel:
     """Says `True` with probability `sure` where a passage of the prompt contains `yes_if`, else with 1 - `sure`.
 
-    Replies are `reply`, or what `reply` makes of the prompt, and `otherwise` where that begins with `not_first`; of
-    the letters of a multiple choice, and of first words, it finds its reply's the likeliest. `prompts` keeps every
-    prompt it was given, in order.
+    Replies are `reply`, or what `reply` makes of the prompt, and `otherwise` where that begins with `not_first`; of the
+    letters of a multiple choice it finds its reply the likeliest. `prompts` keeps every prompt it was given, in order.
     """
 
     yes_if: str = ""
@@ -59,8 +58,7 @@ class FakeLanguageModel:
         return self._logprobs(labels, labels[0 if found else 1])
 
     def _letters(self, prompt: Prompt, letters: Sequence[str]) -> list[float]:
-        said = self._said(prompt)
-        return self._logprobs(letters, next((of for of in letters if said == of or said.startswith(f"{of}.")), ""))
+        return self._logprobs(letters, self._said(prompt))
 
     def _logprobs(self, choices: Sequence[str], likeliest: str) -> list[float]:
         rest = (1 - self.sure) / (len(choices) - 1)
