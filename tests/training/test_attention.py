@@ -12,6 +12,8 @@ from rankrag.training.loss import RowModel
 from rankrag.training.rows import Row, Tail
 from rankrag.types import DataKind
 
+from ..conftest import TINY_LLAMA
+
 
 def row_of(prefix, tails):
     return Row(tuple(range(prefix)), [Tail(tuple(range(n)), (1,), 1.0, DataKind.SFT) for n in tails])
@@ -79,14 +81,7 @@ def test_a_block_mask_shows_what_the_dense_mask_shows(sequences):
 
 def attended(device):
     """Return logits and gradients of a projection by name of attention; a CPU has no gradients of blocks."""
-    shape = LlamaConfig(
-        vocab_size=64,
-        hidden_size=64,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
+    shape = LlamaConfig(vocab_size=64, **TINY_LLAMA | {"initializer_range": 0.02})
     torch.manual_seed(0)
     model = LlamaForCausalLM(shape).to(device)
     batch = to_batch([[row_of(12, [4, 5]), row_of(0, [7])], [row_of(30, [9, 2, 3])]], 256, 0).to(torch.device(device))
