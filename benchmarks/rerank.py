@@ -13,9 +13,7 @@ A case that would take longer than what is left of `--budget` is left out and na
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import platform
 import shlex
 import statistics
 import sys
@@ -23,9 +21,9 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
+from harness import ROOT, forget_peak, gemm_rate, machine, now, peak, put_figures, spread
 from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
@@ -36,9 +34,7 @@ from rankrag.parity import reference
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 
-ROOT = Path(__file__).parents[1]
 PAGE, DATA, PLOT = (ROOT / "docs" / f"performance.{ending}" for ending in ("md", "json", "svg"))
-BEGIN, END = "<!-- figures: made by `make bench` -->", "<!-- end of figures -->"
 SMALL = {
     "hidden_size": 192,
     "intermediate_size": 512,
@@ -258,58 +254,11 @@ def pairs_of(case: Case) -> Pairs:
     return [(Question("q", question), Passage(str(i), text)) for i, text in enumerate(texts)]
 
 
-def gemm_rate(hidden: int, inner: int, device: str = "cpu") -> float:
-    """Return the floating-point operations a second of the model's largest matrix product, best of several.
-
-    On a GPU in bfloat16 and of 16,384 rows, ten at a time.
-    """
-    gpu = device != "cpu"
-    rows, at_once, dtype = (16384, 10, torch.bfloat16) if gpu else (1024, 1, torch.float32)
-    left = torch.randn(rows, hidden, device=device, dtype=dtype)
-    right = torch.randn(hidden, inner, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(30 // at_once):
-        began = now(device)
-        for _ in range(at_once):
-            left @ right
-        best = min(best, now(device) - began)
-    return 2 * rows * hidden * inner * at_once / best
-
-
 def work(model: TransformersModel) -> float:
     """Return the operations of a token outside embedding, head and attention scores."""
     head = model.model.get_output_embeddings()
     layers = (m for m in model.model.modules() if isinstance(m, torch.nn.Linear) and m is not head)
     return 2.0 * sum(layer.weight.numel() for layer in layers)
-
-
-def now(device: str = "cpu") -> float:
-    """Return the time in seconds, once the device has done all that it was given."""
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def forget_peak(device: str = "cpu") -> float:
-    """Give freed memory back, set the peak of this process or of the GPU to what is held, and return that in MiB."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / 2**20
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def peak(device: str = "cpu") -> float:
-    """Return the most that was held since `forget_peak`, in MiB."""
-    return torch.cuda.max_memory_allocated() / 2**20 if device != "cpu" else _status("VmHWM")
-
-
-def machine() -> str:
-    """Return processor and threads."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
 
 
 def table(rows: list[Measured]) -> str:
@@ -334,11 +283,6 @@ def table(rows: list[Measured]) -> str:
     return "\n".join(lines)
 
 
-def spread(ratios: list[float]) -> str:
-    """Return the middle of ratios and from where to where they go; "-" where there are none."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
-
-
 def write_page(facts: dict, found: list[Measured]) -> None:
     """Put the figures between the page's marks."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
@@ -352,9 +296,7 @@ def write_page(facts: dict, found: list[Measured]) -> None:
     ]
     for case in dict.fromkeys(row.case for row in found):
         lines += ["", table([row for row in found if row.case == case])]
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+    put_figures(PAGE, "`make bench`", lines)
 
 
 def plot(found: list[Measured]) -> None:
@@ -383,11 +325,6 @@ def plot(found: list[Measured]) -> None:
         axis.tick_params(labelsize=8)
     axes[-1, 0].set_xlabel("time / ours (less is faster)")
     figure.savefig(PLOT, metadata={"Date": None})
-
-
-def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1024
 
 
 if __name__ == "__main__":

@@ -29,20 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rerank import (
-    ROOT,
-    Case,
-    Measured,
-    forget_peak,
-    gemm_rate,
-    machine,
-    measure,
-    now,
-    pairs_of,
-    peak,
-    table,
-    work,
-)
+from harness import ROOT, forget_peak, gemm_rate, machine, now, peak
+from rerank import Case, Measured, measure, pairs_of, table, work
 from rivals import KNOWN, RIVALS, Scorer, loading
 from shape_page import NEW_TOKENS, PASSAGES, SHORT, Answered, Trained, write
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

@@ -1,0 +1,215 @@
+"""What reranking costs a user who asks: `python benchmarks/ask.py` times whole questions to rankrag-mini.
+
+Questions of the examples go through the pipeline over the example documents, hybrid retrieval, with N = 20, 50 and 100.
+Each is asked without reranking, with the careful loop of `rivals.py` in the place of ours, with ours when no passage is
+known and when all are (the same question again: what is kept are passages, never questions), and both once more with
+`--settled-from`. The ways take turns within a question, so that what else the machine does hits all alike; ratios are
+formed within a question. All of it in one process that has the model open, in the number type that `ask` takes by
+default on this machine. Written into docs/performance.md, with a plot.
+
+"Same answer" is a check, no measure of quality: docs/results.md has exact match with and without stopping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+
+from harness import ROOT, gemm_rate, machine, put_figures, spread
+from rerank import work
+from rivals import careful_loop
+
+from rankrag.evaluation.examples import read_examples
+from rankrag.models.state_cache import StateCache
+from rankrag.models.transformers import TransformersModel
+from rankrag.opening import open_model, open_retriever
+from rankrag.pipeline import RankRAG
+from rankrag.types import Answer, Question, Ranking, ScoredPassage
+
+PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance-ask.svg"
+NONE, CAREFUL, COLD, KNOWN = "no reranking", "careful Hugging Face loop", "rankrag", "rankrag, passages known"
+EARLY, EARLY_KNOWN = "rankrag, stopping early", "rankrag, stopping early, passages known"
+WAYS = (NONE, CAREFUL, COLD, KNOWN, EARLY, EARLY_KNOWN)
+HEADS = ("way", "judged", "rerank s", "of the careful loop's (spread)", "retrieve s", "answer and cite s")
+HEADS += ("first text s", "all s", "rerank / rest", "same answer")
+STEPS = ("retrieve", "rerank", "generate", "first_text", "total", "judged")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question asked one way: seconds of the three steps and up to the first text, passages judged, the answer."""
+
+    n: int
+    way: str
+    question: str
+    retrieve: float
+    rerank: float
+    generate: float
+    first_text: float
+    judged: int
+    text: str
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole question."""
+        return self.retrieve + self.rerank + self.generate
+
+
+def main() -> None:
+    """Measure, print, and write the page's figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--n", nargs="+", type=int, default=[20, 50, 100])
+    parser.add_argument("--questions", type=int, default=5, help="of the answerable examples, evenly drawn")
+    parser.add_argument("--bound", type=float, default=3.1, help="log-odds at which judging stops")
+    parser.add_argument("--dry", action="store_true", help="print, but leave docs/ alone")
+    wanted = parser.parse_args()
+    model = open_model()
+    assert isinstance(model, TransformersModel)
+    rows: list[Asked] = []
+    with tempfile.TemporaryDirectory() as folder:
+        retriever = open_retriever(indexed(Path(folder)))
+        questions = drawn(wanted.questions)
+        for n in wanted.n:
+            pipelines = ways(model, RankRAG(retriever, model, n=n), wanted.bound)
+            for ask in pipelines.values():  # not counted: the first pass through a way warms it up
+                ask(questions[0])
+            for question in questions:
+                rows += [ask(question) for ask in pipelines.values()]
+            print("\n".join(table(n, [row for row in rows if row.n == n])), flush=True)
+    rate = gemm_rate(576, 1536)
+    lines = [
+        f"`{shlex.join(['python', 'benchmarks/ask.py', *sys.argv[1:]])}` on {machine()}, "
+        f"{str(model.model.dtype).removeprefix('torch.')}; torch {version('torch')}, transformers "
+        f"{version('transformers')}; matrix products in float32: {rate / 1e9:.1f} Gflop/s, a token of mini takes "
+        f"{work(model) / 1e9:.2f} GFLOP. {len(questions)} questions, k = {model.contract.k}; early: "
+        f"`--settled-from {wanted.bound:g}`.",
+    ]
+    for n in wanted.n:
+        lines += ["", *table(n, [row for row in rows if row.n == n])]
+    if not wanted.dry:
+        put_figures(PAGE, "`python benchmarks/ask.py`", lines)
+        plot(rows)
+
+
+def indexed(folder: Path) -> Path:
+    """Return an index of the example documents, with vectors."""
+    command = [sys.executable, "-m", "rankrag", "index", str(ROOT / "examples" / "corpus"), "--out", str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def drawn(count: int) -> list[Question]:
+    """Return so many of the answerable example questions, spread over all."""
+    questions = [of.question for of in read_examples(ROOT / "examples" / "questions.jsonl") if of.question.answers]
+    return questions[:: max(1, len(questions) // count)][:count]
+
+
+def ways(model: TransformersModel, exact: RankRAG, bound: float) -> dict[str, Callable[[Question], Asked]]:
+    """Return how to ask a question each way; what is known is what the way just before has read."""
+    score = careful_loop(model)
+
+    def careful(question: Question, retrieved: Ranking) -> Ranking:
+        odds = score([(question, c.passage) for c in retrieved])
+        return tuple(sorted(map(rescored, retrieved, odds), key=lambda c: -c.score))
+
+    early = replace(exact, settled_from=bound)
+
+    def way(name: str, pipeline: RankRAG, *, known: bool) -> Callable[[Question], Asked]:
+        def ask(question: Question) -> Asked:
+            if not known:
+                model.states = StateCache()
+            return asked(name, pipeline, question)
+
+        return ask
+
+    return {
+        NONE: way(NONE, replace(exact, reranker=None), known=False),
+        CAREFUL: way(CAREFUL, replace(exact, reranker=careful), known=False),
+        COLD: way(COLD, exact, known=False),
+        KNOWN: way(KNOWN, exact, known=True),
+        EARLY: way(EARLY, early, known=False),
+        EARLY_KNOWN: way(EARLY_KNOWN, early, known=True),
+    }
+
+
+def rescored(candidate: ScoredPassage, odds: float) -> ScoredPassage:
+    """Return a candidate with these log-odds."""
+    return replace(candidate, score=odds)
+
+
+def asked(name: str, pipeline: RankRAG, question: Question) -> Asked:
+    """Ask, and take the times."""
+    began, first = time.perf_counter(), 0.0
+    for piece in pipeline.stream(question):
+        first = first or time.perf_counter() - began
+        if isinstance(piece, Answer):
+            took = piece.timings
+            judged = len(piece.relevance) or (pipeline.n if name == CAREFUL else 0)
+            return Asked(
+                pipeline.n, name, question.id, took.retrieve, took.rerank, took.generate, first, judged, piece.text
+            )
+    raise AssertionError("a stream ends with its answer")
+
+
+def table(n: int, rows: Sequence[Asked]) -> list[str]:
+    """Return the lines of one N: means of seconds, and ratios within a question."""
+    by_way = {way: [row for row in rows if row.way == way] for way in WAYS}
+    careful = [row.rerank for row in by_way[CAREFUL]]
+    exact = [row.text for row in by_way[COLD]]
+    lines = [
+        f"### N = {n}",
+        "",
+        f"| {' | '.join(HEADS)} |",
+        f"|{'---|' * len(HEADS)}",
+    ]
+    for way, of in by_way.items():
+        shares = [row.rerank / other for row, other in zip(of, careful, strict=True)]
+        mean = {name: fmean(getattr(row, name) for row in of) for name in STEPS}
+        same = sum(row.text == text for row, text in zip(of, exact, strict=True))
+        cost = mean["rerank"] / (mean["retrieve"] + mean["generate"])
+        lines.append(
+            f"| {way} | {mean['judged']:.1f} | {mean['rerank']:.2f} | {spread(shares) if way != NONE else '-'} | "
+            f"{mean['retrieve']:.2f} | {mean['generate']:.2f} | {mean['first_text']:.2f} | {mean['total']:.2f} | "
+            f"{cost:.2f} | {same} of {len(of)} |"
+        )
+    return lines
+
+
+def plot(rows: Sequence[Asked]) -> None:
+    """Draw where the time of a question goes, by way and N; left out with a word where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
+    from matplotlib import pyplot
+
+    sizes = list(dict.fromkeys(row.n for row in rows))
+    figure, axes = pyplot.subplots(1, len(sizes), figsize=(11, 2.8), sharey=True, squeeze=False, layout="constrained")
+    for axis, n in zip(axes[0], sizes, strict=True):
+        at = [0.0] * len(WAYS)
+        for step, colour in zip(STEPS[:3], ("#ccbb44", "#4477aa", "#66ccee"), strict=True):
+            means = [fmean(getattr(row, step) for row in rows if row.n == n and row.way == way) for way in WAYS]
+            axis.barh(WAYS, means, left=at, color=colour, label=step)
+            at = [a + mean for a, mean in zip(at, means, strict=True)]
+        axis.set_title(f"N = {n}", fontsize=9)
+        axis.set_xlabel("seconds a question", fontsize=8)
+        axis.tick_params(labelsize=8)
+    axes[0, 0].invert_yaxis()  # of all, which share it
+    axes[0, -1].legend(fontsize=8)
+    figure.savefig(PLOT, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
