@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rankrag.contract import Contract
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import (
     BLOCK,
@@ -18,7 +19,7 @@ from rankrag.fewer_passes import (
 )
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG
-from rankrag.rerank import Judgement, judge, ordered, with_first_stage
+from rankrag.rerank import Judgement, judge, ordered
 from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTION = Question("q", "Which river?")
@@ -52,25 +53,25 @@ def test_a_bound_that_nothing_reaches_judges_all():
     assert len(until(FakeLanguageModel(), ranking(*["ebro"] * 13), bound=100.0)) == 13
 
 
-def test_the_share_of_the_first_stage_counts_against_the_bound():
+def test_the_top_is_settled_once_its_last_log_odds_reach_the_bound():
     assert settled([0.0, SURE], 1, SURE)
-    assert not settled([0.0, SURE], 1, SURE, weight=0.1)
+    assert not settled([0.0, SURE], 2, SURE)
+    assert not settled([SURE], 2, SURE)
 
 
-@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17), st.sampled_from([0.0, 0.3]))
-def test_an_infinite_bound_is_the_exact_order(texts, weight):
+@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17))
+def test_an_infinite_bound_is_the_exact_order(texts):
     retrieved, model = ranking(*texts), FakeLanguageModel(yes_if="tagus")
-    judged = until(model, retrieved, bound=NEVER, weight=weight)
+    judged = until(model, retrieved, bound=NEVER)
     exact = judge(model, [(QUESTION, c.passage) for c in retrieved])
     assert judged == exact
-    expected = with_first_stage(ordered(retrieved, exact), retrieved, weight)
-    assert order_judged(retrieved, judged, weight) == expected
+    assert order_judged(retrieved, judged) == ordered(retrieved, exact)
 
 
 @given(st.lists(st.floats(-9, 9), max_size=12), st.integers(0, 12))
 def test_each_candidate_appears_once_and_scores_fall(scores, count):
     retrieved = ranking(*["x"] * len(scores))
-    found = order_judged(retrieved, [Judgement(s, 0.5) for s in scores[:count]], 0.0)
+    found = order_judged(retrieved, [Judgement(s, 0.5) for s in scores[:count]])
     assert sorted(ids(found)) == sorted(ids(retrieved))
     assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
     assert ids(found)[count:] == ids(retrieved)[count:]
@@ -138,6 +139,15 @@ def test_the_pipeline_reranks_in_windows():
     assert (ids(answer.contexts), answer.relevance) == (["p1", "p0"], {})
 
 
+def test_the_fitted_bound_is_the_one_of_the_score_in_use():
+    model = FakeLanguageModel(yes_if="tagus", contract=Contract(settled_from=0.0))
+    assert len(RankRAG(RIVERS, model, n=10, k=1, settled_from="fitted").ask("Which?").relevance) == BLOCK
+    surer = FakeLanguageModel(yes_if="tagus", contract=Contract(settled_from=SURE + 1))
+    assert len(RankRAG(RIVERS, surer, n=10, k=1, settled_from="fitted").ask("Which?").relevance) == 10
+
+
 def test_a_bound_that_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match="no bound was fitted"):
+        RankRAG(RIVERS, FakeLanguageModel(), settled_from="fitted")
     with pytest.raises(ConfigError, match="settled_from=nan"):
         RankRAG(RIVERS, FakeLanguageModel(), settled_from=math.nan)

@@ -103,7 +103,6 @@ def test_a_model_is_made_fitted_and_used(
     assert run(*fitting, *model) == 0
     fitted = json.loads(capsys.readouterr().out)
     contract = json.loads((adapter / "rankrag_config.json").read_text(encoding="utf-8"))
-    fitted.pop("settled_from")  # an option, not a part of the contract
     assert fitted == {name: contract[name] for name in fitted}
 
     index = tmp_path / "index"

@@ -140,10 +140,32 @@ def test_an_answer_is_streamed_in_pieces_and_then_whole(rivers):
     assert answer.text == "The Tagus."
 
 
-def test_the_first_stage_weight_of_the_contract_can_be_overridden(rivers):
-    contract = Contract(first_stage_weight=100.0)
-    assert ids(RankRAG(rivers, model(contract=contract)).ask("W?").reranked)[0] == "p0"
-    assert ids(RankRAG(rivers, model(contract=contract), first_stage_weight=0.0).ask("W?").reranked)[0] == "p2"
+class FakeNearness:
+    """Adds to the last passage what makes up for the model's doubts, and a little to each one before."""
+
+    def __init__(self):
+        self.queries = []
+
+    def added(self, queries, passages):
+        self.queries.append(queries)
+        return [5.0 if passage.text == "The Minho." else 0.1 for passage in passages]
+
+
+def test_what_nearness_adds_changes_the_order_but_neither_probability_nor_refusal(rivers):
+    contract = Contract(abstain_below=3.0)
+    pure = RankRAG(rivers, model(contract=contract), k=1).ask("W?")
+    near = RankRAG(rivers, model(contract=contract), k=1, nearness=FakeNearness()).ask("W?")
+    assert (ids(pure.reranked)[0], ids(near.reranked)[:2]) == ("p2", ["p3", "p2"])
+    assert near.relevance == pure.relevance
+    # the model is sure of one passage by 2.2, which the threshold of 3 withholds; 5 more of another one do not count
+    assert (pure.abstained, near.abstained) == (True, True)
+
+
+def test_nearness_is_asked_what_the_retriever_is_asked_and_only_of_what_was_judged(rivers):
+    nearness = FakeNearness()
+    question = Question("q", "now?", (Message("user", "before"),))
+    RankRAG(rivers, model(), k=1, nearness=nearness, history_query="both").ask(question)
+    assert nearness.queries == [("now?", "before\nnow?")]
 
 
 def test_a_conversation_is_searched_by_all_turns_where_asked(rivers):

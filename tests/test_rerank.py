@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.rerank import AT_ONCE, Judgement, judge, ordered, rerank, rerank_many, with_first_stage
+from rankrag.rerank import AT_ONCE, Judgement, judge, ordered, rerank, rerank_many
 from rankrag.types import Passage, Question, ScoredPassage, Segment
 
 QUESTION = Question("q", "Which river?")
@@ -71,17 +71,10 @@ def test_an_order_is_a_permutation_best_first(scores):
     assert [c.score for c in found] == sorted(scores, reverse=True)
 
 
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=12))
-def test_a_first_stage_weight_of_zero_changes_nothing(scores):
-    retrieved = tuple(ScoredPassage(Passage(str(i), "x"), 0.0) for i in range(len(scores)))
-    reranked = ordered(retrieved, [Judgement(s, 0.5) for s in scores])
-    assert with_first_stage(reranked, retrieved, 0.0) == reranked
-
-
-def test_a_large_first_stage_weight_restores_the_retrievers_order(ranking_of):
-    retrieved = ranking_of("Ebro", "Duero", "Tagus")
-    reranked = rerank(FakeLanguageModel(yes_if="tagus"), QUESTION, retrieved)
-    assert ids(with_first_stage(reranked, retrieved, 100.0)) == ["p0", "p1", "p2"]
+def test_what_is_added_counts_in_the_order(ranking_of):
+    judged = [Judgement(1.0, 0.5), Judgement(0.5, 0.5, added=0.75), Judgement(0.0, 0.5)]
+    found = ordered(ranking_of("Ebro", "Duero", "Tagus"), judged)
+    assert [(c.passage.id, c.score) for c in found] == [("p1", 1.25), ("p0", 1.0), ("p2", 0.0)]
 
 
 def test_ten_thousand_candidates_take_no_more_prompts_at_a_time_than_a_few_hundred():

@@ -231,9 +231,7 @@ class SystemConfig(Schema):
     encoder: str | None = Field(None, description="Encoder of dense or hybrid retrieval; by default the run's.")
     n: int = Field(20, ge=1, description="Passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).")
     k: int = Field(5, ge=1, description="Passages that are answered from (paper: 5, 10 or 20).")
-    first_stage_weight: float | None = Field(
-        None, ge=0, description="Share of the first stage in the final order; by default as fitted, 0 is the paper's."
-    )
+    pure: bool = Field(False, description="Order by the language model alone, as the paper does; no encoder's share.")
     abstain: bool = Field(False, description="Withhold answers below the fitted threshold; the paper withholds none.")
     ranking_pairs: int | None = Field(
         None, ge=0, description="Ranking pairs that the model was trained on, for the paper's figure 4."

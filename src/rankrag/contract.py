@@ -32,22 +32,24 @@ class Fitted:
     """What is fitted on one score's scale and means nothing on another's; the attributes are `Contract`'s."""
 
     abstain_below: float | None = None
-    first_stage_weight: float = 0.0
+    similarity_weight: float = 0.0
+    settled_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LayerHead:
     """Log-odds of relevance from the state of a prompt's last token after `layer` layers: weight · unit(state) + bias.
 
-    `unit` divides a state by its root mean square, so that no parameter of the model is needed. The last two fields are
-    `Contract`'s, on this score's scale.
+    `unit` divides a state by its root mean square, so that no parameter of the model is needed. The last three fields
+    are `Contract`'s, on this score's scale.
     """
 
     layer: int
     weight: tuple[float, ...]
     bias: float
     abstain_below: float | None = None
-    first_stage_weight: float = 0.0
+    similarity_weight: float = 0.0
+    settled_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,11 @@ class Contract:
         passage_tokens: a passage is cut to this many tokens, in ranking and in answering.
         max_tokens: longest prompt with its reply.
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
-        first_stage_weight: w of the final order, log-odds - w * ln(rank in the first stage); 0 is the paper's. Both are
-            P(True)'s; `fitted` has those of the score in use.
+        similarity_weight: w of the final order, log-odds + w * cosine of question and passage; 0 is the paper's.
+        settled_from: log-odds of the k-th best passage from which judging more changes next to nothing, used where it
+            is asked for (`fewer_passes`); None where none was found. All three are P(True)'s; `fitted` has those of the
+            score in use.
+        similarity_encoder: name of the encoder whose cosine that is; empty where there is no weight.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`).
         k: passages that an answer is written from where nobody says how many (paper: 5).
         base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
@@ -78,7 +83,9 @@ class Contract:
     passage_tokens: int = 320
     max_tokens: int = 4096
     abstain_below: float | None = None
-    first_stage_weight: float = 0.0
+    similarity_weight: float = 0.0
+    settled_from: float | None = None
+    similarity_encoder: str = ""
     history_query: HistoryQuery = "last"
     k: int = 5
     base_sha256: str = ""
@@ -89,7 +96,7 @@ class Contract:
     def fitted(self) -> Fitted:
         """Return what was fitted for the score in use."""
         of = self.head if self.score == "layer_head" else self
-        return Fitted(of.abstain_below, of.first_stage_weight) if of is not None else Fitted()
+        return Fitted(of.abstain_below, of.similarity_weight, of.settled_from) if of is not None else Fitted()
 
     def depth(self, n: int, k: int | None = None) -> int:
         """Return how many of `n` passages an answer is written from: `k`, or where it is None as many as fitted."""
@@ -98,6 +105,10 @@ class Contract:
     def probability(self, true: float, false: float) -> float:
         """Return P(True) in [0, 1] from the two labels' log-probabilities over the vocabulary."""
         return math.exp(true) if self.score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))
+
+
+_FORMER = "first_stage_weight"
+"""A field of earlier contracts, on the rank in the first stage; the similarity has taken its place."""
 
 
 def save_contract(contract: Contract, directory: Path) -> None:
@@ -131,6 +142,9 @@ def load_contract(directory: Path) -> Contract | None:
             f"{path}: contract version {version}, this rankrag reads version {VERSION}; "
             "install the rankrag that wrote the checkpoint, or export the checkpoint again"
         )
+    for part in (found, found.get("head")):
+        if isinstance(part, dict):
+            part.pop(_FORMER, None)
     form = _section(path, found, "format", Format)
     wordings = Wordings(**_section(path, form, "wordings", Wordings))
     _check_wordings(path, wordings)
@@ -232,16 +246,20 @@ def _check_values(path: Path, contract: Contract) -> None:
     if contract.history_query not in get_args(HistoryQuery):
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
+    encoder: object = contract.similarity_encoder
+    if not isinstance(encoder, str):
+        problems.append(f"'similarity_encoder' is {encoder!r}, must be a name")
     for name in ("passage_tokens", "max_tokens", "k"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problems.append(f"'{name}' is {value!r}, must be a whole number above 0")
-    numbers: dict[str, object] = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below")}
+    numbers: dict[str, object] = {f.name: getattr(contract, f.name) for f in fields(Fitted)}
     if contract.head is not None:
-        names = ("first_stage_weight", "abstain_below", "bias")
-        numbers |= {f"head.{name}": getattr(contract.head, name) for name in names}
+        numbers |= {
+            f"head.{name}": getattr(contract.head, name) for name in (*(f.name for f in fields(Fitted)), "bias")
+        }
     for name, value in numbers.items():
-        if value is None and name.endswith("abstain_below"):
+        if value is None and name.endswith(("abstain_below", "settled_from")):
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             problems.append(f"'{name}' is {value!r}, must be a finite number")

@@ -10,9 +10,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
+from rankrag.contract import Contract
+from rankrag.errors import ConfigError
 from rankrag.models import LanguageModel, SamplingParams
-from rankrag.rerank import Judgement, judge, ordered, with_first_stage
+from rankrag.rerank import Judgement, judge, ordered
 from rankrag.templates import list_ranking_prompt
 from rankrag.types import Question, Ranking
 
@@ -28,41 +31,52 @@ WINDOW = 5
 _REPLY = SamplingParams(max_new_tokens=32)
 
 
+def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> float:
+    """Return the bound that is asked for: a number, or the one that was fitted for the score in use.
+
+    `ConfigError` for what is no number, and where none was fitted.
+    """
+    bound = contract.fitted.settled_from if settled_from == "fitted" else settled_from
+    if bound is None:
+        raise ConfigError("settled_from: no bound was fitted for this score; run rankrag fit --save, or give a number")
+    if math.isnan(bound):
+        raise ConfigError("settled_from=nan: must be a number; infinity judges all passages")
+    return bound
+
+
 def judge_until_settled(
-    model: LanguageModel, question: Question, retrieved: Ranking, *, k: int, bound: float, weight: float = 0.0
+    model: LanguageModel, question: Question, retrieved: Ranking, *, k: int, bound: float
 ) -> list[Judgement]:
     """Return the judgements of the first candidates, in the retriever's order, as many as settle the top `k`.
 
-    It is settled once the k-th best final score (log-odds - weight * ln(rank), see `with_first_stage`) reaches `bound`,
-    which `rankrag fit` finds; with `NEVER` all candidates are judged, in one call.
+    It is settled once the k-th best log-odds reach `bound`, which `rankrag fit` finds; with `NEVER` all candidates are
+    judged, in one call.
     """
     if bound == NEVER:
         return judge(model, [(question, c.passage) for c in retrieved])
     judged: list[Judgement] = []
-    while len(judged) < len(retrieved) and not settled([j.log_odds for j in judged], k, bound, weight):
+    while len(judged) < len(retrieved) and not settled([j.log_odds for j in judged], k, bound):
         block = retrieved[len(judged) : len(judged) + BLOCK]
         judged += judge(model, [(question, c.passage) for c in block])
     return judged
 
 
-def settled(log_odds: Sequence[float], k: int, bound: float, weight: float = 0.0) -> bool:
-    """Whether the k-th best final score of the first candidates, in the retriever's order, reaches `bound`."""
-    return len(log_odds) >= k and kth_score(log_odds, k, weight) >= bound
+def settled(log_odds: Sequence[float], k: int, bound: float) -> bool:
+    """Whether the k-th best of these log-odds reaches `bound`."""
+    return len(log_odds) >= k and kth_best(log_odds, k) >= bound
 
 
-def kth_score(log_odds: Sequence[float], k: int, weight: float = 0.0) -> float:
-    """Return the k-th best final score of at least `k` first candidates, in the retriever's order."""
-    final = (odds - weight * math.log(rank) for rank, odds in enumerate(log_odds, start=1))
-    return sorted(final, reverse=True)[k - 1]
+def kth_best(log_odds: Sequence[float], k: int) -> float:
+    """Return the k-th best of at least `k` log-odds."""
+    return sorted(log_odds, reverse=True)[k - 1]
 
 
-def order_judged(retrieved: Ranking, judged: Sequence[Judgement], weight: float) -> Ranking:
+def order_judged(retrieved: Ranking, judged: Sequence[Judgement]) -> Ranking:
     """Return all candidates: those judged (the first ones) in the final order, the others as they stood behind them.
 
     Each of the others scores 1 below the one before it, so that scores fall and mean nothing more.
     """
-    first = retrieved[: len(judged)]
-    best = with_first_stage(ordered(first, judged), first, weight)
+    best = ordered(retrieved[: len(judged)], judged)
     lowest = best[-1].score if best else 0.0
     rest = retrieved[len(judged) :]
     return best + tuple(replace(c, score=lowest - place) for place, c in enumerate(rest, start=1))

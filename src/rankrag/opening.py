@@ -15,8 +15,9 @@ from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
-    from rankrag.contract import HistoryQuery, ScoreType
+    from rankrag.contract import Contract, HistoryQuery, ScoreType
     from rankrag.retrieval.encoder import Encoder
+    from rankrag.retrieval.nearness import Nearness
 
 RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
@@ -30,7 +31,7 @@ def load(
     n: int = 20,
     k: int | None = None,
     reranker: Reranker | str | None = "model",
-    settled_from: float = NEVER,
+    settled_from: float | Literal["fitted"] = NEVER,
     history_query: HistoryQuery | None = None,
     score: ScoreType | None = None,
     device: str = "auto",
@@ -49,7 +50,8 @@ def load(
         n: passages to retrieve and rerank.
         k: passages to answer from, at most `n`; by default as many as the model was fitted for.
         reranker: "model", "windows", None for the retriever's order, or a function.
-        settled_from: judging stops once the k-th best passage reaches this; by default all N are judged.
+        settled_from: judging stops once the k-th best passage reaches this log-odds, "fitted" is the contract's; by
+            default all N are judged.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`); by default
             what the model was fitted for.
         score: what ranks, of a model that is opened here; by default what its contract says.
@@ -67,6 +69,10 @@ def load(
     """
     if n < 1 or (k is not None and not 1 <= k <= n):
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
+    from rankrag.retrieval.encoder import Encoder
+
+    if not isinstance(encoder, Encoder):
+        encoder = Encoder(encoder)
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     if isinstance(model, str):
         model = open_model(
@@ -79,7 +85,14 @@ def load(
             say=say,
         )
     return RankRAG(
-        first_stage, model, n=n, k=k, reranker=reranker, history_query=history_query, settled_from=settled_from
+        first_stage,
+        model,
+        n=n,
+        k=k,
+        reranker=reranker,
+        history_query=history_query,
+        nearness=open_nearness(model.contract, encoder, say) if reranker == "model" else None,
+        settled_from=settled_from,
     )
 
 
@@ -119,6 +132,26 @@ def open_model(
     if reason and str(state_cache) not in ("off", "memory"):
         say(f"--state-cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
+
+
+def open_nearness(contract: Contract, encoder: Encoder | None = None, say: Say = lambda _: None) -> Nearness | None:
+    """Return what an encoder adds to this contract's log-odds; None where nothing was fitted for the score in use.
+
+    The encoder is the one that the weight was fitted with: `encoder`, or else all-MiniLM-L6-v2. Where it is neither,
+    `say` gets a line, and the model orders alone.
+    """
+    weight = contract.fitted.similarity_weight
+    if not weight:
+        return None
+    from rankrag.retrieval.encoder import Encoder
+    from rankrag.retrieval.nearness import Nearness
+
+    if encoder is None or encoder.name != contract.similarity_encoder:
+        encoder = Encoder()
+    if encoder.name == contract.similarity_encoder:
+        return Nearness(encoder, weight)
+    say(f"The order was fitted with {contract.similarity_encoder}, which is not at hand; the model orders alone.")
+    return None
 
 
 def open_retriever(

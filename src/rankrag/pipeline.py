@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
-from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
+from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
 from rankrag.generate import is_refusal, stream_answer
 from rankrag.models import LanguageModel, state_use
+from rankrag.rerank import Judgement
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, Ranking, Timings
+
+if TYPE_CHECKING:
+    from rankrag.retrieval.nearness import Nearness
 
 Reranker = Callable[[Question, Ranking], Ranking]
 
@@ -35,8 +38,9 @@ class RankRAG:
             retriever's order (the paper's ablation); a function takes its place. But for "model", nothing is withheld
             for lack of relevance.
         history_query: by which turns a conversation is searched (`search_queries`); None is the contract's.
-        first_stage_weight: share of the first stage in the final order; None is the contract's, 0 the paper's.
-        settled_from: judging stops once the k-th best passage reaches this (`fewer_passes`); by default all are judged.
+        nearness: what an encoder adds to the model's log-odds in the final order; None is the paper's, the model alone.
+        settled_from: judging stops once the k-th best passage reaches this log-odds, or the contract's for "fitted"
+            (`fewer_passes`); by default all are judged.
     """
 
     retriever: Retriever
@@ -45,8 +49,8 @@ class RankRAG:
     k: int | None = None
     reranker: Reranker | str | None = "model"
     history_query: HistoryQuery | None = None
-    first_stage_weight: float | None = None
-    settled_from: float = NEVER
+    nearness: Nearness | None = None
+    settled_from: float | Literal["fitted"] = NEVER
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.depth <= self.n:
@@ -57,8 +61,7 @@ class RankRAG:
             )
         if isinstance(self.reranker, str) and self.reranker not in ("model", "windows"):
             raise ConfigError(f"reranker={self.reranker!r}: must be 'model', 'windows', None or a function")
-        if math.isnan(self.settled_from):
-            raise ConfigError("settled_from=nan: must be a number; infinity judges all passages")
+        bound_of(self.model.contract, self.settled_from)
 
     @property
     def depth(self) -> int:
@@ -110,8 +113,7 @@ class RankRAG:
 
     def retrieve(self, question: Question) -> Ranking:
         """Return the first stage's `n` passages."""
-        queries = search_queries(question, self.history_query or self.model.contract.history_query)
-        (ranking,) = search(self.retriever, [queries], self.n)
+        (ranking,) = search(self.retriever, [self._queries(question)], self.n)
         return ranking
 
     def rerank(self, question: Question, retrieved: Ranking) -> tuple[Ranking, dict[str, float], bool]:
@@ -122,16 +124,26 @@ class RankRAG:
             return self.reranker(question, retrieved), {}, bool(retrieved)
         if self.reranker == "windows":
             return rerank_in_windows(self.model, question, retrieved), {}, bool(retrieved)
-        fitted = self.model.contract.fitted
-        weight = fitted.first_stage_weight if self.first_stage_weight is None else self.first_stage_weight
-        judged = judge_until_settled(
-            self.model, question, retrieved, k=self.depth, bound=self.settled_from, weight=weight
-        )
+        bound = bound_of(self.model.contract, self.settled_from)
+        judged = judge_until_settled(self.model, question, retrieved, k=self.depth, bound=bound)
+        if self.nearness:
+            judged = with_nearness(self.nearness, self._queries(question), retrieved, judged)
         relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)}
-        reranked = order_judged(retrieved, judged, weight)
+        reranked = order_judged(retrieved, judged)
         best = max((j.log_odds for j in judged), default=float("-inf"))
-        enough = fitted.abstain_below is None or best >= fitted.abstain_below
-        return reranked, relevance, bool(retrieved) and enough
+        below = self.model.contract.fitted.abstain_below
+        return reranked, relevance, bool(retrieved) and (below is None or best >= below)
+
+    def _queries(self, question: Question) -> tuple[str, ...]:
+        return search_queries(question, self.history_query or self.model.contract.history_query)
+
+
+def with_nearness(
+    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
+) -> list[Judgement]:
+    """Return the judgements of the first candidates with what their nearness to the question adds."""
+    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
+    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

@@ -15,10 +15,19 @@ from rankrag.types import Passage, Question, Ranking
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model says of one passage: the log-odds that order it, and the probability in [0, 1] that people see."""
+    """What the model says of one passage: the log-odds of relevance, and the probability in [0, 1] that people see.
+
+    `added` is what an encoder adds to the log-odds that order passages (`retrieval.nearness`); the paper adds nothing.
+    """
 
     log_odds: float
     probability: float
+    added: float = 0.0
+
+    @property
+    def final(self) -> float:
+        """What the passage is ordered by."""
+        return self.log_odds + self.added
 
 
 AT_ONCE = 512
@@ -74,17 +83,6 @@ def rerank_many(model: LanguageModel, questions: Sequence[tuple[Question, Rankin
 
 
 def ordered(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
-    """Return the candidates with their log-odds as scores, best first, ties in the given order."""
-    scored = [replace(c, score=j.log_odds) for c, j in zip(candidates, judgements, strict=True)]
+    """Return the candidates with their final scores, best first, ties in the given order."""
+    scored = [replace(c, score=j.final) for c, j in zip(candidates, judgements, strict=True)]
     return tuple(sorted(scored, key=lambda c: -c.score))
-
-
-def with_first_stage(reranked: Ranking, retrieved: Ranking, weight: float) -> Ranking:
-    """Return the passages ordered by log-odds - weight * ln(rank in the first stage); weight 0 is the paper's order.
-
-    The rank, not the score, because retrievers' scales differ; it acts as a prior on relevance that falls as a power
-    of the rank, so that a small model does not undo a good first stage (docs/deviations.md).
-    """
-    rank = {c.passage.id: place for place, c in enumerate(retrieved, start=1)}
-    blended = [replace(c, score=c.score - weight * math.log(rank[c.passage.id])) for c in reranked]
-    return tuple(sorted(blended, key=lambda c: (-c.score, rank[c.passage.id])))

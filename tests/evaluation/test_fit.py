@@ -67,7 +67,9 @@ def test_all_three_values_are_fitted(config, tmp_path, encoder):
     assert report.history_recall["all"] > report.history_recall["last"]
     assert contract.history_query == "all"
     # The model is right on squad without help, and the gold passage of the conversation is not golden.
-    assert contract.first_stage_weight == report.values.weights[int(contract.first_stage_weight * 10)].weight
+    losses = [trial.loss for trial in report.values.weights]
+    assert contract.similarity_weight == report.values.weights[losses.index(min(losses))].weight
+    assert (len(losses), contract.similarity_encoder) == (41, "stub@1")
     assert report.questions == {"squad": 2, "talk": 1, "squad2": 1}
     assert contract.abstain_below == report.values.threshold.below
     save_contract(contract, tmp_path)
@@ -82,8 +84,9 @@ def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
     assert (report.values.answerable, report.values.unanswerable) == (2, 2)
     assert contract.abstain_below == pytest.approx(0.0, abs=1e-9)
     assert (report.values.threshold.unanswerable_refused, report.values.threshold.answerable_refused) == (0.5, 0.0)
-    # R@1 is 1 at weight 0 already, and no larger weight does better.
-    assert (report.values.weights[0].metric, contract.first_stage_weight) == (1.0, 0.0)
+    # Without an encoder the model orders alone.
+    assert [(trial.weight, trial.metric) for trial in report.values.weights] == [(0.0, 1.0)]
+    assert (contract.similarity_weight, contract.similarity_encoder) == (0.0, "")
     assert (report.history_recall, contract.history_query) == ({}, "last")
 
 

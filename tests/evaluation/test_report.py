@@ -8,6 +8,7 @@ from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.report import render
 from rankrag.evaluation.summary import (
     AnswerFigures,
+    CitedFigures,
     ExampleFigures,
     FirstStageFigures,
     ReadingFigures,
@@ -36,7 +37,14 @@ SQUAD = SetFigures(
     (FirstStageFigures("bm25", "", 3346, {"R@1": at(0.75), "R@5": at(0.92)}),),
     (reranked("R@1", 0.7, 0.78, 0.8), reranked("R@1", 0.72, 0.78, 0.8, retriever="hybrid")),
     AnswerFigures(100, *map(at, (0.5, 0.6, 0.4, 0.5, 0.1))),
-    ReadingFigures(100, *map(at, (0.55, 0.65, 0.45, 0.56, 0.9, 0.86, 0.2))),
+    ReadingFigures(
+        100,
+        at(0.55),
+        at(0.65),
+        CitedFigures(*map(at, (0.45, 0.56, 0.95, 0.88))),
+        CitedFigures(*map(at, (0.5, 0.6, 0.9, 0.86))),
+        at(0.2),
+    ),
     RefusalFigures(True, 100, at(0.03), 0.01),
     (StoppingFigures(None, 20, at(0.8), 1, at(0.5)), StoppingFigures(2.0, 7.25, at(0.78), 0.95, None)),
 )
@@ -73,10 +81,12 @@ def test_the_head_says_how_the_figures_were_made():
         "| SQuAD | 100 | 0.400 [0.300, 0.500] | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | 0.600 [0.500, 0.700] "
         "| 0.100 [0.000, 0.200] |",
         "| SQuAD | 100 | 0.550 [0.450, 0.650] | 0.650 [0.550, 0.750] | 0.450 [0.350, 0.550] | 0.560 [0.460, 0.660] "
-        "| EM ≥ 0.50 | yes |",
+        "| 0.500 [0.400, 0.600] | 0.600 [0.500, 0.700] | EM ≥ 0.50 | yes |",
         "| SQuAD | all | 20.0 | 0.800 [0.700, 0.900] | 1.00 | 0.500 [0.400, 0.600] |",
         "| SQuAD | 2 | 7.2 | 0.780 [0.680, 0.880] | 0.95 | - |",
-        "| SQuAD | 0.900 [0.800, 1.000] | 0.860 [0.760, 0.960] | 0.200 [0.100, 0.300] | both ≥ 0.85 | yes |",
+        "| SQuAD | the best 5 of them | 0.900 [0.800, 1.000] | 0.860 [0.760, 0.960] | 0.200 [0.100, 0.300] "
+        "| both ≥ 0.85 | yes |",
+        "| SQuAD | all five | 0.950 [0.850, 1.050] | 0.880 [0.780, 0.980] | 0.200 [0.100, 0.300] | both ≥ 0.85 | yes |",
         "| SQuAD | yes | 100 | 0.030 [-0.070, 0.130] | 0.010 |  |  |",
     ],
 )
@@ -91,8 +101,12 @@ def one(**of):
 def test_a_target_that_was_missed_is_marked():
     assert "| ≥ 0.30 | **no** |" in one(reranked=(reranked("R@1", 0.7, 0.7, 0.7, gap=0.29),))
     assert "| - | ≥ 0.30 | **no** |" in one(reranked=(reranked("R@1", 0.7, 0.7, 0.7, gap=None),))
-    assert "| both ≥ 0.85 | **no** |" in one(reading=replace(SQUAD.reading, precision=None))
-    assert "| both ≥ 0.85 | **no** |" in one(reading=replace(SQUAD.reading, recall=at(0.84)))
+    assert "| both ≥ 0.85 | **no** |" in one(
+        reading=replace(SQUAD.reading, ranked=replace(SQUAD.reading.ranked, precision=None))
+    )
+    assert "| both ≥ 0.85 | **no** |" in one(
+        reading=replace(SQUAD.reading, ranked=replace(SQUAD.reading.ranked, recall=at(0.84)))
+    )
 
 
 def test_the_target_of_hit_at_1_is_the_figure_itself():

@@ -57,11 +57,12 @@ def test_without_a_model_only_first_stages_are_measured(run):
 
 
 def test_reranking_is_measured_pure_and_blended_over_each_first_stage(run):
-    squad = of(run(golden(first_stage_weight=7.0), benchmarks=["squad"], retrievers=["bm25"]), "squad")
+    contract = {"similarity_weight": 1000.0, "similarity_encoder": "stub@1"}
+    squad = of(run(golden(**contract), benchmarks=["squad"], retrievers=["bm25"]), "squad")
     (row,) = squad.reranked
     assert row.retriever == "bm25"
     assert (row.first["R@1"].mean, row.pure["R@1"].mean, row.blended["R@1"].mean, row.reachable) == (0.5, 1, 0.5, 1)
-    # 7 ln 2 = 4.85 is more than the 4.39 by which the model prefers the golden passage.
+    # The decoy is nearer to its question than the golden passage that the model prefers by 4.39.
     assert (row.gap_pure.mean, row.gap_blended.mean) == (1.0, 0.0)
     assert squad.target == 0.70
 
@@ -92,12 +93,19 @@ def test_reading_counts_citations_against_the_gold_passage(run):
     found = of(run(golden("golden land"), benchmarks=["squad"], retrievers=["bm25"]), "squad").reading
     # "golden land" stands only in the Tagus's passage, which is among q2's five as well.
     assert (found.em_gold.mean, found.f1_gold.mean) == (0.5, pytest.approx(5 / 6))
-    assert (found.precision.mean, found.recall.mean) == (0.5, 0.5)
+    assert (found.five.precision.mean, found.five.recall.mean) == (0.5, 0.5)
+
+
+def test_the_pipeline_reads_the_best_of_the_five(run):
+    found = of(run(golden("golden land"), benchmarks=["squad"], retrievers=["bm25"], k=1), "squad").reading
+    # q2's own passage is golden and the first of its five, so nothing is read or cited from the Tagus's.
+    assert (found.five.recall.mean, found.ranked.recall.mean, found.ranked.precision.mean) == (0.5, 1.0, 1.0)
+    assert (found.ranked.em.mean, found.ranked.f1.mean) == (0.5, pytest.approx(5 / 6))
 
 
 def test_a_refusal_cites_nothing_and_counts_against_recall(run):
     found = of(run(golden(UNANSWERABLE), benchmarks=["squad"], retrievers=["bm25"]), "squad").reading
-    assert (found.precision, found.recall.mean) == (None, 0.0)
+    assert (found.five.precision, found.five.recall.mean) == (None, 0.0)
 
 
 def test_refusals_come_from_the_threshold_or_from_the_reply(run):

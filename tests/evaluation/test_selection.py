@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import exp, log
+
 import pytest
 
 from rankrag.evaluation.selection import (
@@ -13,30 +15,50 @@ from rankrag.evaluation.selection import (
     depth_trial,
     weight_trials,
 )
+from rankrag.rerank import Judgement
 
 
-def test_the_grid_goes_from_the_papers_order_to_two():
-    assert (WEIGHTS[0], WEIGHTS[1], WEIGHTS[-1], len(WEIGHTS)) == (0.0, 0.1, 2.0, 21)
+def judged(**odds):
+    return {name: Judgement(of, 0.5) for name, of in odds.items()}
+
+
+def test_the_grid_goes_from_the_papers_order_to_an_encoder_that_outweighs_it():
+    assert (WEIGHTS[0], WEIGHTS[1], WEIGHTS[-1], len(WEIGHTS)) == (0.0, 1.0, 40.0, 41)
 
 
 def test_a_trial_is_the_mean_over_sources_of_means_over_questions_and_first_stages():
-    odds = {"a": 0.0, "b": 1.0}
-    # At weight 0, b leads; at 2, the first stage's first: b falls by 2 ln 2 = 1.39.
-    one = Case(("a",), (("a", "b"), ("b", "a")), odds)
-    other = Case(("b",), (("a", "b"), ("a", "b")), odds)
-    hop = Case(("a", "b"), (("a", "b"),), odds)
-    paper, heavy = weight_trials(
-        {"squad": [one, other], "hotpotqa": [hop]}, {"squad": "R@1", "hotpotqa": "all-gold@5"}, [0.0, 2.0]
-    )
-    # squad at 0: R@1 0, 0, 1, 1; at 2: 1, 0, 0, 0. hotpotqa has both within five either way.
-    assert paper == WeightTrial(0.0, (0.5 + 1) / 2, (0.75 + 1) / 2)
-    assert heavy == WeightTrial(2.0, (0.25 + 1) / 2, (0.625 + 1) / 2)
+    near = {"a": 0.75, "b": 0.25}
+    # At weight 0, b leads by 1; at 4, a by 4 * (0.75 - 0.25) - 1 = 1.
+    one = Case(("a",), (("a", "b"), ("b", "a")), judged(a=0.0, b=1.0), near)
+    hop = Case(("a", "b"), (("a", "b"),), judged(a=0.0, b=1.0), near)
+    other = Case(("b",), (("a", "b"),), judged(a=0.0, b=1.0), near)
+    metrics = {"squad": "R@1", "hotpotqa": "all-gold@5", "nq": "R@1"}
+    paper, heavy = weight_trials({"squad": [one], "hotpotqa": [hop], "nq": [other]}, metrics, [0.0, 4.0])
+    assert (paper.weight, paper.metric, paper.mrr) == (0.0, pytest.approx((0 + 1 + 1) / 3), pytest.approx(2.5 / 3))
+    assert (heavy.weight, heavy.metric, heavy.mrr) == (4.0, pytest.approx((1 + 1 + 0) / 3), pytest.approx(2.5 / 3))
 
 
-def test_the_best_weight_has_the_best_metric_then_mrr_then_is_the_smaller():
-    assert best_weight([WeightTrial(0, 0.5, 0.9), WeightTrial(1, 0.6, 0.1)]) == 1
-    assert best_weight([WeightTrial(0, 0.6, 0.5), WeightTrial(1, 0.6, 0.7)]) == 1
-    assert best_weight([WeightTrial(0, 0.6, 0.7), WeightTrial(1, 0.6, 0.7 + 1e-12)]) == 0
+def test_the_loss_is_that_of_a_softmax_over_the_candidates_at_the_best_scale():
+    case = Case(("a",), (("a", "b", "c"),), judged(a=1.0, b=1.0, c=-100.0), {"a": 1.0, "b": 0.0, "c": 0.0})
+    level, near = weight_trials({"squad": [case]}, {"squad": "R@1"}, [0.0, 2.0])
+    # a and b are alike and c is out at any scale: ln 2. Then a is ahead by 2, twice that at the largest scale.
+    assert level.loss == pytest.approx(log(2), abs=1e-6)
+    assert near.loss == pytest.approx(log(1 + exp(-4)), abs=1e-6)
+
+
+def test_a_ranking_without_a_gold_passage_or_without_another_one_has_no_loss():
+    cases = [Case(("x",), (("a",),), judged(a=0.0), {"a": 1.0}), Case(("a",), (("a",),), judged(a=0.0), {"a": 1.0})]
+    assert weight_trials({"squad": cases}, {"squad": "R@1"}, [0.0])[0].loss == 0.0
+
+
+def test_without_an_encoder_there_is_no_weight_to_choose():
+    case = Case(("a",), (("a", "b"),), judged(a=0.0, b=1.0))
+    assert [trial.weight for trial in weight_trials({"squad": [case]}, {"squad": "R@1"})] == [0.0]
+
+
+def test_the_best_weight_has_the_least_loss_and_is_the_smaller_of_equals():
+    assert best_weight([WeightTrial(0, 0.5, 0.9, 0.9), WeightTrial(1, 0.4, 0.1, 0.1)]) == 1
+    assert best_weight([WeightTrial(0, 0.5, 0.6, 0.7), WeightTrial(1, 0.5 - 1e-12, 0.6, 0.7)]) == 0
 
 
 def test_the_threshold_separates_what_can_be_separated():

@@ -8,7 +8,7 @@ from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.measuring import Settings, stopping_figures
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.settling import SettlingTrial, best_bound, judged_until_settled, settling_trials
-from rankrag.evaluation.work import reordered
+from rankrag.evaluation.work import finals, reordered
 from rankrag.fewer_passes import BLOCK, NEVER
 from rankrag.rerank import Judgement
 from rankrag.types import Question
@@ -18,7 +18,9 @@ IDS = tuple(f"p{i}" for i in range(20))
 
 def case(seed):
     rng = random.Random(seed)
-    return Case((rng.choice(IDS[:12]),), (IDS,), {name: rng.gauss(-2, 2) for name in IDS})
+    return Case(
+        (rng.choice(IDS[:12]),), (IDS,), {name: Judgement(rng.gauss(-2, 2), 0.5, rng.gauss(0, 1)) for name in IDS}
+    )
 
 
 CASES = [case(seed) for seed in range(12)]
@@ -26,14 +28,15 @@ CASES = [case(seed) for seed in range(12)]
 
 def test_candidates_are_judged_block_by_block_until_the_top_is_settled():
     odds = dict.fromkeys(IDS, -3.0) | {"p6": 2.0, "p7": 1.0}
-    assert judged_until_settled(IDS, odds, 1, 0.0, 0.0) == IDS[: 2 * BLOCK]
-    assert judged_until_settled(IDS, odds, 3, 0.0, 0.0) == IDS
+    judged = {name: Judgement(of, 0.5, added=9.0) for name, of in odds.items()}  # what is added does not count
+    assert judged_until_settled(IDS, judged, 1, 0.0) == IDS[: 2 * BLOCK]
+    assert judged_until_settled(IDS, judged, 3, 0.0) == IDS
 
 
 def test_judging_all_comes_first_and_is_exact():
-    first, *rest = settling_trials(CASES, 5, 0.0)
+    first, *rest = settling_trials(CASES, 5)
     assert (first.bound, first.judged, first.same) == (None, 20, 1.0)
-    exact = [float(set(c.gold) <= set(reordered(IDS, c.log_odds, 0.0)[:5])) for c in CASES]
+    exact = [float(set(c.gold) <= set(reordered(IDS, finals(c.judged))[:5])) for c in CASES]
     assert first.recall == pytest.approx(sum(exact) / len(exact))
     assert [t.bound for t in rest] == sorted((t.bound for t in rest), reverse=True)
     assert [t.judged for t in rest] == sorted((t.judged for t in rest), reverse=True)
@@ -41,11 +44,11 @@ def test_judging_all_comes_first_and_is_exact():
 
 
 def test_a_trial_is_what_judging_less_gives():
-    for trial in settling_trials(CASES, 5, 0.5):
+    for trial in settling_trials(CASES, 5):
         bound = NEVER if trial.bound is None else trial.bound
-        judged = [judged_until_settled(IDS, c.log_odds, 5, bound, 0.5) for c in CASES]
+        judged = [judged_until_settled(IDS, c.judged, 5, bound) for c in CASES]
         assert trial.judged == pytest.approx(sum(map(len, judged)) / len(CASES))
-        tops = [set(reordered(ids, c.log_odds, 0.5)[:5]) for ids, c in zip(judged, CASES, strict=True)]
+        tops = [set(reordered(ids, finals(c.judged))[:5]) for ids, c in zip(judged, CASES, strict=True)]
         assert trial.recall == pytest.approx(sum(c.gold[0] in top for c, top in zip(CASES, tops, strict=True)) / 12)
 
 
@@ -62,8 +65,8 @@ def test_the_lowest_bound_is_taken_above_which_none_loses(recalls, bound):
 
 
 def test_questions_with_few_candidates_have_all_of_them_judged():
-    short = Case(("p0",), (IDS[:4],), dict.fromkeys(IDS, 0.0))
-    assert settling_trials([short], 5, 0.0) == (SettlingTrial(None, 4.0, 1.0, 1.0),)
+    short = Case(("p0",), (IDS[:4],), dict.fromkeys(IDS, Judgement(0.0, 0.5)))
+    assert settling_trials([short], 5) == (SettlingTrial(None, 4.0, 1.0, 1.0),)
 
 
 class Naming:

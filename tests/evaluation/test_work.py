@@ -8,7 +8,16 @@ import pytest
 
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import DataError, ModelError
-from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, model_key, reordered, score_key
+from rankrag.evaluation.work import (
+    NOT_JUDGED,
+    JudgingWork,
+    ModelWork,
+    finals,
+    log_odds,
+    model_key,
+    reordered,
+    score_key,
+)
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
@@ -168,15 +177,16 @@ def test_citations_are_places_and_are_kept(squad, work_of):
 
 
 def test_the_order_is_that_of_the_pipeline():
-    odds = {"a": 0.0, "b": 1.0, "c": 1.0}
-    assert reordered(("a", "b", "c"), odds, 0.0) == ("b", "c", "a")
-    # a: 0, b: 1 - 2 ln 2 = -0.39, c: 1 - 2 ln 3 = -1.2
-    assert reordered(("a", "b", "c"), odds, 2.0) == ("a", "b", "c")
+    judged = {"a": Judgement(0.0, 0.5), "b": Judgement(1.0, 0.5), "c": Judgement(1.0, 0.5, added=-2.0)}
+    assert reordered(("a", "b", "c"), log_odds(judged)) == ("b", "c", "a")
+    assert reordered(("a", "b", "c"), finals(judged)) == ("b", "a", "c")
 
 
 def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tmp_path):
     plain = FakeLanguageModel()
-    fitted = FakeLanguageModel(contract=replace(Contract(), abstain_below=1.0, first_stage_weight=0.5))
+    fitted = FakeLanguageModel(
+        contract=replace(Contract(), abstain_below=1.0, similarity_weight=0.5, similarity_encoder="e", k=1)
+    )
     shorter = FakeLanguageModel(contract=Contract(passage_tokens=100))
     key = model_key(plain, "mini")
     assert key == model_key(fitted, "mini")
@@ -194,7 +204,7 @@ def test_judgements_of_a_head_have_files_of_their_own(squad, work_of, tmp_path):
     keys = [score_key(plain), score_key(by_head), score_key(replace(by_head, head=replace(head, bias=1.0)))]
     assert keys[0] == ""
     assert len(set(keys)) == 3
-    refitted = replace(by_head, head=replace(head, abstain_below=1.0, first_stage_weight=0.5))
+    refitted = replace(by_head, head=replace(head, abstain_below=1.0, similarity_weight=0.5))
     assert score_key(refitted) == keys[1]
     work_of(golden(contract=plain)).judgements([(squad.questions[0], Q1)])
     layered = golden(contract=by_head)

@@ -20,7 +20,7 @@ from rankrag.evaluation.first_stage import Ids, Progress
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, hit_at, token_f1
 from rankrag.evaluation.run import first_stages
-from rankrag.evaluation.work import ModelWork, model_key, reordered
+from rankrag.evaluation.work import ModelWork, log_odds, model_key, reordered
 from rankrag.models import LanguageModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
@@ -82,8 +82,7 @@ def answers(
         first = [asked.passages[of.question.id] for of in asked.questions]
         judged = work.judgements(list(zip(asked.questions, first, strict=True)))
         ranked = [
-            reordered(ids, {i: j.log_odds for i, j in judged[of.question.id].items()}, 0.0)
-            for of, ids in zip(asked.questions, first, strict=True)
+            reordered(ids, log_odds(judged[of.question.id])) for of, ids in zip(asked.questions, first, strict=True)
         ]
         replies = [
             work.replies([(of, ids[:k]) for of, ids in zip(asked.questions, order, strict=True)])

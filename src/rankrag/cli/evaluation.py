@@ -197,9 +197,9 @@ def fit(
 ) -> None:
     """Fit thresholds and weights on held-back training data.
 
-    Fitted are the share of the first stage in the final order, the log-odds below which no answer is given, the turns
-    by which conversations are searched, and k; with --head also a head that ranks from a middle layer. Without --save
-    they are only printed.
+    Fitted are the weight of the encoder's cosine in the final order, the log-odds below which no answer is given and
+    those at which judging may stop, the turns by which conversations are searched, and k; with --head also a head that
+    ranks from a middle layer. Without --save they are only printed.
     """
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
@@ -232,11 +232,10 @@ def fit(
     write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
     if report.head:
         _print_layers(report.head)
-    values = {name: getattr(contract, name) for name in ("first_stage_weight", "abstain_below", "history_query", "k")}
-    used = report.head_values if report.head_values and contract.score == "layer_head" else report.values
-    values["settled_from"] = used.settled_from
+    fitted = ("similarity_weight", "abstain_below", "settled_from")
+    values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
     if contract.head:
-        own = {name: getattr(contract.head, name) for name in ("layer", "first_stage_weight", "abstain_below")}
+        own = {name: getattr(contract.head, name) for name in ("layer", *fitted)}
         values |= {"score": contract.score, "head": own}
     print(json.dumps(values))
     if save:

@@ -49,10 +49,22 @@ K = Annotated[
     int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default as many as suit the model.")
 ]
 NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
+
+
+def _bound(text: str) -> float | str:
+    try:
+        return "fitted" if text == "fitted" else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor 'fitted'") from None
+
+
 Settled = Annotated[
-    float,
+    float,  # or "fitted", which typer's parsers cannot say
     typer.Option(
-        "--settled-from", help="Stop judging once the k-th best passage reaches this; `rankrag fit` finds it."
+        "--settled-from",
+        parser=_bound,
+        metavar="LOG-ODDS|fitted",
+        help="Stop judging once the k-th best passage reaches this, or what was `fitted` to lose next to nothing.",
     ),
 ]
 Windows = Annotated[bool, typer.Option("--windows", help="Rerank in windows of five, one call each; coarser.")]

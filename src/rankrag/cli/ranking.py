@@ -33,7 +33,7 @@ Candidates = Annotated[
     Path | None, typer.Option(help="Questions with candidates of their own, .zst too; `-` is standard input.")
 ]
 RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC's format.")]
-Pure = Annotated[bool, typer.Option("--pure", help="The model's order alone, as in the paper; no first-stage share.")]
+Pure = Annotated[bool, typer.Option("--pure", help="The model's order alone, as in the paper; no encoder's share.")]
 
 T = TypeVar("T")
 
@@ -102,9 +102,10 @@ def rerank(
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
-    from rankrag.fewer_passes import NEVER, judge_until_settled, order_judged, rerank_in_windows
-    from rankrag.opening import open_model
-    from rankrag.rerank import judge, ordered, with_first_stage
+    from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
+    from rankrag.opening import open_model, open_nearness
+    from rankrag.pipeline import search_queries, with_nearness
+    from rankrag.rerank import Judgement, judge, ordered
 
     if windows and settled_from != NEVER:
         raise ConfigError("--windows and --settled-from exclude each other; choose one")
@@ -113,7 +114,12 @@ def rerank(
     opened = open_model(
         model, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
     )
-    weight = 0.0 if pure else opened.contract.fitted.first_stage_weight
+    bound = bound_of(opened.contract, settled_from)
+    nearness = None if pure else open_nearness(opened.contract, say=say)
+
+    def final(question: Question, ranking: Ranking, judged: list[Judgement]) -> list[Judgement]:
+        queries = search_queries(question, opened.contract.history_query)
+        return with_nearness(nearness, queries, ranking, judged) if nearness else judged
 
     def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
@@ -123,7 +129,7 @@ def rerank(
                 for question, ranking in batch:
                     own = [next(judged) for _ in ranking]
                     relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=True)}
-                    yield question, with_first_stage(ordered(ranking, own), ranking, weight), relevance
+                    yield question, ordered(ranking, final(question, ranking, own)), relevance
                 show(done := done + len(batch))
 
     def fewer() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
@@ -132,9 +138,9 @@ def rerank(
                 if windows:
                     yield question, rerank_in_windows(opened, question, ranking), {}
                 else:
-                    own = judge_until_settled(opened, question, ranking, k=k, bound=settled_from, weight=weight)
+                    own = judge_until_settled(opened, question, ranking, k=k, bound=bound)
                     relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=False)}
-                    yield question, order_judged(ranking, own, weight), relevance
+                    yield question, order_judged(ranking, final(question, ranking, own)), relevance
                 show(done)
 
     _write(out, fewer() if windows or settled_from != NEVER else found())

@@ -11,6 +11,7 @@ from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.first_stage import FirstStages, search_seconds
 from rankrag.evaluation.measuring import Rankings
+from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.questions import (
     QuestionResult,
     Seconds,
@@ -42,7 +43,7 @@ class Parts:
 
     judging: JudgingWork | None
     answering: ModelWork | None
-    weight: float = 0.0
+    nearness: NearnessWork | None = None
     abstain_below: float | None = None
 
 
@@ -64,7 +65,10 @@ def measured(system: System, of: Prepared, parts: Parts, history: HistoryQuery) 
         found = of.stages[system.retriever, searched]
         retrieved = {q.question.id: found[q.question.id][: system.n] for q in of.questions}
         t1 = search_seconds(of.folder, system.retriever, searched, of.encoder)
-    judged = parts.judging.judgements([(q, retrieved[q.question.id]) for q in of.questions]) if parts.judging else None
+    wanted = [(q, retrieved[q.question.id]) for q in of.questions]
+    judged = parts.judging.judgements(wanted) if parts.judging else None
+    if judged is not None and parts.nearness:
+        judged = parts.nearness.added(judged, wanted)
     told = _told(system, of, parts, retrieved, judged, t1)
     return results(
         of.test_set,
@@ -74,7 +78,6 @@ def measured(system: System, of: Prepared, parts: Parts, history: HistoryQuery) 
         judged,
         told,
         k=system.k,
-        weight=parts.weight,
         probabilities=system.ranked_by[0] != "bi-encoder",
         answers=parts.answering is not None,
         closed_book=closed_book,
@@ -93,9 +96,9 @@ def _told(
     contexts, withheld = {}, set()
     for q in of.questions:
         name = q.question.id
-        odds = None if judged is None else {i: j.log_odds for i, j in judged[name].items()}
-        contexts[name] = final_order(retrieved[name], odds, parts.weight)[: system.k]
-        best = max(odds.values(), default=float("-inf")) if odds is not None else 0.0
+        own = None if judged is None else judged[name]
+        contexts[name] = final_order(retrieved[name], own)[: system.k]
+        best = max((j.log_odds for j in own.values()), default=float("-inf")) if own is not None else 0.0
         if parts.abstain_below is not None and best < parts.abstain_below:
             withheld.add(name)
     work = parts.answering if of.test_set.benchmark.style is not None else None

@@ -26,10 +26,12 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, machines, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.loading import at_hand, load
+from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.run import RetrieverName, first_stages, sampled
 from rankrag.evaluation.systems import NOTHING, VECTORS, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
+from rankrag.opening import open_nearness
 from rankrag.retrieval.encoder import Encoder
 
 OpenModel = Callable[[str], tuple[LanguageModel, str]]
@@ -97,7 +99,7 @@ def compare(
         kind, name = system.ranked_by
         judging = open_ranker(kind, name) if kind in ("cross-encoder", "bi-encoder") else None
         for of in (by_encoder[system.encoder] for by_encoder in prepared):
-            keep_lines(system, of, _parts(system, of, opened, judging, progress), history)
+            keep_lines(system, of, _parts(system, of, opened, judging, open_encoder, history, progress), history)
         later: frozenset[str] = frozenset().union(*(other.models for other in systems[place + 1 :]))
         opened = {name: model for name, model in opened.items() if name in later}
     comparison = aggregated(run, description)
@@ -110,6 +112,8 @@ def _parts(
     of: Prepared,
     opened: Mapping[str, tuple[LanguageModel, str]],
     judging: JudgeFunction | None,
+    open_encoder: OpenEncoder,
+    history: HistoryQuery,
     progress: Progress,
 ) -> Parts:
     """Open the journals of what ranks and answers a set."""
@@ -125,12 +129,15 @@ def _parts(
         return Parts(None, answering)
     if judging is not None:
         folder = of.folder / ranker_key(kind, ranker)
-        weight = system.first_stage_weight or 0.0
-        return Parts(JudgingWork(judging, of.test_set.passages, folder, title, progress), answering, weight)
+        return Parts(JudgingWork(judging, of.test_set.passages, folder, title, progress), answering)
     ranking = answering if ranker == system.model and answering else work(ranker)
     contract = opened[ranker][0].contract
-    weight = contract.fitted.first_stage_weight if system.first_stage_weight is None else system.first_stage_weight
-    return Parts(ranking.judging, answering, weight, contract.fitted.abstain_below if system.abstain else None)
+    nearness = None
+    if not system.pure and contract.fitted.similarity_weight:
+        found = open_nearness(contract, open_encoder(None), lambda line: progress(line, 1, 1))
+        searched: HistoryQuery = history if of.test_set.benchmark.style == "conversation" else "last"
+        nearness = NearnessWork(found, searched, of.test_set.passages, of.folder, title, progress) if found else None
+    return Parts(ranking.judging, answering, nearness, contract.fitted.abstain_below if system.abstain else None)
 
 
 def _prepared(

@@ -68,7 +68,7 @@ def _head(run: RunDescription) -> str:
             s.first_stage,
             str(s.n),
             str(s.k),
-            "as fitted" if s.first_stage_weight is None else f"{s.first_stage_weight:g}",
+            "the model alone" if s.pure else "as fitted",
         ]
         for s in run.systems
     ]
@@ -83,7 +83,7 @@ def _head(run: RunDescription) -> str:
         "Every figure is a mean over questions. Square brackets hold its 95 % interval, from 2,000 bootstrap resamples "
         "of the questions."
     )
-    return section(text, ["system", "answers", "ranker", "first stage", "N", "k", "weight of the first stage"], rows)
+    return section(text, ["system", "answers", "ranker", "first stage", "N", "k", "final order"], rows)
 
 
 def _retrieval(comparison: Comparison) -> str:

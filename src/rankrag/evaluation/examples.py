@@ -95,7 +95,7 @@ def settings_key(pipeline: RankRAG, model_name: str) -> str:
             pipeline.depth,
             named,
             pipeline.history_query,
-            pipeline.first_stage_weight,
+            pipeline.nearness.weight if pipeline.nearness else None,
         ]
     )
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""`fit`: the contract's threshold, share of the first stage, history, k and layer head, from held-back train questions.
+"""`fit`: the contract's threshold, encoder's share, history, k and layer head, from held-back training questions.
 
 The questions are those that the blend keeps back (5 % of the training rows, by document); no dev set is read.
 Unanswerable ones are SQuAD 2.0's, and the same questions with every passage that may answer them taken away.
@@ -22,6 +22,7 @@ from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
+from rankrag.evaluation.nearness import Cosines, NearnessWork, with_cosines
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import (
     DEPTHS,
@@ -36,9 +37,10 @@ from rankrag.evaluation.selection import (
     weight_trials,
 )
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
-from rankrag.evaluation.work import Judgements, ModelWork, model_key
+from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.nearness import Nearness
 
 SOURCES = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial", "msmarco")
 UNANSWERABLE = "squad2"
@@ -62,7 +64,7 @@ class Values:
     @property
     def fitted(self) -> Fitted:
         """What goes into the contract."""
-        return Fitted(self.threshold.below, best_weight(self.weights))
+        return Fitted(self.threshold.below, best_weight(self.weights), self.settled_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +158,30 @@ def fit(
         judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
     else:
         raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
-    judged_sources = {name: judge_source(of, judged[name]) for name, of in drawn.items()}
+    near: dict[str, Cosines] = {name: {} for name in drawn}
+    if encoder is not None:
+        for name, of in drawn.items():
+            searched = history if name in talks else "last"
+            title, place = of.title, run / folder_name(of.test_set)
+            near[name] = NearnessWork(Nearness(encoder), searched, of.passages, place, title, progress).cosines(
+                of.wanted
+            )
+    judged_sources = {name: judge_source(of, judged[name], near[name]) for name, of in drawn.items()}
     weights = fit_weights(drawn, judged_sources, fitted_on)
-    depths = _depth_trials(drawn, judged, work, fitted_on, best_weight(weights), answers)
-    base = replace(base, k=best_depth(depths) if depths else base.k)
+    weight = best_weight(weights)
+    blended = {name: with_cosines(judged[name], near[name], weight) if weight else judged[name] for name in fitted_on}
+    depths = _depth_trials(drawn, blended, work, fitted_on, answers)
+    made_by = encoder.name if encoder is not None else ""
+    base = replace(base, k=best_depth(depths) if depths else base.k, similarity_encoder=made_by)
     values = fit_values(judged_sources, weights, fitted_on, base.depth(n))
     if not isinstance(model, LayeredModel) or not states:
         return with_fitted(base, values.fitted), FitReport(counts, recall, values, depths)
 
     labelled = label({name: drawn[name] for name in fitted_on})
     found = choose_head(labelled, states, judged, layers, model.layers, progress)
-    by_head = {name: judge_source(of, found.judgements(of, states[name], labelled)) for name, of in drawn.items()}
+    by_head = {
+        name: judge_source(of, found.judgements(of, states[name], labelled), near[name]) for name, of in drawn.items()
+    }
     head_values = fit_values(by_head, fit_weights(drawn, by_head, fitted_on), fitted_on, base.depth(n))
     contract = replace(with_fitted(by_labels(base), values.fitted), head=found.head)
     ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
@@ -178,7 +193,7 @@ def fit(
 def fit_weights(
     drawn: Mapping[str, Drawn], found: Mapping[str, JudgedSource], fitted_on: Sequence[str]
 ) -> tuple[WeightTrial, ...]:
-    """Return what each share of the first stage gives on these sources."""
+    """Return what each weight of the encoder's cosine gives on these sources."""
     metrics = {name: drawn[name].test_set.benchmark.metric or "R@1" for name in fitted_on}
     return weight_trials({name: found[name].cases for name in fitted_on}, metrics)
 
@@ -192,7 +207,8 @@ def fit_values(
     """
     answerable = [best for name in fitted_on for best in found[name].answerable]
     unanswerable = [best for of in found.values() for best in of.unanswerable]
-    settling = settling_trials([case for name in fitted_on for case in found[name].cases], k, best_weight(weights))
+    weight = best_weight(weights)
+    settling = settling_trials([case.weighted(weight) for name in fitted_on for case in found[name].cases], k)
     return Values(
         weights,
         best_threshold(answerable, unanswerable),
@@ -212,8 +228,10 @@ class JudgedSource:
     unanswerable: tuple[float, ...]
 
 
-def judge_source(drawn: Drawn, judged: Judgements) -> JudgedSource:
+def judge_source(drawn: Drawn, judged: Judgements, cosines: Cosines) -> JudgedSource:
     """Return what the judgements of a source's candidates say; the last first stage is the one answered from.
+
+    `cosines` is empty where there is no encoder.
 
     A question is answerable where a gold passage is among the candidates. Less the passages that answer it, it is an
     unanswerable one; a source of unanswerable questions keeps all of them.
@@ -221,8 +239,9 @@ def judge_source(drawn: Drawn, judged: Judgements) -> JudgedSource:
     never = drawn.test_set.benchmark.unanswerable
     cases, answerable, unanswerable = [], [], []
     for of in drawn.questions:
-        odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
-        cases.append(Case(of.gold, tuple(stage[of.question.id][: drawn.n] for stage in drawn.first), odds))
+        own, name = judged[of.question.id], of.question.id
+        odds = log_odds(own)
+        cases.append(Case(of.gold, tuple(s[name][: drawn.n] for s in drawn.first), own, cosines.get(name, {})))
         ids = cases[-1].first_stages[-1]
         left = ids if never else without_answers(of, ids, drawn.passages)
         if not never and not set(of.gold).isdisjoint(ids):
@@ -237,7 +256,6 @@ def _depth_trials(
     judged: Mapping[str, Judgements],
     work: Mapping[str, ModelWork],
     fitted_on: Sequence[str],
-    weight: float,
     answers: int,
 ) -> tuple[DepthTrial, ...]:
     """Return what answers from the first k reach; the last first stage is the one that is reranked."""
@@ -247,7 +265,7 @@ def _depth_trials(
     for k in DEPTHS if right else ():
         replies: list[str] = []
         for name, questions in asked.items():
-            settings = Settings(n=drawn[name].n, k=k, weight=weight)
+            settings = Settings(n=drawn[name].n, k=k)
             first = drawn[name].first[-1]
             replies += work[name].replies([(of, final_contexts(of, first, judged[name], settings)) for of in questions])
         found.append(depth_trial(k, replies, right))

@@ -27,13 +27,14 @@ from rankrag.evaluation.metrics import (
 from rankrag.evaluation.settling import settled_top
 from rankrag.evaluation.summary import (
     AnswerFigures,
+    CitedFigures,
     Figures,
     ReadingFigures,
     RefusalFigures,
     RerankedFigures,
     StoppingFigures,
 )
-from rankrag.evaluation.work import Judgements, ModelWork, reordered
+from rankrag.evaluation.work import Judgements, ModelWork, finals, log_odds, reordered
 from rankrag.fewer_passes import NEVER
 from rankrag.generate import is_refusal
 
@@ -49,11 +50,10 @@ Rankings = Mapping[str, Ids]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the pipeline is set: N, k, weight of the first stage, threshold of abstention, seed of what is drawn."""
+    """How the pipeline is set: N, k, threshold of abstention, seed of what is drawn."""
 
     n: int = 20
     k: int = 5
-    weight: float = 0.0
     abstain_below: float | None = None
     seed: int = 0
 
@@ -107,9 +107,9 @@ def reranked_figures(
     metric, passages = test_set.benchmark.metric, test_set.passages
     assert metric is not None, "a set without a metric is not judged by its order"
     first = [first_stage[of.question.id][: settings.n] for of in questions]
-    odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
-    pure = [reordered(ids, of, 0.0) for ids, of in zip(first, odds, strict=True)]
-    blended = [reordered(ids, of, settings.weight) for ids, of in zip(first, odds, strict=True)]
+    own = [judged[of.question.id] for of in questions]
+    pure = [reordered(ids, log_odds(of)) for ids, of in zip(first, own, strict=True)]
+    blended = [reordered(ids, finals(of)) for ids, of in zip(first, own, strict=True)]
     best = [
         tuple(best_order(ids, relevance(metric, of, ids, passages))) for ids, of in zip(first, questions, strict=True)
     ]
@@ -130,8 +130,7 @@ def reranked_figures(
 
 def final_contexts(of: Judged, first_stage: Rankings, judged: Judgements, settings: Settings) -> Ids:
     """Return the k passages that the pipeline answers from."""
-    odds = {i: j.log_odds for i, j in judged[of.question.id].items()}
-    return reordered(first_stage[of.question.id][: settings.n], odds, settings.weight)[: settings.k]
+    return reordered(first_stage[of.question.id][: settings.n], finals(judged[of.question.id]))[: settings.k]
 
 
 def answer_figures(
@@ -168,13 +167,12 @@ def stopping_figures(
     answered: bool,
 ) -> tuple[StoppingFigures, ...]:
     """Return what judging all candidates gives, then what stopping at each of `BOUNDS` does (`fewer_passes`)."""
-    odds = [{i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
     found: list[StoppingFigures] = []
     exact: list[Ids] = []
     for bound in (NEVER, *BOUNDS):
         settled = [
-            settled_top(first_stage[of.question.id][: settings.n], own, settings.k, bound, settings.weight)
-            for of, own in zip(questions, odds, strict=True)
+            settled_top(first_stage[of.question.id][: settings.n], judged[of.question.id], settings.k, bound)
+            for of in questions
         ]
         tops = [top for _, top in settled]
         exact = exact or tops
@@ -193,29 +191,40 @@ def stopping_figures(
 
 
 def reading_figures(
-    work: ModelWork, questions: Sequence[Judged], lexical: Rankings, settings: Settings
+    work: ModelWork, questions: Sequence[Judged], lexical: Rankings, judged: Judgements, settings: Settings
 ) -> ReadingFigures:
-    """Return how well the model reads and cites when the gold passage is there; `work` has judged the five."""
+    """Return how well the model reads and cites when the gold passage is there; `judged` has the five of each."""
     alone = work.replies([(of, of.gold[:1]) for of in questions])
     five = [among_five(of, lexical, settings.seed) for of in questions]
-    replies = work.replies(list(zip(questions, five, strict=True)))
-    answered = [i for i, reply in enumerate(replies) if not is_refusal(reply)]
-    cited = dict(zip(answered, work.cited([(questions[i], five[i]) for i in answered]), strict=True))
-    precision, recall = [], []
-    for i, of in enumerate(questions):
-        names = [five[i][place] for place in cited.get(i, ())]
-        share = citation_precision(names, of.gold)
-        precision += [share] if share is not None else []
-        recall.append(citation_recall(names, of.gold[:1]))
+    best = [
+        reordered(ids, finals(judged[of.question.id]))[: settings.k] for of, ids in zip(questions, five, strict=True)
+    ]
     return ReadingFigures(
         len(questions),
         em_gold=bootstrap_interval(_em(alone, questions)),
         f1_gold=bootstrap_interval(_f1(alone, questions)),
-        em_five=bootstrap_interval(_em(replies, questions)),
-        f1_five=bootstrap_interval(_f1(replies, questions)),
-        precision=_interval(precision),
-        recall=bootstrap_interval(recall),
+        five=_cited_figures(work, questions, five),
+        ranked=_cited_figures(work, questions, best),
         always_first=bootstrap_interval([float(ids[0] in of.gold) for ids, of in zip(five, questions, strict=True)]),
+    )
+
+
+def _cited_figures(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids]) -> CitedFigures:
+    """Return how well the replies from these passages are, and how well they cite."""
+    replies = work.replies(list(zip(questions, contexts, strict=True)))
+    answered = [i for i, reply in enumerate(replies) if not is_refusal(reply)]
+    cited = dict(zip(answered, work.cited([(questions[i], contexts[i]) for i in answered]), strict=True))
+    precision, recall = [], []
+    for i, of in enumerate(questions):
+        names = [contexts[i][place] for place in cited.get(i, ())]
+        share = citation_precision(names, of.gold)
+        precision += [share] if share is not None else []
+        recall.append(citation_recall(names, of.gold[:1]))
+    return CitedFigures(
+        bootstrap_interval(_em(replies, questions)),
+        bootstrap_interval(_f1(replies, questions)),
+        _interval(precision),
+        bootstrap_interval(recall),
     )
 
 

@@ -17,8 +17,9 @@ from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.measuring import Rankings, metrics_of
 from rankrag.evaluation.metrics import answer_scores, holds_answer, measure
 from rankrag.evaluation.outcomes import Outcome, found_in, is_right, outcome, withheld_or_refused
-from rankrag.evaluation.work import Judgements, reordered
+from rankrag.evaluation.work import Judgements, finals, reordered
 from rankrag.journal import append_rows, read_journal, write_whole
+from rankrag.rerank import Judgement
 from rankrag.types import Passage
 
 FILE_NAME = "questions.jsonl"
@@ -89,9 +90,9 @@ class Told:
     error: str | None = None
 
 
-def final_order(retrieved: Ids, judged: Mapping[str, float] | None, weight: float) -> Ids:
+def final_order(retrieved: Ids, judged: Mapping[str, Judgement] | None) -> Ids:
     """Return the passages in the ranker's order, or as they stood where there is no ranker."""
-    return retrieved if judged is None else reordered(retrieved, judged, weight)
+    return retrieved if judged is None else reordered(retrieved, finals(judged))
 
 
 def results(
@@ -103,7 +104,6 @@ def results(
     told: Mapping[str, Told],
     *,
     k: int,
-    weight: float = 0.0,
     probabilities: bool = True,
     answers: bool = True,
     closed_book: bool = False,
@@ -118,15 +118,16 @@ def results(
         judged: what the ranker said of them; None where nothing was reranked.
         told: by question id.
         k: passages that were answered from.
-        weight: share of the first stage in the final order.
         probabilities: whether the ranker's judgements are P(True).
         answers: whether the system answers.
         closed_book: whether it answers without passages.
     """
     benchmark = test_set.benchmark
     before = [retrieved[of.question.id] for of in questions]
-    odds = [None if judged is None else {i: j.log_odds for i, j in judged[of.question.id].items()} for of in questions]
-    after = [final_order(ids, of, weight) for ids, of in zip(before, odds, strict=True)]
+    after = [
+        final_order(ids, None if judged is None else judged[of.question.id])
+        for ids, of in zip(before, questions, strict=True)
+    ]
     ranks = not (closed_book or benchmark.unanswerable)
     nothing: list[dict[str, float]] = [{} for _ in questions]
     first, final = (

@@ -40,10 +40,12 @@ from rankrag.evaluation.measuring import (
     reranked_figures,
     stopping_figures,
 )
+from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
 from rankrag.evaluation.systems import VECTORS, System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
+from rankrag.opening import open_nearness
 from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
@@ -113,10 +115,11 @@ def evaluate(
         raise ConfigError(f"{', '.join(retrievers)}: one first stage can be frozen; name it, with its encoder")
     contract = model.contract if model is not None else None
     fitted = contract.fitted if contract else Fitted()
-    settings = Settings(n, k, fitted.first_stage_weight, fitted.abstain_below, seed)
+    settings = Settings(n, k, fitted.abstain_below, seed)
+    nearness = open_nearness(contract, encoder, lambda line: progress(line, 1, 1)) if contract else None
     history: HistoryQuery = contract.history_query if contract else "last"
     best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
-    system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k, settings.weight)
+    system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k)
     sets: list[SetFigures] = []
     described: list[SetDescription] = []
     for name in benchmarks:
@@ -125,16 +128,18 @@ def evaluate(
         found = first_stage_figures(test_set, stages, retrievers)
         if freeze_in is not None:
             freeze(test_set, stages[retrievers[0], _searched(test_set, history)], freeze_in)
-        work = None
+        work = near = None
         if model is not None:
-            folder = run / folder_name(test_set) / model_key(model, model_name)
-            work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, progress)
-        sets.append(measure_set(test_set, stages, found, work, settings, sample=sample, history=history))
+            folder, title = run / folder_name(test_set), test_set.benchmark.title
+            work = ModelWork(model, test_set.passages, folder / model_key(model, model_name), title, progress)
+            searched = _searched(test_set, history)
+            near = NearnessWork(nearness, searched, test_set.passages, folder, title, progress) if nearness else None
+        sets.append(measure_set(test_set, stages, found, work, near, settings, sample=sample, history=history))
         if work is not None:
             questions = sampled(test_set, sample, seed)
             about = describe(test_set, tuple(of.question.id for of in questions))
             withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
-            parts = Parts(work.judging, work, settings.weight, withheld_below)
+            parts = Parts(work.judging, work, near, withheld_below)
             made_by = encoder.name if encoder is not None and best == "hybrid" else None
             prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
             keep_lines(system, prepared, parts, history)
@@ -151,7 +156,7 @@ def evaluate(
         n,
         k,
         seed,
-        settings.weight,
+        nearness.weight if nearness else 0.0,
         settings.abstain_below,
         history,
         tuple(sets),
@@ -217,6 +222,7 @@ def measure_set(
     stages: FirstStages,
     first: tuple[FirstStageFigures, ...],
     work: ModelWork | None,
+    near: NearnessWork | None,
     settings: Settings,
     *,
     sample: int | None,
@@ -239,6 +245,8 @@ def measure_set(
         for of, ids in wanted
     ]
     judged = work.judgements(wanted)
+    if near:
+        judged = near.added(judged, wanted)
     final = reranked[last]
     answered = benchmark.style is not None
     right = answered and not benchmark.unanswerable
@@ -255,7 +263,7 @@ def measure_set(
             for name, rankings in reranked.items()
         ),
         answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
-        reading_figures(work, readable, lexical, settings) if readable else None,
+        reading_figures(work, readable, lexical, judged, settings) if readable else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
         stopping_figures(work, questions, final, judged, settings, answered=right)
         if all(of.gold for of in questions) and not benchmark.unanswerable

@@ -12,8 +12,9 @@ import numpy as np
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.selection import Case
-from rankrag.evaluation.work import reordered
-from rankrag.fewer_passes import BLOCK, NEVER, kth_score, settled
+from rankrag.evaluation.work import finals, reordered
+from rankrag.fewer_passes import BLOCK, NEVER, kth_best, settled
+from rankrag.rerank import Judgement
 
 MAY_LOSE = 0.005
 """Recall that a bound may lose on the questions it is fitted on."""
@@ -34,24 +35,24 @@ class SettlingTrial:
     same: float
 
 
-def judged_until_settled(ids: Ids, log_odds: Mapping[str, float], k: int, bound: float, weight: float) -> Ids:
+def judged_until_settled(ids: Ids, judged: Mapping[str, Judgement], k: int, bound: float) -> Ids:
     """Return the candidates that are judged before the top `k` is settled."""
     for count in range(BLOCK, len(ids), BLOCK):
-        if settled([log_odds[i] for i in ids[:count]], k, bound, weight):
+        if settled([judged[i].log_odds for i in ids[:count]], k, bound):
             return ids[:count]
     return ids
 
 
-def settled_top(ids: Ids, log_odds: Mapping[str, float], k: int, bound: float, weight: float) -> tuple[int, Ids]:
+def settled_top(ids: Ids, judged: Mapping[str, Judgement], k: int, bound: float) -> tuple[int, Ids]:
     """Return how many candidates are judged before the top `k` is settled, and that top."""
-    first = judged_until_settled(ids, log_odds, k, bound, weight)
-    return len(first), reordered(first, log_odds, weight)[:k]
+    first = judged_until_settled(ids, judged, k, bound)
+    return len(first), reordered(first, finals(judged))[:k]
 
 
-def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[SettlingTrial, ...]:
-    """Return a trial of judging all, then of falling bounds, at even shares of the k-th best scores so far."""
+def settling_trials(cases: Sequence[Case], k: int) -> tuple[SettlingTrial, ...]:
+    """Return a trial of judging all, then of falling bounds, at even shares of the k-th best log-odds so far."""
     looks = [
-        kth_score([case.log_odds[i] for i in ids[:count]], k, weight)
+        kth_best([case.judged[i].log_odds for i in ids[:count]], k)
         for case in cases
         for ids in case.first_stages
         for count in range(BLOCK, len(ids), BLOCK)
@@ -63,7 +64,7 @@ def settling_trials(cases: Sequence[Case], k: int, weight: float) -> tuple[Settl
         if looks
         else [NEVER]
     )
-    return tuple(settling_trial(cases, k, bound, weight) for bound in bounds)
+    return tuple(settling_trial(cases, k, bound) for bound in bounds)
 
 
 def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> float | None:
@@ -76,13 +77,13 @@ def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> f
     return found
 
 
-def settling_trial(cases: Sequence[Case], k: int, bound: float, weight: float) -> SettlingTrial:
+def settling_trial(cases: Sequence[Case], k: int, bound: float) -> SettlingTrial:
     """Return what a bound gives on these questions and all their first stages."""
     judged, recall, same = [], [], []
     for case in cases:
         for ids in case.first_stages:
-            count, top = settled_top(ids, case.log_odds, k, bound, weight)
+            count, top = settled_top(ids, case.judged, k, bound)
             judged.append(count)
             recall.append(recall_at(top, case.gold, k))
-            same.append(set(top) == set(reordered(ids, case.log_odds, weight)[:k]))
+            same.append(set(top) == set(reordered(ids, finals(case.judged))[:k]))
     return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall), fmean(same))

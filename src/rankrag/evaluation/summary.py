@@ -62,20 +62,30 @@ class AnswerFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingFigures:
-    """Answers from the gold passage alone and from it among five, and what these cite.
+class CitedFigures:
+    """Answers from passages with the gold one among them, and how often they cite it.
 
-    `precision` is of the questions that got a citation, None where none did; `recall` is of all questions;
-    `always_first` is both of them for a system that always cites [1].
+    `precision` is of the questions that got a citation, None where none did; `recall` is of all questions.
+    """
+
+    em: Interval
+    f1: Interval
+    precision: Interval | None
+    recall: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingFigures:
+    """Answers from the gold passage alone, from it among five, and, as the pipeline reads, from the best k of the five.
+
+    `always_first` is precision and recall of a system that always cites [1] of the five.
     """
 
     questions: int
     em_gold: Interval
     f1_gold: Interval
-    em_five: Interval
-    f1_five: Interval
-    precision: Interval | None
-    recall: Interval
+    five: CitedFigures
+    ranked: CitedFigures
     always_first: Interval
 
 
@@ -154,7 +164,7 @@ class Summary:
     n: int
     k: int
     seed: int
-    first_stage_weight: float
+    similarity_weight: float
     abstain_below: float | None
     history_query: str
     sets: tuple[SetFigures, ...]

@@ -41,7 +41,7 @@ class System:
         retriever: the first stage; "none" is closed book.
         n: passages that are retrieved and reranked.
         k: passages that are answered from.
-        first_stage_weight: share of the first stage in the final order; None is the ranker's contract's, 0 the paper's.
+        pure: order by the language model alone, as the paper does, where its contract gives an encoder a share.
         abstain: whether the answer is withheld below the contract's threshold; the paper withholds nothing.
         ranking_pairs: pairs the model learnt to rank from, where that is what is compared (the paper's figure 4).
         encoder: what makes the vectors of dense and hybrid retrieval, by name; None is all-MiniLM-L6-v2.
@@ -53,7 +53,7 @@ class System:
     retriever: SystemRetriever = "bm25"
     n: int = 20
     k: int = 5
-    first_stage_weight: float | None = None
+    pure: bool = False
     abstain: bool = False
     ranking_pairs: int | None = None
     encoder: str | None = None

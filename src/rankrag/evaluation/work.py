@@ -1,7 +1,7 @@
 """What the model says, asked once: judgements, replies and citations of a set, in journals that survive a kill.
 
 A journal belongs to one model (`model_key`). Its rows are named by question and passages, so other settings of the
-pipeline (n, k, the share of the first stage, the threshold) use again whatever they have in common. Rows carry the
+pipeline (n, k, the encoder's share, the threshold) use again whatever they have in common. Rows carry the
 seconds that the work took, a batch's time shared out evenly.
 """
 
@@ -12,19 +12,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from rankrag.citations import cite
-from rankrag.contract import Contract, by_labels, with_fitted
+from rankrag.contract import Contract, by_labels
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.generate import answer_many
 from rankrag.journal import append_rows, read_journal
 from rankrag.models import LanguageModel, times_at_once
-from rankrag.rerank import Judgement, judge, with_first_stage
+from rankrag.rerank import Judgement, judge
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question, ScoredPassage
 
@@ -44,18 +44,18 @@ NOT_JUDGED = Judgement(-1e9, 0.0)
 """Stands for a pair that could not be put to the model."""
 
 
+FITTED = {"abstain_below", "similarity_weight", "settled_from", "similarity_encoder", "history_query", "k", "head"}
+"""Fields of a contract that are fitted after training and change no prompt."""
+
+
 def model_key(model: LanguageModel, name: str) -> str:
     """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
 
-    Values that are fitted afterwards (threshold, weight, history, k) change neither; a layer head's judgements are kept
-    in files of their own (`score_key`). Where `name` is a folder, its weights are told apart by what they hold, read at
-    even distances; else by the name.
+    Values that are fitted afterwards (`FITTED`) change neither; a layer head's judgements are kept in files of their
+    own (`score_key`). Where `name` is a folder, its weights are told apart by what they hold, read at even distances;
+    else by the name.
     """
-    unfitted = Contract()
-    contract = replace(
-        with_fitted(by_labels(model.contract), unfitted.fitted), history_query=unfitted.history_query, k=unfitted.k
-    )
-    prompts = {name: value for name, value in asdict(contract).items() if name != "head"}
+    prompts = {name: value for name, value in asdict(by_labels(model.contract)).items() if name not in FITTED}
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
@@ -260,7 +260,16 @@ class ModelWork:
         return found
 
 
-def reordered(ids: Ids, log_odds: Mapping[str, float], weight: float) -> Ids:
-    """Return the first stage's ids in the pipeline's order: log-odds - weight * ln(rank), ties as they stood."""
-    first = tuple(ScoredPassage(Passage(i, ""), log_odds[i]) for i in ids)
-    return tuple(c.passage.id for c in with_first_stage(first, first, weight))
+def reordered(ids: Ids, scores: Mapping[str, float]) -> Ids:
+    """Return ids by falling score, ties as they stood."""
+    return tuple(sorted(ids, key=lambda i: -scores[i]))
+
+
+def finals(judged: Mapping[str, Judgement]) -> dict[str, float]:
+    """Return what the pipeline orders a question's passages by."""
+    return {i: j.final for i, j in judged.items()}
+
+
+def log_odds(judged: Mapping[str, Judgement]) -> dict[str, float]:
+    """Return what the model alone, and the paper, orders a question's passages by."""
+    return {i: j.log_odds for i, j in judged.items()}

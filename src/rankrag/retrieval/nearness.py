@@ -1,0 +1,69 @@
+"""How near an encoder finds passages to a question: a second opinion beside the language model's.
+
+A small model is unsure among passages that all look relevant, where a bi-encoder trained on millions of pairs still
+tells them apart. So the final order may add a share of its cosine to the log-odds (`Contract.similarity_weight`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rankrag.retrieval.encoder import Encoder, document_text
+from rankrag.types import Passage
+
+KEPT = 16_384
+"""Passages whose vectors are kept from question to question: 25 MB of all-MiniLM-L6-v2's."""
+
+
+class Nearness:
+    """The cosine of questions and passages by one encoder, and how much of it counts.
+
+    Args:
+        encoder: makes the vectors.
+        weight: log-odds that a cosine of 1 is worth.
+    """
+
+    def __init__(self, encoder: Encoder, weight: float = 1.0) -> None:
+        self.encoder, self.weight = encoder, weight
+        self._vectors: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+
+    def cosines(self, questions: Sequence[tuple[Sequence[str], Sequence[Passage]]]) -> list[list[float]]:
+        """Return the cosine in [-1, 1] of each question's passages, in their order.
+
+        A question has one query or several (`pipeline.search_queries`), whose mean counts.
+        """
+        self._encode([passage for _, passages in questions for passage in passages])
+        asked = list(dict.fromkeys(query for queries, _ in questions for query in queries))
+        found = dict(zip(asked, unit(self.encoder.encode_queries(asked)), strict=True)) if asked else {}
+        rows = []
+        for queries, passages in questions:
+            query = np.mean([found[text] for text in queries], axis=0)
+            rows.append([float(self._vectors[document_text(passage)] @ query) for passage in passages])
+        while len(self._vectors) > KEPT:
+            self._vectors.popitem(last=False)
+        return rows
+
+    def added(self, queries: Sequence[str], passages: Sequence[Passage]) -> list[float]:
+        """Return what is added to the log-odds of each passage of one question."""
+        (row,) = self.cosines([(queries, passages)])
+        return [self.weight * cosine for cosine in row]
+
+    def _encode(self, passages: Sequence[Passage]) -> None:
+        """Make the vectors that are missing, and move those that are wanted to the end of what is dropped first."""
+        by_text = {document_text(passage): passage for passage in passages}
+        fresh = [passage for text, passage in by_text.items() if text not in self._vectors]
+        if fresh:
+            vectors = unit(self.encoder.encode_passages(fresh))
+            self._vectors |= zip(map(document_text, fresh), vectors, strict=True)
+        for text in by_text:
+            self._vectors.move_to_end(text)
+
+
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the vectors, `[texts, dim]`, with length one."""
+    found: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-12)
+    return found
