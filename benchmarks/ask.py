@@ -31,7 +31,7 @@ from rivals import careful_loop
 from rankrag.evaluation.examples import read_examples
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.opening import open_model, open_retriever
+from rankrag.opening import load, open_model
 from rankrag.pipeline import RankRAG
 from rankrag.types import Answer, Question, Ranking, ScoredPassage
 
@@ -69,17 +69,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", nargs="+", type=int, default=[20, 50, 100])
     parser.add_argument("--questions", type=int, default=5, help="of the answerable examples, evenly drawn")
-    parser.add_argument("--bound", type=float, default=3.1, help="log-odds at which judging stops")
     parser.add_argument("--dry", action="store_true", help="print, but leave docs/ alone")
     wanted = parser.parse_args()
     model = open_model()
     assert isinstance(model, TransformersModel)
     rows: list[Asked] = []
     with tempfile.TemporaryDirectory() as folder:
-        retriever = open_retriever(indexed(Path(folder)))
+        index = indexed(Path(folder))
         questions = drawn(wanted.questions)
         for n in wanted.n:
-            pipelines = ways(model, RankRAG(retriever, model, n=n), wanted.bound)
+            pipelines = ways(model, load(index, model=model, n=n))
             for ask in pipelines.values():  # not counted: the first pass through a way warms it up
                 ask(questions[0])
             for question in questions:
@@ -91,7 +90,7 @@ def main() -> None:
         f"{str(model.model.dtype).removeprefix('torch.')}; torch {version('torch')}, transformers "
         f"{version('transformers')}; matrix products in float32: {rate / 1e9:.1f} Gflop/s, a token of mini takes "
         f"{work(model) / 1e9:.2f} GFLOP. {len(questions)} questions, k = {model.contract.k}; early: "
-        f"`--settled-from {wanted.bound:g}`.",
+        f"`--settled-from fitted`, {model.contract.fitted.settled_from}.",
     ]
     for n in wanted.n:
         lines += ["", *table(n, [row for row in rows if row.n == n])]
@@ -113,7 +112,7 @@ def drawn(count: int) -> list[Question]:
     return questions[:: max(1, len(questions) // count)][:count]
 
 
-def ways(model: TransformersModel, exact: RankRAG, bound: float) -> dict[str, Callable[[Question], Asked]]:
+def ways(model: TransformersModel, exact: RankRAG) -> dict[str, Callable[[Question], Asked]]:
     """Return how to ask a question each way; what is known is what the way just before has read."""
     score = careful_loop(model)
 
@@ -121,7 +120,7 @@ def ways(model: TransformersModel, exact: RankRAG, bound: float) -> dict[str, Ca
         odds = score([(question, c.passage) for c in retrieved])
         return tuple(sorted(map(rescored, retrieved, odds), key=lambda c: -c.score))
 
-    early = replace(exact, settled_from=bound)
+    early = replace(exact, settled_from="fitted")
 
     def way(name: str, pipeline: RankRAG, *, known: bool) -> Callable[[Question], Asked]:
         def ask(question: Question) -> Asked:

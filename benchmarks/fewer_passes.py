@@ -1,19 +1,24 @@
 """Quality against cost of judging fewer passages, on dev sets: `python benchmarks/fewer_passes.py RUN --data DATA`.
 
 RUN is a folder of `rankrag evaluate`; its journals are used, and what they lack is asked of the model. For each set and
-each bound of `--settled-from` printed are the passages judged of a question, recall of the gold passages in the top k,
-the share of questions with the exact top k, and with `--answers` exact match of the replies. `--windows` adds windows
-of five, which are asked of the model every time. The bounds are only where the curve is drawn; the one to use is fitted
-on held-back training questions by `rankrag fit`.
+bound of `--settled-from` measured are the passages judged of a question, recall of the gold passages in the top k, the
+share of questions with the exact top k, and exact match of the replies; `--windows N` adds windows of five on the first
+N questions. Into docs/backends.md goes a table of a few bounds, and beside it the plot of all. The bounds are only
+where the curve is drawn; the one to use is fitted on held-back training questions by `rankrag fit`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+
+from harness import ROOT, put_figures
 
 from rankrag.cli.options import say, step_lines
 from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
@@ -21,88 +26,169 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, recall_at
+from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case
-from rankrag.evaluation.settling import SettlingTrial, settled_top, settling_trial, settling_trials
+from rankrag.evaluation.settling import settled_top, settling_trial, settling_trials
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.fewer_passes import NEVER, rerank_in_windows
 from rankrag.models import LanguageModel
 from rankrag.models.mini import MINI, resolve_model
-from rankrag.opening import open_model
+from rankrag.opening import open_model, open_nearness
+from rankrag.retrieval.encoder import Encoder
 from rankrag.types import ScoredPassage
 
-SETS = ("squad", "nq", "hotpotqa", "doc2dial")
+SETS = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
+PAGE, PLOT = ROOT / "docs" / "backends.md", ROOT / "docs" / "fewer-passes.svg"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a bound (None: all are judged) gives on a set, or windows; `judged` is in calls there."""
+
+    title: str
+    bound: float | None
+    judged: float
+    recall: float
+    same: float
+    em: float
+    windows: int = 0
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write the page's figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="run folder of `rankrag evaluate`")
     parser.add_argument("--data", type=Path, default=os.environ.get("RANKRAG_DATA"), help="folder of the data sets")
     parser.add_argument("--set", action="append", dest="sets", choices=sorted(BENCHMARKS), help="may be given often")
     parser.add_argument("--model", default=MINI)
-    parser.add_argument("--score", choices=("true", "true_vs_false", "layer_head"), help="by default the contract's")
     parser.add_argument("--n", type=int, default=20)
-    parser.add_argument("--k", type=int, default=5)
-    parser.add_argument("--sample", type=int, help="questions of a set; by default its small sample")
+    parser.add_argument("--sample", type=int, default=300, help="questions of a set")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bound", action="append", type=float, help="instead of the curve; may be given often")
-    parser.add_argument("--answers", action="store_true", help="also exact match")
-    parser.add_argument("--windows", action="store_true", help="also windows of five")
+    parser.add_argument("--windows", type=int, default=0, help="questions of a set that are also asked in windows")
+    parser.add_argument("--dry", action="store_true", help="print, but leave docs/ alone")
     wanted = parser.parse_args()
     directory = resolve_model(wanted.model, say)
-    model = open_model(directory, score=wanted.score, say=say)
+    model = open_model(directory, say=say)
+    points: list[Point] = []
     for name in wanted.sets or SETS:
         test_set = load(BENCHMARKS[name], wanted.data)
-        _measure(test_set, model, directory, wanted)
+        points += measured(test_set, model, directory, wanted)
+        print("\n".join(table([point for point in points if point.title == test_set.benchmark.title])), flush=True)
+    if wanted.dry:
+        return
+    fitted = model.contract.fitted.settled_from
+    shown = [near(points, title, fitted) for title in dict.fromkeys(point.title for point in points)]
+    command = shlex.join(["python", "benchmarks/fewer_passes.py", *sys.argv[1:]])
+    lines = [
+        f"`{command}`: hybrid retrieval, N = {wanted.n}, k = {model.contract.depth(wanted.n)}, {wanted.sample} "
+        f"questions a set; the fitted bound is {fitted}.",
+        "",
+        *table([point for rows in shown for point in rows]),
+    ]
+    put_figures(PAGE, "`python benchmarks/fewer_passes.py`", lines)
+    plot(points, fitted)
 
 
-def _measure(test_set: TestSet, model: LanguageModel, directory: str, wanted: argparse.Namespace) -> None:
-    n, k = wanted.n, wanted.k
-    history = model.contract.history_query if test_set.benchmark.style == "conversation" else "last"
-    stage = first_stages(test_set, wanted.run, retrievers=("bm25",))["bm25", history]
-    questions = test_set.sample(wanted.sample or test_set.benchmark.small_sample, wanted.seed)
-    folder = wanted.run / folder_name(test_set) / model_key(model, directory)
+def measured(test_set: TestSet, model: LanguageModel, directory: str, wanted: argparse.Namespace) -> list[Point]:
+    """Return the curve of a set, from judging all to one block, and windows where they are wanted."""
+    n, title = wanted.n, test_set.benchmark.title
+    k = model.contract.depth(n)
+    history = test_set.benchmark.searched_by(model.contract.history_query)
+    encoder = Encoder()
+    stage = first_stages(test_set, wanted.run, encoder=encoder)["hybrid", history]
+    questions = test_set.sample(wanted.sample, wanted.seed)
+    folder = wanted.run / folder_name(test_set)
+    asked = [(of, stage[of.question.id][:n]) for of in questions]
+    points = []
     with step_lines() as step:
-        work = ModelWork(model, test_set.passages, folder, test_set.benchmark.title, step)
-        judged = work.judgements([(of, stage[of.question.id][:n]) for of in questions])
-        odds = {name: {i: j.log_odds for i, j in of.items()} for name, of in judged.items()}
-        cases = [Case(of.gold, (stage[of.question.id][:n],), odds[of.question.id]) for of in questions]
-        weight = model.contract.fitted.first_stage_weight
-        print(f"\n{test_set.benchmark.title}: {len(questions)} questions, BM25's {n}, top {k}, {directory}")
-        print(f"{'bound':>8} {'judged':>7} {f'R@{k}':>6} {'same':>6} {'EM':>6}")
-        bounds = [NEVER, *sorted(wanted.bound or (), reverse=True)]
-        named = [settling_trial(cases, k, bound, weight) for bound in bounds]
-        for trial in named if wanted.bound else settling_trials(cases, k, weight):
-            contexts = [_top(case, trial, k, weight) for case in cases]
-            em = _exact(work, questions, contexts) if wanted.answers else None
-            bound = "never" if trial.bound is None else f"{trial.bound:.2f}"
-            shown = "" if em is None else f"{em:.3f}"
-            print(f"{bound:>8} {trial.judged:7.1f} {trial.recall:6.3f} {trial.same:6.3f} {shown:>6}", flush=True)
+        work = ModelWork(model, test_set.passages, folder / model_key(model, directory), title, step)
+        judged = work.judgements(asked)
+        nearness = open_nearness(model.contract, encoder, say)
+        if nearness:
+            judged = NearnessWork(nearness, history, test_set.passages, folder, title, step).added(judged, asked)
+        cases = [Case(of.gold, (ids,), judged[of.question.id]) for of, ids in asked]
+        fitted = model.contract.fitted.settled_from
+        trials = [*settling_trials(cases, k), *([settling_trial(cases, k, fitted)] if fitted is not None else [])]
+        for trial in trials:
+            bound = NEVER if trial.bound is None else trial.bound
+            tops = [settled_top(ids, case.judged, k, bound)[1] for case, (_, ids) in zip(cases, asked, strict=True)]
+            em = exact(work, questions, tops)
+            points.append(Point(title, trial.bound, trial.judged, trial.recall, trial.same, em))
         if wanted.windows:
-            found = [_windows(model, test_set, of, stage[of.question.id][:n], k) for of in questions]
-            recall = fmean(recall_at(ids, of.gold, k) for ids, of in zip(found, questions, strict=True))
-            em = f"{_exact(work, questions, found):.3f}" if wanted.answers else ""
-            calls = fmean(-(-len(case.first_stages[0]) // 5) for case in cases)
-            print(f"{'windows':>8} {calls:6.1f}c {recall:6.3f} {'':>6} {em:>6}", flush=True)
-        before = fmean(recall_at(case.first_stages[0], case.gold, k) for case in cases)
-        print(f"{'BM25':>8} {0:7.1f} {before:6.3f}")
+            few = questions[: wanted.windows]
+            found = [windows(model, test_set, of, stage[of.question.id][:n], k) for of in few]
+            recall = fmean(recall_at(ids, of.gold, k) for ids, of in zip(found, few, strict=True))
+            tops = [settled_top(ids, case.judged, k, NEVER)[1] for case, (_, ids) in zip(cases, asked, strict=True)]
+            same = fmean(set(ids) == set(top) for ids, top in zip(found, tops, strict=False))
+            points.append(Point(title, None, -(-n // 5), recall, same, exact(work, few, found), len(few)))
+    return points
 
 
-def _top(case: Case, trial: SettlingTrial, k: int, weight: float) -> Ids:
-    (ids,) = case.first_stages
-    bound = NEVER if trial.bound is None else trial.bound
-    return settled_top(ids, case.log_odds, k, bound, weight)[1]
-
-
-def _exact(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids]) -> float:
+def exact(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids]) -> float:
+    """Return exact match of the replies from these passages."""
     replies = work.replies(list(zip(questions, contexts, strict=True)))
     return fmean(exact_match(reply, of.question.answers) for reply, of in zip(replies, questions, strict=True))
 
 
-def _windows(model: LanguageModel, test_set: TestSet, of: Judged, ids: Ids, k: int) -> Ids:
+def windows(model: LanguageModel, test_set: TestSet, of: Judged, ids: Ids, k: int) -> Ids:
+    """Return the first k passages when five are read at a time."""
     retrieved = tuple(ScoredPassage(test_set.passages[i], -float(r)) for r, i in enumerate(ids))
     return tuple(c.passage.id for c in rerank_in_windows(model, of.question, retrieved)[:k])
+
+
+def near(points: Sequence[Point], title: str, fitted: float | None) -> list[Point]:
+    """Return the lines of a set that the table shows: all judged, the fitted bound, one block, windows."""
+    own = [point for point in points if point.title == title]
+    bounds = [point for point in own if not point.windows]
+    least = min(bounds, key=lambda point: point.judged)
+    shown = [bounds[0], *[p for p in bounds if fitted is not None and p.bound == fitted], least, *own[len(bounds) :]]
+    return list(dict.fromkeys(shown))
+
+
+def table(points: Sequence[Point]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = ["| set | bound | passages judged | R@k | the exact top k | EM |", "|---|---|---|---|---|---|"]
+    for point in points:
+        bound = (
+            f"windows of five, {point.windows} questions"
+            if point.windows
+            else "all are judged"
+            if point.bound is None
+            else f"{point.bound}"
+        )
+        cost = f"{point.judged:.0f} calls" if point.windows else f"{point.judged:.1f}"
+        cells = [point.title, bound, cost, f"{point.recall:.3f}", f"{point.same:.2f}", f"{point.em:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def plot(points: Sequence[Point], fitted: float | None) -> None:
+    """Draw recall and exact match against the passages judged, a line a set; the fitted bound is a ring."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+        return
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for place, title in enumerate(dict.fromkeys(point.title for point in points)):
+        own = sorted((p for p in points if p.title == title and not p.windows), key=lambda p: p.judged)
+        for axis, name in zip(axes, ("recall", "em"), strict=True):
+            axis.plot([p.judged for p in own], [getattr(p, name) for p in own], color=f"C{place}", label=title)
+            ringed = [p for p in own if p.bound == fitted]
+            axis.plot(
+                [p.judged for p in ringed], [getattr(p, name) for p in ringed], "o", color=f"C{place}", mfc="none"
+            )
+    for axis, name in zip(axes, ("R@k", "exact match"), strict=True):
+        axis.set_xlabel("passages judged of a question")
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0)
+    axes[0].legend(fontsize=8)
+    figure.savefig(PLOT, metadata={"Date": None})
 
 
 if __name__ == "__main__":

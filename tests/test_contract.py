@@ -38,18 +38,18 @@ def changed(tmp_path):
 def test_a_contract_comes_back_as_it_was_saved(tmp_path):
     form = Format(Turns("chat_template", start="<s>"), "question_first", 5, replace(Wordings(), rank="Is {question}?"))
     contract = Contract(form, ("Yes", "No"), (3, 4), "true", abstain_below=-1.5, similarity_weight=0.25)
-    contract = replace(contract, similarity_encoder="minilm@1")
+    contract = replace(contract, similarity_encoder="minilm@1", settled_from=3.0)
     save_contract(contract, tmp_path)
     assert load_contract(tmp_path) == contract
     assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
 
 
 def test_the_weight_of_a_rank_in_an_earlier_contract_is_passed_over(tmp_path):
-    save_contract(Contract(head=HEAD), tmp_path)
+    save_contract(Contract(head=HEAD, similarity_encoder="minilm@1"), tmp_path)
     found = json.loads((tmp_path / FILE_NAME).read_text())
     found["first_stage_weight"] = found["head"]["first_stage_weight"] = 0.1
     (tmp_path / FILE_NAME).write_text(json.dumps(found))
-    assert load_contract(tmp_path) == Contract(head=HEAD)
+    assert load_contract(tmp_path) == Contract(head=HEAD, similarity_encoder="minilm@1")
 
 
 def test_a_directory_without_a_contract_has_none(tmp_path):
@@ -86,6 +86,8 @@ def test_a_broken_file_is_refused(tmp_path, text, problem):
         ({"abstain_below": float("nan")}, "'abstain_below' is nan"),
         ({"similarity_weight": "x"}, "'similarity_weight' is 'x'"),
         ({"similarity_encoder": 3}, "'similarity_encoder' is 3"),
+        ({"similarity_weight": 1.0}, "'similarity_encoder' is '', must be the name of the encoder"),
+        ({"settled_from": "soon"}, "'settled_from' is 'soon'"),
     ],
 )
 def test_a_wrong_field_is_named(changed, fields, problem):
@@ -98,16 +100,16 @@ def test_all_wrong_values_are_named_together(changed):
         load_contract(changed(score="best", max_tokens=-1))
 
 
-HEAD = LayerHead(3, (0.5, -1.25, 0.0), 0.75, abstain_below=-2.0, similarity_weight=0.5)
+HEAD = LayerHead(3, (0.5, -1.25, 0.0), 0.75, abstain_below=-2.0, similarity_weight=0.5, settled_from=1.5)
 
 
 def test_a_contract_with_a_head_comes_back_as_it_was_saved(tmp_path):
-    contract = Contract(score="layer_head", head=HEAD, abstain_below=0.25)
+    contract = Contract(score="layer_head", head=HEAD, abstain_below=0.25, similarity_encoder="minilm@1")
     save_contract(contract, tmp_path)
     assert load_contract(tmp_path) == contract
 
 
-def test_a_contract_without_a_head_is_written_as_before_there_were_heads(tmp_path):
+def test_a_contract_without_a_head_does_not_name_one(tmp_path):
     save_contract(Contract(), tmp_path)
     assert "head" not in json.loads((tmp_path / FILE_NAME).read_text())
 
@@ -124,7 +126,7 @@ def test_a_contract_without_a_head_is_written_as_before_there_were_heads(tmp_pat
     ],
 )
 def test_a_wrong_field_of_a_head_is_named(tmp_path, fields, problem):
-    save_contract(Contract(head=HEAD), tmp_path)
+    save_contract(Contract(head=HEAD, similarity_encoder="minilm@1"), tmp_path)
     found = json.loads((tmp_path / FILE_NAME).read_text())
     (tmp_path / FILE_NAME).write_text(json.dumps(found | {"head": found["head"] | fields}))
     with pytest.raises(ContractError, match=problem):
@@ -139,13 +141,14 @@ def test_a_score_without_its_head_is_refused(changed):
 
 
 def test_each_score_has_fitted_values_of_its_own():
-    contract = Contract(head=HEAD, abstain_below=0.25, similarity_weight=0.1)
-    assert contract.fitted == Fitted(0.25, 0.1)
+    contract = Contract(head=HEAD, abstain_below=0.25, similarity_weight=0.1, settled_from=3.0)
+    assert contract.fitted == Fitted(0.25, 0.1, 3.0)
     by_head = with_score(contract, "layer_head")
-    assert by_head.fitted == Fitted(-2.0, 0.5)
-    assert with_fitted(by_head, Fitted(1.0, 2.0)).fitted == Fitted(1.0, 2.0)
-    assert with_score(with_fitted(by_head, Fitted(1.0, 2.0)), "true").fitted == Fitted(0.25, 0.1)
-    assert with_fitted(contract, Fitted(1.0, 2.0)) == Contract(head=HEAD, abstain_below=1.0, similarity_weight=2.0)
+    assert by_head.fitted == Fitted(-2.0, 0.5, 1.5)
+    new = Fitted(1.0, 2.0, 4.0)
+    assert with_fitted(by_head, new).fitted == new
+    assert with_score(with_fitted(by_head, new), "true").fitted == Fitted(0.25, 0.1, 3.0)
+    assert with_fitted(contract, new) == Contract(head=HEAD, abstain_below=1.0, similarity_weight=2.0, settled_from=4.0)
 
 
 def test_a_backend_without_layers_reads_the_labels_and_their_values():

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.contract import Contract
+from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import (
     BLOCK,
     NEVER,
+    bound_of,
     judge_until_settled,
     named_in,
     order_judged,
@@ -142,12 +144,17 @@ def test_the_pipeline_reranks_in_windows():
 def test_the_fitted_bound_is_the_one_of_the_score_in_use():
     model = FakeLanguageModel(yes_if="tagus", contract=Contract(settled_from=0.0))
     assert len(RankRAG(RIVERS, model, n=10, k=1, settled_from="fitted").ask("Which?").relevance) == BLOCK
-    surer = FakeLanguageModel(yes_if="tagus", contract=Contract(settled_from=SURE + 1))
-    assert len(RankRAG(RIVERS, surer, n=10, k=1, settled_from="fitted").ask("Which?").relevance) == 10
+    head = LayerHead(1, (0.0,), 0.0, settled_from=SURE + 1)
+    contract = Contract(settled_from=0.0, head=head)
+    assert bound_of(contract, "fitted") == 0.0
+    assert bound_of(replace(contract, score="layer_head"), "fitted") == SURE + 1
+    assert bound_of(contract, 2.0) == 2.0
 
 
 def test_a_bound_that_is_no_number_is_refused():
     with pytest.raises(ConfigError, match="no bound was fitted"):
         RankRAG(RIVERS, FakeLanguageModel(), settled_from="fitted")
+    with pytest.raises(ConfigError, match="settled_from='3'"):
+        RankRAG(RIVERS, FakeLanguageModel(), settled_from="3")
     with pytest.raises(ConfigError, match="settled_from=nan"):
         RankRAG(RIVERS, FakeLanguageModel(), settled_from=math.nan)

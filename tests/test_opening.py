@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.contract import Contract, LayerHead
+from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_cache import MARK
-from rankrag.opening import open_model
+from rankrag.opening import load, open_model, open_nearness
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.snapshot import SourcePassages
+from rankrag.retrieval.store import PassageStore
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, StateUse
 
@@ -36,3 +41,57 @@ def test_a_model_without_shared_prefixes_says_why_a_folder_is_not_used(tokenizer
     assert said == [f"--state-cache {tmp_path / 'states'}: not used, no prefix is shared by bloom models"]
     assert model.state_use is None
     assert not (tmp_path / "states").exists()
+
+
+class Named:
+    """Stands for an encoder."""
+
+    def __init__(self, name):
+        self.name = name
+
+
+def test_nearness_is_by_the_encoder_that_the_contract_was_fitted_with():
+    contract = Contract(similarity_weight=11.0, similarity_encoder="own@1")
+    own = Named("own@1")
+    found = open_nearness(contract, own, pytest.fail)
+    assert (found.encoder, found.weight) == (own, 11.0)
+    said = []
+    assert open_nearness(contract, Named("other@1"), said.append) is None
+    assert said == ["The order was fitted with own@1, which is not at hand; the model orders alone."]
+
+
+def test_minilm_takes_the_place_of_an_index_s_own_encoder():
+    contract = Contract(similarity_weight=11.0, similarity_encoder=Encoder().name)
+    for other in (None, Named("other@1")):
+        assert open_nearness(contract, other, pytest.fail).encoder.name == Encoder().name
+
+
+def test_a_score_without_a_weight_adds_nothing():
+    head = LayerHead(1, (0.0,), 0.0)
+    contract = Contract(similarity_weight=11.0, similarity_encoder="own@1", head=head, score="layer_head")
+    assert open_nearness(contract, Named("own@1"), pytest.fail) is None
+    assert open_nearness(Contract(), Named("own@1"), pytest.fail) is None
+
+
+def test_vectors_of_the_index_are_not_made_again(tmp_path, monkeypatch):
+    made = []
+
+    def encode(self, passages):
+        made.extend(passage.id for passage in passages)
+        return encode_passages(self, passages)
+
+    encode_passages = Encoder.encode_passages
+    store = PassageStore.create_or_open(tmp_path)
+    rivers = tuple(Passage(name, f"The {name} is a river.") for name in ("Tagus", "Ebro"))
+    store.put([SourcePassages("rivers", "0", rivers)])
+    model = FakeLanguageModel(contract=Contract(similarity_weight=11.0, similarity_encoder=Encoder().name))
+    monkeypatch.setattr(Encoder, "encode_passages", encode)
+    load(tmp_path, model=model, retriever="bm25").ask("river Tagus")
+    assert sorted(made) == ["Ebro", "Tagus"]
+    store.fill_vectors(Encoder())
+    made.clear()
+    for retriever in ("hybrid", "bm25"):
+        answer = load(tmp_path, model=model, retriever=retriever).ask("river Tagus")
+        assert answer.reranked[0].passage.id == "Tagus"  # the model finds all alike
+    assert made == []
+    assert load(tmp_path, model=model, reranker=None).nearness is None

@@ -144,10 +144,10 @@ class FakeNearness:
     """Adds to the last passage what makes up for the model's doubts, and a little to each one before."""
 
     def __init__(self):
-        self.queries = []
+        self.asked = []
 
     def added(self, queries, passages):
-        self.queries.append(queries)
+        self.asked.append((queries, [passage.id for passage in passages]))
         return [5.0 if passage.text == "The Minho." else 0.1 for passage in passages]
 
 
@@ -161,11 +161,14 @@ def test_what_nearness_adds_changes_the_order_but_neither_probability_nor_refusa
     assert (pure.abstained, near.abstained) == (True, True)
 
 
-def test_nearness_is_asked_what_the_retriever_is_asked_and_only_of_what_was_judged(rivers):
+def test_nearness_is_asked_what_the_retriever_is_asked_and_only_of_what_was_judged(ranking_of):
     nearness = FakeNearness()
     question = Question("q", "now?", (Message("user", "before"),))
-    RankRAG(rivers, model(), k=1, nearness=nearness, history_query="both").ask(question)
-    assert nearness.queries == [("now?", "before\nnow?")]
+    many = FakeRetriever(ranking_of("The Tagus.", *["The Ebro."] * 9))
+    RankRAG(many, model(), n=10, k=1, nearness=nearness, history_query="last", settled_from=0.0).ask(question)
+    assert nearness.asked == [(("now?",), ["p0", "p1", "p2", "p3", "p4"])]
+    RankRAG(many, model(), n=2, k=1, nearness=nearness, history_query="both").ask(question)
+    assert nearness.asked[1][0] == ("now?", "before\nnow?")
 
 
 def test_a_conversation_is_searched_by_all_turns_where_asked(rivers):

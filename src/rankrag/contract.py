@@ -117,7 +117,7 @@ def save_contract(contract: Contract, directory: Path) -> None:
     partial = path.with_suffix(".partial")
     row = asdict(contract)
     if contract.head is None:
-        del row["head"]  # so that a rankrag from before there were heads reads it too
+        del row["head"]
     else:
         weight = contract.head.weight
         row["head"]["weight"] = base64.b64encode(struct.pack(f"<{len(weight)}f", *weight)).decode()
@@ -247,8 +247,9 @@ def _check_values(path: Path, contract: Contract) -> None:
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
     encoder: object = contract.similarity_encoder
-    if not isinstance(encoder, str):
-        problems.append(f"'similarity_encoder' is {encoder!r}, must be a name")
+    weights = [contract.similarity_weight, contract.head.similarity_weight if contract.head else 0.0]
+    if not isinstance(encoder, str) or (any(weights) and not encoder):
+        problems.append(f"'similarity_encoder' is {encoder!r}, must be the name of the encoder of 'similarity_weight'")
     for name in ("passage_tokens", "max_tokens", "k"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

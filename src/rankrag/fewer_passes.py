@@ -39,8 +39,8 @@ def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> flo
     bound = contract.fitted.settled_from if settled_from == "fitted" else settled_from
     if bound is None:
         raise ConfigError("settled_from: no bound was fitted for this score; run rankrag fit --save, or give a number")
-    if math.isnan(bound):
-        raise ConfigError("settled_from=nan: must be a number; infinity judges all passages")
+    if not isinstance(bound, int | float) or math.isnan(bound):
+        raise ConfigError(f"settled_from={bound!r}: must be a number or 'fitted'; infinity judges all passages")
     return bound
 
 

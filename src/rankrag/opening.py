@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -69,10 +70,8 @@ def load(
     """
     if n < 1 or (k is not None and not 1 <= k <= n):
         raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
-    from rankrag.retrieval.encoder import Encoder
-
-    if not isinstance(encoder, Encoder):
-        encoder = Encoder(encoder)
+    if retriever != "bm25":
+        encoder = _opened(encoder)
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     if isinstance(model, str):
         model = open_model(
@@ -91,7 +90,7 @@ def load(
         k=k,
         reranker=reranker,
         history_query=history_query,
-        nearness=open_nearness(model.contract, encoder, say) if reranker == "model" else None,
+        nearness=open_nearness(model.contract, encoder, say, index) if reranker == "model" else None,
         settled_from=settled_from,
     )
 
@@ -134,11 +133,16 @@ def open_model(
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
 
 
-def open_nearness(contract: Contract, encoder: Encoder | None = None, say: Say = lambda _: None) -> Nearness | None:
+def open_nearness(
+    contract: Contract,
+    encoder: Encoder | Path | str | None = None,
+    say: Say = lambda _: None,
+    index: Path | str | None = None,
+) -> Nearness | None:
     """Return what an encoder adds to this contract's log-odds; None where nothing was fitted for the score in use.
 
     The encoder is the one that the weight was fitted with: `encoder`, or else all-MiniLM-L6-v2. Where it is neither,
-    `say` gets a line, and the model orders alone.
+    `say` gets a line, and the model orders alone. Vectors that stand in `index` are not made again.
     """
     weight = contract.fitted.similarity_weight
     if not weight:
@@ -146,10 +150,15 @@ def open_nearness(contract: Contract, encoder: Encoder | None = None, say: Say =
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.nearness import Nearness
 
-    if encoder is None or encoder.name != contract.similarity_encoder:
+    encoder = _opened(encoder)
+    if encoder.name != contract.similarity_encoder:
         encoder = Encoder()
     if encoder.name == contract.similarity_encoder:
-        return Nearness(encoder, weight)
+        if index is None:
+            return Nearness(encoder, weight)
+        from rankrag.retrieval.store import PassageStore
+
+        return Nearness(encoder, weight, partial(PassageStore.open(index).vectors_of, encoder))
     say(f"The order was fitted with {contract.similarity_encoder}, which is not at hand; the model orders alone.")
     return None
 
@@ -169,10 +178,7 @@ def open_retriever(
     store = PassageStore.open(index)
     if kind == "bm25" or not len(store):
         return store.lexical()
-    from rankrag.retrieval.encoder import Encoder
-
-    if not isinstance(encoder, Encoder):
-        encoder = Encoder(encoder)
+    encoder = _opened(encoder)
     if kind == "dense":
         return store.dense(encoder)
     missing = store.missing_vectors()
@@ -182,3 +188,9 @@ def open_retriever(
     if missing:
         say(f"{missing} of {len(store)} passages have no vector yet; run the same `rankrag index` again to fill them.")
     return store.hybrid(encoder)
+
+
+def _opened(encoder: Encoder | Path | str | None) -> Encoder:
+    from rankrag.retrieval.encoder import Encoder
+
+    return Encoder(encoder) if encoder is None or isinstance(encoder, Path | str) else encoder

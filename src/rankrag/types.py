@@ -153,7 +153,7 @@ class StateUse:
 class Answer:
     """The text and everything it came from.
 
-    `retrieved` is what the retriever gave, `reranked` the same passages in the model's order, `contexts` the passages
+    `retrieved` is what the retriever gave, `reranked` the same passages in the final order, `contexts` the passages
     that were in the prompt. `relevance` holds P(True) by passage id, as the model gave it; empty without reranking.
     `states` says how many passages were ranked from kept states; None where the model keeps none.
     """

@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.retrieval.encoder import Encoder
 
 from ..conftest import Run
 
@@ -51,9 +53,26 @@ def test_candidates_come_from_standard_input_and_go_to_standard_output(
     assert [c["id"] for c in ranking] == ["q/c1", "q/c0"]
 
 
+def test_the_encoder_has_its_share_in_the_order_but_for_pure(
+    run: Run, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model.contract = replace(model.contract, similarity_weight=1000.0, similarity_encoder=Encoder().name)
+    file = tmp_path / "candidates.jsonl"
+    candidates = [{"text": "Which river lies in Spain?"}, {"text": "the Tagus"}]
+    file.write_text(json.dumps({"id": "q", "query": "Which river lies in Spain?", "candidates": candidates}))
+    for options, first in (((), "q/c0"), (("--pure",), "q/c1"), (("--settled-from=9",), "q/c0")):
+        assert run("rerank", "--candidates", file, *options) == 0
+        assert json.loads(capsys.readouterr().out)["ranking"][0]["id"] == first
+
+
 @pytest.mark.parametrize(
     ("option", "judged", "first"),
-    [("--settled-from=0", 5, "q/c1"), ("--settled-from=9", 12, "q/c1"), ("--windows", 0, "q/c2")],
+    [
+        ("--settled-from=0", 5, "q/c1"),
+        ("--settled-from=fitted", 5, "q/c1"),
+        ("--settled-from=9", 12, "q/c1"),
+        ("--windows", 0, "q/c2"),
+    ],
 )
 def test_fewer_passages_are_judged_where_asked_for(
     run: Run,
@@ -65,6 +84,7 @@ def test_fewer_passages_are_judged_where_asked_for(
     first: str,
 ) -> None:
     model.reply = "Passage 3"
+    model.contract = replace(model.contract, settled_from=0.0)
     row = {"id": "q", "query": "Which river?", "candidates": ["a hill", "the Tagus", *["a lake"] * 10]}
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(row) + "\n"))
     assert run("rerank", "--candidates", "-", "--k", "1", option) == 0
@@ -105,6 +125,7 @@ def test_a_frozen_run_is_reranked_without_its_index(
         (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
         (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
         (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
+        (["ask", "why?", "--settled-from", "soon"], "'soon' is neither a number nor 'fitted'"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
         (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),
         (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "is not one of"),

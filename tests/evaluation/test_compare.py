@@ -63,6 +63,17 @@ def rows_of(tmp_path, system, benchmark="squad"):
     return read_results(path)
 
 
+def test_the_encoder_s_share_is_in_the_order_unless_a_system_is_pure(run, tmp_path, encoder):
+    near = golden(similarity_weight=1000.0, similarity_encoder="stub@1")
+    systems = (System("near", "mini"), System("pure", "mini", pure=True))
+    run(systems, {"mini": near}, open_encoder=lambda name: encoder)
+    first = {system.name: [row.reranked[0] for row in rows_of(tmp_path, system)] for system in systems}
+    # the decoy repeats the question's words, and the model knows better
+    assert first == {"near": ["s/decoy/0", "s/ebro/0"], "pure": ["s/tagus/0", "s/ebro/0"]}
+    odds = {row.id: row.p_true[0] for row in rows_of(tmp_path, systems[0])}
+    assert odds["q1"] < 0.5  # what is shown stays the model's
+
+
 def test_every_system_has_one_line_for_each_question(run, tmp_path):
     comparison = run()
     for system in SYSTEMS:

@@ -69,7 +69,8 @@ def test_all_three_values_are_fitted(config, tmp_path, encoder):
     # The model is right on squad without help, and the gold passage of the conversation is not golden.
     losses = [trial.loss for trial in report.values.weights]
     assert contract.similarity_weight == report.values.weights[losses.index(min(losses))].weight
-    assert (len(losses), contract.similarity_encoder) == (41, "stub@1")
+    assert len(losses) == 41
+    assert contract.similarity_encoder == ("stub@1" if contract.similarity_weight else "")
     assert report.questions == {"squad": 2, "talk": 1, "squad2": 1}
     assert contract.abstain_below == report.values.threshold.below
     save_contract(contract, tmp_path)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rankrag.evaluation.benchmarks import Judged
-from rankrag.evaluation.nearness import NearnessWork, with_cosines
+from rankrag.evaluation.nearness import NearnessWork
+from rankrag.evaluation.work import with_cosines
 from rankrag.rerank import Judgement
 from rankrag.retrieval.nearness import Nearness
 from rankrag.types import Message, Passage, Question
@@ -40,7 +41,7 @@ def test_what_is_added_is_the_weight_times_the_cosine(work):
     judged = {"q": {"a": Judgement(1.0, 0.5), "b": Judgement(1.5, 0.5)}}
     cosines = work().cosines([(ASKED, ("a", "b"))])
     found = work().added(judged, [(ASKED, ("a", "b"))])
-    assert found == with_cosines(judged, cosines, 2.0)
+    assert found == {"q": with_cosines(judged["q"], cosines["q"], 2.0)}
     assert found["q"]["a"].final == pytest.approx(1.0 + 2.0 * cosines["q"]["a"])
     assert found["q"]["b"].log_odds == 1.5
 

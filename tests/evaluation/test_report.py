@@ -41,9 +41,8 @@ SQUAD = SetFigures(
         100,
         at(0.55),
         at(0.65),
-        CitedFigures(*map(at, (0.45, 0.56, 0.95, 0.88))),
-        CitedFigures(*map(at, (0.5, 0.6, 0.9, 0.86))),
-        at(0.2),
+        CitedFigures(*map(at, (0.45, 0.56, 0.95, 0.88, 0.2))),
+        CitedFigures(*map(at, (0.5, 0.6, 0.9, 0.86, 0.7))),
     ),
     RefusalFigures(True, 100, at(0.03), 0.01),
     (StoppingFigures(None, 20, at(0.8), 1, at(0.5)), StoppingFigures(2.0, 7.25, at(0.78), 0.95, None)),
@@ -84,7 +83,7 @@ def test_the_head_says_how_the_figures_were_made():
         "| 0.500 [0.400, 0.600] | 0.600 [0.500, 0.700] | EM ≥ 0.50 | yes |",
         "| SQuAD | all | 20.0 | 0.800 [0.700, 0.900] | 1.00 | 0.500 [0.400, 0.600] |",
         "| SQuAD | 2 | 7.2 | 0.780 [0.680, 0.880] | 0.95 | - |",
-        "| SQuAD | the best 5 of them | 0.900 [0.800, 1.000] | 0.860 [0.760, 0.960] | 0.200 [0.100, 0.300] "
+        "| SQuAD | the best 5 of them | 0.900 [0.800, 1.000] | 0.860 [0.760, 0.960] | 0.700 [0.600, 0.800] "
         "| both ≥ 0.85 | yes |",
         "| SQuAD | all five | 0.950 [0.850, 1.050] | 0.880 [0.780, 0.980] | 0.200 [0.100, 0.300] | both ≥ 0.85 | yes |",
         "| SQuAD | yes | 100 | 0.030 [-0.070, 0.130] | 0.010 |  |  |",

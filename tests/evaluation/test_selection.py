@@ -56,6 +56,13 @@ def test_without_an_encoder_there_is_no_weight_to_choose():
     assert [trial.weight for trial in weight_trials({"squad": [case]}, {"squad": "R@1"})] == [0.0]
 
 
+def test_a_question_without_candidates_does_not_stand_in_the_way():
+    case = Case(("a",), (("a", "b"),), judged(a=0.0, b=1.0), {"a": 1.0, "b": 0.0})
+    nothing = Case(("a",), ((),), {})
+    found = weight_trials({"squad": [case, nothing]}, {"squad": "R@1"})
+    assert (len(found), best_weight(found) > 0) == (41, True)
+
+
 def test_the_best_weight_has_the_least_loss_and_is_the_smaller_of_equals():
     assert best_weight([WeightTrial(0, 0.5, 0.9, 0.9), WeightTrial(1, 0.4, 0.1, 0.1)]) == 1
     assert best_weight([WeightTrial(0, 0.5, 0.6, 0.7), WeightTrial(1, 0.5 - 1e-12, 0.6, 0.7)]) == 0

@@ -41,3 +41,19 @@ def test_a_passage_is_encoded_once_while_it_is_kept(encoder, monkeypatch):
     assert encoder.encoded == ["the tagus in lisbon", "Rivers\nthe ebro"]
     nearness.added(("b",), (TAGUS,))
     assert encoder.encoded == ["the tagus in lisbon", "Rivers\nthe ebro", "the tagus in lisbon"]
+
+
+def test_vectors_that_are_known_are_not_made(encoder):
+    (vector,) = encoder.encode_queries(["the tagus in lisbon"])
+    asked = []
+
+    def known(passages):
+        asked.append([p.id for p in passages])
+        return {"the tagus in lisbon": 2 * vector}
+
+    nearness = Nearness(encoder, 1.0, known)
+    found = nearness.added(("tagus",), (TAGUS, EBRO))
+    assert (asked, encoder.encoded) == ([["t", "e"]], ["Rivers\nthe ebro"])
+    assert found == pytest.approx(Nearness(encoder).added(("tagus",), (TAGUS, EBRO)), abs=1e-6)
+    nearness.added(("ebro",), (TAGUS, EBRO))
+    assert asked == [["t", "e"]]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from rankrag.errors import DataError, IndexStoreError
+from rankrag.retrieval import store as module
 from rankrag.retrieval.snapshot import IndexedSource
 from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage
 
 
 def folder_of(store):
@@ -167,3 +169,17 @@ def test_another_encoder_is_refused(store, document_of, encoder, new_encoder):
     for use in (store.dense, store.hybrid, store.fill_vectors):
         with pytest.raises(IndexStoreError, match=r"made by fake@1, the encoder now is other@2; use fake@1, or index"):
             use(new_encoder("other@2"))
+
+
+def test_vectors_are_given_by_text_where_this_encoder_made_them(store, document_of, encoder, new_encoder, monkeypatch):
+    store.put([document_of("a", "the tagus", "it's the ebro")])
+    passages = store.passages()
+    assert store.vectors_of(encoder, passages) == {}
+    store.fill_vectors(encoder)
+    found = store.vectors_of(encoder, [*passages, Passage("new", "a lake")])
+    assert sorted(found) == ["it's the ebro", "the tagus"]
+    assert found["the tagus"] == pytest.approx(encoder.encode_queries(["the tagus"])[0])
+    assert store.vectors_of(new_encoder("other@1"), passages) == store.vectors_of(encoder, []) == {}
+    assert store.vectors_of(encoder, [Passage("new", "a lake")]) == {}
+    monkeypatch.setattr(module, "EXACT_UP_TO", 1)
+    assert store.vectors_of(encoder, passages) == {}

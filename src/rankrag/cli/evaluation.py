@@ -130,6 +130,7 @@ def evaluate(
             examples=shown,
             freeze_in=freeze,
             progress=step,
+            say=say,
         )
     if opened:
         options.say_state_use(opened[0])
@@ -163,6 +164,7 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
             command=shlex.join(["rankrag", *sys.argv[1:]]),
             machine=machine(),
             progress=step,
+            say=say,
         )
     _show(render_comparison(comparison), report, out)
 
@@ -187,7 +189,9 @@ def fit(
     answers: Annotated[int, typer.Option(min=0, help="Questions of one source that are answered to find k.")] = 30,
     n: options.N = 20,
     seed: int = 0,
-    no_vectors: Annotated[bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone.")] = False,
+    no_vectors: Annotated[
+        bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone; the order is then the model's.")
+    ] = False,
     head: Head = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",

@@ -34,6 +34,9 @@ Candidates = Annotated[
 ]
 RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC's format.")]
 Pure = Annotated[bool, typer.Option("--pure", help="The model's order alone, as in the paper; no encoder's share.")]
+SettledTop = Annotated[
+    int | None, typer.Option("--k", "-k", min=1, help="Passages that --settled-from settles; else as many as fitted.")
+]
 
 T = TypeVar("T")
 
@@ -89,7 +92,7 @@ def rerank(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
     out: Out = None,
     pure: Pure = False,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages that --settled-from settles.")] = 5,
+    k: SettledTop = None,
     settled_from: options.Settled = float("inf"),
     windows: options.Windows = False,
     score: options.Score = None,
@@ -98,6 +101,7 @@ def rerank(
     dtype: options.Dtype = "auto",
     state_cache: options.StateCacheName = "memory",
     state_form: options.StateForm = None,
+    encoder: options.EncoderDir = None,
 ) -> None:
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
@@ -114,8 +118,9 @@ def rerank(
     opened = open_model(
         model, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
     )
-    bound = bound_of(opened.contract, settled_from)
-    nearness = None if pure else open_nearness(opened.contract, say=say)
+    bound, depth = bound_of(opened.contract, settled_from), opened.contract.depth(n, k)
+    store = index if index is not None and index.is_dir() else None
+    nearness = None if pure or windows else open_nearness(opened.contract, encoder, say, store)
 
     def final(question: Question, ranking: Ranking, judged: list[Judgement]) -> list[Judgement]:
         queries = search_queries(question, opened.contract.history_query)
@@ -138,7 +143,7 @@ def rerank(
                 if windows:
                     yield question, rerank_in_windows(opened, question, ranking), {}
                 else:
-                    own = judge_until_settled(opened, question, ranking, k=k, bound=bound)
+                    own = judge_until_settled(opened, question, ranking, k=depth, bound=bound)
                     relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=False)}
                     yield question, order_judged(ranking, final(question, ranking, own)), relevance
                 show(done)

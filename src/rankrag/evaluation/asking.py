@@ -57,7 +57,7 @@ def keep_lines(system: System, of: Prepared, parts: Parts, history: HistoryQuery
 
 def measured(system: System, of: Prepared, parts: Parts, history: HistoryQuery) -> list[QuestionResult]:
     """Return one row for each question of a set."""
-    searched: HistoryQuery = history if of.test_set.benchmark.style == "conversation" else "last"
+    searched = of.test_set.benchmark.searched_by(history)
     closed_book = system.retriever == NOTHING
     retrieved: Rankings = {q.question.id: () for q in of.questions}
     t1: Mapping[str, float] = {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rankrag.config import HubConfig
+from rankrag.contract import HistoryQuery
 from rankrag.types import Passage, Question, Style
 
 Metric = Literal[
@@ -128,6 +129,10 @@ class Benchmark:
     def needs_gold(self) -> bool:
         """Whether a question without a gold passage cannot be measured."""
         return self.metric is not None and not self.metric.startswith("answer-")
+
+    def searched_by(self, history: HistoryQuery) -> HistoryQuery:
+        """Return by which turns its questions are searched where conversations are searched by `history`."""
+        return history if self.style == "conversation" else "last"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A run folder holds, beside what `run` keeps there::
 
     run.json                                     what is compared, on which questions
     SET-DATA/RANKER/judgements.jsonl             what a model, a cross-encoder or a bi-encoder said of passages
+    SET-DATA/nearness-HISTORY-ENCODER.jsonl      cosines of questions and candidates
     SET-DATA/system-NAME/questions.jsonl         one line for each question
     SET-DATA/passages.jsonl                      the passages that these lines name
     comparison.json                              the aggregates, made from the lines
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from rankrag.contract import HistoryQuery
@@ -31,8 +33,9 @@ from rankrag.evaluation.run import RetrieverName, first_stages, sampled
 from rankrag.evaluation.systems import NOTHING, VECTORS, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
-from rankrag.opening import open_nearness
+from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.nearness import Nearness
 
 OpenModel = Callable[[str], tuple[LanguageModel, str]]
 """Returns a model by name with the directory of its weights (or the name, where there is none)."""
@@ -58,6 +61,7 @@ def compare(
     command: str = "",
     machine: str = "",
     progress: Progress = quiet,
+    say: Say = lambda _: None,
 ) -> Comparison:
     """Measure every system on the same questions of every set; return the aggregates, also in `run`.
 
@@ -75,6 +79,7 @@ def compare(
         command: what a reader types to make the same run.
         machine: in words, for the report.
         progress: hears of what takes long.
+        say: gets a line about what cannot be done as fitted.
 
     Raises:
         ConfigError: for an unknown or repeated name, before any work.
@@ -87,6 +92,7 @@ def compare(
     unknown = [name for name in benchmarks if name not in BENCHMARKS]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
+    open_encoder = cache(open_encoder)
     prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, progress)
     machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -98,8 +104,9 @@ def compare(
         opened |= {name: open_model(name) for name in sorted(system.models - set(opened))}
         kind, name = system.ranked_by
         judging = open_ranker(kind, name) if kind in ("cross-encoder", "bi-encoder") else None
+        near = _nearness(system, opened, open_encoder, say)
         for of in (by_encoder[system.encoder] for by_encoder in prepared):
-            keep_lines(system, of, _parts(system, of, opened, judging, open_encoder, history, progress), history)
+            keep_lines(system, of, _parts(system, of, opened, judging, near, history, progress), history)
         later: frozenset[str] = frozenset().union(*(other.models for other in systems[place + 1 :]))
         opened = {name: model for name, model in opened.items() if name in later}
     comparison = aggregated(run, description)
@@ -112,7 +119,7 @@ def _parts(
     of: Prepared,
     opened: Mapping[str, tuple[LanguageModel, str]],
     judging: JudgeFunction | None,
-    open_encoder: OpenEncoder,
+    near: Nearness | None,
     history: HistoryQuery,
     progress: Progress,
 ) -> Parts:
@@ -133,11 +140,23 @@ def _parts(
     ranking = answering if ranker == system.model and answering else work(ranker)
     contract = opened[ranker][0].contract
     nearness = None
-    if not system.pure and contract.fitted.similarity_weight:
-        found = open_nearness(contract, open_encoder(None), lambda line: progress(line, 1, 1))
-        searched: HistoryQuery = history if of.test_set.benchmark.style == "conversation" else "last"
-        nearness = NearnessWork(found, searched, of.test_set.passages, of.folder, title, progress) if found else None
+    if near:
+        searched = of.test_set.benchmark.searched_by(history)
+        nearness = NearnessWork(near, searched, of.test_set.passages, of.folder, title, progress)
     return Parts(ranking.judging, answering, nearness, contract.fitted.abstain_below if system.abstain else None)
+
+
+def _nearness(
+    system: System, opened: Mapping[str, tuple[LanguageModel, str]], open_encoder: OpenEncoder, say: Say
+) -> Nearness | None:
+    """Return what an encoder adds to a language model's order; the system's own encoder comes first."""
+    kind, ranker = system.ranked_by
+    if kind != "model" or system.pure:
+        return None
+    contract = opened[ranker][0].contract
+    if not contract.fitted.similarity_weight:
+        return None
+    return open_nearness(contract, open_encoder(system.encoder), say)
 
 
 def _prepared(

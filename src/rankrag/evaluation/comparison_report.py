@@ -68,7 +68,7 @@ def _head(run: RunDescription) -> str:
             s.first_stage,
             str(s.n),
             str(s.k),
-            "the model alone" if s.pure else "as fitted",
+            "" if s.ranked_by[0] != "model" else "the model alone" if s.pure else "as fitted",
         ]
         for s in run.systems
     ]

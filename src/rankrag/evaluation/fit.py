@@ -22,7 +22,7 @@ from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.nearness import Cosines, NearnessWork, with_cosines
+from rankrag.evaluation.nearness import Cosines, NearnessWork
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import (
     DEPTHS,
@@ -37,7 +37,7 @@ from rankrag.evaluation.selection import (
     weight_trials,
 )
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
-from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key
+from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key, with_cosines
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.nearness import Nearness
@@ -134,7 +134,7 @@ def fit(
 
     drawn: dict[str, Drawn] = {}
     for name, test_set in sets.items():
-        searched: HistoryQuery = history if name in talks else "last"
+        searched = test_set.benchmark.searched_by(history)
         first = [stages[name][r, searched] for r in ("bm25", "hybrid") if (r, searched) in stages[name]]
         drawn[name] = Drawn(test_set, test_set.sample(questions, seed), first, n)
     base = replace(model.contract, history_query=history) if talks else model.contract
@@ -160,22 +160,26 @@ def fit(
         raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
     near: dict[str, Cosines] = {name: {} for name in drawn}
     if encoder is not None:
-        for name, of in drawn.items():
-            searched = history if name in talks else "last"
-            title, place = of.title, run / folder_name(of.test_set)
-            near[name] = NearnessWork(Nearness(encoder), searched, of.passages, place, title, progress).cosines(
-                of.wanted
-            )
+        nearness = Nearness(encoder)
+        for name in fitted_on:
+            of, place = drawn[name], run / folder_name(sets[name])
+            searched = sets[name].benchmark.searched_by(history)
+            compared = NearnessWork(nearness, searched, of.passages, place, of.title, progress)
+            near[name] = compared.cosines(of.wanted)
     judged_sources = {name: judge_source(of, judged[name], near[name]) for name, of in drawn.items()}
     weights = fit_weights(drawn, judged_sources, fitted_on)
     weight = best_weight(weights)
-    blended = {name: with_cosines(judged[name], near[name], weight) if weight else judged[name] for name in fitted_on}
+    blended = {
+        name: {
+            question: with_cosines(of, near[name].get(question, {}), weight) for question, of in judged[name].items()
+        }
+        for name in fitted_on
+    }
     depths = _depth_trials(drawn, blended, work, fitted_on, answers)
-    made_by = encoder.name if encoder is not None else ""
-    base = replace(base, k=best_depth(depths) if depths else base.k, similarity_encoder=made_by)
+    base = replace(base, k=best_depth(depths) if depths else base.k)
     values = fit_values(judged_sources, weights, fitted_on, base.depth(n))
     if not isinstance(model, LayeredModel) or not states:
-        return with_fitted(base, values.fitted), FitReport(counts, recall, values, depths)
+        return _by(encoder, with_fitted(base, values.fitted)), FitReport(counts, recall, values, depths)
 
     labelled = label({name: drawn[name] for name in fitted_on})
     found = choose_head(labelled, states, judged, layers, model.layers, progress)
@@ -187,7 +191,13 @@ def fit(
     ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
     if head == "auto" and not found.report.loses_nothing:
         ranked = replace(ranked, score=contract.score)
-    return ranked, FitReport(counts, recall, values, depths, found.report, head_values)
+    return _by(encoder, ranked), FitReport(counts, recall, values, depths, found.report, head_values)
+
+
+def _by(encoder: Encoder | None, contract: Contract) -> Contract:
+    """Return the contract with the name of the encoder that its weights are of."""
+    weights = [contract.similarity_weight, contract.head.similarity_weight if contract.head else 0.0]
+    return replace(contract, similarity_encoder=encoder.name if encoder is not None and any(weights) else "")
 
 
 def fit_weights(

@@ -205,7 +205,6 @@ def reading_figures(
         f1_gold=bootstrap_interval(_f1(alone, questions)),
         five=_cited_figures(work, questions, five),
         ranked=_cited_figures(work, questions, best),
-        always_first=bootstrap_interval([float(ids[0] in of.gold) for ids, of in zip(five, questions, strict=True)]),
     )
 
 
@@ -225,6 +224,7 @@ def _cited_figures(work: ModelWork, questions: Sequence[Judged], contexts: Seque
         bootstrap_interval(_f1(replies, questions)),
         _interval(precision),
         bootstrap_interval(recall),
+        bootstrap_interval([float(ids[0] in of.gold) for ids, of in zip(contexts, questions, strict=True)]),
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rankrag.contract import HistoryQuery
 from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import BATCH, Ids, Progress, quiet
-from rankrag.evaluation.work import Judgements
+from rankrag.evaluation.work import Judgements, with_cosines
 from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_queries
 from rankrag.retrieval.nearness import Nearness
@@ -60,12 +59,5 @@ class NearnessWork:
 
     def added(self, judged: Judgements, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
         """Return the judgements of these passages with what their nearness adds."""
-        return with_cosines(judged, self.cosines(wanted), self._nearness.weight)
-
-
-def with_cosines(judged: Judgements, cosines: Cosines, weight: float) -> Judgements:
-    """Return judgements to which each passage's cosine adds `weight` times itself."""
-    return {
-        question: {i: replace(j, added=weight * cosines[question][i]) for i, j in of.items()}
-        for question, of in judged.items()
-    }
+        cosines = self.cosines(wanted)
+        return {name: with_cosines(of, cosines.get(name, {}), self._nearness.weight) for name, of in judged.items()}

@@ -206,6 +206,8 @@ def differences(of: SetDescription, system: System, figures: SystemFigures) -> t
         found.append(f"N = {system.n} ({paper.n})")
     if system.k != paper.k:
         found.append(f"k = {system.k} ({paper.k})")
+    if system.ranked_by[0] == "model" and not system.pure:
+        found.append("final order: as fitted (P(True) alone; pure: true)")
     return tuple(found)
 
 

@@ -186,7 +186,7 @@ def _reading(summary: Summary) -> str:
             read_from,
             _maybe(of.precision),
             str(of.recall),
-            str(r.always_first),
+            str(of.always_first),
             f"both ≥ {CITED:.2f}",
             _met(of.precision is not None and min(of.precision.mean, of.recall.mean) >= CITED),
         ]
@@ -197,8 +197,8 @@ def _reading(summary: Summary) -> str:
         "## Citations\n\n"
         "The gold passage among the same five. Precision is the share of citations that name it, of the answers that "
         "cite; recall is the share of all questions whose answer cites it, so a refusal counts against it. A system "
-        "that always cites [1] of the five gets the last figure in both. An answer from all five is often copied from "
-        "a wrong one, which its citation then names."
+        "that always cites [1] gets the last figure in both: from the best one, it is how often that is the gold one. "
+        "An answer from all five is often copied from a wrong one, which its citation then names."
     )
     cited_header = ["set", "read", "precision", "recall", "always [1]", "target", "met"]
     tables = (section(text, [*header, "target", "met"], rows), section(cited_text, cited_header, cited))

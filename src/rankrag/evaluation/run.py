@@ -4,6 +4,7 @@ A run folder holds::
 
     indexes/CORPUS/               the passages, once for all sets that share them
     SET-DATA/bm25-HISTORY.jsonl   ids of every question (also dense-HISTORY-ENCODER.jsonl)
+    SET-DATA/nearness-HISTORY-ENCODER.jsonl   cosines of questions and candidates
     SET-DATA/MODEL/*.jsonl        what the model said: judgements, replies, citations
     SET-DATA/system-MODEL/questions.jsonl   one line for each question of the pipeline (`questions`)
     evaluation.json, run.json     the summary and what was measured, written at the end
@@ -45,7 +46,7 @@ from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFig
 from rankrag.evaluation.systems import VECTORS, System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
-from rankrag.opening import open_nearness
+from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
@@ -77,6 +78,7 @@ def evaluate(
     examples: ExampleFigures | None = None,
     freeze_in: Path | None = None,
     progress: Progress = quiet,
+    say: Say = lambda _: None,
 ) -> Summary:
     """Measure first stages on all questions and the model on a sample; return the summary, also in `run`.
 
@@ -98,6 +100,7 @@ def evaluate(
         freeze_in: folder that gets what the one first stage of `retrievers` found of each set, with its passages
             (`frozen`).
         progress: hears of what takes long.
+        say: gets a line about what cannot be done as fitted.
 
     Raises:
         ConfigError: for an unknown name, or a set whose files are missing, before any work on that set.
@@ -116,7 +119,7 @@ def evaluate(
     contract = model.contract if model is not None else None
     fitted = contract.fitted if contract else Fitted()
     settings = Settings(n, k, fitted.abstain_below, seed)
-    nearness = open_nearness(contract, encoder, lambda line: progress(line, 1, 1)) if contract else None
+    nearness = open_nearness(contract, encoder, say) if contract else None
     history: HistoryQuery = contract.history_query if contract else "last"
     best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
     system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k)
@@ -127,12 +130,12 @@ def evaluate(
         stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
         found = first_stage_figures(test_set, stages, retrievers)
         if freeze_in is not None:
-            freeze(test_set, stages[retrievers[0], _searched(test_set, history)], freeze_in)
+            freeze(test_set, stages[retrievers[0], test_set.benchmark.searched_by(history)], freeze_in)
         work = near = None
         if model is not None:
             folder, title = run / folder_name(test_set), test_set.benchmark.title
             work = ModelWork(model, test_set.passages, folder / model_key(model, model_name), title, progress)
-            searched = _searched(test_set, history)
+            searched = test_set.benchmark.searched_by(history)
             near = NearnessWork(nearness, searched, test_set.passages, folder, title, progress) if nearness else None
         sets.append(measure_set(test_set, stages, found, work, near, settings, sample=sample, history=history))
         if work is not None:
@@ -233,7 +236,7 @@ def measure_set(
     if work is None:
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", benchmark.target, first)
     questions = sampled(test_set, sample, settings.seed)
-    searched = _searched(test_set, history)
+    searched = benchmark.searched_by(history)
     reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
     if benchmark.unanswerable:
@@ -278,11 +281,6 @@ def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, .
 
 def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
-
-
-def _searched(test_set: TestSet, history: HistoryQuery) -> HistoryQuery:
-    """Return by which turns a set is searched where conversations are searched by `history`."""
-    return history if len(_histories(test_set)) > 1 else "last"
 
 
 def _readable(test_set: TestSet, of: Judged) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from rankrag.evaluation.benchmarks import Metric
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import all_gold_at, exact_match, recall_at, reciprocal_rank, token_f1
-from rankrag.evaluation.work import finals, reordered
+from rankrag.evaluation.work import finals, reordered, with_cosines
 from rankrag.rerank import Judgement
 
 WEIGHTS = tuple(float(step) for step in range(41))
@@ -38,9 +38,7 @@ class Case:
 
     def weighted(self, weight: float) -> Case:
         """Return the case with what this weight of the cosines adds."""
-        if not weight:
-            return self
-        return replace(self, judged={i: replace(j, added=weight * self.cosines[i]) for i, j in self.judged.items()})
+        return replace(self, judged=with_cosines(self.judged, self.cosines, weight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def weight_trials(
 
     A source counts with the mean over its questions and first stages of R@1, or of all-gold@5 where `metrics` says so.
     """
-    if not all(case.cosines for cases in sources.values() for case in cases):
+    if not any(case.cosines for cases in sources.values() for case in cases):
         weights = (0.0,)
     return tuple(
         WeightTrial(

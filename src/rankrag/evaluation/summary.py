@@ -65,28 +65,26 @@ class AnswerFigures:
 class CitedFigures:
     """Answers from passages with the gold one among them, and how often they cite it.
 
-    `precision` is of the questions that got a citation, None where none did; `recall` is of all questions.
+    `precision` is of the questions that got a citation, None where none did; `recall` is of all questions;
+    `always_first` is both of them for a system that always cites the first passage of the prompt.
     """
 
     em: Interval
     f1: Interval
     precision: Interval | None
     recall: Interval
+    always_first: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingFigures:
-    """Answers from the gold passage alone, from it among five, and, as the pipeline reads, from the best k of the five.
-
-    `always_first` is precision and recall of a system that always cites [1] of the five.
-    """
+    """Answers from the gold passage alone, from it among five, and, as the pipeline reads, from the best k of these."""
 
     questions: int
     em_gold: Interval
     f1_gold: Interval
     five: CitedFigures
     ranked: CitedFigures
-    always_first: Interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -258,6 +258,11 @@ class ModelWork:
                 self._progress(f"{self._title}: citing", done, len(wanted))
             found.append(self._cited[name])
         return found
+
+
+def with_cosines(judged: Mapping[str, Judgement], cosines: Mapping[str, float], weight: float) -> dict[str, Judgement]:
+    """Return a question's judgements to which each passage's cosine adds `weight` times itself."""
+    return {i: replace(j, added=weight * cosines[i]) for i, j in judged.items()} if weight else dict(judged)
 
 
 def reordered(ids: Ids, scores: Mapping[str, float]) -> Ids:

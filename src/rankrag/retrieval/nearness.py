@@ -7,7 +7,7 @@ tells them apart. So the final order may add a share of its cosine to the log-od
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,20 @@ KEPT = 16_384
 """Passages whose vectors are kept from question to question: 25 MB of all-MiniLM-L6-v2's."""
 
 
+Known = Callable[[Sequence[Passage]], Mapping[str, npt.NDArray[np.float32]]]
+
+
 class Nearness:
     """The cosine of questions and passages by one encoder, and how much of it counts.
 
     Args:
         encoder: makes the vectors.
         weight: log-odds that a cosine of 1 is worth.
+        known: returns the vectors of passages that need not be made, by `document_text`; others are made.
     """
 
-    def __init__(self, encoder: Encoder, weight: float = 1.0) -> None:
-        self.encoder, self.weight = encoder, weight
+    def __init__(self, encoder: Encoder, weight: float = 1.0, known: Known = lambda _: {}) -> None:
+        self.encoder, self.weight, self._known = encoder, weight, known
         self._vectors: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
 
     def cosines(self, questions: Sequence[tuple[Sequence[str], Sequence[Passage]]]) -> list[list[float]]:
@@ -55,15 +59,17 @@ class Nearness:
     def _encode(self, passages: Sequence[Passage]) -> None:
         """Make the vectors that are missing, and move those that are wanted to the end of what is dropped first."""
         by_text = {document_text(passage): passage for passage in passages}
-        fresh = [passage for text, passage in by_text.items() if text not in self._vectors]
-        if fresh:
-            vectors = unit(self.encoder.encode_passages(fresh))
-            self._vectors |= zip(map(document_text, fresh), vectors, strict=True)
+        fresh = {text: passage for text, passage in by_text.items() if text not in self._vectors}
+        known = self._known(list(fresh.values())) if fresh else {}
+        self._vectors |= {text: unit(vector) for text, vector in known.items()}
+        made = {text: passage for text, passage in fresh.items() if text not in known}
+        if made:
+            self._vectors |= zip(made, unit(self.encoder.encode_passages(list(made.values()))), strict=True)
         for text in by_text:
             self._vectors.move_to_end(text)
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the vectors, `[texts, dim]`, with length one."""
+    """Return vectors, `[…, dim]`, with length one."""
     found: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-12)
     return found

@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import lancedb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
@@ -223,6 +225,22 @@ class PassageStore:
                 if progress is not None:
                     progress(min(start + batch, len(todo)), len(todo))
         return len(todo)
+
+    def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the vectors that this encoder made of the passages' texts, by text; those that are missing are not.
+
+        Above `EXACT_UP_TO` vectors there are none: to look for a few takes longer than to make them.
+        """
+        texts = {vector_key(text): text for text in map(document_text, passages)}
+        with explained(self._path):
+            vectors = self._vectors()
+            if vectors is None or not texts or self._made_by(vectors) != encoder.name:
+                return {}
+            if vectors.count_rows() > EXACT_UP_TO:
+                return {}
+            rows = vectors.search().where(f"key IN ({_sql(texts)})").select(["key", "vector"]).to_arrow()
+        matrix = rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1) if len(rows) else []
+        return {texts[key]: vector for key, vector in zip(rows["key"].to_pylist(), matrix, strict=True)}
 
     def lexical(self) -> Retriever:
         """Return BM25 over the passages as they are now."""
