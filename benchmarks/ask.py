@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 
-from harness import ROOT, gemm_rate, machine, put_figures, spread
+from harness import ROOT, gemm_rate, machine, put_figures, spread, svg_pyplot
 from rerank import work
 from rivals import careful_loop
 
@@ -185,15 +185,9 @@ def table(n: int, rows: Sequence[Asked]) -> list[str]:
 
 def plot(rows: Sequence[Asked]) -> None:
     """Draw where the time of a question goes, by way and N; left out with a word where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+    pyplot = svg_pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
-    from matplotlib import pyplot
-
     sizes = list(dict.fromkeys(row.n for row in rows))
     figure, axes = pyplot.subplots(1, len(sizes), figsize=(11, 2.8), sharey=True, squeeze=False, layout="constrained")
     for axis, n in zip(axes[0], sizes, strict=True):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from harness import ROOT, put_figures
+from harness import ROOT, put_figures, svg_pyplot
 
 from rankrag.cli.options import say, step_lines
 from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
@@ -165,15 +165,9 @@ def table(points: Sequence[Point]) -> list[str]:
 
 def plot(points: Sequence[Point], fitted: float | None) -> None:
     """Draw recall and exact match against the passages judged, a line a set; the fitted bound is a ring."""
-    try:
-        import matplotlib
-    except ImportError:
-        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+    pyplot = svg_pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for place, title in enumerate(dict.fromkeys(point.title for point in points)):
         own = sorted((p for p in points if p.title == title and not p.windows), key=lambda p: p.judged)

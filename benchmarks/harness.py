@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +23,20 @@ def put_figures(page: Path, made_by: str, lines: Sequence[str]) -> None:
     if not found:
         raise SystemExit(f"{page}: no line {begin}")
     page.write_text(f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}", encoding="utf-8")
+
+
+def svg_pyplot() -> Any:
+    """Return pyplot, which writes the same SVG every time; None, with a word, where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+        return None
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
+    from matplotlib import pyplot
+
+    return pyplot
 
 
 def machine() -> str:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 import torch
-from harness import ROOT, forget_peak, gemm_rate, machine, now, peak, put_figures, spread
+from harness import ROOT, forget_peak, gemm_rate, machine, now, peak, put_figures, spread, svg_pyplot
 from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
@@ -301,15 +301,9 @@ def write_page(facts: dict, found: list[Measured]) -> None:
 
 def plot(found: list[Measured]) -> None:
     """Draw each case's ratios, ours as 1; left out with a word where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        print('no plot: pip install "rankrag[bench]" brings matplotlib')
+    pyplot = svg_pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "rankrag"
-    from matplotlib import pyplot
-
     cases = list(dict.fromkeys(row.case for row in found))
     figure, axes = pyplot.subplots(len(cases), 1, figsize=(8, 2.4 * len(cases)), squeeze=False, layout="constrained")
     for axis, case in zip(axes[:, 0], cases, strict=True):
