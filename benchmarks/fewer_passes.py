@@ -110,17 +110,18 @@ def measured(test_set: TestSet, model: LanguageModel, directory: str, wanted: ar
         cases = [Case(of.gold, (ids,), judged[of.question.id]) for of, ids in asked]
         fitted = model.contract.fitted.settled_from
         trials = [*settling_trials(cases, k), *([settling_trial(cases, k, fitted)] if fitted is not None else [])]
+        exact_tops: list[Ids] = []
         for trial in trials:
             bound = NEVER if trial.bound is None else trial.bound
             tops = [settled_top(ids, case.judged, k, bound)[1] for case, (_, ids) in zip(cases, asked, strict=True)]
+            exact_tops = exact_tops or tops
             em = exact(work, questions, tops)
             points.append(Point(title, trial.bound, trial.judged, trial.recall, trial.same, em))
         if wanted.windows:
             few = questions[: wanted.windows]
             found = [windows(model, test_set, of, stage[of.question.id][:n], k) for of in few]
             recall = fmean(recall_at(ids, of.gold, k) for ids, of in zip(found, few, strict=True))
-            tops = [settled_top(ids, case.judged, k, NEVER)[1] for case, (_, ids) in zip(cases, asked, strict=True)]
-            same = fmean(set(ids) == set(top) for ids, top in zip(found, tops, strict=False))
+            same = fmean(set(ids) == set(top) for ids, top in zip(found, exact_tops, strict=False))
             points.append(Point(title, None, -(-n // 5), recall, same, exact(work, few, found), len(few)))
     return points
 

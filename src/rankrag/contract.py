@@ -98,6 +98,11 @@ class Contract:
         of = self.head if self.score == "layer_head" else self
         return Fitted(of.abstain_below, of.similarity_weight, of.settled_from) if of is not None else Fitted()
 
+    @property
+    def any_similarity(self) -> bool:
+        """Whether a score of it, in use or not, has a share of the encoder's cosine."""
+        return bool(self.similarity_weight or (self.head is not None and self.head.similarity_weight))
+
     def depth(self, n: int, k: int | None = None) -> int:
         """Return how many of `n` passages an answer is written from: `k`, or where it is None as many as fitted."""
         return min(n, self.k) if k is None else k
@@ -247,8 +252,7 @@ def _check_values(path: Path, contract: Contract) -> None:
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
     encoder: object = contract.similarity_encoder
-    weights = [contract.similarity_weight, contract.head.similarity_weight if contract.head else 0.0]
-    if not isinstance(encoder, str) or (any(weights) and not encoder):
+    if not isinstance(encoder, str) or (contract.any_similarity and not encoder):
         problems.append(f"'similarity_encoder' is {encoder!r}, must be the name of the encoder of 'similarity_weight'")
     for name in ("passage_tokens", "max_tokens", "k"):
         value = getattr(contract, name)

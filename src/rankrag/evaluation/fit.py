@@ -22,7 +22,7 @@ from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.nearness import Cosines, NearnessWork
+from rankrag.evaluation.nearness import Cosines, NearnessWork, blended
 from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import (
     DEPTHS,
@@ -37,7 +37,7 @@ from rankrag.evaluation.selection import (
     weight_trials,
 )
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
-from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key, with_cosines
+from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key
 from rankrag.models import LanguageModel, LayeredModel
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.nearness import Nearness
@@ -110,7 +110,8 @@ def fit(
         run: run folder; a run that was killed goes on where it stopped.
         model: judges `n` candidates of each question.
         model_name: name or directory of its weights.
-        encoder: for hybrid retrieval; without one the values are fitted on BM25 alone.
+        encoder: for hybrid retrieval and for its share in the final order; without one the values are fitted on BM25
+            alone, and the order is the model's.
         sources: names of the config's sources to fit on; one with conversations settles the history.
         unanswerable: the source of questions that look answerable; None has made ones only.
         n: candidates of each first stage.
@@ -168,14 +169,8 @@ def fit(
             near[name] = compared.cosines(of.wanted)
     judged_sources = {name: judge_source(of, judged[name], near[name]) for name, of in drawn.items()}
     weights = fit_weights(drawn, judged_sources, fitted_on)
-    weight = best_weight(weights)
-    blended = {
-        name: {
-            question: with_cosines(of, near[name].get(question, {}), weight) for question, of in judged[name].items()
-        }
-        for name in fitted_on
-    }
-    depths = _depth_trials(drawn, blended, work, fitted_on, answers)
+    final = {name: blended(judged[name], near[name], best_weight(weights)) for name in fitted_on}
+    depths = _depth_trials(drawn, final, work, fitted_on, answers)
     base = replace(base, k=best_depth(depths) if depths else base.k)
     values = fit_values(judged_sources, weights, fitted_on, base.depth(n))
     if not isinstance(model, LayeredModel) or not states:
@@ -196,8 +191,7 @@ def fit(
 
 def _by(encoder: Encoder | None, contract: Contract) -> Contract:
     """Return the contract with the name of the encoder that its weights are of."""
-    weights = [contract.similarity_weight, contract.head.similarity_weight if contract.head else 0.0]
-    return replace(contract, similarity_encoder=encoder.name if encoder is not None and any(weights) else "")
+    return replace(contract, similarity_encoder=encoder.name if encoder is not None and contract.any_similarity else "")
 
 
 def fit_weights(

@@ -59,5 +59,9 @@ class NearnessWork:
 
     def added(self, judged: Judgements, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
         """Return the judgements of these passages with what their nearness adds."""
-        cosines = self.cosines(wanted)
-        return {name: with_cosines(of, cosines.get(name, {}), self._nearness.weight) for name, of in judged.items()}
+        return blended(judged, self.cosines(wanted), self._nearness.weight)
+
+
+def blended(judged: Judgements, cosines: Cosines, weight: float) -> Judgements:
+    """Return a set's judgements to which each passage's cosine adds `weight` times itself."""
+    return {name: with_cosines(of, cosines.get(name, {}), weight) for name, of in judged.items()}
