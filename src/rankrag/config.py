@@ -233,6 +233,9 @@ class SystemConfig(Schema):
     k: int = Field(5, ge=1, description="Passages that are answered from (paper: 5, 10 or 20).")
     pure: bool = Field(False, description="Order by the language model alone, as the paper does; no encoder's share.")
     abstain: bool = Field(False, description="Withhold answers below the fitted threshold; the paper withholds none.")
+    setting: Literal["own", "paper-8b", "paper-70b"] = Field(
+        "own", description="`paper-8b`, `paper-70b`: first stage, N, k and order of the paper, set by set."
+    )
     ranking_pairs: int | None = Field(
         None, ge=0, description="Ranking pairs that the model was trained on, for the paper's figure 4."
     )
@@ -248,9 +251,12 @@ class ComparisonConfig(Schema):
         None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
     )
     seed: int = Field(0, description="Seed of the sample.")
-    history_query: Literal["last", "all", "both"] = Field(
-        "all", description="Turns that conversations are searched by; the same for all systems, which share retrieval."
+    history_query: Literal["last", "all", "speakers", "both"] = Field(
+        "all",
+        description="Turns that conversations are searched by, `speakers` with who said them (dragon-multiturn); the "
+        "same for all systems, which share retrieval.",
     )
+    state_cache: str = Field("memory", description="Where states of passages are kept: memory, off, or a folder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
     dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
     encoder: str | None = Field(

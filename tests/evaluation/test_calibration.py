@@ -7,12 +7,15 @@ import pytest
 from rankrag.errors import DataError
 from rankrag.evaluation.calibration import (
     Bin,
+    Calibration,
     Risk,
     area_under_risk,
+    calibration,
     expected_calibration_error,
     reliability,
     risk_coverage,
 )
+from rankrag.evaluation.questions import QuestionResult, Seconds
 
 
 def test_a_plot_has_the_bins_that_hold_something_and_one_is_in_the_last():
@@ -35,6 +38,23 @@ def test_each_threshold_answers_more_and_equal_questions_go_together():
     assert curve == (Risk(0.9, 0.25, 0.0), Risk(0.5, 0.75, 1 / 3), Risk(0.1, 1.0, 0.5))
     assert area_under_risk(curve) == pytest.approx(0.5 / 3 + 0.25 * 0.5)
     assert risk_coverage([], []) == ()
+
+
+def test_the_lines_of_a_system_say_how_far_it_can_be_believed():
+    def line(gold, p_true, answer, outcome):
+        ids = tuple("abc"[: len(p_true)])
+        return QuestionResult(
+            "s", "m", "q", "?", (), (), gold, ids, ids, p_true, ids[:1], answer, outcome, {}, {}, Seconds()
+        )
+
+    lines = [
+        line(("a",), (0.95, 0.25), "x", "right"),
+        line((), (0.5,), "y", "misread"),
+        line(("a",), (), None, "right"),
+    ]
+    # P(True) .95 and .25 of a gold passage and another: off by .05 and .25. The wrong answer is the less sure one.
+    assert calibration(lines) == Calibration(2, pytest.approx(0.15), 2, pytest.approx(0.25), 0.5)
+    assert calibration(lines[2:]) == Calibration()
 
 
 def test_a_confidence_that_is_not_a_number_is_named():

@@ -10,12 +10,15 @@ from rankrag.errors import ConfigError, DataError, ModelError
 from rankrag.evaluation import work
 from rankrag.evaluation.aggregate import aggregated
 from rankrag.evaluation.compare import compare
+from rankrag.evaluation.comparison_report import render_comparison
 from rankrag.evaluation.description import load_description
 from rankrag.evaluation.questions import read_kept_passages, read_results
 from rankrag.evaluation.systems import System
+from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
+from tests.evaluation.conftest import PASSAGES, passage_rows
 
 SETS = ("squad", "doc2dial", "msmarco", "trec_dl19", "squad2_unanswerable")
 
@@ -155,6 +158,41 @@ def test_all_sorts_of_sets_are_measured(run, tmp_path):
     assert rows_of(tmp_path, withholding[0], "squad2_unanswerable")[0].answer is None
 
 
+def test_a_ranking_that_was_frozen_is_the_first_stage_whatever_is_asked_for(run, data, tmp_path, encoder):
+    write_rows(data / "runs/squad.passages.jsonl", passage_rows(PASSAGES))
+    (data / "runs/squad.trec").write_text("q1 Q0 s/lake/0 1 1 x\nq1 Q0 s/tagus/0 2 0 x\nq2 Q0 s/ebro/0 1 1 x\n")
+    systems = [System("given", "mini"), System("near", "mini", retriever="dense")]
+    comparison = run(systems, open_encoder=lambda name: encoder)
+    assert encoder.encoded == 0
+    for system in systems:
+        assert [row.retrieved for row in rows_of(tmp_path, system)] == [("s/lake/0", "s/tagus/0"), ("s/ebro/0",)]
+    assert "| SQuAD | a ranking of unknown make | 20 |" in render_comparison(comparison)
+
+
+def test_speakers_are_named_where_conversations_are_searched_so(run, tmp_path):
+    run([MINI], benchmarks=["doc2dial"], history="speakers")
+    assert [path.name for path in (tmp_path / "run").glob("doc2dial-*/bm25-speakers.jsonl")]
+    assert rows_of(tmp_path, MINI, "doc2dial")[0].retrieved == ("d/tax/0", "d/visa/0")
+
+
+def test_a_report_has_the_reachable_gap_and_calibration(run):
+    comparison = run([MINI, System("plain", "mini", "none")])
+    own = comparison.of("squad", "mini")
+    # BM25 has one of two gold passages in the first place, the model both, which is all that can be reached.
+    assert (own.reachable, own.gap.mean) == (1.0, 1.0)
+    assert (comparison.of("squad", "plain").gap, own.calibration.answers) == (None, 2)
+    text = render_comparison(comparison)
+    assert "| SQuAD | mini | R@1 | 0.500 [0.000, 1.000] | 1.000 [1.000, 1.000] | 1.000 | 1.000 [1.000, 1.000] |" in text
+    assert "## Calibration" in text
+
+
+def test_a_run_says_what_it_was_made_with(run, tmp_path):
+    run()
+    made_with = load_description(tmp_path / "run").made_with
+    assert {"rankrag", "torch", "mini", "other"} <= set(made_with)
+    assert len(made_with["mini"]) == 12
+
+
 def test_a_second_run_asks_nothing_and_finds_the_same(run):
     first = run(benchmarks=SETS, systems=SYSTEMS[:2])
     model = golden()
@@ -270,6 +308,7 @@ def test_lines_that_are_missing_or_broken_are_an_error_not_a_smaller_total(run, 
         ({"ranker": "oracle"}, "ranker 'oracle' is not known"),
         ({"encoder": "dpr-nq"}, "encoder: bm25 needs none"),
         ({"model": "none"}, "model: none, so its ranker needs a name"),
+        ({"setting": "paper-8b", "n": 50}, "setting: paper-8b has n, k, retriever, encoder and pure of its own"),
         ({"retriever": "none"}, r"closed book .* needs a model and ranker: none"),
     ],
 )
@@ -281,6 +320,8 @@ def test_a_system_that_cannot_be_is_refused(given, said):
 def test_names_are_checked_before_any_work(run, tmp_path):
     with pytest.raises(ConfigError, match="mini: given twice"):
         run([MINI, MINI])
+    with pytest.raises(ConfigError, match="setting: paper-8b goes with the sets of the paper alone"):
+        run([System("as there", "mini", setting="paper-8b")])
     with pytest.raises(ConfigError, match="squat: not known"):
         run([MINI], benchmarks=["squat"])
     assert not (tmp_path / "run").exists()

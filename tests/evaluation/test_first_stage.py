@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,7 @@ from rankrag.errors import MissingExtraError
 from rankrag.evaluation.first_stage import bm25, dense, fused, open_index, search_seconds
 from rankrag.journal import append_rows, read_journal
 from rankrag.retrieval.store import PassageStore
+from rankrag.types import Message
 
 
 def test_the_index_is_made_once_and_made_anew_for_other_passages(loaded, tmp_path, monkeypatch):
@@ -53,6 +55,16 @@ def test_own_candidates_are_ordered_and_none_is_lost(loaded, tmp_path, encoder):
     near = dense(msmarco, None, tmp_path, "last", encoder)
     assert near["m1"][0] == "m1/c1"
     assert set(near["m1"]) == {"m1/c0", "m1/c1", "m1/c2"}
+
+
+def test_own_candidates_are_ordered_by_the_turns_that_are_asked_for(loaded, tmp_path, encoder):
+    msmarco = loaded("msmarco")
+    (of,) = msmarco.questions
+    question = replace(of.question, text="wine", history=(Message("user", "golden " * 9),))
+    talk = replace(msmarco, questions=(replace(of, question=question),))
+    for find in (partial(bm25, talk, None), lambda *of: dense(talk, None, *of, encoder)):
+        assert find(tmp_path, "last")["m1"][0] != "m1/c2"
+        assert find(tmp_path, "all")["m1"][0] == "m1/c2"
 
 
 def test_own_candidates_stay_as_they_are_where_no_word_is_known(loaded, tmp_path):

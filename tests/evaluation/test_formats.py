@@ -39,7 +39,8 @@ def located(path, subset=""):
 
 
 def test_a_set_goes_out_as_beir_and_comes_back(tmp_path):
-    own = TestSet(made("beir", "beir/queries.jsonl", "beir/corpus.jsonl", "beir/qrels/dev.tsv"), QUESTIONS, PASSAGES)
+    benchmark = made("beir", "beir/queries.jsonl", "beir/corpus.jsonl", "beir/qrels/dev.tsv", style=None)
+    own = TestSet(benchmark, QUESTIONS, PASSAGES)
     write_beir(own, tmp_path / "beir", "dev")
     read = load(own.benchmark, tmp_path)
     assert read.passages == PASSAGES
@@ -58,7 +59,8 @@ def test_a_set_goes_out_as_flashrag_and_comes_back(tmp_path):
     assert rows[0] == {"id": "q1", "question": "Which river?", "golden_answers": ["Ebro", "the Ebro"], "metadata": {}}
     assert {p.id: p for _, p in corpus_rows(tmp_path / "corpus.jsonl")} == PASSAGES
     closed = load(own.benchmark, tmp_path, passages=False)
-    assert [of.question for of in closed.questions] == [of.question for of in QUESTIONS]
+    assert [of.question for of in closed.questions] == [QUESTIONS[0].question]
+    assert sum(closed.left_out.values()) == 1  # no answer to the other one is known
 
 
 def test_multiple_choice_goes_out_as_mirage_and_comes_back(tmp_path):

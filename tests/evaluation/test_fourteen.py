@@ -1,49 +1,41 @@
-"""The fourteen benchmarks of the paper, each from its published form to its scores; the scores are worked out by hand.
+"""The fourteen benchmarks of the paper, each from its published form to its lines; the scores are worked out by hand.
 
-The first stage counts the words that a passage shares with the question, or is the ranking that comes with the set.
+The first stage is BM25, or the ranking that comes with the set.
 """
 
 from __future__ import annotations
 
-import re
 from statistics import fmean
 
 import pytest
 
 from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.compare import compare
 from rankrag.evaluation.fourteen import PAPER
 from rankrag.evaluation.loading import at_hand, load, missing
-from rankrag.evaluation.metrics import answer_recall_at, answer_scores, measure
-from rankrag.generate import answer_many
-from rankrag.rerank import rerank
+from rankrag.evaluation.metrics import answer_recall_at, measure
+from rankrag.evaluation.questions import read_results
+from rankrag.evaluation.systems import System
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import ScoredPassage
 from tests.evaluation import published as files
 
 
-def words(text):
-    return set(re.findall(r"\w+", text.lower()))
-
-
 class Road:
-    """A set that went through the pipeline: ids of both orders, replies, and every prompt."""
+    """A set that went through `evaluate`: ids of both orders, replies, and every prompt."""
 
-    def __init__(self, name, data, *, n=4, k=1):
+    def __init__(self, name, data, **system):
         self.set = load(BENCHMARKS[name], data)
         self.model = files.model()
-        self.first = [self.retrieve(of)[:n] for of in self.set.questions]
-        self.final, self.replies = [], []
-        for of, ids in zip(self.set.questions, self.first, strict=True):
-            ranking = rerank(self.model, of.question, tuple(ScoredPassage(self.set.passages[i], 0.0) for i in ids))
-            self.final.append([c.passage.id for c in ranking])
-            self.replies += answer_many(self.model, [(of.question, [c.passage for c in ranking[:k]])])
-
-    def retrieve(self, of):
-        if self.set.ranked:
-            return list(of.given)
-        asked, passages = words(of.question.text), self.set.passages
-        shared = {i: len(asked & words(f"{passages[i].title} {passages[i].text}")) for i in of.given or passages}
-        return sorted(shared, key=lambda i: -shared[i])
+        own = System("road", "m", **(system or {"n": 4, "k": 1}))
+        self.found = compare(
+            data, data / "run", [own], open_model=lambda name: (self.model, name), benchmarks=[name], sample=0
+        )
+        (path,) = (data / "run").glob(f"{name}-*/{own.folder}/questions.jsonl")
+        rows = read_results(path)
+        assert [row.id for row in rows] == [of.question.id for of in self.set.questions]
+        self.first = [list(row.retrieved) for row in rows]
+        self.final = [list(row.reranked) for row in rows]
+        self.replies = [row.answer for row in rows]
 
     def recall_at_1(self, rankings):
         answers = [of.question.answers for of in self.set.questions]
@@ -54,11 +46,8 @@ class Road:
         return fmean(measure(self.set.benchmark.metric, rankings, self.set.questions, self.set.passages))
 
     def scores(self):
-        of_all = [
-            answer_scores(self.set.benchmark.answer_metrics, reply, of.question.answers)
-            for reply, of in zip(self.replies, self.set.questions, strict=True)
-        ]
-        return {name: fmean(scores[name] for scores in of_all) for name in of_all[0]}
+        measured = self.found.of(self.set.benchmark.name, "road").figures
+        return {name: measured[name].mean for name in self.set.benchmark.answer_metrics}
 
 
 @pytest.fixture
@@ -160,14 +149,14 @@ def test_2wikimqa_has_one_answer_and_its_own_paragraphs_are_not_used(wikipedia):
 def test_fever_is_a_claim_that_is_true_or_false(wikipedia):
     files.write_lines(
         wikipedia / "kilt/fever-dev-kilt.jsonl",
-        files.kilt("33078", "Hamlet was written in Madrid", "REFUTES"),
+        files.kilt("33078", "Hamlet was written, not staged, in Madrid", "REFUTES"),
         files.kilt("6744", "Hamlet was staged in London", "SUPPORTS"),
     )
     road = Road("fever-kilt", wikipedia)
     assert road.set.benchmark.metric is None
     prompts = ["".join(s.text for s in prompt) for prompt in road.model.prompts]
-    assert "For the claim Hamlet was written in Madrid, assess whether" in prompts[0]
-    assert "Is the claim 'Hamlet was written in Madrid' correct?" in prompts[4]
+    assert "For the claim Hamlet was written, not staged, in Madrid, assess whether" in prompts[0]
+    assert "Is the claim 'Hamlet was written, not staged, in Madrid' correct?" in prompts[-2]
     # Unranked, passage 6 would have said True; 7 says False of both, which is right of the first.
     assert (road.first[0][0], road.final[0][0]) == ("6", "7")
     assert road.replies == ["False", "False"]
@@ -202,7 +191,7 @@ def test_doc2dial_searches_the_document_of_the_dialogue_with_the_last_seven_mess
     assert road.replies == ["go to the office, with a photo"] * 2
     # Words without articles: go, to, office, with, photo; 2 of them in the first answer, both of two in the second.
     assert road.scores() == {"ChatRAG F1": pytest.approx((2 * 2 / (5 + 2) + 2 * 2 / (5 + 2)) / 2)}
-    prompt = "".join(s.text for s in road.model.prompts[2])
+    prompt = "".join(s.text for s in road.model.prompts[-2])
     assert "turn 1" not in prompt
     assert "User: how to renew it\n" in prompt
 
@@ -225,9 +214,7 @@ def test_topiocqa_keeps_the_order_it_comes_in_and_answers_from_twenty(tmp_path):
             }
         ],
     )
-    k = BENCHMARKS["topiocqa-chatrag"].paper.k
-    assert k == 20
-    road = Road("topiocqa-chatrag", tmp_path, n=100, k=k)
+    road = Road("topiocqa-chatrag", tmp_path, setting="paper-8b")
     name = "topiocqa-chatrag/0/c"
     assert road.first == [[f"{name}{i}" for i in range(22)]]
     assert road.final == [[f"{name}20", *(f"{name}{i}" for i in range(22) if i != 20)]]
@@ -270,11 +257,11 @@ def test_mmlu_med_picks_the_likeliest_letter(medcorp):
 
 
 def test_medqa_us_hides_the_options_from_the_ranking(medcorp):
-    road = Road("medqa-us", medcorp, n=3)
+    road = Road("medqa-us", medcorp, n=3, k=1)
     assert road.replies == ["C"]
     assert road.scores() == mirage(1)
     *judged, asked = ["".join(s.text for s in prompt) for prompt in road.model.prompts]
-    assert len(judged) == 3
+    assert len(judged) == 2
     assert not any("thiamine" in prompt for prompt in judged)
     assert "scurvy?\nA. retinol\nB. thiamine\nC. ascorbic acid\nD. calciferol\n\nAssistant:" in asked
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from pydantic import TypeAdapter
 
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.benchmarks import folder_name
+from rankrag.evaluation.benchmarks import Origin, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.frozen import freeze
+from rankrag.evaluation.frozen import freeze, origin_of
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.schemas import our_row
 from rankrag.jsonl import write_rows
+from tests.evaluation.conftest import PASSAGES, passage_rows
 from tests.evaluation.published import write_json
 
 
@@ -54,8 +57,9 @@ def test_missing_files_are_all_listed(tmp_path):
         ({"id": "q", "question": "x", "grades": {"s/tagus/0": 0.5}}, "'grades' must be whole numbers"),
         ({"id": "q", "question": "x", "candidates": "text"}, "'candidates' must be a list of passages"),
         ({"id": "q"}, r":1: no 'id' with 'question' or 'query' \(found: id\)"),
-        ({"id": "q", "question": "x", "positive_ids": ["gone"]}, "passage 'gone' is in none of"),
+        ({"id": "q", "question": "x", "answers": ["y"], "positive_ids": ["gone"]}, "passage 'gone' is in none of"),
         ({"id": "q", "question": "x", "candidates": ["text"]}, "candidate 0 has no 'text'"),
+        ({"id": "q", "question": "x", "answer": "y"}, r":1: no 'answers' \(found: answer, id, question\)"),
     ],
 )
 def test_a_bad_row_is_named(data, row, message):
@@ -83,7 +87,7 @@ def test_the_folder_of_a_set_changes_with_its_data(loaded):
 
 
 def test_all_mistakes_of_a_file_are_told_with_their_lines(data):
-    good = {"id": "q", "question": "x", "positive_ids": ["s/tagus/0"]}
+    good = {"id": "q", "question": "x", "answers": ["y"], "positive_ids": ["s/tagus/0"]}
     write_rows(data / "squad/squad.dev.jsonl.zst", [good, {"id": "r"}, good, {**good, "id": "s", "answers": 1}])
     with pytest.raises(DataError) as error:
         load(BENCHMARKS["squad"], data)
@@ -110,7 +114,7 @@ def test_all_mistakes_of_a_corpus_are_told_with_their_lines(data):
 
 def test_two_corpora_may_not_give_one_id_to_two_passages(tmp_path):
     nq = BENCHMARKS["nq"]
-    write_rows(tmp_path / nq.rows, [{"id": "q", "question": "x", "positive_ids": ["a"]}])
+    write_rows(tmp_path / nq.rows, [{"id": "q", "question": "x", "answers": ["y"], "positive_ids": ["a"]}])
     for name, text in zip(nq.corpora, "xy", strict=True):
         write_rows(tmp_path / name, [{"id": "a", "text": text}])
     with pytest.raises(DataError, match="passage 'a' is another one in an earlier corpus"):
@@ -208,16 +212,42 @@ def test_public_forms_of_tables_of_the_hub():
 def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
     squad = load(BENCHMARKS["squad"], data)
     rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
-    assert freeze(squad, rankings, data) == data / "runs/squad.trec"
+    origin = origin_of("dense", "stub@1", "last", "some passages", 100, 2)
+    frozen_as = partial(freeze, squad.benchmark, squad.questions, data=data, origin=origin)
+    assert frozen_as(rankings, squad.passages) == data / "runs/squad.trec"
     (data / "squad/squad.corpus.jsonl.zst").unlink()
     frozen = load(BENCHMARKS["squad"], data)
     assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
     assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
     assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
-    assert (frozen.ranked, frozen.searchable) == (True, False)
-    assert freeze(frozen, rankings, data) == data / "runs/squad.trec"
+    assert (frozen.ranked, frozen.searchable, frozen.fixed) == (True, False, True)
+    assert (frozen.origin, frozen.origin.first_stage, frozen.unranked) == (origin, "dense by stub", 0)
+    assert frozen_as(rankings, frozen.passages) == data / "runs/squad.trec"
     with pytest.raises(ConfigError, match=r"squad\.trec: another run of SQuAD is there"):
-        freeze(frozen, {"q1": ["s/tagus/0"]}, data)
+        frozen_as({"q1": ["s/tagus/0"]}, frozen.passages)
+
+
+def test_a_frozen_run_that_lacks_questions_is_told(data):
+    write_rows(data / "runs/squad.passages.jsonl", passage_rows(PASSAGES))
+    (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 1 x\n")
+    assert load(BENCHMARKS["squad"], data).unranked == 1
+    (data / "runs/squad.json").write_bytes(
+        TypeAdapter(Origin).dump_json(origin_of("bm25", None, "last", "some passages", 100, 1))
+    )
+    with pytest.raises(DataError, match=r"squad\.trec: made for 1 questions, SQuAD has 2; freeze it anew"):
+        load(BENCHMARKS["squad"], data)
+    (data / "runs/squad.json").write_text("{}")
+    with pytest.raises(DataError, match=r"squad\.json: does not say how squad\.trec was made"):
+        load(BENCHMARKS["squad"], data)
+
+
+def test_a_question_without_any_right_answer_is_left_out_and_counted(data):
+    rows = [{"id": str(i), "question": "x", "answers": answers} for i, answers in enumerate((["y"], []))]
+    write_rows(data / "squad/squad.dev.jsonl.zst", [{**row, "positive_ids": ["s/tagus/0"]} for row in rows])
+    for passages in (True, False):
+        squad = load(BENCHMARKS["squad"], data, passages=passages)
+        assert [of.question.id for of in squad.questions] == ["0"]
+        assert squad.left_out == {"no answer is known to be right": 1}
 
 
 def test_a_question_that_came_without_passages_does_not_reorder_the_others(tmp_path):

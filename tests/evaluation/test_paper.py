@@ -22,7 +22,7 @@ def described(name, questions=100, **changed):
     of = BENCHMARKS[name]
     ids = tuple(str(i) for i in range(questions))
     whole = SetDescription(
-        name, of.title, name, of.metric or "", of.style or "", of.split, of.corpus, questions, ids, {}
+        name, of.title, name, of.metric or "", of.style or "", of.split, of.corpus, questions, ids, {}, paper=of.paper
     )
     return replace(whole, **changed)
 
@@ -103,9 +103,11 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
     full = described("nq-kilt", 2837)
     (same,) = beside_the_paper(compared([full], [as_paper], EM=0.516))
     assert (same.paper, same.differs) == (50.6, ())
-    assert same.difference == pytest.approx(1.0)
+    assert (same.difference.mean, same.difference.low) == (pytest.approx(1.0), pytest.approx(-9.0))
     for changed, system, said in [
-        (described("nq-kilt", 100), as_paper, "100 questions (2,837)"),
+        (replace(full, questions=full.questions[:100]), as_paper, "100 questions (2,837)"),
+        (replace(full, unranked=3), as_paper, "no passage for 3 questions"),
+        (replace(full, first_stage="bm25"), as_paper, "first stage: bm25 (Dragon)"),
         (replace(full, split="test"), as_paper, "split: test (KILT dev)"),
         (replace(full, corpus="ours"), as_paper, "corpus: ours (Wikipedia of Dec 2018"),
         (full, replace(as_paper, n=20), "N = 20 (100)"),
@@ -120,6 +122,33 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
         assert row.differs[0].startswith(said)
 
 
+def test_a_ranking_that_was_frozen_by_the_papers_first_stage_may_be_compared():
+    frozen = described("nq-kilt", 2837, first_stage="dense by dragon-plus")
+    (row,) = beside_the_paper(compared([frozen], [System("ours", n=100, pure=True)], EM=0.516))
+    assert row.differs == ()
+
+
+def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
+    sets = [described("nq-kilt", 2837), described("medqa-us", 1273), described("doc2dial-chatrag", 3939)]
+    small, large = System("8B", setting="paper-8b"), System("70B", setting="paper-70b")
+    assert [small.on(of.paper).encoder for of in sets] == ["dragon-plus", "medcpt", "dragon-multiturn"]
+    assert {(large.on(of.paper).n, large.on(of.paper).pure) for of in sets} == {(30, True)}
+    found = compared(sets, [small, large], EM=0.5, **{"MIRAGE accuracy": 0.5, "ChatRAG F1": 0.5})
+    found = replace(found, description=replace(found.description, history="speakers"))
+    rows = beside_the_paper(found)
+    assert {row.differs for row in rows} == {()}
+    assert [(row.model, row.paper) for row in rows if row.benchmark == "nq-kilt"] == [
+        ("RankRAG 8B", 50.6),
+        ("RankRAG 70B", 54.2),
+    ]
+    talks = compared(sets[2:], [small], **{"ChatRAG F1": 0.5})
+    assert beside_the_paper(talks)[0].differs == ("searched by turns: last (speakers)",)
+
+
+def test_a_set_of_another_task_stands_beside_no_column():
+    assert (column_of("bioasq"), column_of("bioasq-yn")) == ("", "BioASQ")
+
+
 def test_splits_are_compared_with_their_own_table():
     rows = beside_the_paper(compared([described("triviaqa-dpr"), described("triviaqa-kilt")], EM=0.5, Acc=0.6))
     assert [(r.benchmark, r.metric, r.paper) for r in rows] == [
@@ -132,16 +161,17 @@ def test_splits_are_compared_with_their_own_table():
 
 def test_our_rows_stand_below_the_papers_with_what_differs():
     text = render_table("table2", [compared([described("nq"), described("popqa")], EM=0.283, Acc=0.35)])
-    assert "| **mini** (ours) | 28.3 |  | 28.3/35.0 |" in text
-    assert "- NQ + wiki, mini: split: dev (KILT dev); 100 questions (2,837);" in text
+    assert "| **mini** (ours) | 28.3 [18.3, 38.3] |  | 28.3 [18.3, 38.3]/35.0 [25.0, 45.0] |" in text
+    assert "- NQ + wiki, mini: split: dev (KILT dev); corpus: " in text
     assert "ours" not in render_table("table5", [compared([described("nq")], EM=0.283)])
 
 
 def test_ranking_tables_have_a_row_before_and_after():
     recall = {"answer-recall@5": 0.5, "answer-recall@10": 0.6, "answer-recall@20": 0.7}
     text = render_table("table6", [compared([described("nq")], **recall)])
-    assert "| **mini, bm25 alone** (ours) | 50.0/60.0/70.0 |" in text
-    assert "| **mini** (ours) | 50.0/60.0/70.0 |" in text
+    cells = "50.0 [40.0, 60.0]/60.0 [50.0, 70.0]/70.0 [60.0, 80.0]"
+    assert f"| **mini, bm25 alone** (ours) | {cells} |" in text
+    assert f"| **mini** (ours) | {cells} |" in text
 
 
 def test_figures_take_what_belongs_to_them():

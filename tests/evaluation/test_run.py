@@ -228,15 +228,19 @@ def test_a_first_stage_that_was_frozen_gives_the_same_figures_without_the_corpus
     first = run(golden(), benchmarks=["squad"], retrievers=["bm25"], freeze_in=data)
     (data / "squad/squad.corpus.jsonl.zst").unlink()
     assert run(golden(), benchmarks=["squad"], retrievers=["bm25"]).sets == first.sets
-    assert load_description(tmp_path / "run").sets[0].corpus.endswith("; a frozen run")
+    (described,) = load_description(tmp_path / "run").sets
+    assert (described.corpus, described.first_stage) == ("the set's own passages", "bm25")
     with pytest.raises(ConfigError, match="bm25, dense, hybrid: one first stage can be frozen"):
         run(benchmarks=["squad"], freeze_in=data)
 
 
-def test_a_frozen_run_may_lack_a_gold_passage(run, data):
+def test_a_frozen_run_may_lack_a_gold_passage(run, data, tmp_path):
     write_rows(data / "runs/squad.passages.jsonl", [{"id": i, "text": i} for i in ("s/decoy/0", "s/ebro/0")])
     (data / "runs/squad.trec").write_text("q1 Q0 s/decoy/0 1 1 x\nq2 Q0 s/ebro/0 1 1 x\n")
     found = of(run(golden(), benchmarks=["squad"], retrievers=["bm25"]), "squad")
+    (described,) = load_description(tmp_path / "run").sets
+    assert described.corpus.endswith("; a frozen run")
+    assert described.first_stage == "a ranking of unknown make"
     assert (found.first_stages[0].figures["R@1"].mean, found.reading.questions) == (0.5, 1)
 
 

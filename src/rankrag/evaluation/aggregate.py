@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
+from rankrag.evaluation.calibration import Calibration, calibration
 from rankrag.evaluation.description import RunDescription, SetDescription
-from rankrag.evaluation.metrics import bootstrap_interval
+from rankrag.evaluation.metrics import Interval, bootstrap_interval, gap_interval
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
 from rankrag.evaluation.questions import FILE_NAME as QUESTIONS
 from rankrag.evaluation.questions import QuestionResult, Seconds, read_results
@@ -29,6 +30,7 @@ class SystemFigures:
     """One system on one set: figures in its final order and in the first stage's, outcomes, mean times.
 
     The outcomes add up to `questions`; `cost` is the paper's N·t2/(t1+t3), None without times or without a ranker.
+    `gap` is the share of the reachable gap that reranking closes by the set's metric (`metrics.gap_closed`).
     """
 
     benchmark: str
@@ -39,6 +41,9 @@ class SystemFigures:
     outcomes: dict[Outcome, int]
     seconds: Seconds
     cost: float | None
+    reachable: float | None = None
+    gap: Interval | None = None
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ def aggregated(run: Path, description: RunDescription) -> Comparison:
     figures, pairs = [], []
     for of in description.sets:
         rows = {system.name: lines_of(run, of, system) for system in description.systems}
-        figures += [_figures(found, system) for system in description.systems if (found := rows[system.name])]
+        figures += [
+            _figures(found, of, system.on(of.paper)) for system in description.systems if (found := rows[system.name])
+        ]
         first = description.systems[0].name
         for system in description.systems[1:]:
             pairs += _pairs(rows[system.name], rows[first])
@@ -112,12 +119,15 @@ def load_comparison(run: Path) -> Comparison:
 _COMPARISON = TypeAdapter(Comparison)
 
 
-def _figures(rows: Sequence[QuestionResult], system: System) -> SystemFigures:
+def _figures(rows: Sequence[QuestionResult], of: SetDescription, system: System) -> SystemFigures:
     counted = Counter(row.outcome for row in rows)
     seconds = Seconds(*(_mean([getattr(row.seconds, name) for row in rows]) for name in ("t1", "t2", "t3")))
     cost = None
     if seconds.t1 is not None and seconds.t2 is not None and seconds.t3 is not None:
         cost = cost_ratio(system.n, seconds.t1, seconds.t2, seconds.t3)
+    best, gap = [row.reachable for row in rows if row.reachable is not None], None
+    if len(best) == len(rows) and system.ranked_by[0] != "none":
+        gap = gap_interval([row.first[of.metric] for row in rows], [row.metrics[of.metric] for row in rows], best)
     return SystemFigures(
         rows[0].benchmark,
         rows[0].system,
@@ -127,6 +137,9 @@ def _figures(rows: Sequence[QuestionResult], system: System) -> SystemFigures:
         {name: counted[name] for name in OUTCOMES if counted[name]},
         seconds,
         cost,
+        fmean(best) if len(best) == len(rows) else None,
+        gap,
+        calibration(rows),
     )
 
 

@@ -62,6 +62,7 @@ class PaperSetting:
         retriever: the first stage.
         n: passages that are reranked (8B; 30 at 70B).
         k: passages that are answered from; the paper does not print it for each set (docs/deviations.md).
+        history: by which turns a conversation is searched.
     """
 
     split: str
@@ -70,6 +71,7 @@ class PaperSetting:
     retriever: str = "Dragon"
     n: int = 100
     k: int = 5
+    history: HistoryQuery = "last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Benchmark:
         hub: where the questions are published; `fetch` keeps them in the data folder as hub/NAME.jsonl.zst.
         source: where they can be had, if not on the hub.
         corpus: the passages in words.
+        corpus_source: where they can be had, and how the files come by their names.
+        ranked_by: what made the ranking that comes with the rows, where one does.
         evidence: every question is answered from its own gold passages; nothing is retrieved.
         answer_metrics: what is measured of a reply.
         paper: how the paper measures it; None for sets that are not the paper's.
@@ -121,6 +125,8 @@ class Benchmark:
     hub: HubConfig | None = None
     source: str = ""
     corpus: str = ""
+    corpus_source: str = ""
+    ranked_by: str = ""
     evidence: bool = False
     answer_metrics: tuple[AnswerMetric, ...] = ("EM", "F1", "Acc")
     paper: PaperSetting | None = None
@@ -151,6 +157,24 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """How a frozen run was made, kept beside it (`frozen`); `depth` passages at most for each of `questions`."""
+
+    retriever: str
+    encoder: str | None
+    history: HistoryQuery
+    corpus: str
+    depth: int
+    questions: int
+    rankrag: str
+
+    @property
+    def first_stage(self) -> str:
+        """The first stage in words."""
+        return f"{self.retriever} by {self.encoder}" if self.encoder else self.retriever
+
+
+@dataclass(frozen=True, slots=True)
 class TestSet:
     """A benchmark that has been read.
 
@@ -161,6 +185,8 @@ class TestSet:
         ranked: whether `given` is a first stage in its order; else it is a choice, still to be ordered.
         searchable: whether `passages` are a whole corpus.
         left_out: questions that cannot be measured, counted by reason.
+        origin: how the frozen run was made that is its first stage; None where there is none, or nobody wrote it down.
+        unranked: questions that the frozen run has no passage for.
     """
 
     __test__ = False  # the name is for people; pytest need not look into it
@@ -171,6 +197,13 @@ class TestSet:
     ranked: bool = False
     searchable: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    origin: Origin | None = None
+    unranked: int = 0
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a ranking comes with it that cannot be made anew: it is the first stage, whatever is asked for."""
+        return self.ranked and not self.searchable
 
     def sample(self, size: int | None, seed: int) -> tuple[Judged, ...]:
         """Return `size` questions drawn with `seed`, in the order of the set; all where `size` is None or too large.

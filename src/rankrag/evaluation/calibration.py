@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from rankrag.errors import DataError
 
+if TYPE_CHECKING:
+    from rankrag.evaluation.questions import QuestionResult
+
 BINS = 10
+
+Pairs = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,53 @@ class Risk:
     threshold: float
     coverage: float
     risk: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far scores can be believed: ECE of P(True) over the passages, AURC of answering by the best P(True).
+
+    `passages` and `answers` are how many each is of; None where there were none. `wrong` is the share of wrong answers
+    when all are given, which the AURC lies below where the best P(True) tells right from wrong.
+    """
+
+    passages: int = 0
+    ece: float | None = None
+    answers: int = 0
+    aurc: float | None = None
+    wrong: float | None = None
+
+
+def calibration(rows: Sequence[QuestionResult]) -> Calibration:
+    """Return the calibration of a system on a set, from its lines."""
+    judged, answered = relevance_pairs(rows), confidence_pairs(rows)
+    losses = [loss for _, loss in answered]
+    return Calibration(
+        len(judged),
+        expected_calibration_error([p for p, _ in judged], [gold for _, gold in judged]) if judged else None,
+        len(answered),
+        area_under_risk(risk_coverage([p for p, _ in answered], losses)) if answered else None,
+        fmean(losses) if answered else None,
+    )
+
+
+def relevance_pairs(rows: Sequence[QuestionResult]) -> Pairs:
+    """Return P(True) of every passage with 1 where it is a gold one, else 0; of questions that have gold passages."""
+    return [
+        (p, float(name in row.gold))
+        for row in rows
+        for name, p in zip(row.reranked, row.p_true, strict=True)
+        if p is not None and row.gold
+    ]
+
+
+def confidence_pairs(rows: Sequence[QuestionResult]) -> Pairs:
+    """Return the best P(True) of every answered question with 0 where the answer is right, else 1."""
+    return [
+        (max(p for p in row.p_true if p is not None), float(row.outcome != "right"))
+        for row in rows
+        if row.answer is not None and any(p is not None for p in row.p_true)
+    ]
 
 
 def reliability(probabilities: Sequence[float], outcomes: Sequence[float], bins: int = BINS) -> tuple[Bin, ...]:

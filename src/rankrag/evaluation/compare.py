@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.description import RunDescription, describe, machines, save_description
+from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.nearness import NearnessWork
@@ -75,7 +76,7 @@ def compare(
         benchmarks: names of sets; None takes all that are at hand.
         sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
         seed: of the sample.
-        history: whether conversations are searched by their last turn or by all.
+        history: by which turns conversations are searched (`pipeline.search_queries`).
         command: what a reader types to make the same run.
         machine: in words, for the report.
         progress: hears of what takes long.
@@ -93,22 +94,27 @@ def compare(
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
     open_encoder = cache(open_encoder)
-    prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, progress)
+    prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, history, progress)
     machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    sets = tuple(of[systems[0].encoder].described for of in prepared)
-    description = RunDescription(command, machine, today, seed, history, tuple(systems), sets)
+    sets = tuple(of[0].described for of in prepared)
+    description = RunDescription(command, machine, today, seed, history, tuple(systems), sets, made_with({}))
     save_description(description, run)
     opened: dict[str, tuple[LanguageModel, str]] = {}
+    keys: dict[str, str] = {}
     for place, system in enumerate(systems):
         opened |= {name: open_model(name) for name in sorted(system.models - set(opened))}
+        keys |= {name: model_key(*of) for name, of in opened.items() if name not in keys}
         kind, name = system.ranked_by
         judging = open_ranker(kind, name) if kind in ("cross-encoder", "bi-encoder") else None
-        near = _nearness(system, opened, open_encoder, say)
-        for of in (by_encoder[system.encoder] for by_encoder in prepared):
-            keep_lines(system, of, _parts(system, of, opened, judging, near, history, progress), history)
+        for of in (by_system[place] for by_system in prepared):
+            own = system.on(of.described.paper)
+            near = _nearness(own, opened, open_encoder, say)
+            keep_lines(own, of, _parts(own, of, opened, judging, near, history, progress), history)
         later: frozenset[str] = frozenset().union(*(other.models for other in systems[place + 1 :]))
         opened = {name: model for name, model in opened.items() if name in later}
+    description = replace(description, made_with={**description.made_with, **keys})
+    save_description(description, run)
     comparison = aggregated(run, description)
     save_comparison(comparison, run)
     return comparison
@@ -167,26 +173,29 @@ def _prepared(
     open_encoder: OpenEncoder,
     sample: int | None,
     seed: int,
+    history: HistoryQuery,
     progress: Progress,
-) -> list[dict[str | None, Prepared]]:
-    """Read and search the sets; return each by the encoders that systems name."""
-    by_encoder = {of.encoder: _retrievers(systems, of.encoder) for of in systems}
-    encoders = {name: open_encoder(name) for name, retrievers in by_encoder.items() if set(retrievers) & set(VECTORS)}
-    searches = any(by_encoder.values())
+) -> list[list[Prepared]]:
+    """Read and search the sets; return each as every system finds it, in the order of the systems."""
     found = []
     for benchmark in benchmarks:
+        here = [system.on(BENCHMARKS[benchmark].paper) for system in systems]
+        by_encoder = {of.encoder: _retrievers(here, of.encoder) for of in here}
+        searches = any(by_encoder.values())
         test_set = load(BENCHMARKS[benchmark], data, passages=searches)
         questions = sampled(test_set, sample, seed)
         described = describe(test_set, tuple(of.question.id for of in questions))
         prepared = {}
         for name, retrievers in by_encoder.items():
-            encoder = encoders.get(name)
+            encoder = open_encoder(name) if set(retrievers) & set(VECTORS) and not test_set.fixed else None
             stages: FirstStages = {}
             if retrievers:
-                stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
+                stages = first_stages(
+                    test_set, run, retrievers=retrievers, encoder=encoder, history=history, progress=progress
+                )
             made_by = encoder.name if encoder else None
             prepared[name] = Prepared(test_set, questions, stages, described, run / described.folder, made_by)
-        found.append(prepared)
+        found.append([prepared[of.encoder] for of in here])
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.outcomes import OUTCOMES
-from rankrag.evaluation.paper import beside_the_paper
-from rankrag.evaluation.report import section
+from rankrag.evaluation.paper import beside_the_paper, points
+from rankrag.evaluation.report import calibration_cells, calibration_section, section
 from rankrag.evaluation.statistics import Paired
 from rankrag.evaluation.systems import System
 
@@ -31,6 +31,7 @@ def render_comparison(comparison: Comparison) -> str:
         _retrieval(comparison),
         _reranking(comparison),
         _answers(comparison),
+        _calibration(comparison),
         _pairs(comparison),
         error_analysis(comparison),
         _time(comparison),
@@ -65,16 +66,21 @@ def _head(run: RunDescription) -> str:
             s.name,
             f"`{s.model}`",
             s.ranker,
-            s.first_stage,
-            str(s.n),
-            str(s.k),
-            "" if s.ranked_by[0] != "model" else "the model alone" if s.pure else "as fitted",
+            *(
+                (s.first_stage, str(s.n), str(s.k), _order(s))
+                if s.setting == "own"
+                else (s.setting, "as there", "as there", _order(s))
+            ),
         ]
         for s in run.systems
     ]
     sizes = ", ".join(f"{of.title} {len(of.questions):,} of {of.size:,}" for of in run.sets)
     left_out = [f"{of.title} {count:,} ({why})" for of in run.sets for why, count in of.left_out.items()]
     without = f" Left out: {', '.join(left_out)}." if left_out else ""
+    unranked = [f"{of.title} {of.unranked:,}" for of in run.sets if of.unranked]
+    without += f" Without any passage in the ranking that was given: {', '.join(unranked)}." if unranked else ""
+    versions = ", ".join(f"{name} {value}" for name, value in run.made_with.items())
+    without += f" Made with {versions} (of a model: a digest of weights and prompts)." if versions else ""
     text = (
         "# Comparison\n\n"
         f"{made}{machine}, {run.date}.\n\n"
@@ -86,11 +92,19 @@ def _head(run: RunDescription) -> str:
     return section(text, ["system", "answers", "ranker", "first stage", "N", "k", "final order"], rows)
 
 
+def _order(system: System) -> str:
+    if system.ranked_by[0] != "model":
+        return ""
+    return "the model alone" if system.pure or system.setting != "own" else "as fitted"
+
+
 def _retrieval(comparison: Comparison) -> str:
     seen: dict[tuple[str, str, int], list[str]] = {}
     for of, system, f in _all(comparison):
         for name, value in f.first.items():
-            seen.setdefault((of.title, system.first_stage, system.n), []).append(f"{name} {value}")
+            own = system.on(of.paper)
+            key = (of.title, of.first_stage or own.first_stage, own.n)
+            seen.setdefault(key, []).append(f"{name} {value}")
     rows = [[*map(str, key), "<br>".join(dict.fromkeys(values))] for key, values in seen.items()]
     text = (
         "## Stage 1: retrieval\n\n"
@@ -102,14 +116,31 @@ def _retrieval(comparison: Comparison) -> str:
 
 def _reranking(comparison: Comparison) -> str:
     rows = [
-        [of.title, system.name, name, str(f.first[name]), str(value)]
+        [of.title, system.name, name, str(f.first[name]), str(value), *(_reach(f) if name == of.metric else ("", ""))]
         for of, system, f in _all(comparison)
         if system.ranked_by[0] != "none"
         for name, value in f.figures.items()
         if name in f.first
     ]
-    text = "## Stage 2: reranking\n\nThe same passages in the first stage's order and in the ranker's."
-    return section(text, ["set", "system", "metric", "before", "reranked"], rows)
+    text = (
+        "## Stage 2: reranking\n\n"
+        "The same passages in the first stage's order and in the ranker's. Reachable is the figure of a perfect order "
+        "of them, and gap closed is (reranked - before) / (reachable - before)."
+    )
+    return section(text, ["set", "system", "metric", "before", "reranked", "reachable", "gap closed"], rows)
+
+
+def _reach(f: SystemFigures) -> tuple[str, str]:
+    return ("" if f.reachable is None else f"{f.reachable:.3f}"), ("" if f.gap is None else str(f.gap))
+
+
+def _calibration(comparison: Comparison) -> str:
+    rows = [
+        [of.title, system.name, *calibration_cells(f.calibration)]
+        for of, system, f in _all(comparison)
+        if f.calibration.passages or f.calibration.answers
+    ]
+    return calibration_section(rows, ["set", "system"])
 
 
 def _answers(comparison: Comparison) -> str:
@@ -166,17 +197,18 @@ def _paper(comparison: Comparison) -> str:
             titles[b.benchmark],
             b.system,
             f"{b.column} {b.metric}",
-            f"{100 * b.ours.mean:.1f}",
-            f"{b.paper:g}",
-            "" if b.difference is None else f"{b.difference:+.1f}",
+            points(b.ours),
+            f"{b.paper:g} ({b.model})",
+            "" if (d := b.difference) is None else f"{d.mean:+.1f} [{d.low:+.1f}, {d.high:+.1f}]",
             "; ".join(b.differs),
         ]
         for b in beside_the_paper(comparison)
     ]
     text = (
         "## Beside the paper\n\n"
-        "Percentages of RankRAG 8B as printed. A difference is given only where split, corpus, N, k and first stage "
-        "are the paper's; otherwise the last column says what is not (the paper's in brackets)."
+        "Percentages as printed. A difference is given only where split, corpus, N, k and first stage are the paper's; "
+        "otherwise the last column says what is not (the paper's in brackets). Its interval is that of ours: the paper "
+        "prints none."
     )
     return section(text, ["set", "system", "metric", "ours", "paper", "difference", "what differs"], rows)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import TestSet, folder_name
+from rankrag.evaluation.benchmarks import PaperSetting, TestSet, folder_name
 from rankrag.evaluation.systems import System
 from rankrag.journal import write_whole
 
@@ -30,6 +34,9 @@ class SetDescription:
         size: questions of the set that can be measured.
         questions: ids of those that were asked.
         left_out: questions that cannot be measured, counted by reason.
+        first_stage: what made the ranking that is the first stage whatever a system asks for; "" where it is searched.
+        unranked: questions that this ranking has no passage for.
+        paper: how the paper measures the set, where it does.
     """
 
     name: str
@@ -42,11 +49,18 @@ class SetDescription:
     size: int
     questions: tuple[str, ...]
     left_out: dict[str, int]
+    first_stage: str = ""
+    unranked: int = 0
+    paper: PaperSetting | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """A run: how it was made, on what, and what was compared."""
+    """A run: how it was made, on what, and what was compared.
+
+    `made_with` has the versions of rankrag and what it runs on, and, by name, a digest of every language model (its
+    weights and prompts, as its journals are named).
+    """
 
     command: str
     machine: str
@@ -55,12 +69,17 @@ class RunDescription:
     history: str
     systems: tuple[System, ...]
     sets: tuple[SetDescription, ...]
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
     """Return the description of a set of which these questions are asked."""
-    benchmark = test_set.benchmark
-    frozen = benchmark.corpora and test_set.ranked and not (test_set.searchable or benchmark.evidence)
+    benchmark, origin = test_set.benchmark, test_set.origin
+    corpus, made_by = benchmark.corpus, ""
+    if test_set.fixed and not benchmark.evidence:
+        made_by = origin.first_stage if origin else benchmark.ranked_by or "a ranking of unknown make"
+        if benchmark.corpora:
+            corpus = origin.corpus if origin else f"{corpus}; a frozen run"
     return SetDescription(
         benchmark.name,
         benchmark.title,
@@ -68,10 +87,13 @@ def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
         benchmark.metric or "",
         benchmark.style or "",
         benchmark.split,
-        f"{benchmark.corpus}; a frozen run" if frozen else benchmark.corpus,
+        corpus,
         len(test_set.questions),
         questions,
         dict(test_set.left_out),
+        made_by,
+        test_set.unranked,
+        benchmark.paper,
     )
 
 
@@ -89,6 +111,20 @@ def machines(run: Path, machine: str) -> str:
     except DataError:
         return machine
     return "; ".join(dict.fromkeys(part for part in (*earlier.split("; "), machine) if part))
+
+
+def made_with(models: Mapping[str, str]) -> dict[str, str]:
+    """Return what a run is made with: versions, the commit where rankrag is a checkout, and these digests of models."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        commit = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = ""
+    return {**versions, **({"commit": commit} if commit else {}), **models}
+
+
+_PACKAGES = ("rankrag", "torch", "transformers", "lancedb")
 
 
 def load_description(run: Path) -> RunDescription:

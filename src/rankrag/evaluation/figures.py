@@ -10,7 +10,7 @@ from typing import Any
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.paper import PaperFigure, column_of, ours_of, paper_numbers
+from rankrag.evaluation.paper import PaperFigure, column_of, ours_of, paper_numbers, points
 from rankrag.evaluation.systems import System
 
 ADVICE = {
@@ -61,11 +61,12 @@ def series_of(name: str, comparisons: Sequence[Comparison]) -> tuple[Series, ...
                 continue
             for system in comparison.description.systems:
                 figures = comparison.of(of.name, system.name)
+                own = system.on(of.paper)
                 y = _value(figures, figure) if figures else None
-                x = _x(figure.x, system, figures) if figures else None
+                x = _x(figure.x, own, of.first_stage or own.first_stage, figures) if figures else None
                 if x is not None and y is not None and _belongs(name, system):
-                    label = f"N = {system.n}" if figure.x == "cost" else ""
-                    found.setdefault(_series_name(figure, of.title, system), []).append(Point(x, y, label))
+                    label = f"N = {own.n}" if figure.x == "cost" else ""
+                    found.setdefault(_series_name(figure, of.title, own), []).append(Point(x, y, label))
     rows = (Series(title, tuple(sorted(points, key=lambda p: p.x))) for title, points in found.items())
     return tuple(row for row in rows if len(row.points) > 1)
 
@@ -79,9 +80,8 @@ def render_figure(name: str, series: Sequence[Series]) -> str:
     lines += [f"| ours | {_AXES[figure.x]} | {figure.metric} |", "|---|---|---|"]
     for row in series:
         for point in row.points:
-            y = f"{100 * point.y.mean:.1f} [{100 * point.y.low:.1f}, {100 * point.y.high:.1f}]"
             x = point.x if isinstance(point.x, str) else f"{point.x:g}"
-            lines.append(f"| {row.name} | {x}{f' ({point.label})' if point.label else ''} | {y} |")
+            lines.append(f"| {row.name} | {x}{f' ({point.label})' if point.label else ''} | {points(point.y)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -130,11 +130,11 @@ def _value(figures: SystemFigures, figure: PaperFigure) -> Interval | None:
     return ours_of(figures, "Acc" if column_of(figures.benchmark) == "FEVER" else figure.metric)
 
 
-def _x(axis: str, system: System, figures: SystemFigures) -> float | str | None:
+def _x(axis: str, system: System, first_stage: str, figures: SystemFigures) -> float | str | None:
     if axis == "cost":
         return figures.cost
     if axis == "retriever":
-        return None if system.retriever == "none" else system.first_stage
+        return None if system.retriever == "none" else first_stage
     return {"k": system.k, "ranking_pairs": system.ranking_pairs}[axis]
 
 

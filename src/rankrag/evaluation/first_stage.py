@@ -79,7 +79,7 @@ def bm25(
         return {of.question.id: of.given[:DEPTH] for of in test_set.questions}
 
     def open_search() -> _Search:
-        return _searching(open_store().lexical(), history) if open_store else _own_by_bm25(test_set)
+        return _searching(open_store().lexical(), history) if open_store else _own_by_bm25(test_set, history)
 
     return _journalled(test_set, folder / f"bm25-{history}.jsonl", open_search, progress)
 
@@ -97,7 +97,7 @@ def dense(
 
     def open_search() -> _Search:
         if open_store is None:
-            return _own_by_vector(test_set, encoder)
+            return _own_by_vector(test_set, encoder, history)
         store = open_store()
         store.fill_vectors(encoder, lambda done, total: progress(f"{title}: encoding passages", done, total))
         return _searching(store.dense(encoder), history)
@@ -172,7 +172,7 @@ def _searching(retriever: Retriever, history: HistoryQuery) -> _Search:
     return search
 
 
-def _own_by_bm25(test_set: TestSet) -> _Search:
+def _own_by_bm25(test_set: TestSet, history: HistoryQuery) -> _Search:
     """Order each question's own candidates by BM25 whose statistics are of all candidates of the set."""
     try:
         import bm25s
@@ -188,7 +188,8 @@ def _own_by_bm25(test_set: TestSet) -> _Search:
     def search(batch: Sequence[Judged]) -> list[list[str]]:
         rankings = []
         for of in batch:
-            terms = [term for term in dict.fromkeys(analyse(of.question.text)) if term in known]
+            (query,) = search_queries(of.question, history)
+            terms = [term for term in dict.fromkeys(analyse(query)) if term in known]
             scores = index.get_scores(terms) if terms else np.zeros(len(place))
             rankings.append(sorted(of.given, key=lambda name: -float(scores[place[name]])))
         return rankings
@@ -196,9 +197,9 @@ def _own_by_bm25(test_set: TestSet) -> _Search:
     return search
 
 
-def _own_by_vector(test_set: TestSet, encoder: Encoder) -> _Search:
+def _own_by_vector(test_set: TestSet, encoder: Encoder, history: HistoryQuery) -> _Search:
     def search(batch: Sequence[Judged]) -> list[list[str]]:
-        queries = encoder.encode_queries([of.question.text for of in batch])
+        queries = encoder.encode_queries([query for of in batch for query in search_queries(of.question, history)])
         names = [name for of in batch for name in of.given]
         vectors = encoder.encode_passages([test_set.passages[name] for name in names])
         by_name = dict(zip(names, vectors, strict=True))

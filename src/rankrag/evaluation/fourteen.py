@@ -74,6 +74,7 @@ def _chatrag(name: str, title: str, split: str, size: int, **changed: object) ->
             revision="22ece8bb870ddcf3f7aacfd5b6b0446d112a1e92",
         ),
         corpus="the 20 passages that come with each question, in the order of ChatQA's retriever",
+        ranked_by="dense by dragon-multiturn",
         answer_metrics=("ChatRAG F1",),
         paper=PaperSetting(split, size, "whole Wikipedia, the set's own passages", "Dragon-multiturn", k=20),
     )
@@ -157,7 +158,8 @@ PAPER: tuple[Benchmark, ...] = (
         metric="R@5",
         companion="chatrag/doc2dial/documents.json",
         corpus=_OWN_DOCUMENT,
-        paper=PaperSetting("test", 3939, _OWN_DOCUMENT, "Dragon-multiturn"),
+        ranked_by="",
+        paper=PaperSetting("test", 3939, _OWN_DOCUMENT, "Dragon-multiturn", history="speakers"),
     ),
     _chatrag("topiocqa", "TopiOCQA", "dev", 2514),
     _chatrag("inscit", "INSCIT", "dev", 502),

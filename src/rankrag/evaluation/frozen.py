@@ -1,16 +1,21 @@
 """Frozen runs: what a retriever found, kept with its passages, so that nobody needs its index to check a number.
 
 A run `NAME.trec` or `NAME.jsonl` is frozen where `NAME.passages.jsonl` (or `.jsonl.zst`) stands beside it, with the
-passages that it names. In a data folder's `runs/`, NAME is a set's, and the run is its first stage.
+passages that it names. In a data folder's `runs/`, NAME is a set's, and the run is its first stage; `NAME.json` says
+how it was made (`Origin`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import TestSet
+from pydantic import TypeAdapter, ValidationError
+
+from rankrag.contract import HistoryQuery
+from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.benchmarks import Benchmark, Judged, Origin
 from rankrag.journal import write_whole
 from rankrag.jsonl import write_rows
 from rankrag.runs import read_run, trec_lines
@@ -40,34 +45,61 @@ def frozen_files(name: str, data: Path) -> tuple[Path, Path] | None:
     return (run, passages) if run.is_file() and passages else None
 
 
-def freeze(test_set: TestSet, rankings: Mapping[str, Sequence[str]], data: Path) -> Path:
+def freeze(
+    benchmark: Benchmark,
+    questions: Sequence[Judged],
+    rankings: Mapping[str, Sequence[str]],
+    passages: Mapping[str, Passage],
+    data: Path,
+    origin: Origin,
+) -> Path:
     """Keep these ids by question as the first stage of a set, with their passages and the gold ones; return the run.
 
     Scores in the file fall with the rank: the order is what counts. `ConfigError` where another run of it is there.
     """
-    run = _run_path(test_set.benchmark.name, data)
+    run = _run_path(benchmark.name, data)
     lines = [
         line
-        for of in test_set.questions
+        for of in questions
         for line in trec_lines(
             of.question,
             tuple(
-                ScoredPassage(test_set.passages[i], -float(rank))
+                ScoredPassage(passages[i], -float(rank))
                 for rank, i in enumerate(rankings.get(of.question.id, ()), start=1)
             ),
         )
     ]
     text = "".join(f"{line}\n" for line in lines)
     if run.is_file() and run.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{run}: another run of {test_set.benchmark.title} is there; delete it or freeze elsewhere")
-    named = dict.fromkeys(i for of in test_set.questions for i in (*rankings.get(of.question.id, ()), *of.gold))
-    keep_passages(run, (test_set.passages[i] for i in named if i in test_set.passages))
+        raise ConfigError(f"{run}: another run of {benchmark.title} is there; delete it or freeze elsewhere")
+    named = dict.fromkeys(i for of in questions for i in (*rankings.get(of.question.id, ()), *of.gold))
+    keep_passages(run, (passages[i] for i in named if i in passages))
+    write_whole(run.with_suffix(".json"), _ORIGIN.dump_json(origin, indent=1).decode() + "\n")
     write_whole(run, text)
     return run
 
 
+def origin_of(
+    retriever: str, encoder: str | None, history: HistoryQuery, corpus: str, depth: int, questions: int
+) -> Origin:
+    """Return how a run is made here and now; `encoder` is the name of what made the vectors, where any were."""
+    vectors = encoder.partition("@")[0] if encoder and retriever != "bm25" else None
+    return Origin(retriever, vectors, history, corpus, depth, questions, version("rankrag"))
+
+
+def read_origin(run: Path) -> Origin | None:
+    """Return how a frozen run was made; None where nobody wrote it down, `DataError` where that cannot be read."""
+    path = run.with_suffix(".json")
+    try:
+        return _ORIGIN.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{path}: does not say how {run.name} was made ({error}); delete it or freeze anew") from None
+
+
 def read_frozen(run: Path, questions: Iterable[Question], passages: Mapping[str, Passage]) -> dict[str, Ids]:
-    """Return the ids of a frozen run by question; a question that it lacks has an empty ranking."""
+    """Return the ids of a frozen run by question; one that it lacks has an empty ranking."""
     known = {question.id: question for question in questions}
     found = {ranked.question.id: ranked.ids for ranked in read_run(run, known, passages)}
     return {name: found.get(name, ()) for name in known}
@@ -75,3 +107,6 @@ def read_frozen(run: Path, questions: Iterable[Question], passages: Mapping[str,
 
 def _run_path(name: str, data: Path) -> Path:
     return data / "runs" / f"{name}.trec"
+
+
+_ORIGIN = TypeAdapter(Origin)

@@ -15,12 +15,13 @@ from rankrag.errors import ConfigError, DataError, Mistakes
 from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.formats import companion_of, corpus_rows, located_rows
-from rankrag.evaluation.frozen import frozen_files, read_frozen
+from rankrag.evaluation.frozen import frozen_files, read_frozen, read_origin
 from rankrag.evaluation.schemas import our_row
 from rankrag.jsonl import Row, parse_history, parse_options, parse_passage, write_rows
 from rankrag.types import Passage, Question
 
 NO_GOLD = "no passage is known to be right"
+NO_ANSWER = "no answer is known to be right"
 """Why a question is left out."""
 
 
@@ -64,13 +65,20 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
             "sets, `rankrag evaluate --list` says where each comes from"
         )
     rows = tuple(_rows(benchmark, data))
+    left_out = Counter[str](NO_ANSWER for row in rows if row.unanswered)
+    rows = tuple(row for row in rows if not row.unanswered)
     if not passages:
-        return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {})
+        return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {}, left_out=left_out)
     frozen = frozen_files(benchmark.name, data)
     files = (frozen[1],) if frozen else tuple(data / name for name in benchmark.corpora)
     found = _passages(files) | {p.id: p for row in rows for p in row.own}
     run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
-    questions, left_out = [], Counter[str]()
+    origin = read_origin(frozen[0]) if frozen else None
+    if frozen and origin and origin.questions < len(rows):
+        raise DataError(
+            f"{frozen[0]}: made for {origin.questions} questions, {benchmark.title} has {len(rows)}; freeze it anew"
+        )
+    questions: list[Judged] = []
     mistakes = Mistakes()
     for row in rows:
         judged = row.judged(run.get(row.question.id))
@@ -83,15 +91,19 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
         else:
             left_out[NO_GOLD] += 1
     mistakes.raise_any()
-    given = bool(questions) and all(of.given for of in questions)
-    ranked = bool(frozen) or rows[0].ranked or benchmark.evidence or (bool(benchmark.corpora) and given)
+    given = bool(benchmark.corpora) and bool(questions) and all(of.given for of in questions)
+    ranked = bool(frozen) or benchmark.evidence or given or any(row.ranked for row in rows)
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
-    return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out)
+    unranked = sum(not run[of.question.id] for of in questions) if frozen else 0
+    return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out, origin, unranked)
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A row that has been read; `own` are the passages that it carries, `ranked` whether in a first stage's order."""
+    """A row that has been read; `own` are the passages that it carries, `ranked` whether in a first stage's order.
+
+    `unanswered` says that it is to be answered and no answer is known.
+    """
 
     where: str
     question: Question
@@ -100,6 +112,7 @@ class _Read:
     given: tuple[str, ...]
     own: tuple[Passage, ...]
     ranked: bool
+    unanswered: bool
 
     def judged(self, run: tuple[str, ...] | None) -> Judged:
         return Judged(self.question, self.gold, self.grades, self.given if run is None else run)
@@ -166,7 +179,11 @@ def _read(benchmark: Benchmark, row: Row, where: str) -> _Read:
     gold = named + tuple(passage.id for passage, relevant in own if relevant)
     given = gold if benchmark.evidence else _texts(row, "bm25_ids", where) or tuple(p.id for p, _ in own)
     grades = _grades(row, where) if "grades" in row else dict.fromkeys(gold, 1)
-    return _Read(where, question, gold, grades, given, tuple(p for p, _ in own), "ranking" in row)
+    answered = benchmark.style is not None and not benchmark.unanswerable and benchmark.style != "choice"
+    if answered and "answers" not in row:
+        raise DataError(f"{where}: no 'answers' (found: {', '.join(sorted(row))}); the format is in docs/data.md")
+    passages = tuple(p for p, _ in own)
+    return _Read(where, question, gold, grades, given, passages, "ranking" in row, answered and not question.answers)
 
 
 def _texts(row: Row, key: str, where: str) -> tuple[str, ...]:

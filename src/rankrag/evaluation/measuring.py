@@ -65,7 +65,7 @@ def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
     if benchmark.metric == "NDCG@10":
         return ("NDCG@10", "hit@1", "R@20")
     if benchmark.metric == "hit@1":
-        return ("hit@1", "R@5", "NDCG@10")
+        return ("hit@1", "RR", "R@5", "NDCG@10")
     if benchmark.metric.startswith("answer-recall-dpr"):
         return ("answer-recall-dpr@5", "answer-recall-dpr@10", "answer-recall-dpr@20")
     if benchmark.metric.startswith("answer-recall"):

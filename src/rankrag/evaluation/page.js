@@ -100,7 +100,7 @@ function show(i) {
   const gold = new Set(of.g ?? []);
   const retrieved = of.r ?? [];
   const reranked = of.o ?? retrieved;
-  const k = data.k[row[SYSTEM]];
+  const k = data.k[row[SET]][row[SYSTEM]];
   const parts = [
     el("div", "", el("span", `badge b${row[OUTCOME]}`, data.outcomes[row[OUTCOME]][0]),
       el("span", "meta", `${data.outcomes[row[OUTCOME]][1]}`)),

@@ -17,7 +17,9 @@ from typing import Any
 from rankrag.evaluation.aggregate import Comparison, lines_of
 from rankrag.evaluation.calibration import (
     area_under_risk,
-    expected_calibration_error,
+    calibration,
+    confidence_pairs,
+    relevance_pairs,
     reliability,
     risk_coverage,
 )
@@ -52,7 +54,9 @@ def write_page(comparison: Comparison, run: Path, path: Path) -> Path:
     index = {
         "sets": [of.title for of in comparison.description.sets],
         "systems": [system.name for system in comparison.description.systems],
-        "k": [system.k for system in comparison.description.systems],
+        "k": [
+            [system.on(of.paper).k for system in comparison.description.systems] for of in comparison.description.sets
+        ],
         "outcomes": [[kind, OUTCOMES[kind]] for kind in kinds],
         "chunk": {"questions": QUESTIONS_AT_ONCE, "passages": PASSAGES_AT_ONCE},
         "rows": [[s, c, row.id, row.question, kinds.index(row.outcome)] for s, c, rows in lines for row in rows],
@@ -137,32 +141,22 @@ def _overview(comparison: Comparison, lines: Sequence[tuple[int, int, list[Quest
 
 def _reliability(rows: Sequence[QuestionResult]) -> str:
     """Return how often passages of a P(True) are gold ones, for the run's first system; nothing without P(True)."""
-    pairs = [
-        (p, float(name in row.gold))
-        for row in rows
-        for name, p in zip(row.reranked, row.p_true, strict=True)
-        if p is not None and row.gold
-    ]
+    pairs = relevance_pairs(rows)
     if not pairs:
         return ""
-    p_true, gold = zip(*pairs, strict=True)
-    error = expected_calibration_error(p_true, gold)
-    caption = f"{rows[0].system}: passages by P(True), and the share of them that is gold (ECE {error:.3f})"
-    points = [(of.confidence, of.accuracy) for of in reliability(p_true, gold)]
+    caption = (
+        f"{rows[0].system}: passages by P(True), and the share of them that is gold (ECE {calibration(rows).ece:.3f})"
+    )
+    points = [(of.confidence, of.accuracy) for of in reliability([p for p, _ in pairs], [gold for _, gold in pairs])]
     return line_plot(points, caption, "P(True)", "gold", diagonal=True)
 
 
 def _risk(rows: Sequence[QuestionResult]) -> str:
     """Return what abstaining by the best P(True) would buy, for the run's first system; nothing without answers."""
-    pairs = [
-        (max(p for p in row.p_true if p is not None), float(row.outcome != "right"))
-        for row in rows
-        if row.answer is not None and any(p is not None for p in row.p_true)
-    ]
+    pairs = confidence_pairs(rows)
     if not pairs:
         return ""
-    confidences, losses = zip(*pairs, strict=True)
-    curve = risk_coverage(confidences, losses)
+    curve = risk_coverage([p for p, _ in pairs], [loss for _, loss in pairs])
     caption = f"{rows[0].system}: wrong answers when only the surest are given (area {area_under_risk(curve):.3f})"
     return line_plot([(of.coverage, of.risk) for of in curve], caption, "answered", "wrong", diagonal=False)
 

@@ -20,7 +20,7 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.fourteen import PAPER
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.systems import System
+from rankrag.evaluation.systems import ENCODERS, N_OF_70B, System
 
 OURS_FOR = {
     "EM": ("EM",),
@@ -33,26 +33,22 @@ OURS_FOR = {
 """Names that a metric of the paper has here; the first one that was measured is taken."""
 
 COLUMNS = {
-    "nq": "NQ",
-    "triviaqa": "TriviaQA",
-    "popqa": "PopQA",
-    "hotpotqa": "HotpotQA",
-    "2wiki": "2WikimQA",
-    "2wikimqa": "2WikimQA",
-    "fever": "FEVER",
-    "doc2dial": "Doc2Dial",
-    "topiocqa": "TopiOCQA",
-    "inscit": "Inscit",
-    "mmlu": "MMLU-med",
-    "medqa": "MedQA",
-    "medmcqa": "MedMCQA",
-    "pubmedqa": "PubMedQA",
-    "bioasq": "BioASQ",
+    "NQ": ("nq-kilt", "nq-dpr", "nq"),
+    "TriviaQA": ("triviaqa-kilt", "triviaqa-dpr"),
+    "PopQA": ("popqa-longtail", "popqa"),
+    "HotpotQA": ("hotpotqa-kilt", "hotpotqa"),
+    "2WikimQA": ("2wikimqa", "2wiki"),
+    "FEVER": ("fever-kilt", "fever_symmetric"),
+    "Doc2Dial": ("doc2dial-chatrag", "doc2dial"),
+    "TopiOCQA": ("topiocqa-chatrag", "topiocqa"),
+    "Inscit": ("inscit-chatrag", "inscit"),
+    "MMLU-med": ("mmlu-med",),
+    "MedQA": ("medqa-us",),
+    "MedMCQA": ("medmcqa",),
+    "PubMedQA": ("pubmedqa-star", "pubmedqa"),
+    "BioASQ": ("bioasq-yn",),
 }
-"""The paper's column of a set, by the first word of its name."""
-
-ENCODERS = {"dragon-plus": "Dragon", "dragon-multiturn": "Dragon-multiturn", "medcpt": "MedCPT"}
-"""The paper's name of a first stage, by the encoder that searches alone."""
+"""Our sets that do the task of a column of the paper; what else is not the same is said beside every number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +138,11 @@ def paper_table(name: str) -> PaperTable:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One figure of ours beside the paper's 8B model: percentages, and what keeps them from being compared."""
+    """One figure of ours beside a model of the paper: percentages, and what keeps them from being compared."""
 
     benchmark: str
     system: str
+    model: str
     column: str
     metric: str
     ours: Interval
@@ -153,13 +150,18 @@ class Beside:
     differs: tuple[str, ...]
 
     @property
-    def difference(self) -> float | None:
-        """Ours less the paper's, in points; None where something differs."""
-        return None if self.differs else 100 * self.ours.mean - self.paper
+    def difference(self) -> Interval | None:
+        """Ours less the paper's, in points, with the interval of ours; None where something differs."""
+        if self.differs:
+            return None
+        return Interval(*(100 * x - self.paper for x in (self.ours.mean, self.ours.low, self.ours.high)))
 
 
-def beside_the_paper(comparison: Comparison, model: str = "RankRAG 8B") -> list[Beside]:
-    """Return every figure of ours that the paper prints for `model` too, with what differs."""
+def beside_the_paper(comparison: Comparison) -> list[Beside]:
+    """Return every figure of ours that the paper prints too, with what differs.
+
+    The paper's model is the one of 8B, for a system with `setting: paper-70b` that of 70B.
+    """
     found = []
     for of in comparison.description.sets:
         for system in comparison.description.systems:
@@ -167,18 +169,18 @@ def beside_the_paper(comparison: Comparison, model: str = "RankRAG 8B") -> list[
             table, column = _table_of(of), column_of(of.name)
             if figures is None or table is None:
                 continue
+            differs = differences(of, system, comparison.description.history)
+            model = "RankRAG 70B" if system.setting == "paper-70b" else "RankRAG 8B"
             for metric in next(c.metrics for c in table.columns if c.name == column):
                 ours, paper = ours_of(figures, metric), table.value(model, column, metric)
                 if ours is not None and paper is not None:
-                    found.append(
-                        Beside(of.name, system.name, column, metric, ours, paper, differences(of, system, figures))
-                    )
+                    found.append(Beside(of.name, system.name, model, column, metric, ours, paper, differs))
     return found
 
 
 def column_of(benchmark: str) -> str:
     """Return the paper's column of a set, "" where it has none."""
-    return COLUMNS.get(benchmark.replace("_", "-").split("-")[0], "")
+    return next((column for column, sets in COLUMNS.items() if benchmark in sets), "")
 
 
 def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Interval | None:
@@ -187,26 +189,35 @@ def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Inte
     return next((measured[name] for name in OURS_FOR.get(metric, ()) if name in measured), None)
 
 
-def differences(of: SetDescription, system: System, figures: SystemFigures) -> tuple[str, ...]:
-    """Return in words all that is not as in the paper; none means that the numbers may be compared."""
+def differences(of: SetDescription, system: System, history: str) -> tuple[str, ...]:
+    """Return in words all that is not as in the paper; none means that the numbers may be compared.
+
+    The number of questions is held against the whole set as it was read, since the paper misprints some sizes.
+    `history` is by which turns conversations were searched.
+    """
     paper = setting_of(of.name)
     if paper is None:
         return ("the paper does not have this set",)
-    found = []
+    found, own = [], system.on(of.paper)
+    n = N_OF_70B if system.setting == "paper-70b" else paper.n
     if of.split != paper.split:
         found.append(f"split: {of.split} ({paper.split})")
-    if figures.questions != paper.size:
-        found.append(f"{figures.questions:,} questions ({paper.size:,})")
+    if len(of.questions) != of.size:
+        found.append(f"{len(of.questions):,} questions ({of.size:,})")
+    if of.unranked:
+        found.append(f"no passage for {of.unranked:,} questions")
     if of.corpus != paper.corpus:
         found.append(f"corpus: {of.corpus} ({paper.corpus})")
-    searcher = ENCODERS.get(system.encoder or "") if system.retriever == "dense" else None
-    if searcher != paper.retriever:
-        found.append(f"first stage: {system.first_stage} ({paper.retriever})")
-    if system.n != paper.n:
-        found.append(f"N = {system.n} ({paper.n})")
-    if system.k != paper.k:
-        found.append(f"k = {system.k} ({paper.k})")
-    if system.ranked_by[0] == "model" and not system.pure:
+    first_stage = of.first_stage or own.first_stage
+    if first_stage != f"dense by {ENCODERS[paper.retriever]}":
+        found.append(f"first stage: {first_stage} ({paper.retriever})")
+    if of.style == "conversation" and not of.first_stage and history != paper.history:
+        found.append(f"searched by turns: {history} ({paper.history})")
+    if own.n != n:
+        found.append(f"N = {own.n} ({n})")
+    if own.k != paper.k:
+        found.append(f"k = {own.k} ({paper.k})")
+    if own.ranked_by[0] == "model" and not own.pure:
         found.append("final order: as fitted (P(True) alone; pure: true)")
     return tuple(found)
 
@@ -262,7 +273,8 @@ def _our_rows(table: PaperTable, comparisons: Sequence[Comparison], *, ranking: 
             for first in (True, False) if ranking else (False,):
                 cells = [_ours(comparison, system, c, first=first) for c in table.columns]
                 if any(cells):
-                    name = f"{system.name}, {system.first_stage} alone" if first else system.name
+                    searched = system.first_stage if system.setting == "own" else "first stage"
+                    name = f"{system.name}, {searched} alone" if first else system.name
                     rows.append([f"**{name}** (ours)", *cells])
     return rows
 
@@ -277,7 +289,7 @@ def _ours(comparison: Comparison, system: System, column: Column, *, first: bool
             continue
         values = [ours_of(figures, metric, first=first) for metric in column.metrics]
         if any(value is not None for value in values):
-            text = _cell([None if v is None else 100 * v.mean for v in values])
+            text = "/".join("-" if v is None else points(v) for v in values)
             cells.append(text if len(sets) == 1 else f"{text} ({of.title})")
     return ", ".join(cells)
 
@@ -290,8 +302,14 @@ def _what_differs(table: PaperTable, comparisons: Sequence[Comparison]) -> dict[
             for system in comparison.description.systems:
                 figures = comparison.of(of.name, system.name)
                 if figures is not None and column_of(of.name) in wanted:
-                    found[f"{of.title}, {system.name}"] = differences(of, system, figures)
+                    differs = differences(of, system, comparison.description.history)
+                    found[f"{of.title}, {system.name}"] = differs
     return {name: differs for name, differs in found.items() if differs}
+
+
+def points(value: Interval) -> str:
+    """Return an interval of shares in points, with one decimal."""
+    return f"{100 * value.mean:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def _cell(values: Sequence[float | None]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.summary import AnswerFigures, ExampleFigures, Figures, RerankedFigures, SetFigures, Summary
 
@@ -25,6 +26,7 @@ def render(summary: Summary) -> str:
         _answers(summary),
         _reading(summary),
         _refusals(summary),
+        _calibration(summary),
         _stopping(summary),
         _examples(summary.examples) if summary.examples else "",
     ]
@@ -229,6 +231,11 @@ def _refusals(summary: Summary) -> str:
     return section(text, header, rows)
 
 
+def _calibration(summary: Summary) -> str:
+    rows = [[of.title, *calibration_cells(of.calibration)] for of in summary.sets if of.calibration]
+    return calibration_section(rows, ["set"])
+
+
 def _stopping(summary: Summary) -> str:
     rows = [
         [
@@ -276,6 +283,24 @@ def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     if not lines:
         return ""
     return "\n".join([text, "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header), *lines])
+
+
+def calibration_section(rows: Sequence[Sequence[str]], names: Sequence[str]) -> str:
+    """Return the part about calibration; each row begins with what `names` head, then `calibration_cells`."""
+    text = (
+        "## Calibration\n\n"
+        "ECE is how far P(True) of the passages lies from the share of them that is gold, on average, in ten bins; a "
+        "set that does not name all its relevant passages makes it look worse. Wrong is the share of answers that are "
+        "not right when all are given; AURC is its mean when only the surest are given, by the best P(True), over all "
+        "shares of questions answered: the further below wrong, the more abstaining buys."
+    )
+    return section(text, [*names, "passages", "ECE", "answers", "wrong", "AURC"], rows)
+
+
+def calibration_cells(of: Calibration) -> tuple[str, ...]:
+    """Return the cells of a row about calibration."""
+    ece, wrong, aurc = ("" if x is None else f"{x:.3f}" for x in (of.ece, of.wrong, of.aurc))
+    return (f"{of.passages:,}", ece, f"{of.answers:,}", wrong, aurc)
 
 
 def _means(found: Figures) -> list[str]:

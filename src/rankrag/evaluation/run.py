@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -25,10 +26,18 @@ from rankrag.contract import Fitted, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
+from rankrag.evaluation.calibration import calibration
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.description import RunDescription, SetDescription, describe, machines, save_description
+from rankrag.evaluation.description import (
+    RunDescription,
+    SetDescription,
+    describe,
+    machines,
+    made_with,
+    save_description,
+)
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, fused, open_index, quiet
-from rankrag.evaluation.frozen import freeze
+from rankrag.evaluation.frozen import freeze, origin_of
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
     Settings,
@@ -48,6 +57,7 @@ from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.fusion import DEPTH
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
@@ -127,10 +137,15 @@ def evaluate(
     described: list[SetDescription] = []
     for name in benchmarks:
         test_set = load(BENCHMARKS[name], data)
-        stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, progress=progress)
+        stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, history=history, progress=progress)
         found = first_stage_figures(test_set, stages, retrievers)
         if freeze_in is not None:
-            freeze(test_set, stages[retrievers[0], test_set.benchmark.searched_by(history)], freeze_in)
+            searched, of = test_set.benchmark.searched_by(history), test_set.benchmark
+            made_by = encoder.name if encoder else None
+            origin = test_set.origin or origin_of(
+                retrievers[0], made_by, searched, of.corpus, DEPTH, len(test_set.questions)
+            )
+            freeze(of, test_set.questions, stages[retrievers[0], searched], test_set.passages, freeze_in, origin)
         work = near = None
         if model is not None:
             folder, title = run / folder_name(test_set), test_set.benchmark.title
@@ -145,12 +160,14 @@ def evaluate(
             parts = Parts(work.judging, work, near, withheld_below)
             made_by = encoder.name if encoder is not None and best == "hybrid" else None
             prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
-            keep_lines(system, prepared, parts, history)
+            lines = keep_lines(system, prepared, parts, history)
+            sets[-1] = replace(sets[-1], calibration=calibration(lines))
             described.append(about)
     machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     if described:
-        save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described)), run)
+        keys = made_with({model_name: model_key(model, model_name)} if model else {})
+        save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described), keys), run)
     summary = Summary(
         command,
         machine,
@@ -175,29 +192,34 @@ def first_stages(
     *,
     retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
     encoder: Encoder | None = None,
+    history: HistoryQuery = "both",
     progress: Progress = quiet,
 ) -> FirstStages:
     """Return the rankings of BM25 and, with an encoder and where asked for, of dense and hybrid retrieval.
 
-    Conversations are searched by the last turn, by all turns, and by both.
+    Conversations are searched by the last turn, by all turns, by both, and by `history`. A ranking that comes with a
+    set and cannot be made anew (`TestSet.fixed`) is what every retriever finds.
     """
-    benchmark = test_set.benchmark
+    benchmark, histories = test_set.benchmark, _histories(test_set, history)
+    if test_set.fixed:
+        given = {of.question.id: of.given[:DEPTH] for of in test_set.questions}
+        return {(name, of): given for name in ("bm25", *retrievers) for of in (*histories, "both", "last")}
     if not set(retrievers) & set(VECTORS):
         encoder = None
     corpus = run / "indexes" / _corpus_name(benchmark)
     open_store = cache(partial(open_index, test_set, corpus, encoder)) if test_set.searchable else None
     folder = run / folder_name(test_set)
     found: FirstStages = {}
-    for history in _histories(test_set):
-        found["bm25", history] = lexical = bm25(test_set, open_store, folder, history, progress)
+    for turns in histories:
+        found["bm25", turns] = lexical = bm25(test_set, open_store, folder, turns, progress)
         if encoder is not None:
-            found["dense", history] = near = dense(test_set, open_store, folder, history, encoder, progress)
+            found["dense", turns] = near = dense(test_set, open_store, folder, turns, encoder, progress)
             if "hybrid" in retrievers:
-                found["hybrid", history] = fused(lexical, near)
-    if len(_histories(test_set)) > 1:
+                found["hybrid", turns] = fused(lexical, near)
+    if len(histories) > 1:
         for name, parts in _FUSED.items():
             if (name, "last") in found:
-                found[name, "both"] = fused(*(found[of, history] for of in parts for history in _histories(test_set)))
+                found[name, "both"] = fused(*(found[of, turns] for of in parts for turns in ("last", "all")))
     return found
 
 
@@ -207,7 +229,9 @@ def first_stage_figures(
     """Return the figures of the retrievers asked for, on all questions; none for questions without an answer."""
     if test_set.benchmark.unanswerable or test_set.benchmark.metric is None:
         return ()
-    conversations = len(_histories(test_set)) > 1
+    if test_set.fixed:
+        stages, retrievers = {("bm25", "last"): stages["bm25", "last"]}, ("bm25",)
+    conversations = test_set.benchmark.style == "conversation" and not test_set.fixed
     return tuple(
         FirstStageFigures(
             retriever,
@@ -237,7 +261,8 @@ def measure_set(
         return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", benchmark.target, first)
     questions = sampled(test_set, sample, settings.seed)
     searched = benchmark.searched_by(history)
-    reranked = {name: stages[name, searched] for name in ("bm25", "hybrid") if (name, searched) in stages}
+    searches = ("bm25",) if test_set.fixed else ("bm25", "hybrid")
+    reranked = {name: stages[name, searched] for name in searches if (name, searched) in stages}
     lexical, last = reranked["bm25"], list(reranked)[-1]
     if benchmark.unanswerable:
         reranked = {last: reranked[last]}  # nothing but the pipeline's own refusals is measured
@@ -269,7 +294,7 @@ def measure_set(
         reading_figures(work, readable, lexical, judged, settings) if readable else None,
         refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
         stopping_figures(work, questions, final, judged, settings, answered=right)
-        if all(of.gold for of in questions) and not benchmark.unanswerable
+        if all(of.gold for of in questions) and not (benchmark.unanswerable or benchmark.evidence)
         else (),
     )
 
@@ -279,8 +304,11 @@ def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, .
     return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
 
 
-def _histories(test_set: TestSet) -> tuple[HistoryQuery, ...]:
-    return ("last", "all") if test_set.benchmark.style == "conversation" else ("last",)
+def _histories(test_set: TestSet, wanted: HistoryQuery) -> tuple[HistoryQuery, ...]:
+    """Return the turns that a set is searched by; "both" is fused from these."""
+    if test_set.benchmark.style != "conversation":
+        return ("last",)
+    return ("last", "all") if wanted == "both" else tuple(dict.fromkeys(("last", "all", wanted)))
 
 
 def _readable(test_set: TestSet, of: Judged) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
+from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.metrics import Interval
 from rankrag.journal import write_whole
 
@@ -132,6 +133,7 @@ class SetFigures:
     reading: ReadingFigures | None = None
     refusals: RefusalFigures | None = None
     stopping: tuple[StoppingFigures, ...] = ()
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rankrag.errors import ConfigError, ModelError
+from rankrag.evaluation.benchmarks import PaperSetting
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
 from rankrag.retrieval.encoder import MINILM, Encoder
@@ -27,6 +28,14 @@ NOTHING = "none"
 
 VECTORS = ("dense", "hybrid")
 """First stages that need an encoder."""
+
+SystemSetting = Literal["own", "paper-8b", "paper-70b"]
+
+ENCODERS = {"Dragon": "dragon-plus", "Dragon-multiturn": "dragon-multiturn", "MedCPT": "medcpt"}
+"""The paper's first stages, by its name for them: the encoder that searches alone."""
+
+N_OF_70B = 30
+"""Passages that the paper reranks at 70B, on every set (section 5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class System:
         abstain: whether the answer is withheld below the contract's threshold; the paper withholds nothing.
         ranking_pairs: pairs the model learnt to rank from, where that is what is compared (the paper's figure 4).
         encoder: what makes the vectors of dense and hybrid retrieval, by name; None is all-MiniLM-L6-v2.
+        setting: "paper-8b" and "paper-70b" take first stage, N, k and final order from the paper, set by set (`on`).
     """
 
     name: str
@@ -57,8 +67,14 @@ class System:
     abstain: bool = False
     ranking_pairs: int | None = None
     encoder: str | None = None
+    setting: SystemSetting = "own"
 
     def __post_init__(self) -> None:
+        own = (self.n, self.k, self.retriever, self.encoder, self.pure) == (20, 5, "bm25", None, False)
+        if self.setting != "own" and not own:
+            raise ConfigError(
+                f"system {self.name!r}: setting: {self.setting} has n, k, retriever, encoder and pure of its own"
+            )
         if self.n < 1 or not 1 <= self.k <= self.n:
             raise ConfigError(f"system {self.name!r}: n={self.n}, k={self.k}: n must be at least 1, k between 1 and n")
         kind, name = self.ranked_by
@@ -86,6 +102,19 @@ class System:
                 "choose model, none, model:NAME, cross-encoder:NAME or bi-encoder:NAME"
             )
         return "none", ""
+
+    def on(self, paper: PaperSetting | None) -> System:
+        """Return the system as it is on a set that the paper measures like this; `ConfigError` where it does not."""
+        if self.setting == "own":
+            return self
+        if paper is None:
+            raise ConfigError(
+                f"system {self.name!r}: setting: {self.setting} goes with the sets of the paper alone "
+                "(`rankrag evaluate --list` shows which)"
+            )
+        n = paper.n if self.setting == "paper-8b" else N_OF_70B
+        encoder = ENCODERS[paper.retriever]
+        return replace(self, retriever="dense", encoder=encoder, n=n, k=paper.k, pure=True, setting="own")
 
     @property
     def first_stage(self) -> str:
