@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from rankrag.types import DataKind, Style
 
@@ -241,12 +241,43 @@ class SystemConfig(Schema):
     )
 
 
+class SetConfig(Schema):
+    """A set of one's own in an evaluation; files lie in the data folder."""
+
+    name: str = Field(min_length=1, description="Its name, and that of its folder in the run.")
+    rows: str = Field(description="File of its questions.")
+    form: Literal["rankrag", "beir", "flashrag", "dpr", "kilt", "chatrag", "mirage"] = Field(
+        "rankrag", description="What the questions look like; `rankrag` is docs/data.md."
+    )
+    corpora: tuple[str, ...] = Field((), description="Files or folders of its passages; none where rows bring theirs.")
+    companion: str = Field("", description="BEIR's table of judgements (qrels/NAME.tsv), ChatRAG's documents.")
+    subset: str = Field("", description="The part that is meant of a file that holds several, as MIRAGE's does.")
+    style: Literal["short", "span", "long", "short_or_long", "claim", "choice", "conversation"] | None = Field(
+        "short", description="Kind of answer; null where nothing is answered, as in BEIR."
+    )
+    metric: (
+        Literal["R@1", "R@5", "R@20", "all-gold@5", "hit@1", "RR", "NDCG@10", "answer-recall@5", "answer-recall@20"]
+        | None
+    ) = Field("answer-recall@5", description="What its ranking is judged by; null where that cannot be told.")
+    answer_metrics: tuple[
+        Literal["EM", "F1", "Acc", "ChatRAG F1", "FEVER accuracy", "MIRAGE accuracy", "MIRAGE strict"], ...
+    ] = Field(("EM", "F1", "Acc"), description="What its answers are judged by.")
+
+
+NamedSet = Annotated[
+    Annotated[str, Tag("name")] | Annotated[SetConfig, Tag("own")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "own"),
+]
+
+
 class ComparisonConfig(Schema):
     """What `rankrag evaluate CONFIG` compares."""
 
     data: str = Field("${RANKRAG_DATA}", description="Folder of the data sets; environment variables are filled in.")
     out: str = Field(description="Run folder; what it holds is not done again.")
-    sets: tuple[str, ...] = Field((), description="Names of the sets; by default all that are at hand.")
+    sets: tuple[NamedSet, ...] = Field(
+        (), description="Names of sets, or sets of one's own (table below); by default all that are at hand."
+    )
     sample: int | None = Field(
         None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
     )

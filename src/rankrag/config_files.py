@@ -20,6 +20,7 @@ from rankrag.config import (
     HubConfig,
     LoraSettings,
     Schema,
+    SetConfig,
     SourceConfig,
     SystemConfig,
     TrainConfig,
@@ -82,6 +83,7 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag train`: `dev`", DevSettings),
     ("`rankrag evaluate`", ComparisonConfig),
     ("`rankrag evaluate`: one of `systems`", SystemConfig),
+    ("`rankrag evaluate`: a set of one's own", SetConfig),
     ("`rankrag ablate`", AblationConfig),
     ("`rankrag ablate`: one of `rows`", AblationRow),
 )
@@ -125,6 +127,7 @@ def _problem(schema: type[Schema], error: Any) -> str:
         "writing": WritingConfig,
         "lora": LoraSettings,
         "dev": DevSettings,
+        "sets": SetConfig,
         "systems": SystemConfig,
         "rows": AblationRow,
     }

@@ -117,12 +117,28 @@ def test_a_frozen_run_is_reranked_without_its_index(
     assert f"is not in {tmp_path / 'run.passages.jsonl'} (2 in all)" in capsys.readouterr().err
 
 
+def test_the_first_stage_of_a_set_is_frozen_from_an_index(
+    run: Run, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kilt").mkdir()
+    row = {"id": "1", "input": "Where does the Tagus end?", "output": [{"answer": "Lisbon"}]}
+    (tmp_path / "kilt/nq-dev-kilt.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    frozen = ("retrieve", "--set", "nq-kilt", "--data", tmp_path, "--index", index, "--retriever", "bm25")
+    assert run(*frozen) == 0
+    assert f"nq-kilt: its first stage is {tmp_path / 'runs/nq-kilt.trec'}." in capsys.readouterr().err
+    origin = json.loads((tmp_path / "runs/nq-kilt.json").read_text(encoding="utf-8"))
+    assert (origin["retriever"], origin["questions"], "rivers.md" in origin["corpus"]) == ("bm25", 1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["rerank"], "--candidates FILE"),
         (["retrieve", "--questions", "-", "--freeze"], "name the run with --out FILE"),
         (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
+        (["retrieve"], "retrieve takes --questions FILE, or --set NAME"),
+        (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set is frozen in runs/ of the data folder"),
+        (["retrieve", "--set", "squat", "--data", "."], "--set squat: not known; sets are squad"),
         (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
         (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
         (["ask", "why?", "--settled-from", "soon"], "'soon' is neither a number nor 'fitted'"),

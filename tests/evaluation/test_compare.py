@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from rankrag.config import ComparisonConfig
+from rankrag.config_files import load_config
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError, ModelError
 from rankrag.evaluation import work
 from rankrag.evaluation.aggregate import aggregated
+from rankrag.evaluation.catalogue import own_set
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.comparison_report import render_comparison
 from rankrag.evaluation.description import load_description
@@ -328,3 +331,31 @@ def test_names_are_checked_before_any_work(run, tmp_path):
     names = {System(name).folder for name in ("a b", "a-b", "a/b", "ä")}
     assert len(names) == 4
     assert all(name.startswith("system-") and "/" not in name for name in names)
+
+
+def test_a_set_of_one_s_own_is_declared_in_the_configuration(data, tmp_path, run):
+    write_rows(data / "own/corpus.jsonl", [{"_id": "a", "text": "golden rules"}, {"_id": "b", "text": "rules, rules"}])
+    write_rows(data / "own/queries.jsonl", [{"_id": "q", "text": "which rules"}])
+    (data / "own/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    declared = {
+        "name": "scifact",
+        "rows": "own/queries.jsonl",
+        "form": "beir",
+        "companion": "own/test.tsv",
+        "corpora": ["own/corpus.jsonl"],
+        "style": None,
+        "metric": "NDCG@10",
+    }
+    base = {"out": "x", "data": ".", "systems": [{"name": "mini"}]}
+    path = tmp_path / "own.yaml"
+    path.write_text(json.dumps({**base, "sets": ["squad", declared]}))
+    named, own = load_config(ComparisonConfig, path).sets
+    comparison = run([MINI], benchmarks=[named, own_set(own)])
+    assert comparison.of("scifact", "mini").first["NDCG@10"].mean < 1.0
+    assert comparison.of("scifact", "mini").figures["NDCG@10"].mean == 1.0
+    for wrong, said in [({"metric": "MAP"}, "sets.0.own.metric: "), ({"row": "x"}, "did you mean 'rows'")]:
+        path.write_text(json.dumps({**base, "sets": [{**declared, **wrong}]}))
+        with pytest.raises(ConfigError, match=said):
+            load_config(ComparisonConfig, path)
+    with pytest.raises(ConfigError, match="sets: squad: the name of a known set"):
+        own_set(own.model_copy(update={"name": "squad"}))

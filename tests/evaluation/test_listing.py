@@ -20,13 +20,15 @@ def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
         "  passages:  the set's own passages",
         "nq-kilt: NQ (KILT dev), KILT dev [missing: kilt/nq-dev-kilt.jsonl, wikipedia/psgs_w100.tsv]",
         "  questions: facebook/kilt_tasks (nq, validation) at its newest revision; as kilt/nq-dev-kilt.jsonl",
-        "  passages:  Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)",
+        "  passages:  Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv); "
+        "dl.fbaipublicfiles.com/dpr/wikipedia_split/psgs_w100.tsv.gz, unpacked; as wikipedia/psgs_w100.tsv",
         "  the paper: 2,837 questions, Dragon, N = 100, k = 5",
-        "medmcqa: MedMCQA (MIRAGE), dev [missing: mirage/benchmark.json, medcorp/pubmed.jsonl, "
-        "medcorp/statpearls.jsonl, medcorp/textbooks.jsonl, medcorp/wikipedia.jsonl]",
-        "  questions: github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9; passages: MedRAG on the hub; "
-        "as mirage/benchmark.json",
-        "  passages:  MedCorp: PubMed, StatPearls, Textbooks, Wikipedia",
+        "medmcqa: MedMCQA (MIRAGE), dev [missing: mirage/benchmark.json, medcorp/pubmed, medcorp/statpearls, "
+        "medcorp/textbooks, medcorp/wikipedia]",
+        "  questions: github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9; as mirage/benchmark.json",
+        "  passages:  MedCorp: PubMed, StatPearls, Textbooks, Wikipedia; MedRAG/pubmed, statpearls, textbooks, wikipedia "
+        "on the hub: the chunk/ of each as medcorp/PART/; as medcorp/pubmed, medcorp/statpearls, medcorp/textbooks, "
+        "medcorp/wikipedia",
         "  the paper: 4,183 questions, MedCPT, N = 100, k = 5",
     ]
     assert "[no data folder]" in next(listing([BENCHMARKS["squad"]], None))

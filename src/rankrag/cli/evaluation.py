@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rankrag.models import Form, LanguageModel
     from rankrag.retrieval.encoder import Encoder
 
-Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 Sets = Annotated[
     list[str] | None,
@@ -55,7 +54,7 @@ Freeze = Annotated[
 def evaluate(
     config: ConfigFile = None,
     *,
-    data: Data = None,
+    data: options.Data = None,
     out: RunFolder = Path("runs/results"),
     set_: Sets = None,
     retriever: FirstStages = None,
@@ -141,6 +140,7 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     """Compare the systems of a configuration."""
     from rankrag.config import ComparisonConfig
     from rankrag.config_files import load_config
+    from rankrag.evaluation.catalogue import own_set
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.systems import VECTORS, System
@@ -156,8 +156,8 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
             Path(wanted.data),
             out,
             systems,
-            open_model=lambda name: _opened(name, wanted.device, wanted.dtype),
-            benchmarks=wanted.sets or None,
+            open_model=lambda name: _opened(name, wanted.device, wanted.dtype, state_cache=wanted.state_cache),
+            benchmarks=[of if isinstance(of, str) else own_set(of) for of in wanted.sets] or None,
             sample=wanted.sample,
             seed=wanted.seed,
             history=wanted.history_query,

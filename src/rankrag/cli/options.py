@@ -36,6 +36,7 @@ StateForm = Annotated[
 RetrieverName = Annotated[
     Literal["bm25", "dense", "hybrid"], typer.Option("--retriever", "-r", help="The first stage.")
 ]
+Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 EncoderDir = Annotated[
     Path | None,
     typer.Option(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -16,9 +16,19 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
+if TYPE_CHECKING:
+    from rankrag.contract import HistoryQuery
+    from rankrag.opening import RetrieverKind
+
 _AT_ONCE = 16
 
-QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")]
+QuestionsFile = Annotated[
+    Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")
+]
+FrozenSet = Annotated[
+    str | None,
+    typer.Option("--set", help="A set of `rankrag evaluate --list` instead: its first stage, frozen in --data."),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines, or TREC where it ends in .trec .run .txt.")]
 Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each question.")]
 RunFile = Annotated[
@@ -42,8 +52,10 @@ T = TypeVar("T")
 
 
 def retrieve(
-    questions: QuestionsFile,
+    questions: QuestionsFile = None,
     *,
+    set_: FrozenSet = None,
+    data: options.Data = None,
     index: options.Index = options.DEFAULT_INDEX,
     retriever: options.RetrieverName = "hybrid",
     k: Depth = 100,
@@ -53,6 +65,14 @@ def retrieve(
     encoder: options.EncoderDir = None,
 ) -> None:
     """Find the best passages for questions, without a model."""
+    if (questions is None) == (set_ is None):
+        raise ConfigError("retrieve takes --questions FILE, or --set NAME; see rankrag retrieve --help")
+    if set_ is not None:
+        if freeze or out is not None:
+            raise ConfigError("--set is frozen in runs/ of the data folder; --out and --freeze go with --questions")
+        _freeze_set(set_, data, index, retriever, k, history_query or "last", encoder)
+        return
+    assert questions is not None
     if freeze and out is None:
         raise ConfigError("--freeze keeps the passages of a run beside it; name the run with --out FILE")
     from rankrag.evaluation.frozen import keep_passages, passages_beside
@@ -81,6 +101,43 @@ def retrieve(
     _write(out, ((question, ranking, {}) for question, ranking in found()))
     if out is not None and freeze:
         keep_passages(out, passages.values())
+
+
+def _freeze_set(
+    name: str,
+    data: Path | None,
+    index: Path,
+    retriever: RetrieverKind,
+    k: int,
+    history: HistoryQuery,
+    encoder: Path | None,
+) -> None:
+    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.from_index import freeze_from_index
+    from rankrag.opening import open_retriever
+    from rankrag.retrieval.encoder import Encoder
+    from rankrag.retrieval.store import PassageStore
+
+    if name not in BENCHMARKS:
+        raise ConfigError(f"--set {name}: not known; sets are {', '.join(BENCHMARKS)}")
+    if data is None:
+        raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
+    vectors = Encoder(encoder) if retriever != "bm25" else None
+    first_stage = open_retriever(index, retriever, encoder=vectors, say=say)
+    documents = {source.path: source.passages for source in PassageStore.open(index).sources()}
+    with options.step_lines() as step:
+        run = freeze_from_index(
+            BENCHMARKS[name],
+            data,
+            first_stage,
+            documents,
+            retriever=retriever,
+            encoder=vectors.name if vectors else None,
+            history=history,
+            k=k,
+            progress=step,
+        )
+    say(f"{name}: its first stage is {run}.")
 
 
 def rerank(

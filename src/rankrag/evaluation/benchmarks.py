@@ -82,7 +82,8 @@ class Benchmark:
         name: also the name of its folder in a run.
         title: its name in the report.
         rows: file of the questions, relative to the data folder.
-        corpora: files of the passages; none where every question brings its own candidates.
+        corpora: files of the passages, names of files less their .jsonl, or folders of such files; none where every
+            question brings its own candidates.
         metric: the figure that reranking is judged by; None where no passage is known to be right.
         style: the kind of answer; None where nothing is answered.
         small_sample: questions that are reranked by default, as many as a CPU can do.

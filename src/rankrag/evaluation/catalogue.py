@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from rankrag.config import SetConfig
+from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Benchmark
 from rankrag.evaluation.fourteen import DPR_SPLITS, PAPER
 
@@ -123,6 +125,28 @@ OWN_PASSAGES: tuple[Benchmark, ...] = (
     ),
 )
 """Sets in the form of docs/data.md that bring their passages, in the order of the report."""
+
+
+def own_set(config: SetConfig) -> Benchmark:
+    """Return a set that a configuration declares; `ConfigError` where its name is taken."""
+    if config.name in BENCHMARKS:
+        raise ConfigError(f"sets: {config.name}: the name of a known set; give yours another")
+    return Benchmark(
+        config.name,
+        config.name,
+        config.rows,
+        config.corpora,
+        config.metric,
+        style=config.style,
+        split="all",
+        schema=config.form,
+        companion=config.companion,
+        subset=config.subset,
+        source="a file of one's own",
+        corpus=", ".join(config.corpora) or "those that come with each question",
+        answer_metrics=config.answer_metrics if config.style else (),
+    )
+
 
 BENCHMARKS: Mapping[str, Benchmark] = {b.name: b for b in (*OWN_PASSAGES, *PAPER, *DPR_SPLITS)}
 """Every set, by name."""

@@ -25,6 +25,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
+from rankrag.evaluation.benchmarks import Benchmark
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
 from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
@@ -55,7 +56,7 @@ def compare(
     open_model: OpenModel,
     open_ranker: OpenRanker = open_ranker,
     open_encoder: OpenEncoder = Encoder,
-    benchmarks: Sequence[str] | None = None,
+    benchmarks: Sequence[str | Benchmark] | None = None,
     sample: int | None = None,
     seed: int = 0,
     history: HistoryQuery = "last",
@@ -73,7 +74,7 @@ def compare(
         open_model: opens language models; each is opened once, and let go after the last system that needs it.
         open_ranker: opens cross-encoders and bi-encoders.
         open_encoder: opens what makes the vectors of dense and hybrid retrieval, once for all systems that name it.
-        benchmarks: names of sets; None takes all that are at hand.
+        benchmarks: sets, or names of them; None takes all that are at hand.
         sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
         seed: of the sample.
         history: by which turns conversations are searched (`pipeline.search_queries`).
@@ -90,11 +91,12 @@ def compare(
     benchmarks = at_hand(data) if benchmarks is None else benchmarks
     if not benchmarks:
         raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
-    unknown = [name for name in benchmarks if name not in BENCHMARKS]
+    unknown = [name for name in benchmarks if isinstance(name, str) and name not in BENCHMARKS]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
     open_encoder = cache(open_encoder)
-    prepared = _prepared(data, run, systems, benchmarks, open_encoder, sample, seed, history, progress)
+    wanted = [BENCHMARKS[of] if isinstance(of, str) else of for of in benchmarks]
+    prepared = _prepared(data, run, systems, wanted, open_encoder, sample, seed, history, progress)
     machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     sets = tuple(of[0].described for of in prepared)
@@ -169,7 +171,7 @@ def _prepared(
     data: Path,
     run: Path,
     systems: Sequence[System],
-    benchmarks: Sequence[str],
+    benchmarks: Sequence[Benchmark],
     open_encoder: OpenEncoder,
     sample: int | None,
     seed: int,
@@ -179,10 +181,10 @@ def _prepared(
     """Read and search the sets; return each as every system finds it, in the order of the systems."""
     found = []
     for benchmark in benchmarks:
-        here = [system.on(BENCHMARKS[benchmark].paper) for system in systems]
+        here = [system.on(benchmark.paper) for system in systems]
         by_encoder = {of.encoder: _retrievers(here, of.encoder) for of in here}
         searches = any(by_encoder.values())
-        test_set = load(BENCHMARKS[benchmark], data, passages=searches)
+        test_set = load(benchmark, data, passages=searches)
         questions = sampled(test_set, sample, seed)
         described = describe(test_set, tuple(of.question.id for of in questions))
         prepared = {}

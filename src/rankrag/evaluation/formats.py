@@ -43,6 +43,14 @@ def located_rows(path: Path, subset: str = "") -> Iterator[Located]:
                 yield f"{path}:{line}", row
 
 
+def corpus_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a corpus by its name: a file, a file less its .jsonl, or all such files in a folder."""
+    if path.is_dir():
+        return tuple(sorted(of for of in path.rglob("*") if of.name.endswith((".jsonl", ".jsonl.zst"))))
+    places = (path, path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.jsonl.zst"))
+    return next(((place,) for place in places if place.is_file()), ())
+
+
 def corpus_rows(path: Path) -> Iterator[tuple[str, Passage | DataError]]:
     """Yield the passages of a corpus, or what is wrong with them, each with its place.
 

@@ -15,7 +15,10 @@ WIKIPEDIA_2020 = "Wikipedia of Dec 2020 in passages of 100 words (Atlas)"
 _OWN_DOCUMENT = "the chunks of the document that the dialogue is about"
 MEDCORP = "MedCorp: PubMed, StatPearls, Textbooks, Wikipedia"
 _DEC_2018, _DEC_2020 = ("wikipedia/psgs_w100.tsv",), ("wikipedia/enwiki-dec2020.jsonl",)
-_MEDCORP = tuple(f"medcorp/{part}.jsonl" for part in ("pubmed", "statpearls", "textbooks", "wikipedia"))
+_MEDCORP = tuple(f"medcorp/{part}" for part in ("pubmed", "statpearls", "textbooks", "wikipedia"))
+_FROM_2018 = "dl.fbaipublicfiles.com/dpr/wikipedia_split/psgs_w100.tsv.gz, unpacked"
+_FROM_2020 = "dl.fbaipublicfiles.com/atlas/corpora/wiki/enwiki-dec2020/text-list-100-sec.jsonl"
+_FROM_MEDRAG = "MedRAG/pubmed, statpearls, textbooks, wikipedia on the hub: the chunk/ of each as medcorp/PART/"
 _FACTS: tuple[AnswerMetric, ...] = ("EM", "Acc", "F1")
 
 
@@ -32,6 +35,7 @@ def _kilt(name: str, title: str, subset: str, size: int, **changed: object) -> B
         schema="kilt",
         hub=hub,
         corpus=WIKIPEDIA_2018,
+        corpus_source=_FROM_2018,
         answer_metrics=_FACTS,
         paper=PaperSetting("KILT dev", size, WIKIPEDIA_2018),
     )
@@ -51,6 +55,7 @@ def _dpr(name: str, title: str, file: str, size: int, hub_schema: Schema, hub: H
         hub=hub,
         source=f"dl.fbaipublicfiles.com/dpr/data/retriever/{file}",
         corpus=WIKIPEDIA_2018,
+        corpus_source=_FROM_2018,
         answer_metrics=_FACTS,
         paper=PaperSetting("DPR test", size, WIKIPEDIA_2018),
     )
@@ -94,8 +99,9 @@ def _mirage(name: str, title: str, subset: str, split: str, size: int, paper_siz
         schema="mirage",
         ours="biomedical/mirage.test.jsonl.zst",
         subset=subset,
-        source="github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9; passages: MedRAG on the hub",
+        source="github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9",
         corpus=MEDCORP,
+        corpus_source=_FROM_MEDRAG,
         answer_metrics=("MIRAGE accuracy", "MIRAGE strict", "MIRAGE parsed"),
         paper=PaperSetting(split, paper_size or size, MEDCORP, "MedCPT"),
     )
@@ -123,6 +129,7 @@ PAPER: tuple[Benchmark, ...] = (
         hub=HubConfig(name="akariasai/PopQA", split="test", revision="098765c79ea10a2cb19c828324e33281b8336ec0"),
         source="github.com/AkariAsai/self-rag, popqa_longtail_w_gs.jsonl",
         corpus=WIKIPEDIA_2020,
+        corpus_source=_FROM_2020,
         answer_metrics=_FACTS,
         paper=PaperSetting("long tail, under 100 views a month", 1399, WIKIPEDIA_2020),
     ),
@@ -138,6 +145,7 @@ PAPER: tuple[Benchmark, ...] = (
         ours="multihop/2wiki_open.dev.jsonl.zst",
         hub=HubConfig(name="xanhho/2WikiMultihopQA", split="dev"),
         corpus=WIKIPEDIA_2018,
+        corpus_source=_FROM_2018,
         answer_metrics=_FACTS,
         paper=PaperSetting("dev", 12576, WIKIPEDIA_2018),
     ),

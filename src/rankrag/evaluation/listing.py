@@ -16,7 +16,8 @@ def listing(benchmarks: Sequence[Benchmark], data: Path | None) -> Iterator[str]
         state = "no data folder" if data is None else f"missing: {', '.join(absent)}" if absent else "at hand"
         yield f"{of.name}: {of.title}, {of.split} [{state}]"
         yield f"  questions: {_questions(of)}"
-        yield f"  passages:  {of.corpus or 'those of the questions'}"
+        places = f"; {of.corpus_source}; as {', '.join(of.corpora)}" if of.corpus_source else ""
+        yield f"  passages:  {of.corpus or 'those of the questions'}{places}"
         if of.paper:
             paper = of.paper
             yield f"  the paper: {paper.size:,} questions, {paper.retriever}, N = {paper.n}, k = {paper.k}"

@@ -14,7 +14,7 @@ from rankrag.blend.reading import hub_rows
 from rankrag.errors import ConfigError, DataError, Mistakes
 from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.formats import companion_of, corpus_rows, located_rows
+from rankrag.evaluation.formats import companion_of, corpus_files, corpus_rows, located_rows
 from rankrag.evaluation.frozen import frozen_files, read_frozen, read_origin
 from rankrag.evaluation.schemas import our_row
 from rankrag.jsonl import Row, parse_history, parse_options, parse_passage, write_rows
@@ -29,9 +29,10 @@ def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[
     """Return the files that a benchmark lacks in the data folder; without `passages`, those of its questions."""
     path, schema = _source(benchmark, data)
     wanted = [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
+    absent = [path for path in wanted if not path.is_file()]
     if passages and frozen_files(benchmark.name, data) is None:
-        wanted += [data / name for name in benchmark.corpora]
-    return [path for path in wanted if not path.is_file()]
+        absent += [data / name for name in benchmark.corpora if not corpus_files(data / name)]
+    return absent
 
 
 def at_hand(data: Path) -> tuple[str, ...]:
@@ -70,7 +71,8 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     if not passages:
         return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {}, left_out=left_out)
     frozen = frozen_files(benchmark.name, data)
-    files = (frozen[1],) if frozen else tuple(data / name for name in benchmark.corpora)
+    corpora = [path for name in benchmark.corpora for path in corpus_files(data / name)]
+    files = (frozen[1],) if frozen else tuple(corpora)
     found = _passages(files) | {p.id: p for row in rows for p in row.own}
     run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
     origin = read_origin(frozen[0]) if frozen else None

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from rankrag.errors import ConfigError
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.compare import compare
+from rankrag.evaluation.from_index import corpus_of, freeze_from_index
+from rankrag.evaluation.loading import load
+from rankrag.evaluation.systems import System
+from rankrag.retrieval.snapshot import SourcePassages
+from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage
+from tests.evaluation import published as files
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A data folder with the questions of a set, and an index of its corpus, which the folder lacks."""
+    data = tmp_path / "data"
+    files.write_lines(
+        data / "kilt/nq-dev-kilt.jsonl",
+        files.kilt("-1", "who wrote hamlet", "William Shakespeare"),
+        files.kilt("-2", "where flows the tagus", "the Iberian Peninsula"),
+    )
+    store = PassageStore.create_or_open(tmp_path / "index")
+    passages = tuple(Passage(name, text, title) for name, text, title in files.WIKIPEDIA)
+    store.put([SourcePassages("/corpora/psgs_w100.tsv", "sha", passages)])
+    store.refresh()
+    return data, store
+
+
+def test_a_set_is_searched_in_an_index_and_measured_without_its_corpus(asked):
+    data, store = asked
+    documents = {source.path: source.passages for source in store.sources()}
+    run = freeze_from_index(
+        BENCHMARKS["nq-kilt"], data, store.lexical(), documents, retriever="bm25", encoder=None, k=2
+    )
+    assert run == data / "runs/nq-kilt.trec"
+    frozen = load(BENCHMARKS["nq-kilt"], data)
+    assert [of.given[0] for of in frozen.questions] == ["1", "3"]
+    assert {len(of.given) for of in frozen.questions} <= {1, 2}
+    assert (frozen.origin.corpus, frozen.origin.first_stage) == (BENCHMARKS["nq-kilt"].corpus, "bm25")
+    model = files.model()
+    system = System("mini", "m", n=2, k=1, retriever="dense")
+    found = compare(data, data / "out", [system], open_model=lambda name: (model, name), benchmarks=["nq-kilt"])
+    assert found.of("nq-kilt", "mini").figures["EM"].mean == 1.0
+    assert found.description.sets[0].first_stage == "bm25"
+
+
+def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():
+    medqa = BENCHMARKS["medqa-us"]
+    parts = ["/x/medcorp/pubmed/chunk/1.jsonl", "/x/statpearls.jsonl", "textbooks/a.jsonl", "wikipedia/b.jsonl.zst"]
+    assert corpus_of(medqa, dict.fromkeys(parts, 10)) == medqa.corpus
+    assert corpus_of(medqa, dict.fromkeys(parts[:3], 10)) == f"30 passages of {', '.join(parts[:3])}"
+    more = {f"{i}.md": 1 for i in range(7)}
+    assert corpus_of(medqa, more) == "7 passages of 0.md, 1.md, 2.md, 3.md, 4.md and 2 more documents"
+
+
+@pytest.mark.parametrize("name", ["squad", "doc2dial-chatrag", "fever_symmetric"])
+def test_sets_that_go_with_passages_of_their_own_say_how_they_are_kept(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"rankrag evaluate --set {name} --no-model"):
+        freeze_from_index(BENCHMARKS[name], tmp_path, None, {}, retriever="bm25", encoder=None)
+
+
+def test_a_corpus_is_a_file_with_or_without_its_ending_or_a_folder(tmp_path):
+    files.write_json(tmp_path / "mirage/benchmark.json", files.mirage_file())
+    files.write_medcorp(tmp_path / "medcorp")
+    whole = load(BENCHMARKS["medqa-us"], tmp_path).passages
+    for part in files.MEDCORP:
+        (tmp_path / f"medcorp/{part}").mkdir()
+        (tmp_path / f"medcorp/{part}.jsonl").rename(tmp_path / f"medcorp/{part}/chunk.jsonl")
+    assert load(BENCHMARKS["medqa-us"], tmp_path).passages == whole
+    (tmp_path / "medcorp/pubmed/chunk.jsonl").unlink()
+    with pytest.raises(ConfigError, match=r"not there: .*medcorp/pubmed; "):
+        load(BENCHMARKS["medqa-us"], tmp_path)
