@@ -27,8 +27,8 @@ def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
         "medcorp/textbooks, medcorp/wikipedia]",
         "  questions: github.com/Teddy-XiongGZ/MIRAGE, benchmark.json of commit 224ebe9; as mirage/benchmark.json",
         "  passages:  MedCorp: PubMed, StatPearls, Textbooks, Wikipedia; MedRAG/pubmed, statpearls, textbooks, "
-        "wikipedia on the hub: the chunk/ of each as medcorp/PART/; as medcorp/pubmed, medcorp/statpearls, medcorp/textbooks, "
-        "medcorp/wikipedia",
+        "wikipedia on the hub: the chunk/ of each as medcorp/PART/; as medcorp/pubmed, medcorp/statpearls, "
+        "medcorp/textbooks, medcorp/wikipedia",
         "  the paper: 4,183 questions, MedCPT, N = 100, k = 5",
     ]
     assert "[no data folder]" in next(listing([BENCHMARKS["squad"]], None))
