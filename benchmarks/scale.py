@@ -6,12 +6,13 @@
 Every step runs in a process of its own and writes its figures into docs/scale.json. `gather` makes the passages
 (`debian_text.py`); `build` indexes them as `rankrag index --no-vectors` does; `search` asks the index, `exact` the same
 of bm25s; `change` adds passages to a copy of the largest index and deletes a source of it; `vectors` fills a copy of an
-index with synthetic vectors and compares dense retrieval with all inner products.
+index with synthetic vectors, `dense` compares dense retrieval with all inner products, `flat` has faiss search as many.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -33,7 +34,7 @@ from typing import Any
 import debian_text
 import numpy as np
 import numpy.typing as npt
-from scale_page import DIM, write_page
+from scale_page import write_page
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "docs" / "scale.json"
@@ -42,6 +43,7 @@ HELD_OUT = "held-out.jsonl"
 ADDED = 1_000
 """Passages that `change` adds."""
 
+DIM = 384
 CLUSTERS = 2_000
 WARM_UP = 20
 """Queries before those that are timed, and not among them."""
@@ -265,11 +267,26 @@ def dense(data: Path, size: int) -> Figures:
     return {**figures, "recall_100": statistics.mean(shares), "recall_100_least": min(shares)}
 
 
+def flat(_: Path, size: int) -> Figures:
+    """Search as many synthetic vectors exactly with faiss, one thread; no index of passages is needed."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    encoder, index = SyntheticEncoder(), faiss.IndexFlatIP(DIM)
+    with measured() as making:
+        for start in range(0, size, 10_000):
+            keys = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(start, start + 10_000)]
+            index.add(encoder.of_keys(keys))
+    queries = [f"query {number}" for number in range(WARM_UP + 200)]
+    return {"make": making, **timed(lambda query: index.search(encoder.encode_queries([query]), 100), queries)}
+
+
 STEPS: dict[str, Callable[[Path], Figures]] = {
     "gather": gather,
     **{f"{step.__name__}-{size}": partial(step, size=size) for size in SIZES for step in (build, search, exact)},
     "change": change,
     **{f"{step.__name__}-{size}": partial(step, size=size) for size in SIZES[1:] for step in (vectors, dense)},
+    **{f"flat-{size}": partial(flat, size=size) for size in SIZES},
 }
 
 
@@ -297,14 +314,14 @@ class SyntheticEncoder:
         return vector_key(document_text(passage))
 
     def encode_passages(self, passages: Sequence[Any]) -> npt.NDArray[np.float32]:
-        return self._vectors([self.key(passage) for passage in passages])
+        return self.of_keys([self.key(passage) for passage in passages])
 
     def encode_queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         from rankrag.retrieval.dense import vector_key
 
-        return self._vectors([vector_key(text) for text in texts])
+        return self.of_keys([vector_key(text) for text in texts])
 
-    def _vectors(self, keys: Sequence[str]) -> npt.NDArray[np.float32]:
+    def of_keys(self, keys: Sequence[str]) -> npt.NDArray[np.float32]:
         draws = np.stack([np.random.default_rng(int(key, 16)).standard_normal(DIM, np.float32) for key in keys])
         found = self._centres[[int(key[:8], 16) % CLUSTERS for key in keys]] + draws * self._spread
         return found / np.linalg.norm(found, axis=1, keepdims=True)

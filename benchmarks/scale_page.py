@@ -18,7 +18,7 @@ PLANNED = {"Wikipedia of December 2018": 21_000_000, "MedCorp": 54_000_000}
 ENOUGH = 1_000_000
 """Passages that must have been measured before the plan is made: from fewer it would be a guess."""
 
-DIM = 384
+DIMS = {"384 dimensions (all-MiniLM-L6-v2)": 384, "768 (Dragon, MedCPT)": 768}
 
 Figures = dict[str, Any]
 
@@ -28,7 +28,8 @@ def write_page(found: dict[str, Figures]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     lines = [f"On {found['machine']}; {versions}.", "", *bm25_table(found), "", *exact_table(found)]
     lines += ["", *change_lines(found["change"])] if "change" in found else []
-    lines += ["", *dense_table(found)] if any(step.startswith("dense") for step in found) else []
+    lines += ["", *dense_table(found)] if measured_sizes(found, "dense") else []
+    lines += ["", *flat_table(found)] if measured_sizes(found, "flat") else []
     lines += ["", *plan(found)] if measured_sizes(found, "search")[-1] >= ENOUGH else []
     lines += ["", "Passages by package: " + packages(found["gather"]["packages"])]
     page = PAGE.read_text(encoding="utf-8")
@@ -97,6 +98,16 @@ def dense_table(found: dict[str, Figures]) -> list[str]:
     return by_size(header, measured_sizes(found, "dense"), cells)
 
 
+def flat_table(found: dict[str, Figures]) -> list[str]:
+    header = "synthetic vectors | faiss IndexFlatIP, exact: query ms, median (CPU) | p95 (CPU) | held MiB"
+
+    def cells(size: int) -> str:
+        made = found[f"flat-{size}"]
+        return f"{times(made)} | {made['rss_mib']:,.0f}"
+
+    return by_size(header, measured_sizes(found, "flat"), cells)
+
+
 def by_size(header: str, sizes: Sequence[int], cells: Callable[[int], str]) -> list[str]:
     """Return a table with a row for each size."""
     rule = "|" + "---|" * len(header.split(" | "))
@@ -114,8 +125,10 @@ def plan(found: dict[str, Figures]) -> list[str]:
         largest / smaller
     )
     lines = [
-        "| plan | disk GiB | while building | CPU h | of it scans | peak GiB | query CPU ms | vectors GiB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| plan | disk GiB | while building | CPU h | of it scans | peak GiB | query CPU ms "
+        + "".join(f"| vectors GiB, {name} " for name in DIMS)
+        + "|",
+        "|---|---|---|---|---|---|---|" + "---|" * len(DIMS),
     ]
     for name, n in PLANNED.items():
         reading, commits = own * n / 3600, scans * n**2 / (2 * PART) / 3600
@@ -124,7 +137,8 @@ def plan(found: dict[str, Figures]) -> list[str]:
             f"| {made['disk_mib'] * n / largest / 1024:.0f} | {reading + commits:.1f} | {commits:.1f} "
             f"| {(made['peak_mib'] + slope * (n - largest)) / 1024:.0f} "
             f"| {found[f'search-{largest}']['cpu_ms'] * (n / largest) ** power:.0f} "
-            f"| {n * DIM * 4 / 2**30:.0f} |"
+            + "".join(f"| {n * dim * 4 / 2**30:.0f} " for dim in DIMS.values())
+            + "|"
         )
     formulas = [
         "",
@@ -135,7 +149,7 @@ def plan(found: dict[str, Figures]) -> list[str]:
         f"because every commit of {PART:,} passages reads the ids of those that are there",
         f"- peak of the build: that of {largest:,} + {slope * 1024:.2f} KiB · (n − {largest:,}), as from {smaller:,}",
         f"- CPU of a query: that of {largest:,} · (n / {largest:,})^{power:.2f}, the exponent from {smaller:,}",
-        f"- vectors: {DIM} · 4 bytes · n, without their index",
+        "- vectors: dimensions · 4 bytes · n; their index holds another byte for each dimension",
     ]
     return lines + formulas
 
@@ -166,6 +180,7 @@ def plot(found: dict[str, Figures]) -> None:
         ("search", "rankrag", "#4477aa"),
         ("exact", "bm25s", "#cc6677"),
         ("dense", "dense", "#999933"),
+        ("flat", "faiss flat", "#aa3377"),
     ):
         sizes = measured_sizes(found, step)
         if not sizes:
@@ -173,7 +188,7 @@ def plot(found: dict[str, Figures]) -> None:
         asked_ = [found[f"{step}-{size}"].get("search", found[f"{step}-{size}"]) for size in sizes]
         time_axis.plot(sizes, [one["cpu_ms"] for one in asked_], "o-", color=colour, label=label)
         memory_axis.plot(sizes, [one["rss_mib"] for one in asked_], "o-", color=colour, label=f"{label}, searching")
-        if step != "dense":
+        if step in ("search", "exact"):
             built = [found[f"{'build' if step == 'search' else step}-{size}"]["peak_mib"] for size in sizes]
             memory_axis.plot(sizes, built, "o:", color=colour, label=f"{label}, building")
     for axis, title in ((time_axis, "CPU ms of a query, median"), (memory_axis, "MiB of the process")):
