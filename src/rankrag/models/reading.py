@@ -13,6 +13,7 @@ from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import packing
 from rankrag.models.label_logits import choice_logprobs
+from rankrag.models.last_tokens import last_tokens_only
 from rankrag.models.memory import in_halves
 from rankrag.models.packing import Row
 from rankrag.models.state_cache import StateCache
@@ -162,18 +163,19 @@ class PromptReader:
         mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
         kept, column = torch.unique(ends[:, 2], return_inverse=True)
-        found = choice_logprobs(
-            self.model,
-            choices,
-            ends[:, 1],
-            column,
-            input_ids=laid.input_ids,
-            attention_mask=mask,
-            position_ids=laid.positions,
-            past_key_values=before,
-            logits_to_keep=kept,
-            use_cache=True,
-        )
+        with last_tokens_only(self.model, ends[:, 1], ends[:, 2]):
+            found = choice_logprobs(
+                self.model,
+                choices,
+                ends[:, 1],
+                column,
+                input_ids=laid.input_ids,
+                attention_mask=mask,
+                position_ids=laid.positions,
+                past_key_values=before,
+                logits_to_keep=kept,
+                use_cache=True,
+            )
         self._kept(before)
         after(ends)
         return list(zip(ends[:, 0].tolist(), found.tolist(), strict=True))
