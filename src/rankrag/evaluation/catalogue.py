@@ -29,16 +29,16 @@ def _ours(name: str, title: str, path: str, corpora: tuple[str, ...], **changed:
 
 
 OWN_PASSAGES: tuple[Benchmark, ...] = (
-    _ours("squad", "SQuAD", "squad/squad.dev", (), target=0.70, reading=True),
+    _ours("squad", "SQuAD", "squad/squad.dev", (), target=(0.40, 0.70), reading=True),
     _ours(
         "nq",
         "NQ + wiki",
         "openqa/nq_qed.dev",
         ("openqa/nq_qed.corpus.jsonl.zst", "openqa/wiki_distractors.corpus.jsonl.zst"),
-        target=0.70,
+        target=(0.55, 0.70),
     ),
     _ours("popqa", "PopQA", "openqa/popqa.test", ()),
-    _ours("hotpotqa", "HotpotQA", "multihop/hotpotqa.dev", (), metric="all-gold@5", target=0.65),
+    _ours("hotpotqa", "HotpotQA", "multihop/hotpotqa.dev", (), metric="all-gold@5", target=(0.50, 0.65)),
     _ours("2wiki", "2Wiki", "multihop/2wiki.dev", (), metric="all-gold@5"),
     _ours(
         "fever_symmetric",
@@ -57,7 +57,7 @@ OWN_PASSAGES: tuple[Benchmark, ...] = (
         (),
         metric="R@5",
         style="conversation",
-        target=0.65,
+        target=(0.45, 0.65),
         answer_metrics=("ChatRAG F1", "EM", "F1"),
     ),
     _ours(
@@ -95,7 +95,7 @@ OWN_PASSAGES: tuple[Benchmark, ...] = (
         (),
         "hit@1",
         style=None,
-        target=0.42,
+        target=(0.36, 0.42),
         split="dev",
         source="a file of one's own, ranking/msmarco.dev.jsonl.zst",
         corpus="about eight candidates a question",
@@ -110,7 +110,7 @@ OWN_PASSAGES: tuple[Benchmark, ...] = (
             metric="NDCG@10",
             style=None,
             small_sample=20,
-            target=0.65 if year == 19 else None,
+            target=(0.58, 0.65) if year == 19 else None,
             answer_metrics=(),
         )
         for year in (19, 20, 21)

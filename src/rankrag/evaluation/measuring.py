@@ -145,13 +145,15 @@ def answer_figures(
     after = work.replies([(of, final_contexts(of, first_stage, judged, settings)) for of in questions])
     before = work.replies([(of, first_stage[of.question.id][: settings.k]) for of in questions])
     f1_after, f1_before = _f1(after, questions), _f1(before, questions)
+    em_after, em_before = _em(after, questions), _em(before, questions)
     return AnswerFigures(
         len(questions),
-        em=bootstrap_interval(_em(after, questions)),
+        em=bootstrap_interval(em_after),
         f1=bootstrap_interval(f1_after),
-        em_first_stage=bootstrap_interval(_em(before, questions)),
+        em_first_stage=bootstrap_interval(em_before),
         f1_first_stage=bootstrap_interval(f1_before),
         f1_gain=paired_difference(f1_after, f1_before),
+        em_gain=paired_difference(em_after, em_before),
         own=_own(metrics, after, questions),
         own_first_stage=_own(metrics, before, questions),
     )

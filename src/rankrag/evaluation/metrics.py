@@ -5,6 +5,7 @@ Every metric is of one question and lies in [0, 1]; a set's figure is the mean o
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -219,6 +220,16 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
     """Return the mean of after - before, question by question, with its 95 % interval."""
     return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
+
+
+def mean_of(intervals: Sequence[Interval]) -> Interval:
+    """Return the mean of means of different questions; half-widths of independent intervals add as squares."""
+    mean = sum(of.mean for of in intervals) / len(intervals)
+    below, above = (
+        math.hypot(*widths) / len(intervals)
+        for widths in ([of.mean - of.low for of in intervals], [of.high - of.mean for of in intervals])
+    )
+    return Interval(mean, mean - below, mean + above)
 
 
 def gap_interval(

@@ -47,7 +47,7 @@ class RerankedFigures:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFigures:
-    """Answers from the k passages with and without reranking; `f1_gain` is the paired difference.
+    """Answers from the k passages with and without reranking; `em_gain` and `f1_gain` are the paired differences.
 
     `own` and `own_first_stage` are the metrics that the set is published with, where they are others than EM and F1.
     """
@@ -58,6 +58,7 @@ class AnswerFigures:
     em_first_stage: Interval
     f1_first_stage: Interval
     f1_gain: Interval
+    em_gain: Interval
     own: Figures = field(default_factory=dict)
     own_first_stage: Figures = field(default_factory=dict)
 
@@ -126,7 +127,7 @@ class SetFigures:
     name: str
     title: str
     metric: str
-    target: float | None
+    target: tuple[float, float] | None
     first_stages: tuple[FirstStageFigures, ...] = ()
     reranked: tuple[RerankedFigures, ...] = ()
     answers: AnswerFigures | None = None
