@@ -90,6 +90,26 @@ def test_many_questions_go_on_where_they_stopped(
     assert len(model.prompts) - asked == asked // 3 * 2
 
 
+def test_answers_never_go_into_a_file_of_something_else(
+    run: Run, index: Path, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, other, notes = (tmp_path / name for name in ("q.jsonl", "other.jsonl", "notes.txt"))
+    content = '{"id": "a", "question": "Why?"}\n{"id": "b", "text": "How?"}'
+    questions.write_text(content, encoding="utf-8")
+    other.write_text(content, encoding="utf-8")
+    notes.write_text("Bought bread.\nSold salt.", encoding="utf-8")
+    for out, said in [
+        (tmp_path / "." / "q.jsonl", "--out is the file of the questions"),
+        (other, "other.jsonl:1: not a row of this work"),
+        (notes, "notes.txt:1: not a JSON row"),
+    ]:
+        before = out.read_bytes()
+        assert run("ask", "--questions", questions, "--index", index, "--out", out) == 2
+        assert said in capsys.readouterr().err
+        assert out.read_bytes() == before
+    assert model.prompts == []
+
+
 def test_chat_carries_the_conversation_on_and_forgets_it_when_told(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
