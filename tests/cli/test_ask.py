@@ -24,6 +24,22 @@ def test_ask_prints_the_answer_its_passage_and_the_three_times(
     assert all(word in out for word in ("retrieved 3 in", "reranked in", "answered in"))
 
 
+def test_a_cited_file_is_named_from_the_current_folder(
+    run: Run,
+    tmp_path: Path,
+    model: FakeLanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "tagus.md").write_text("# Tagus\n\nThe Tagus reaches the sea at Lisbon.\n", encoding="utf-8")
+    run("index", tmp_path / "here", "--out", tmp_path / "ix", "--no-vectors")
+    for folder, name in (("here", "tagus.md"), (".", "here/tagus.md"), ("ix", f"{tmp_path}/here/tagus.md")):
+        monkeypatch.chdir(tmp_path / folder)
+        run("ask", "Where does the Tagus end?", "--index", tmp_path / "ix")
+        assert f"[1] {name}, “Tagus”" in capsys.readouterr().out
+
+
 def test_ask_as_json_holds_everything_the_answer_came_from(
     run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import rankrag.documents.loading
+from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage, Source
 
 from ..conftest import Run
 
@@ -48,11 +52,12 @@ def test_only_changed_documents_are_read_again_and_gone_ones_leave(
     assert index(run, "docs") == 0
     assert "1 documents read, 1 unchanged, 1 gone; the index holds 2 passages." in capsys.readouterr().err
     (ranking,) = PassageStore.open("ix").lexical().retrieve(["which reaches the sea"], 9)
-    assert {c.passage.id.partition("#")[0] for c in ranking} == {"docs/ebro.txt", "docs/tagus.md"}
+    assert {c.passage.id.partition("#")[0] for c in ranking} == {f"{folder}/ebro.txt", f"{folder}/tagus.md"}
 
 
 def listed(store: PassageStore) -> dict[str, int]:
-    return {source.path: source.passages for source in store.sources()}
+    """The passages of each document, by its name from the current folder."""
+    return {os.path.relpath(source.path): source.passages for source in store.sources()}
 
 
 def write_wikipedia(path: Path, count: int, word: str = "river") -> None:
@@ -94,7 +99,7 @@ def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
     put, done = PassageStore.put, []
 
     def killed_at_the_second(self, batch):  # type: ignore[no-untyped-def]
-        names = [document.path for document in batch]
+        names = [os.path.relpath(document.path) for document in batch]
         if "docs/wiki.tsv/000001" in names and len(done) < 2:
             raise KeyboardInterrupt
         done.extend(names)
@@ -141,6 +146,55 @@ def test_list_shows_documents_and_remove_takes_them_out(
     assert "docs/douro.txt" not in out
 
 
+def test_a_document_has_one_name_from_any_folder(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    other = folder.parent / "other" / "docs"
+    other.mkdir(parents=True)
+    (other / "ebro.txt").write_text("The Ebro reaches the sea at Deltebre.\n", encoding="utf-8")
+    monkeypatch.chdir(other.parent)
+    assert run("index", "docs", "../docs/tagus.md", folder / "tagus.md", "--out", "../ix", "--no-vectors") == 0
+    assert "1 documents read, 1 unchanged, 0 gone; the index holds 3 passages." in capsys.readouterr().err
+    assert run("index", "--remove", "../docs/./tagus.md", "--list", "--out", "../ix") == 0
+    out = capsys.readouterr().out
+    assert f"{folder}/douro.txt" in out
+    assert "\ndocs/ebro.txt" in out
+    assert "tagus.md" not in out
+
+
+def stored_by_an_earlier_rankrag(folder: Path) -> None:
+    store = PassageStore.create_or_open("ix")
+    for name in ("docs/tagus.md", "docs/gone.md", "docs/rows.jsonl"):
+        content = Path(name).read_bytes() if Path(name).exists() else b""
+        passages = (Passage("row" if name.endswith("jsonl") else f"{name}#0", "The sea.", "T", Source(name)),)
+        store.put([SourcePassages(name, hashlib.sha256(content).hexdigest(), passages)])
+
+
+def test_relative_names_of_an_earlier_rankrag_are_taken_from_the_current_folder(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rows.jsonl").write_text('{"id": "row", "text": "The sea."}\n', encoding="utf-8")
+    stored_by_an_earlier_rankrag(folder)
+    assert index(run, "docs") == 0
+    assert "3 documents read, 0 unchanged, 1 gone; the index holds 3 passages." in capsys.readouterr().err
+    names = [f"{folder}/{name}" for name in ("douro.txt", "rows.jsonl", "tagus.md")]
+    assert [source.path for source in PassageStore.open("ix").sources()] == names
+
+
+def test_relative_names_of_an_earlier_rankrag_that_lead_nowhere_here_stay(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tagus.md").rename(folder / "ebro.md")
+    stored_by_an_earlier_rankrag(folder)
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "2 documents read, 0 unchanged, 0 gone; the index holds 5 passages." in err
+    assert "3 documents have names from a folder that is not this one" in err
+    assert run("index", "--remove", "./docs/gone.md", "--out", "ix") == 0
+    assert len(PassageStore.open("ix")) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -185,7 +239,7 @@ def test_a_killed_index_run_leaves_a_usable_index_that_the_next_run_completes(ru
     process.send_signal(signal.SIGKILL)
     process.wait()
     (ranking,) = PassageStore.open("ix").lexical().retrieve(["Tagus Lisbon"], 1)
-    assert ranking[0].passage.id == "docs/tagus.md#0"
+    assert ranking[0].passage.id == f"{folder}/tagus.md#0"
     assert index(run, "docs") == 0
     assert len(PassageStore.open("ix").sources()) == 402
 

@@ -138,19 +138,22 @@ class PassageStore:
             elif owners:
                 table.add(rows)
 
-    def remove(self, path: str) -> int:
-        """Remove a document, or all documents below a folder, in one commit; return the number of passages removed."""
-        below = path.rstrip("/") + "/"
+    def remove(self, *names: str) -> int:
+        """Remove what is indexed by any of these names, documents or folders of them, in one commit.
+
+        Return the number of passages removed; `IndexStoreError` where there were none.
+        """
+        below = [f"starts_with(source, {_sql([name.rstrip('/') + '/'])})" for name in names]
         with self._locked("write"), explained(self._path):
             table = self._table(_PASSAGES)
-            removed = table.delete(f"source = {_sql([path])} OR starts_with(source, {_sql([below])})").num_deleted_rows
+            removed = table.delete(" OR ".join([f"source IN ({_sql(names)})", *below])).num_deleted_rows
         if removed:
             return int(removed)
         paths = [source.path for source in self.sources()]
-        by_name = [known for known in paths if Path(known).name == Path(path).name]
-        near = list(dict.fromkeys(by_name + difflib.get_close_matches(path, paths)))[:3]
+        by_name = [known for known in paths if Path(known).name == Path(names[0]).name]
+        near = list(dict.fromkeys(by_name + difflib.get_close_matches(names[0], paths)))[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
-        raise IndexStoreError(f"{self._path}: {path} is not in the index; {hint}")
+        raise IndexStoreError(f"{self._path}: {names[0]} is not in the index; {hint}")
 
     def get(self, ids: Iterable[str]) -> dict[str, Passage]:
         """Return the passages with these ids; an unknown id is left out."""
