@@ -136,6 +136,34 @@ def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsy
     assert "the index holds 3 passages" in err
 
 
+@pytest.mark.parametrize("parts", [20_000, 1])
+def test_a_file_that_is_emptied_leaves_the_index(
+    run: Run, folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", parts)
+    write_wikipedia(folder / "wiki.tsv", 3)
+    index(run, "docs")
+    (folder / "tagus.md").write_text(" \n", encoding="utf-8")
+    (folder / "wiki.tsv").write_text("", encoding="utf-8")
+    capsys.readouterr()
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Left out: docs/tagus.md: empty" in err
+    assert "Left out: docs/wiki.tsv: empty" in err
+    assert "0 documents read, 1 unchanged, 2 gone; the index holds 1 passages." in err
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1}
+
+
+def test_a_file_that_cannot_be_read_any_more_stays_as_it_was_indexed(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    (folder / "tagus.md").write_bytes(b"\0\1")
+    assert index(run, "docs") == 0
+    assert "Kept as it was indexed: docs/tagus.md: a binary file" in capsys.readouterr().err
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
+
+
 def test_list_shows_documents_and_remove_takes_them_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,8 +79,9 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     files = tuple(dict.fromkeys(Path(os.path.abspath(file)) for file in found.files))
     known = _Known(store)
     new: set[str] = set()
-    unchanged = characters = 0
+    unchanged = emptied = characters = 0
     failures: list[str] = []
+    failed: list[Failed] = []
     held: list[SourcePassages] = []
     sizes = {path.as_posix(): path.stat().st_size if path.is_file() else 0 for path in files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
@@ -93,7 +94,8 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
                 known.remove_stale(outcome)
                 held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
             elif isinstance(outcome, Failed):
-                failures.append(outcome.reason)
+                failed.append(outcome)
+                emptied += outcome.empty and known.remove_file(outcome.path)
             else:
                 unchanged += 1
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
@@ -102,11 +104,14 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
             characters += read
             show(characters // 1024)
     failures += _put(store, held)
-    gone = known.remove_missing(paths)
+    gone = emptied + known.remove_missing(paths)
     if new or gone:
         store.refresh()
     for failure in failures:
         say(f"Left out: {options.shown(failure)}")
+    for outcome in failed:
+        kept = known.holds(outcome.path)
+        say(f"{'Kept as it was indexed' if kept else 'Left out'}: {options.shown(outcome.reason)}")
     if elsewhere := known.elsewhere(paths):
         say(
             f"{elsewhere} documents have names from a folder that is not this one, as an earlier rankrag stored them; "
@@ -149,9 +154,19 @@ class _Known:
             self._names[path].append(name)
             self._names[os.path.dirname(path)].append(name)  # its file, where it is a part of one
 
+    def holds(self, path: str) -> bool:
+        """Whether a file stands in the index as it was before."""
+        return bool(self._of_file(path))
+
+    def remove_file(self, path: str) -> bool:
+        """Take out a file with all its parts; return whether it was there."""
+        found = self._of_file(path)
+        self._remove(found)
+        return bool(found)
+
     def remove_stale(self, loaded: Loaded) -> None:
         """Take out what the file gave when it had other bytes, came in other parts, or had a relative name."""
-        of_file = [name for name in self._names.get(loaded.path, ()) if name in self.sha256 and name != loaded.name]
+        of_file = [name for name in self._of_file(loaded.path) if name != loaded.name]
         relative = [name for name in of_file if not os.path.isabs(name)]
         self._here = self._here or any(self.sha256[name] == loaded.sha256 for name in relative)
         self._remove(name for name in of_file if name in relative or self.sha256[name] != loaded.sha256)
@@ -166,6 +181,9 @@ class _Known:
     def elsewhere(self, paths: list[Path]) -> int:
         """Return how many relative names lead to no file below the given folders."""
         return sum(not os.path.isabs(name) and not os.path.exists(name) for name in self._below(paths))
+
+    def _of_file(self, path: str) -> list[str]:
+        return [name for name in self._names.get(path, ()) if name in self.sha256]
 
     def _below(self, paths: list[Path]) -> list[str]:
         folders = tuple(f"{os.path.abspath(path).rstrip('/')}/" for path in paths if path.is_dir())

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from rankrag.documents.chunking import Document, Section, split
-from rankrag.documents.readers import ROWS, kind, read_document
+from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
 from rankrag.errors import DataError
 from rankrag.jsonl import Row, parse_passage, read_rows
 from rankrag.tables import read_table
@@ -52,10 +52,11 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that cannot be read, and why."""
+    """A file that gives no passage, and why; `empty` where it was read, so that nothing of it is to be found any more."""
 
     path: str
     reason: str
+    empty: bool = False
 
 
 def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
@@ -76,7 +77,9 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
             elif passages := tuple(split(read_document(path))):
                 yield Loaded(name, sha256, passages)
             else:
-                yield Failed(name, f"{path}: empty; there is nothing to index in it")
+                yield Failed(name, f"{path}: empty; there is nothing to index in it", empty=True)
+        except NoTextError as error:
+            yield Failed(name, str(error), empty=True)
         except DataError as error:
             yield Failed(name, str(error))
         except UnicodeEncodeError:
@@ -92,7 +95,8 @@ def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded
     passages = _rows(path, problems)
     number, part = 0, tuple(islice(passages, PART_ROWS))
     if not part:
-        yield Failed(name, problems[0] if problems else f"{path}: empty; there is nothing to index in it")
+        empty = f"{path}: empty; there is nothing to index in it"
+        yield Failed(name, problems[0] if problems else empty, empty=not problems)
         return
     while part:
         following = tuple(islice(passages, PART_ROWS))

@@ -29,6 +29,10 @@ _LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
 _HYPHENATED = re.compile(r"\u00ad\n?|(?<=[^\W\d_])-\n(?=[a-zà-ÿ])")
 
 
+class NoTextError(DataError):
+    """A file that can be read and holds no text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The files of some paths that can be read, in order, and how many of which other kinds were passed over."""
@@ -196,7 +200,7 @@ def _read_pdf(path: Path) -> Document:
         what = str(error) if isinstance(error, PyPdfError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: a broken PDF ({what[:160]}); print it to PDF anew, or leave it out") from None
     if not any(page.strip() for page in pages):
-        raise DataError(f"{path}: {len(pages)} pages without text, as scans are; run OCR over it (ocrmypdf) first")
+        raise NoTextError(f"{path}: {len(pages)} pages without text, as scans are; run OCR over it (ocrmypdf) first")
     sections, start = [], 0
     for number, page in enumerate(pages, start=1):
         end = start + len(page) + 2
@@ -218,5 +222,5 @@ def _checked(path: Path, text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _empty(path: Path) -> DataError:
-    return DataError(f"{path}: empty; there is nothing to index in it")
+def _empty(path: Path) -> NoTextError:
+    return NoTextError(f"{path}: empty; there is nothing to index in it")
