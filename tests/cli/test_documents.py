@@ -164,6 +164,35 @@ def test_a_file_that_cannot_be_read_any_more_stays_as_it_was_indexed(
     assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
 
 
+def test_only_what_is_not_there_is_gone_not_what_cannot_be_looked_at(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        (folder / "locked" / name).mkdir(parents=True)
+        (folder / "locked" / name / "a.txt").write_text(f"The sea {name}.\n", encoding="utf-8")
+    index(run, "docs")
+    stat, scandir = os.stat, os.scandir
+
+    def refused(function):  # type: ignore[no-untyped-def]
+        def refuse(path, *arguments, **names):  # type: ignore[no-untyped-def]
+            if str(path).startswith((f"{folder}/locked", "docs/locked")):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *arguments, **names)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refused(stat))
+    monkeypatch.setattr(os, "scandir", refused(scandir))
+    (folder / "douro.txt").unlink()
+    capsys.readouterr()
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Kept as it was indexed: docs/locked/one/a.txt: cannot be looked at (Permission denied), and 1 more" in err
+    assert "0 documents read, 1 unchanged, 1 gone; the index holds 3 passages." in err
+    assert index(run, "docs/locked/one/a.txt") == 2
+    assert "docs/locked/one/a.txt: cannot be looked at (Permission denied)" in capsys.readouterr().err
+
+
 def test_list_shows_documents_and_remove_takes_them_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

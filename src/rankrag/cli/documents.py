@@ -83,7 +83,7 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     failures: list[str] = []
     failed: list[Failed] = []
     held: list[SourcePassages] = []
-    sizes = {path.as_posix(): path.stat().st_size if path.is_file() else 0 for path in files}
+    sizes = {path.as_posix(): os.path.getsize(path) if os.path.isfile(path) else 0 for path in files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
         for outcome in load_documents(files, known.sha256):
             read = sizes[outcome.path]
@@ -112,6 +112,10 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     for outcome in failed:
         kept = known.holds(outcome.path)
         say(f"{'Kept as it was indexed' if kept else 'Left out'}: {options.shown(outcome.reason)}")
+    if known.unseen:
+        name, reason = next(iter(known.unseen.items()))
+        more = f", and {len(known.unseen) - 1} more" if len(known.unseen) > 1 else ""
+        say(f"Kept as it was indexed: {options.shown(name)}: cannot be looked at ({reason}){more}; check permissions.")
     if elsewhere := known.elsewhere(paths):
         say(
             f"{elsewhere} documents have names from a folder that is not this one, as an earlier rankrag stored them; "
@@ -146,6 +150,7 @@ class _Known:
 
     def __init__(self, store: PassageStore) -> None:
         self.sha256 = {source.path: source.sha256 for source in store.sources()}
+        self.unseen: dict[str, str] = {}  # why, by name
         self._store = store
         self._here = False
         self._names: dict[str, list[str]] = defaultdict(list)
@@ -172,9 +177,19 @@ class _Known:
         self._remove(name for name in of_file if name in relative or self.sha256[name] != loaded.sha256)
 
     def remove_missing(self, paths: list[Path]) -> int:
-        """Take out the documents below the given folders whose files are no longer there; return how many."""
-        gone = [name for name in self._below(paths) if os.path.isabs(name) or self._here]
-        gone = [name for name in gone if not Path(name).exists() and not Path(name).parent.is_file()]
+        """Take out the documents below the given folders whose files are no longer there; return how many.
+
+        Those of which that cannot be told stay, and go into `unseen`.
+        """
+        gone: list[str] = []
+        for name in self._below(paths):
+            try:
+                os.stat(name)
+            except (FileNotFoundError, NotADirectoryError):
+                if (os.path.isabs(name) or self._here) and not os.path.isfile(os.path.dirname(name)):
+                    gone.append(name)
+            except OSError as error:
+                self.unseen[name] = error.strerror or str(error)
         self._remove(gone)
         return len(gone)
 
@@ -186,7 +201,7 @@ class _Known:
         return [name for name in self._names.get(path, ()) if name in self.sha256]
 
     def _below(self, paths: list[Path]) -> list[str]:
-        folders = tuple(f"{os.path.abspath(path).rstrip('/')}/" for path in paths if path.is_dir())
+        folders = tuple(f"{os.path.abspath(path).rstrip('/')}/" for path in paths if os.path.isdir(path))
         return [name for name in self.sha256 if os.path.abspath(name).startswith(folders)]
 
     def _remove(self, names: Iterable[str]) -> None:

@@ -52,7 +52,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that gives no passage, and why; `empty` where it was read, so that nothing of it is to be found any more."""
+    """A file that gives no passage, and why; `empty` where it was read: nothing is to be found of it any more."""
 
     path: str
     reason: str

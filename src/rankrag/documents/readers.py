@@ -55,14 +55,14 @@ def find_files(paths: Sequence[Path]) -> Found:
     files: dict[Path, None] = {}
     passed_over: Counter[str] = Counter()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             for file in _walk(path, passed_over):
-                if kind(file) in READABLE and (file.is_file() or not file.exists()):
+                if kind(file) in READABLE and (os.path.isfile(file) or not os.path.exists(file)):
                     files[file] = None
                 else:
                     passed_over[kind(file) or file.name] += 1
-        elif not path.exists():
-            raise DataError(f"{path}: no such file or folder; check the name")
+        elif reason := _why_unseen(path):
+            raise DataError(f"{path}: {reason}; check the name")
         elif kind(path) not in READABLE:
             raise DataError(f"{path}: cannot read files of this kind; readable are {' '.join(READABLE)}")
         else:
@@ -115,6 +115,17 @@ def _guessed_encoding(path: Path, data: bytes, bad: int) -> str:
     if best is None:
         raise DataError(f"{path}: the encoding of its text is unknown; save it as UTF-8")
     return best.encoding
+
+
+def _why_unseen(path: Path) -> str:
+    """Return why a file cannot even be looked at; nothing where it can."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file or folder"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
+    return ""
 
 
 def _walk(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
