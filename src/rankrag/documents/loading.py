@@ -16,7 +16,7 @@ from pathlib import Path
 from rankrag.documents.chunking import Document, Section, split
 from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_passage, read_rows
+from rankrag.jsonl import Row, parse_passage, passage_row, read_rows
 from rankrag.tables import read_table
 from rankrag.types import Passage, Source
 
@@ -62,7 +62,8 @@ class Failed:
 def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
     """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
-    Rows of `.jsonl` files that have `id` and `text` are passages and stay whole; rows with `text` alone are documents.
+    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `jsonl.passage_row`, are passages and stay
+    whole; rows with `text` alone are documents.
     """
     for path in files:
         name = path.as_posix()
@@ -144,14 +145,15 @@ def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
 
 def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
     """Return the passages of a row: the one that it is, or those of the document that it holds."""
-    where, text = f"{path}:{line}", row.get("text")
+    row, where = passage_row(row), f"{path}:{line}"
+    text = row.get("text")
     if isinstance(text, str) and not text.strip():
         raise DataError(f"{where}: the text is empty")
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: not valid Unicode ({error.reason}); write the file anew from its source") from None
-    if isinstance(text, str) and "id" not in row and "_id" not in row:
+    if isinstance(text, str) and "id" not in row:
         name, title = f"{path.as_posix()}:{line}", str(row.get("title") or path.stem)
         return split(Document(name, title, text, (Section(0, len(text)),)))
     return [replace(parse_passage(row, where), source=Source(path.as_posix()))]
