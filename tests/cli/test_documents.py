@@ -267,6 +267,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     Path("empty").mkdir()
     assert index(run, *arguments) == 2
     assert said in capsys.readouterr().err
+    assert not Path("ix").exists()
+
+
+def test_files_none_of_which_can_be_indexed_are_an_error_that_leaves_what_was_there(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.txt").write_bytes(b"\0")
+    Path("empty.txt").touch()
+    assert index(run, "bad.txt", "empty.txt") == 2
+    err = capsys.readouterr().err
+    assert "Left out: bad.txt: a binary file" in err
+    assert "rankrag: nothing could be indexed: none of 2 files gave a passage" in err
+    assert not Path("ix").exists()
+    Path("ix").mkdir()
+    (Path("ix") / "notes").touch()
+    assert index(run, "bad.txt") == 2
+    assert [path.name for path in Path("ix").iterdir()] == ["notes"]
+    (Path("ix") / "notes").unlink()
+    index(run, "docs")
+    assert index(run, "bad.txt") == 2
+    assert len(PassageStore.open("ix")) == 2
 
 
 def test_ctrl_c_leaves_what_was_done_and_says_so(

@@ -52,6 +52,7 @@ def index(
         removed = PassageStore.open(out).remove(os.path.abspath(source), os.path.normpath(source))
         say(f"Removed {source}: {removed} passages.")
     if paths:
+        fresh = not out.is_dir() or not any(out.iterdir())
         store = PassageStore.create_or_open(out)
         try:
             bring_up_to_date(store, paths)
@@ -60,6 +61,10 @@ def index(
         except KeyboardInterrupt:
             say(f"\nInterrupted. {len(store)} passages are safe in {out}; the same command goes on from there.")
             raise typer.Exit(130) from None
+        except DataError:
+            if fresh:
+                store.discard_empty()
+            raise
     elif remove:
         PassageStore.open(out).refresh()
     if list_:
@@ -124,6 +129,8 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     if found.passed_over:
         kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
         say(f"Passed over files of other kinds: {kinds}.")
+    if not new and not unchanged and not gone:
+        raise DataError(f"nothing could be indexed: none of {len(files)} files gave a passage; the lines above say why")
     say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -154,6 +154,17 @@ class PassageStore:
         near = list(dict.fromkeys(by_name + difflib.get_close_matches(names[0], paths)))[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
         raise IndexStoreError(f"{self._path}: {names[0]} is not in the index; {hint}")
+
+    def discard_empty(self) -> None:
+        """Take the index off the disk where it holds no passage, and its folder where that holds nothing else."""
+        with self._locked("write"):
+            if len(self):
+                return
+            for name in (_PASSAGES, _VECTORS):
+                shutil.rmtree(self._path / f"{name}.lance", ignore_errors=True)
+        (self._path / ".write.lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.rmdir()
 
     def get(self, ids: Iterable[str]) -> dict[str, Passage]:
         """Return the passages with these ids; an unknown id is left out."""
