@@ -126,6 +126,18 @@ def test_answers_never_go_into_a_file_of_something_else(
     assert model.prompts == []
 
 
+def test_a_place_that_cannot_be_written_is_one_line(
+    run: Run, index: Path, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, below = tmp_path / "questions.jsonl", tmp_path / "questions.jsonl" / "answers.jsonl"
+    questions.write_text('{"question": "Why?"}\n', encoding="utf-8")
+    for command in (("ask",), ("retrieve", "--retriever", "bm25")):
+        for out in (tmp_path, below):
+            assert run(*command, "--questions", questions, "--index", index, "--out", out) == 2
+            (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rankrag: ")]
+            assert line.startswith((f"rankrag: {out}: ", f"rankrag: {out.parent}: "))
+
+
 def test_chat_carries_the_conversation_on_and_forgets_it_when_told(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
