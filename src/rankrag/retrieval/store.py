@@ -74,7 +74,8 @@ class PassageStore:
         if _never_written(path, _PASSAGES):
             raise IndexStoreError(f"{path}: the folder holds no rankrag index; name the folder given to --out")
         store = cls(path, lock_timeout)
-        found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
+        with explained(path):
+            found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
         if found != FORMAT:
             raise IndexStoreError(
                 f"{path}: the index has format {found}, this rankrag reads format {FORMAT}; "
@@ -305,7 +306,8 @@ class PassageStore:
         return table
 
     def _made_by(self, vectors: Table) -> str:
-        name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
+        with explained(self._path):
+            name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
         if name is None:
             raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
         return name.decode()
