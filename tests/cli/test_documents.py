@@ -259,6 +259,7 @@ def test_relative_names_of_an_earlier_rankrag_that_lead_nowhere_here_stay(
         (["nowhere"], "nowhere: "),
         (["empty"], "empty: "),
         (["--remove", "nothing"], "ix: no index there"),
+        (["--remove", ""], "--remove got an empty name"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

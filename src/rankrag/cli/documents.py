@@ -46,6 +46,10 @@ def index(
     """
     if not paths and not list_ and not remove:
         raise ConfigError("index takes files or folders, or --list, or --remove SOURCE; see rankrag index --help")
+    if not all(remove or ()):
+        raise ConfigError(
+            "--remove got an empty name, which would mean all of this folder; name a document or a folder"
+        )
     from rankrag.retrieval.store import PassageStore
 
     for source in remove or ():
