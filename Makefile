@@ -2,17 +2,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
+# `make demo DOCS=FOLDER QUESTION="…"` shows own documents, in an index of their own.
+DOCS ?= examples/corpus
+DEMO := $(if $(filter-out examples/corpus,$(DOCS)),.cache/own.index,.cache/demo.index)
 
 .PHONY: demo test check fix bench mini ablations results clean
 
 demo: $(VENV)/.core
-	@$(BIN)/rankrag index examples/corpus --out .cache/demo.index
-	@for question in \
+	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
+	@set -- \
 	  "What is the longest river of the Iberian Peninsula?" \
 	  "Who led elephants over the Brooklyn Bridge?" \
-	  "Who won the football World Cup in 1998?"; do \
-	  printf '\n$$ rankrag ask "%s" --index .cache/demo.index\n\n' "$$question"; \
-	  $(BIN)/rankrag ask "$$question" --index .cache/demo.index; done
+	  "Who won the football World Cup in 1998?"; \
+	test -z "$$QUESTION" || set -- "$$QUESTION"; \
+	for question; do \
+	  printf '\n$$ rankrag ask "%s" --index $(DEMO)\n\n' "$$question"; \
+	  $(BIN)/rankrag ask "$$question" --index $(DEMO) || exit; done
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 
 import pytest
@@ -88,6 +89,21 @@ def test_a_broken_file_is_refused(tmp_path, text, problem):
         ({"similarity_encoder": 3}, "'similarity_encoder' is 3"),
         ({"similarity_weight": 1.0}, "'similarity_encoder' is '', must be the name of the encoder"),
         ({"settled_from": "soon"}, "'settled_from' is 'soon'"),
+        *(
+            ({"label_ids": ids}, "'label_ids' must be two different token ids, or an empty list")
+            for ids in (3, None, "34", [3], [3, 3], [3, None], [3, "4"], [3.0, 4.0], [True, 4], [-1, 4], {"3": 4})
+        ),
+        *(
+            ({"format": {"turns": {part.name: value}}}, rf"'turns\.{part.name}' is {value}")
+            for part in dataclass_fields(Turns)
+            for value in (None, 3)
+        ),
+        *(
+            ({"format": {"history_turns": value}}, "'history_turns' is .*, must be a whole number")
+            for value in (None, "7", 1.5, True, -1)
+        ),
+        ({"base_sha256": 7}, "'base_sha256' is 7, must be a text"),
+        ({"base_sha256": None}, "'base_sha256' is None"),
     ],
 )
 def test_a_wrong_field_is_named(changed, fields, problem):

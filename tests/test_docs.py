@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,13 @@ def test_every_dependency_has_its_reason() -> None:
     wanted -= {"setuptools"}
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     assert sorted(name for name in wanted if name not in page) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "folder", "index"), [([], "examples/corpus", "demo"), (["DOCS=mine"], "mine", "own")]
+)
+def test_the_demo_takes_a_folder_of_ones_own(given: list[str], folder: str, index: str) -> None:
+    command = ["make", "--dry-run", "--old-file=.venv/.core", "demo", *given]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"index {folder} --out .cache/{index}.index" in said
+    assert f'ask "$question" --index .cache/{index}.index' in said

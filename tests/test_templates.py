@@ -8,7 +8,7 @@ The files depart from the paper in two places (docs/deviations.md): "assess" whe
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -60,6 +60,11 @@ PROMPTS = {
     "short_one": lambda form: answer_prompt(form, WHO, [ADA]),
     "short_several": lambda form: answer_prompt(form, WHO, [ADA, BABBAGE]),
     "short_no_mark": lambda form: answer_prompt(form, Question("q", "who wrote the first algorithm"), [ADA]),
+    "long": lambda form: answer_prompt(form, replace(WHO, style="long"), [ADA]),
+    "span": lambda form: answer_prompt(form, replace(WHO, style="span"), [ADA]),
+    "short_or_long": lambda form: answer_prompt(form, replace(WHO, style="short_or_long"), [ADA]),
+    "arithmetic": lambda form: answer_prompt(form, replace(WHO, style="arithmetic"), [ADA]),
+    "sft_conversation": lambda form: render(form, Example(DataKind.SFT, "s", TALK, (), "The first algorithm."))[0],
     "closed_book": lambda form: answer_prompt(form, WHO, []),
     "claim_answer": lambda form: answer_prompt(form, CLAIM, [ADA]),
     "choice_answer": lambda form: answer_prompt(form, CHOICE, [ADA]),

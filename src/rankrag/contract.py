@@ -159,7 +159,7 @@ def load_contract(directory: Path) -> Contract | None:
             **_checked(path, found, Contract),
             "format": Format(**form),
             "labels": _labels(path, found.get("labels", ["True", "False"])),
-            "label_ids": tuple(found.get("label_ids", ())),
+            "label_ids": _label_ids(path, found.get("label_ids", [])),
             "head": _head(path, found),
         }
     )
@@ -233,6 +233,14 @@ def _labels(path: Path, value: object) -> tuple[str, str]:
     return cast(tuple[str, str], tuple(words))
 
 
+def _label_ids(path: Path, value: object) -> tuple[int, ...]:
+    ids = value if isinstance(value, list) else [None]
+    whole = all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids)
+    if not whole or (ids and (len(ids) != 2 or ids[0] == ids[1])):
+        raise ContractError(f"{path}: 'label_ids' must be two different token ids, or an empty list (found: {value!r})")
+    return tuple(ids)
+
+
 def _check_wordings(path: Path, wordings: Wordings) -> None:
     for name in (f.name for f in fields(Wordings)):
         value = getattr(wordings, name)
@@ -248,6 +256,15 @@ def _check_values(path: Path, contract: Contract) -> None:
         problems.append("'score' is 'layer_head', but there is no 'head'")
     if contract.format.layout not in ("passage_first", "question_first"):
         problems.append(f"'layout' is {contract.format.layout!r}, known are 'passage_first' and 'question_first'")
+    turns, history = contract.format.turns, contract.format.history_turns
+    if turns.name not in ("plain", "chat_template"):
+        problems.append(f"'turns.name' is {turns.name!r}, known are 'plain' and 'chat_template'")
+    texts = {f"turns.{f.name}": getattr(turns, f.name) for f in fields(Turns) if f.name != "name"}
+    for name, text in (texts | {"base_sha256": contract.base_sha256}).items():
+        if not isinstance(text, str):
+            problems.append(f"'{name}' is {text!r}, must be a text")
+    if not isinstance(history, int) or isinstance(history, bool) or history < 0:
+        problems.append(f"'history_turns' is {history!r}, must be a whole number, 0 or above")
     if contract.history_query not in get_args(HistoryQuery):
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")

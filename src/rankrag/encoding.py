@@ -1,13 +1,13 @@
 """From a prompt to token ids, in training and in inference alike.
 
-Segments are tokenised one by one: so a passage can be cut without touching anything else, special tokens inside
+Segments are tokenised one by one: so a passage can be cut without touching anything else, turn markers inside
 foreign text stay plain text, and prompts that begin with the same segments begin with the same tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rankrag.contract import Contract, with_label_ids
@@ -47,6 +47,7 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self._fixed_ids: dict[str, list[int]] = {}
         self._foreign_ids: dict[str, tuple[int, ...]] = {}
+        self._markers = self._found_markers(contract.format.turns)
         self.end_ids = self._fixed(contract.format.turns.end or tokenizer.eos_token or "")
         self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
 
@@ -97,17 +98,28 @@ class PromptEncoder:
         known = self._foreign_ids = self._foreign_ids if len(self._foreign_ids) < KEPT_TEXTS else {}
         if new := [text for text in texts if text not in known]:
             rows = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            special = set(self.tokenizer.all_special_ids)
             for text, row in zip(new, rows, strict=True):
-                known[text] = tuple(row) if special.isdisjoint(row) else tuple(self._inert(text, special))
+                known[text] = tuple(row) if self._markers.keys().isdisjoint(row) else tuple(self._inert(text))
         return [known[text] for text in texts]
 
-    def _inert(self, text: str, special: set[int]) -> list[int]:
-        """Tokenise text in which this tokenizer still sees special tokens, with those names broken by a space."""
-        for token in self.tokenizer.all_special_tokens:
+    def _inert(self, text: str) -> list[int]:
+        """Tokenise text in which this tokenizer still sees markers, with those names broken by a space."""
+        for token in sorted(self._markers.values(), key=len, reverse=True):
             text = text.replace(token, f"{token[0]} {token[1:]}")
         row = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [i for i in row if i not in special or i == self.tokenizer.unk_token_id]
+        return [i for i in row if i not in self._markers or i == self.tokenizer.unk_token_id]
+
+    def _found_markers(self, turns: Turns) -> dict[int, str]:
+        """Return the tokens that may mark a turn, by id: special ones, added ones, and turns that are one token.
+
+        A tokenizer may hold its markers as added tokens that are not special. Those of blanks alone are text.
+        """
+        found = {i: token.content for i, token in self.tokenizer.added_tokens_decoder.items()}
+        found.update(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
+        for text in (value.strip() for name, value in asdict(turns).items() if name != "name"):
+            if len(ids := self._fixed(text)) == 1:
+                found[ids[0]] = text
+        return {i: token for i, token in found.items() if token.strip()}
 
     def _fit(self, prompt: Prompt, ids: list[tuple[int, ...]], reserve: int) -> EncodedPrompt:
         contract = self.contract

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rankrag.errors import DataError
 
+_ROW_START = b'{"'
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
+
+def read_journal(path: Path, is_row: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
     """Return the rows of a journal, oldest first; none where there is no file.
 
     A last line that a kill cut short is removed from the file, so that the next row starts on a line of its own.
+    `DataError`, and a file that is as it was, where a line before it is no JSON object, or none of which `is_row`
+    says that this work wrote it: then the file is somebody else's.
     """
     if not path.exists():
         return []
-    text = path.read_bytes()
-    whole = text.rfind(b"\n") + 1
-    if whole < len(text):
-        os.truncate(path, whole)
-    rows = []
-    for number, line in enumerate(text[:whole].splitlines(), start=1):
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = [_row(line, f"{path}:{number}", is_row) for number, line in enumerate(lines, start=1)]
+    if last:
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(
-                f"{path}:{number}: not a JSON row ({error}); delete the file to do the work again"
-            ) from None
+            json.loads(last)
+        except ValueError:
+            if not last.startswith(_ROW_START[: len(last)]):
+                raise _not_ours(f"{path}:{len(rows) + 1}", "not a JSON row") from None
+            os.truncate(path, path.stat().st_size - len(last))
+        else:
+            rows.append(_row(last, f"{path}:{len(rows) + 1}", is_row))
+            with path.open("ab") as file:
+                file.write(b"\n")
     return rows
 
 
@@ -48,3 +53,17 @@ def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # other processes may write the same file
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
+
+
+def _row(line: bytes, where: str, is_row: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise _not_ours(where, f"not a JSON row ({error})") from None
+    if not isinstance(row, dict) or not is_row(row):
+        raise _not_ours(where, f"not a row of this work (found: {line[:60].decode(errors='replace')})")
+    return row
+
+
+def _not_ours(where: str, found: str) -> DataError:
+    return DataError(f"{where}: {found}; choose another file, or, if rankrag wrote it, delete the file to begin anew")

@@ -1,6 +1,7 @@
 """JSON Lines on disk, plain or compressed (`.zst`): one row a line, errors with file and line.
 
-Rows of passages, questions and conversations are read in the forms that are in use: ours (docs/data.md) and BEIR's.
+Rows of passages, questions and conversations are read in the forms that are in use: ours (docs/data.md), BEIR's, and
+for passages FlashRAG's and MedRAG's.
 """
 
 from __future__ import annotations
@@ -102,11 +103,31 @@ def read_questions(path: Path) -> Iterator[Question]:
 
 
 def parse_passage(row: Row, where: str) -> Passage:
-    """Return the passage of a row; `DataError` names what is missing."""
-    name, text = row.get("id", row.get("_id")), row.get("text")
+    """Return the passage of a row in any form of `passage_row`; `DataError` names what is missing."""
+    known = passage_row(row)
+    name, text = known.get("id"), known.get("text")
     if not isinstance(name, str | int) or not isinstance(text, str):
         raise DataError(f"{where}: no passage, it needs 'id' and 'text' (found: {_found(row)})")
-    return Passage(str(name), text, str(row.get("title") or ""))
+    return Passage(str(name), text, str(known.get("title") or ""))
+
+
+def passage_row(row: Row) -> Row:
+    """Return a row with `id`, `text` and `title` where it has them by other names, and else as it is.
+
+    BEIR has `_id`, MedRAG's corpora have `content`, and FlashRAG's `contents` with the title in the first of its lines.
+    """
+    if "id" not in row and "_id" in row:
+        row = {**row, "id": row["_id"]}
+    if "text" in row:
+        return row
+    if isinstance(row.get("content"), str):
+        return {**row, "text": row["content"]}
+    if isinstance(row.get("contents"), str):
+        title, found, text = row["contents"].partition("\n")
+        if not found:
+            return {**row, "text": row["contents"]}
+        return {**row, "title": title.removeprefix('"').removesuffix('"'), "text": text}
+    return row
 
 
 def parse_question(row: Row, where: str) -> Question:

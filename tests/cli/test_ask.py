@@ -24,6 +24,22 @@ def test_ask_prints_the_answer_its_passage_and_the_three_times(
     assert all(word in out for word in ("retrieved 3 in", "reranked in", "answered in"))
 
 
+def test_a_cited_file_is_named_from_the_current_folder(
+    run: Run,
+    tmp_path: Path,
+    model: FakeLanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "tagus.md").write_text("# Tagus\n\nThe Tagus reaches the sea at Lisbon.\n", encoding="utf-8")
+    run("index", tmp_path / "here", "--out", tmp_path / "ix", "--no-vectors")
+    for folder, name in (("here", "tagus.md"), (".", "here/tagus.md"), ("ix", f"{tmp_path}/here/tagus.md")):
+        monkeypatch.chdir(tmp_path / folder)
+        run("ask", "Where does the Tagus end?", "--index", tmp_path / "ix")
+        assert f"[1] {name}, “Tagus”" in capsys.readouterr().out
+
+
 def test_ask_as_json_holds_everything_the_answer_came_from(
     run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +104,38 @@ def test_many_questions_go_on_where_they_stopped(
     assert [json.loads(line)["id"] for line in out.read_text(encoding="utf-8").splitlines()] == ["a", "b", "c"]
     assert "1 of 3 questions are answered" in capsys.readouterr().err
     assert len(model.prompts) - asked == asked // 3 * 2
+
+
+def test_answers_never_go_into_a_file_of_something_else(
+    run: Run, index: Path, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, other, notes = (tmp_path / name for name in ("q.jsonl", "other.jsonl", "notes.txt"))
+    content = '{"id": "a", "question": "Why?"}\n{"id": "b", "text": "How?"}'
+    questions.write_text(content, encoding="utf-8")
+    other.write_text(content, encoding="utf-8")
+    notes.write_text("Bought bread.\nSold salt.", encoding="utf-8")
+    for out, said in [
+        (tmp_path / "." / "q.jsonl", "--out is the file of the questions"),
+        (other, "other.jsonl:1: not a row of this work"),
+        (notes, "notes.txt:1: not a JSON row"),
+    ]:
+        before = out.read_bytes()
+        assert run("ask", "--questions", questions, "--index", index, "--out", out) == 2
+        assert said in capsys.readouterr().err
+        assert out.read_bytes() == before
+    assert model.prompts == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    run: Run, index: Path, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, below = tmp_path / "questions.jsonl", tmp_path / "questions.jsonl" / "answers.jsonl"
+    questions.write_text('{"question": "Why?"}\n', encoding="utf-8")
+    for command in (("ask",), ("retrieve", "--retriever", "bm25")):
+        for out in (tmp_path, below):
+            assert run(*command, "--questions", questions, "--index", index, "--out", out) == 2
+            (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("rankrag: ")]
+            assert line.startswith((f"rankrag: {out}: ", f"rankrag: {out.parent}: "))
 
 
 def test_chat_carries_the_conversation_on_and_forgets_it_when_told(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import rankrag.documents.loading
+from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
+from rankrag.types import Passage, Source
 
 from ..conftest import Run
 
@@ -48,11 +52,12 @@ def test_only_changed_documents_are_read_again_and_gone_ones_leave(
     assert index(run, "docs") == 0
     assert "1 documents read, 1 unchanged, 1 gone; the index holds 2 passages." in capsys.readouterr().err
     (ranking,) = PassageStore.open("ix").lexical().retrieve(["which reaches the sea"], 9)
-    assert {c.passage.id.partition("#")[0] for c in ranking} == {"docs/ebro.txt", "docs/tagus.md"}
+    assert {c.passage.id.partition("#")[0] for c in ranking} == {f"{folder}/ebro.txt", f"{folder}/tagus.md"}
 
 
 def listed(store: PassageStore) -> dict[str, int]:
-    return {source.path: source.passages for source in store.sources()}
+    """The passages of each document, by its name from the current folder."""
+    return {os.path.relpath(source.path): source.passages for source in store.sources()}
 
 
 def write_wikipedia(path: Path, count: int, word: str = "river") -> None:
@@ -94,7 +99,7 @@ def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
     put, done = PassageStore.put, []
 
     def killed_at_the_second(self, batch):  # type: ignore[no-untyped-def]
-        names = [document.path for document in batch]
+        names = [os.path.relpath(document.path) for document in batch]
         if "docs/wiki.tsv/000001" in names and len(done) < 2:
             raise KeyboardInterrupt
         done.extend(names)
@@ -131,6 +136,63 @@ def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsy
     assert "the index holds 3 passages" in err
 
 
+@pytest.mark.parametrize("parts", [20_000, 1])
+def test_a_file_that_is_emptied_leaves_the_index(
+    run: Run, folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", parts)
+    write_wikipedia(folder / "wiki.tsv", 3)
+    index(run, "docs")
+    (folder / "tagus.md").write_text(" \n", encoding="utf-8")
+    (folder / "wiki.tsv").write_text("", encoding="utf-8")
+    capsys.readouterr()
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Left out: docs/tagus.md: empty" in err
+    assert "Left out: docs/wiki.tsv: empty" in err
+    assert "0 documents read, 1 unchanged, 2 gone; the index holds 1 passages." in err
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1}
+
+
+def test_a_file_that_cannot_be_read_any_more_stays_as_it_was_indexed(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    (folder / "tagus.md").write_bytes(b"\0\1")
+    assert index(run, "docs") == 0
+    assert "Kept as it was indexed: docs/tagus.md: a binary file" in capsys.readouterr().err
+    assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
+
+
+def test_only_what_is_not_there_is_gone_not_what_cannot_be_looked_at(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        (folder / "locked" / name).mkdir(parents=True)
+        (folder / "locked" / name / "a.txt").write_text(f"The sea {name}.\n", encoding="utf-8")
+    index(run, "docs")
+    stat, scandir = os.stat, os.scandir
+
+    def refused(function):  # type: ignore[no-untyped-def]
+        def refuse(path, *arguments, **names):  # type: ignore[no-untyped-def]
+            if str(path).startswith((f"{folder}/locked", "docs/locked")):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *arguments, **names)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refused(stat))
+    monkeypatch.setattr(os, "scandir", refused(scandir))
+    (folder / "douro.txt").unlink()
+    capsys.readouterr()
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Kept as it was indexed: docs/locked/one/a.txt: cannot be looked at (Permission denied), and 1 more" in err
+    assert "0 documents read, 1 unchanged, 1 gone; the index holds 3 passages." in err
+    assert index(run, "docs/locked/one/a.txt") == 2
+    assert "docs/locked/one/a.txt: cannot be looked at (Permission denied)" in capsys.readouterr().err
+
+
 def test_list_shows_documents_and_remove_takes_them_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +203,55 @@ def test_list_shows_documents_and_remove_takes_them_out(
     assert "docs/douro.txt" not in out
 
 
+def test_a_document_has_one_name_from_any_folder(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs")
+    other = folder.parent / "other" / "docs"
+    other.mkdir(parents=True)
+    (other / "ebro.txt").write_text("The Ebro reaches the sea at Deltebre.\n", encoding="utf-8")
+    monkeypatch.chdir(other.parent)
+    assert run("index", "docs", "../docs/tagus.md", folder / "tagus.md", "--out", "../ix", "--no-vectors") == 0
+    assert "1 documents read, 1 unchanged, 0 gone; the index holds 3 passages." in capsys.readouterr().err
+    assert run("index", "--remove", "../docs/./tagus.md", "--list", "--out", "../ix") == 0
+    out = capsys.readouterr().out
+    assert f"{folder}/douro.txt" in out
+    assert "\ndocs/ebro.txt" in out
+    assert "tagus.md" not in out
+
+
+def stored_by_an_earlier_rankrag(folder: Path) -> None:
+    store = PassageStore.create_or_open("ix")
+    for name in ("docs/tagus.md", "docs/gone.md", "docs/rows.jsonl"):
+        content = Path(name).read_bytes() if Path(name).exists() else b""
+        passages = (Passage("row" if name.endswith("jsonl") else f"{name}#0", "The sea.", "T", Source(name)),)
+        store.put([SourcePassages(name, hashlib.sha256(content).hexdigest(), passages)])
+
+
+def test_relative_names_of_an_earlier_rankrag_are_taken_from_the_current_folder(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rows.jsonl").write_text('{"id": "row", "text": "The sea."}\n', encoding="utf-8")
+    stored_by_an_earlier_rankrag(folder)
+    assert index(run, "docs") == 0
+    assert "3 documents read, 0 unchanged, 1 gone; the index holds 3 passages." in capsys.readouterr().err
+    names = [f"{folder}/{name}" for name in ("douro.txt", "rows.jsonl", "tagus.md")]
+    assert [source.path for source in PassageStore.open("ix").sources()] == names
+
+
+def test_relative_names_of_an_earlier_rankrag_that_lead_nowhere_here_stay(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tagus.md").rename(folder / "ebro.md")
+    stored_by_an_earlier_rankrag(folder)
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "2 documents read, 0 unchanged, 0 gone; the index holds 5 passages." in err
+    assert "3 documents have names from a folder that is not this one" in err
+    assert run("index", "--remove", "./docs/gone.md", "--out", "ix") == 0
+    assert len(PassageStore.open("ix")) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -148,6 +259,7 @@ def test_list_shows_documents_and_remove_takes_them_out(
         (["nowhere"], "nowhere: "),
         (["empty"], "empty: "),
         (["--remove", "nothing"], "ix: no index there"),
+        (["--remove", ""], "--remove got an empty name"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -156,6 +268,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     Path("empty").mkdir()
     assert index(run, *arguments) == 2
     assert said in capsys.readouterr().err
+    assert not Path("ix").exists()
+
+
+def test_files_none_of_which_can_be_indexed_are_an_error_that_leaves_what_was_there(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.txt").write_bytes(b"\0")
+    Path("empty.txt").touch()
+    assert index(run, "bad.txt", "empty.txt") == 2
+    err = capsys.readouterr().err
+    assert "Left out: bad.txt: a binary file" in err
+    assert "rankrag: nothing could be indexed: none of 2 files gave a passage" in err
+    assert not Path("ix").exists()
+    Path("ix").mkdir()
+    (Path("ix") / "notes").touch()
+    assert index(run, "bad.txt") == 2
+    assert [path.name for path in Path("ix").iterdir()] == ["notes"]
+    (Path("ix") / "notes").unlink()
+    index(run, "docs")
+    assert index(run, "bad.txt") == 2
+    assert len(PassageStore.open("ix")) == 2
 
 
 def test_ctrl_c_leaves_what_was_done_and_says_so(
@@ -185,7 +318,7 @@ def test_a_killed_index_run_leaves_a_usable_index_that_the_next_run_completes(ru
     process.send_signal(signal.SIGKILL)
     process.wait()
     (ranking,) = PassageStore.open("ix").lexical().retrieve(["Tagus Lisbon"], 1)
-    assert ranking[0].passage.id == "docs/tagus.md#0"
+    assert ranking[0].passage.id == f"{folder}/tagus.md#0"
     assert index(run, "docs") == 0
     assert len(PassageStore.open("ix").sources()) == 402
 

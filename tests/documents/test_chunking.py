@@ -35,7 +35,9 @@ def sentences(text: str) -> list[str]:
     return [text[start:end].strip() for start, end in sentence_spans(text, 0, len(text))]
 
 
-MIXED = st.sampled_from([*'ab.!? \n\t。！\u00ad#"”)', "Dr. ", "河", "😀", "שלום ", "word ", "\n\n", "x" * 300])
+MIXED = st.sampled_from(
+    [*'ab.!? \n\t。！\u00ad#"”)', "Dr. ", "河", "😀", "שלום ", "Բառ ", "é" * 60, "word ", "\n\n", "x" * 300]
+)
 
 
 @given(st.lists(st.one_of(MIXED, st.text()), max_size=60).map("".join))

@@ -72,6 +72,21 @@ def test_rows_with_an_id_are_passages_and_stay_whole(file: Write):
     ]
 
 
+def test_rows_of_medrag_and_flashrag_are_passages(file: Write):
+    rows = [
+        {"id": "m", "title": "Fever", "content": "It is warm.", "contents": "Fever. It is warm."},
+        {"id": "f", "contents": '"Elbe"\nIt is long.\nIt is wide.'},
+        {"id": "g", "contents": "One line alone."},
+        {"contents": '"Rhine"\nNo id.'},
+    ]
+    assert [(p.id, p.title, p.text) for p in load(file("c.jsonl", lines(*rows))).passages] == [
+        ("m", "Fever", "It is warm."),
+        ("f", "Elbe", "It is long.\nIt is wide."),
+        ("g", "", "One line alone."),
+        ("c.jsonl:4#0", "Rhine", "No id."),
+    ]
+
+
 def test_rows_without_an_id_are_documents_and_are_cut(file: Write):
     text = "The river is long and flows to the sea. " * 20
     loaded = load(file("c.jsonl", lines({"text": text, "title": "Elbe"}, {"text": "Short."})))

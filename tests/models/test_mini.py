@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import errno
+import resource
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from rankrag.errors import ModelError
 from rankrag.models import mini
@@ -49,6 +52,21 @@ def test_a_disk_that_fills_up_leaves_no_half_directory(cache, monkeypatch):
 
     monkeypatch.setattr(mini, "_merge", full)
     with pytest.raises(ModelError, match="No space left on device"):
+        mini.prepare_base()
+    assert folders(cache) == []
+
+
+def test_weights_that_the_disk_does_not_take_are_told_alike(cache, monkeypatch):
+    def merge(gguf, adapter, out):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))  # as a full disk: the write itself fails
+        try:
+            save_file({"weight": torch.zeros(10_000)}, out / "model.safetensors")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(mini, "_merge", merge)
+    with pytest.raises(ModelError, match=r"cannot prepare rankrag-mini-base there .*RANKRAG_CACHE"):
         mini.prepare_base()
     assert folders(cache) == []
 

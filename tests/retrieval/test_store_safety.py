@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from rankrag.errors import IndexStoreError
-from rankrag.retrieval.snapshot import SCHEMA
+from rankrag.retrieval.snapshot import SCHEMA, explained
 from rankrag.retrieval.store import PassageStore
 
 
@@ -83,6 +83,22 @@ def test_a_damaged_index_is_one_clear_error(store, document_of, encoder, part, d
     damage(folder_of(store) / "passages.lance" / part)
     with pytest.raises(IndexStoreError, match=r"cannot be read or written .* build it anew"):
         use_everything(folder_of(store), encoder)
+
+
+def test_a_manifest_that_makes_rust_panic_is_the_same_clear_error(store, document_of, encoder):
+    store.put([document_of("a", "cat", "dog")])
+    for manifest in (folder_of(store) / "passages.lance" / "_versions").iterdir():
+        manifest.write_bytes(manifest.read_bytes().replace(b"string", b"strinG"))
+    with pytest.raises(IndexStoreError, match=r"cannot be read or written .* build it anew"):
+        use_everything(folder_of(store), encoder)
+
+
+def test_a_panic_that_is_no_exception_is_explained_and_an_interrupt_is_not(tmp_path):
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(IndexStoreError, match=r"unwrap.* build it anew"), explained(tmp_path):
+        raise panic("called `Option::unwrap()` on a `None` value")
+    with pytest.raises(KeyboardInterrupt), explained(tmp_path):
+        raise KeyboardInterrupt
 
 
 def test_damaged_vectors_leave_bm25_usable(store, document_of, encoder, ids_of):

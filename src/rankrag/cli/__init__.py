@@ -76,6 +76,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            if debug:
+                traceback.print_exc()
+            path = error.filename2 or error.filename  # the second is where a file was to be moved
+            print(f"rankrag: {path}: {error.strerror}; check the name and its permissions", file=sys.stderr)
+            sys.exit(2)
         if debug:
             raise
         print(f"rankrag: a fault of rankrag itself: {type(error).__name__}: {error}", file=sys.stderr)

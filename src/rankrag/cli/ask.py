@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -171,7 +171,9 @@ def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None
     from rankrag.jsonl import answer_row, read_questions
 
     wanted = list(read_questions(questions))
-    done = {row["id"] for row in read_journal(out)} if out else set()
+    if out and out.exists() and questions.exists() and out.samefile(questions):
+        raise ConfigError(f"{out}: --out is the file of the questions; choose another one for the answers")
+    done = {row["id"] for row in read_journal(out, _is_answer)} if out else set()
     todo = [question for question in wanted if question.id not in done]
     if len(todo) < len(wanted):
         say(f"{len(wanted) - len(todo)} of {len(wanted)} questions are answered in {out} already.")
@@ -194,3 +196,7 @@ def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None
             show(place)
     if failed:
         say(f"{failed} of {len(todo)} questions could not be answered; their rows have 'error'.")
+
+
+def _is_answer(row: Mapping[str, Any]) -> bool:
+    return "id" in row and "question" in row and ("abstained" in row or "error" in row)

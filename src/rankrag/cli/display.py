@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rankrag.citations import with_markers
+from rankrag.cli.options import shown
 from rankrag.types import Answer, Passage
 
 _BAR = 10
@@ -61,7 +62,7 @@ def _print_passage(console: Console, answer: Answer, place: int) -> None:
 def _origin(passage: Passage) -> str:
     if passage.source is None:
         return passage.title or passage.id
-    return str(passage.source)
+    return shown(str(passage.source))
 
 
 def _shortened(text: str, limit: int = 240) -> str:

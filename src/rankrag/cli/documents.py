@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,16 +41,22 @@ def index(
 ) -> None:
     """Index documents, or bring an index up to date.
 
-    Unchanged files are skipped, those that are gone are taken out. Killed in the middle, it goes on when run again.
+    Unchanged files are skipped, those that are gone are taken out, from whatever folder this is run. Killed in the
+    middle, it goes on when run again.
     """
     if not paths and not list_ and not remove:
         raise ConfigError("index takes files or folders, or --list, or --remove SOURCE; see rankrag index --help")
+    if not all(remove or ()):
+        raise ConfigError(
+            "--remove got an empty name, which would mean all of this folder; name a document or a folder"
+        )
     from rankrag.retrieval.store import PassageStore
 
     for source in remove or ():
-        removed = PassageStore.open(out).remove(source)
+        removed = PassageStore.open(out).remove(os.path.abspath(source), os.path.normpath(source))
         say(f"Removed {source}: {removed} passages.")
     if paths:
+        fresh = not out.is_dir() or not any(out.iterdir())
         store = PassageStore.create_or_open(out)
         try:
             bring_up_to_date(store, paths)
@@ -57,6 +65,10 @@ def index(
         except KeyboardInterrupt:
             say(f"\nInterrupted. {len(store)} passages are safe in {out}; the same command goes on from there.")
             raise typer.Exit(130) from None
+        except DataError:
+            if fresh:
+                store.discard_empty()
+            raise
     elif remove:
         PassageStore.open(out).refresh()
     if list_:
@@ -64,29 +76,35 @@ def index(
 
 
 def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
-    """Bring the index up to date with the files: new and changed ones in, those that are gone out."""
+    """Bring the index up to date with the files: new and changed ones in, those that are gone out.
+
+    A document's name is its file's absolute path, so that it is the same from any folder.
+    """
     from rankrag.documents.loading import Failed, Loaded, load_documents
     from rankrag.documents.readers import find_files
     from rankrag.retrieval.snapshot import SourcePassages
 
     found = find_files(paths)
-    known = {source.path: source.sha256 for source in store.sources()}
+    files = tuple(dict.fromkeys(Path(os.path.abspath(file)) for file in found.files))
+    known = _Known(store)
     new: set[str] = set()
-    unchanged = characters = 0
+    unchanged = emptied = characters = 0
     failures: list[str] = []
+    failed: list[Failed] = []
     held: list[SourcePassages] = []
-    sizes = {path.as_posix(): path.stat().st_size if path.is_file() else 0 for path in found.files}
+    sizes = {path.as_posix(): os.path.getsize(path) if os.path.isfile(path) else 0 for path in files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
-        for outcome in load_documents(found.files, known):
+        for outcome in load_documents(files, known.sha256):
             read = sizes[outcome.path]
             if isinstance(outcome, Loaded):
                 read = sum(len(passage.text) for passage in outcome.passages) if outcome.part else read
                 new.add(outcome.path)
                 failures += outcome.problems
-                _remove_stale(store, outcome, known)
+                known.remove_stale(outcome)
                 held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
             elif isinstance(outcome, Failed):
-                failures.append(outcome.reason)
+                failed.append(outcome)
+                emptied += outcome.empty and known.remove_file(outcome.path)
             else:
                 unchanged += 1
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
@@ -95,14 +113,28 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
             characters += read
             show(characters // 1024)
     failures += _put(store, held)
-    gone = _remove_missing(store, paths, known)
+    gone = emptied + known.remove_missing(paths)
     if new or gone:
         store.refresh()
     for failure in failures:
-        say(f"Left out: {failure}")
+        say(f"Left out: {options.shown(failure)}")
+    for outcome in failed:
+        kept = known.holds(outcome.path)
+        say(f"{'Kept as it was indexed' if kept else 'Left out'}: {options.shown(outcome.reason)}")
+    if known.unseen:
+        name, reason = next(iter(known.unseen.items()))
+        more = f", and {len(known.unseen) - 1} more" if len(known.unseen) > 1 else ""
+        say(f"Kept as it was indexed: {options.shown(name)}: cannot be looked at ({reason}){more}; check permissions.")
+    if elsewhere := known.elsewhere(paths):
+        say(
+            f"{elsewhere} documents have names from a folder that is not this one, as an earlier rankrag stored them; "
+            "index them from there, or take them out with --remove (--list shows them)."
+        )
     if found.passed_over:
         kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
         say(f"Passed over files of other kinds: {kinds}.")
+    if not new and not unchanged and not gone:
+        raise DataError(f"nothing could be indexed: none of {len(files)} files gave a passage; the lines above say why")
     say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 
 
@@ -119,30 +151,74 @@ def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
     return []
 
 
-def _remove_stale(store: PassageStore, loaded: Loaded, known: dict[str, str]) -> None:
-    """Take out what the file of a part, or of what came in parts, gave when it had other bytes."""
-    below = f"{loaded.path}/"
-    stale = [
-        name
-        for name, sha256 in known.items()
-        if sha256 != loaded.sha256 and name != loaded.name and (name == loaded.path or name.startswith(below))
-    ]
-    for name in stale:
-        store.remove(name)
-        del known[name]
+class _Known:
+    """What was in the index, by the files it is of.
 
+    A relative name, which an earlier rankrag stored, is taken to begin at the current folder, and gives way to the
+    absolute one when its file is read. It is not taken for gone before one of them was found here, with the same bytes:
+    it may have been meant from another folder.
+    """
 
-def _remove_missing(store: PassageStore, paths: list[Path], known: Mapping[str, str]) -> int:
-    """Take out the documents below the given folders whose files are no longer there; return how many."""
-    folders = [f"{path.as_posix().rstrip('/')}/" for path in paths if path.is_dir()]
-    gone = [
-        name
-        for name in known
-        if any(name.startswith(f) for f in folders) and not Path(name).exists() and not Path(name).parent.is_file()
-    ]
-    for name in gone:
-        store.remove(name)
-    return len(gone)
+    def __init__(self, store: PassageStore) -> None:
+        self.sha256 = {source.path: source.sha256 for source in store.sources()}
+        self.unseen: dict[str, str] = {}  # why, by name
+        self._store = store
+        self._here = False
+        self._names: dict[str, list[str]] = defaultdict(list)
+        for name in self.sha256:
+            path = os.path.abspath(name)
+            self._names[path].append(name)
+            self._names[os.path.dirname(path)].append(name)  # its file, where it is a part of one
+
+    def holds(self, path: str) -> bool:
+        """Whether a file stands in the index as it was before."""
+        return bool(self._of_file(path))
+
+    def remove_file(self, path: str) -> bool:
+        """Take out a file with all its parts; return whether it was there."""
+        found = self._of_file(path)
+        self._remove(found)
+        return bool(found)
+
+    def remove_stale(self, loaded: Loaded) -> None:
+        """Take out what the file gave when it had other bytes, came in other parts, or had a relative name."""
+        of_file = [name for name in self._of_file(loaded.path) if name != loaded.name]
+        relative = [name for name in of_file if not os.path.isabs(name)]
+        self._here = self._here or any(self.sha256[name] == loaded.sha256 for name in relative)
+        self._remove(name for name in of_file if name in relative or self.sha256[name] != loaded.sha256)
+
+    def remove_missing(self, paths: list[Path]) -> int:
+        """Take out the documents below the given folders whose files are no longer there; return how many.
+
+        Those of which that cannot be told stay, and go into `unseen`.
+        """
+        gone: list[str] = []
+        for name in self._below(paths):
+            try:
+                os.stat(name)
+            except (FileNotFoundError, NotADirectoryError):
+                if (os.path.isabs(name) or self._here) and not os.path.isfile(os.path.dirname(name)):
+                    gone.append(name)
+            except OSError as error:
+                self.unseen[name] = error.strerror or str(error)
+        self._remove(gone)
+        return len(gone)
+
+    def elsewhere(self, paths: list[Path]) -> int:
+        """Return how many relative names lead to no file below the given folders."""
+        return sum(not os.path.isabs(name) and not os.path.exists(name) for name in self._below(paths))
+
+    def _of_file(self, path: str) -> list[str]:
+        return [name for name in self._names.get(path, ()) if name in self.sha256]
+
+    def _below(self, paths: list[Path]) -> list[str]:
+        folders = tuple(f"{os.path.abspath(path).rstrip('/')}/" for path in paths if os.path.isdir(path))
+        return [name for name in self.sha256 if os.path.abspath(name).startswith(folders)]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self._store.remove(name)
+            del self.sha256[name]
 
 
 def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
@@ -167,6 +243,7 @@ def _print_list(store: PassageStore) -> None:
     table.add_column("passages", justify="right")
     table.add_column("vectors", justify="right")
     for source in sources:
-        table.add_row(source.path, str(source.passages), str(source.embedded))
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+        table.add_row(options.shown(source.path), str(source.passages), str(source.embedded))
+    width = 40 + max((len(source.path) for source in sources), default=0)  # names whole, on any screen and in a pipe
+    Console(width=width, markup=False, highlight=False).print(table)
     say(f"{len(sources)} documents, {len(store)} passages, encoder: {store.encoder_name() or 'no vectors yet'}.")

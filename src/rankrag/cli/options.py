@@ -88,6 +88,11 @@ def is_debugging(arguments: Sequence[str]) -> bool:
     return "--debug" in arguments
 
 
+def shown(path: str) -> str:
+    """Return a document's name as people read it: from the current folder where it lies below it."""
+    return path.removeprefix(f"{Path.cwd()}/")
+
+
 def say(text: str) -> None:
     """Print a line for the person who waits, apart from the results."""
     print(text, file=sys.stderr, flush=True)

@@ -259,6 +259,8 @@ def _write(out: Path | None, rows: Iterable[tuple[Question, Ranking, dict[str, f
         for line in lines():
             print(line, flush=True)
         return
+    if out.is_dir():
+        raise ConfigError(f"{out}: a folder; --out names the file of the run")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:

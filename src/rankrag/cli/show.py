@@ -54,14 +54,17 @@ def _asked(question: str, passages: list[str], kind: Kind) -> Iterator[Example]:
 
 
 def _encoder(model: str) -> PromptEncoder:
-    from transformers import AutoTokenizer
-
     from rankrag.contract import load_contract
     from rankrag.encoding import PromptEncoder, default_contract
-    from rankrag.models.mini import resolve_model
+    from rankrag.models.loading import load_tokenizer
+    from rankrag.models.mini import MINI, resolve_model
 
+    if model.startswith(("http://", "https://")):
+        from rankrag.models.openai import parse_address
+
+        model = parse_address(model, MINI).directory
     directory = resolve_model(model, say)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer = load_tokenizer(directory)
     return PromptEncoder(tokenizer, load_contract(Path(directory)) or default_contract(tokenizer))
 
 

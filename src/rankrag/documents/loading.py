@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from rankrag.documents.chunking import Document, Section, split
-from rankrag.documents.readers import ROWS, kind, read_document
+from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_passage, read_rows
+from rankrag.jsonl import Row, parse_passage, passage_row, read_rows
 from rankrag.tables import read_table
 from rankrag.types import Passage, Source
 
@@ -52,16 +52,18 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that cannot be read, and why."""
+    """A file that gives no passage, and why; `empty` where it was read: nothing is to be found of it any more."""
 
     path: str
     reason: str
+    empty: bool = False
 
 
 def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
     """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
-    Rows of `.jsonl` files that have `id` and `text` are passages and stay whole; rows with `text` alone are documents.
+    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `jsonl.passage_row`, are passages and stay
+    whole; rows with `text` alone are documents.
     """
     for path in files:
         name = path.as_posix()
@@ -76,7 +78,9 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
             elif passages := tuple(split(read_document(path))):
                 yield Loaded(name, sha256, passages)
             else:
-                yield Failed(name, f"{path}: empty; there is nothing to index in it")
+                yield Failed(name, f"{path}: empty; there is nothing to index in it", empty=True)
+        except NoTextError as error:
+            yield Failed(name, str(error), empty=True)
         except DataError as error:
             yield Failed(name, str(error))
         except UnicodeEncodeError:
@@ -92,7 +96,8 @@ def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded
     passages = _rows(path, problems)
     number, part = 0, tuple(islice(passages, PART_ROWS))
     if not part:
-        yield Failed(name, problems[0] if problems else f"{path}: empty; there is nothing to index in it")
+        empty = f"{path}: empty; there is nothing to index in it"
+        yield Failed(name, problems[0] if problems else empty, empty=not problems)
         return
     while part:
         following = tuple(islice(passages, PART_ROWS))
@@ -140,14 +145,15 @@ def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
 
 def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
     """Return the passages of a row: the one that it is, or those of the document that it holds."""
-    where, text = f"{path}:{line}", row.get("text")
+    row, where = passage_row(row), f"{path}:{line}"
+    text = row.get("text")
     if isinstance(text, str) and not text.strip():
         raise DataError(f"{where}: the text is empty")
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: not valid Unicode ({error.reason}); write the file anew from its source") from None
-    if isinstance(text, str) and "id" not in row and "_id" not in row:
+    if isinstance(text, str) and "id" not in row:
         name, title = f"{path.as_posix()}:{line}", str(row.get("title") or path.stem)
         return split(Document(name, title, text, (Section(0, len(text)),)))
     return [replace(parse_passage(row, where), source=Source(path.as_posix()))]

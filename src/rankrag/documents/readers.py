@@ -29,6 +29,10 @@ _LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
 _HYPHENATED = re.compile(r"\u00ad\n?|(?<=[^\W\d_])-\n(?=[a-zà-ÿ])")
 
 
+class NoTextError(DataError):
+    """A file that can be read and holds no text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The files of some paths that can be read, in order, and how many of which other kinds were passed over."""
@@ -51,14 +55,14 @@ def find_files(paths: Sequence[Path]) -> Found:
     files: dict[Path, None] = {}
     passed_over: Counter[str] = Counter()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             for file in _walk(path, passed_over):
-                if kind(file) in READABLE and (file.is_file() or not file.exists()):
+                if kind(file) in READABLE and (os.path.isfile(file) or not os.path.exists(file)):
                     files[file] = None
                 else:
                     passed_over[kind(file) or file.name] += 1
-        elif not path.exists():
-            raise DataError(f"{path}: no such file or folder; check the name")
+        elif reason := _why_unseen(path):
+            raise DataError(f"{path}: {reason}; check the name")
         elif kind(path) not in READABLE:
             raise DataError(f"{path}: cannot read files of this kind; readable are {' '.join(READABLE)}")
         else:
@@ -111,6 +115,17 @@ def _guessed_encoding(path: Path, data: bytes, bad: int) -> str:
     if best is None:
         raise DataError(f"{path}: the encoding of its text is unknown; save it as UTF-8")
     return best.encoding
+
+
+def _why_unseen(path: Path) -> str:
+    """Return why a file cannot even be looked at; nothing where it can."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "no such file or folder"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror})"
+    return ""
 
 
 def _walk(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
@@ -196,7 +211,7 @@ def _read_pdf(path: Path) -> Document:
         what = str(error) if isinstance(error, PyPdfError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: a broken PDF ({what[:160]}); print it to PDF anew, or leave it out") from None
     if not any(page.strip() for page in pages):
-        raise DataError(f"{path}: {len(pages)} pages without text, as scans are; run OCR over it (ocrmypdf) first")
+        raise NoTextError(f"{path}: {len(pages)} pages without text, as scans are; run OCR over it (ocrmypdf) first")
     sections, start = [], 0
     for number, page in enumerate(pages, start=1):
         end = start + len(page) + 2
@@ -218,5 +233,5 @@ def _checked(path: Path, text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _empty(path: Path) -> DataError:
-    return DataError(f"{path}: empty; there is nothing to index in it")
+def _empty(path: Path) -> NoTextError:
+    return NoTextError(f"{path}: empty; there is nothing to index in it")

@@ -54,12 +54,11 @@ def corpus_files(path: Path) -> tuple[Path, ...]:
 def corpus_rows(path: Path) -> Iterator[tuple[str, Passage | DataError]]:
     """Yield the passages of a corpus, or what is wrong with them, each with its place.
 
-    Known are our form and BEIR's, DPR's table of `id`, `text`, `title`, FlashRAG's `contents` (the title in the first
-    line) and MedCorp's `content`.
+    Known are the forms of `jsonl.passage_row`, and DPR's table of `id`, `text`, `title`.
     """
     for where, row in located_rows(path):
         try:
-            yield where, parse_passage(_corpus_row(row), where)
+            yield where, parse_passage(row, where)
         except DataError as error:
             yield where, error
 
@@ -147,17 +146,6 @@ def companion_of(path: Path, schema: str) -> Mapping[str, Any]:
         if isinstance(found, dict):
             return found
     return {str(row.get("question_id")): row for _, row in located_rows(path)}
-
-
-def _corpus_row(row: Row) -> Row:
-    if "text" in row:
-        return row
-    if isinstance(row.get("content"), str):
-        return {**row, "text": row["content"]}
-    if isinstance(row.get("contents"), str):
-        title, _, text = row["contents"].partition("\n")
-        return {**row, "title": title.removeprefix('"').removesuffix('"'), "text": text}
-    return row
 
 
 def _table(path: Path, names: tuple[str, ...] | None) -> Iterator[Located]:

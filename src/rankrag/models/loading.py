@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from rankrag.errors import ModelError, first_line
 from rankrag.models.mini import resolve_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_tokenizer(name: str) -> Any:
+    """Return the tokenizer of a model directory or hub id; `ModelError` says why it cannot be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
+        reason = first_line(error)[:200]
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(Path(name))}") from error
 
 
 def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -24,11 +35,9 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     adapted = directory / "adapter_config.json"
     if directory.is_dir() and not adapted.is_file() and not (directory / "config.json").is_file():
         raise ModelError(f"{name}: no config.json in it; --model takes a Hugging Face model directory or a hub id")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-        reason = first_line(error)[:200]
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(directory)}") from error
+    tokenizer = load_tokenizer(name)
+    from transformers import AutoModelForCausalLM  # brings torch, which a tokenizer alone does not need
+
     try:
         if not adapted.is_file():
             return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)

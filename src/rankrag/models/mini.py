@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from rankrag.errors import ModelError
 
@@ -102,9 +103,10 @@ def _prepared(name: str, adapter_digest: str, adapter: Path | None, say: Say) ->
         with FileLock(cache_dir() / f"{name}.lock"):
             if not _is_complete(target):
                 _build(target, base_file(say), adapter, say)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the second is what a full disk gives while weights are written
+        reason = getattr(error, "strerror", None) or error
         raise ModelError(
-            f"{cache_dir()}: cannot prepare {name} there ({error.strerror or error}); it takes "
+            f"{cache_dir()}: cannot prepare {name} there ({reason}); it takes "
             f"{_NEEDED_BYTES // 1_000_000} MB in a folder that can be written; set RANKRAG_CACHE to another one"
         ) from error
     return target

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from transformers import AutoTokenizer
-
 from rankrag.contract import Contract, ScoreType, by_labels, load_contract, with_score
 from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import ConfigError, ModelError
 from rankrag.models import SamplingParams
+from rankrag.models.loading import load_tokenizer
 from rankrag.models.remote import Remote
 from rankrag.models.stopping import tidy
 from rankrag.types import Prompt
@@ -79,7 +78,7 @@ class OpenAIModel:
         retries: int = 4,
         wait: float = 0.5,
     ) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(address.directory)
+        tokenizer = load_tokenizer(address.directory)
         contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
         self.encoder = PromptEncoder(tokenizer, with_score(by_labels(contract), score))
         self.contract: Contract = self.encoder.contract

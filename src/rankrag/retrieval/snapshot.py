@@ -143,12 +143,18 @@ def _passage(
     return Passage(id, text, title=title, source=place)
 
 
+_PANICS = {"RustPanic", "PanicException"}
+"""What its Rust raises for bytes that it did not expect; the second, which cannot be imported, is no `Exception`."""
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what LanceDB raises about its files into one error that says what to do."""
     try:
         yield
-    except (RuntimeError, ValueError, OSError) as error:
+    except BaseException as error:
+        if not isinstance(error, RuntimeError | ValueError | OSError) and type(error).__name__ not in _PANICS:
+            raise
         reason = " ".join(str(error).split())[:200]
         raise IndexStoreError(
             f"{path}: the index cannot be read or written ({reason}); if the disk is neither full nor read-only, the "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,7 +74,8 @@ class PassageStore:
         if _never_written(path, _PASSAGES):
             raise IndexStoreError(f"{path}: the folder holds no rankrag index; name the folder given to --out")
         store = cls(path, lock_timeout)
-        found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
+        with explained(path):
+            found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
         if found != FORMAT:
             raise IndexStoreError(
                 f"{path}: the index has format {found}, this rankrag reads format {FORMAT}; "
@@ -138,19 +139,33 @@ class PassageStore:
             elif owners:
                 table.add(rows)
 
-    def remove(self, path: str) -> int:
-        """Remove a document, or all documents below a folder, in one commit; return the number of passages removed."""
-        below = path.rstrip("/") + "/"
+    def remove(self, *names: str) -> int:
+        """Remove what is indexed by any of these names, documents or folders of them, in one commit.
+
+        Return the number of passages removed; `IndexStoreError` where there were none.
+        """
+        below = [f"starts_with(source, {_sql([name.rstrip('/') + '/'])})" for name in names]
         with self._locked("write"), explained(self._path):
             table = self._table(_PASSAGES)
-            removed = table.delete(f"source = {_sql([path])} OR starts_with(source, {_sql([below])})").num_deleted_rows
+            removed = table.delete(" OR ".join([f"source IN ({_sql(names)})", *below])).num_deleted_rows
         if removed:
             return int(removed)
         paths = [source.path for source in self.sources()]
-        by_name = [known for known in paths if Path(known).name == Path(path).name]
-        near = list(dict.fromkeys(by_name + difflib.get_close_matches(path, paths)))[:3]
+        by_name = [known for known in paths if Path(known).name == Path(names[0]).name]
+        near = list(dict.fromkeys(by_name + difflib.get_close_matches(names[0], paths)))[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
-        raise IndexStoreError(f"{self._path}: {path} is not in the index; {hint}")
+        raise IndexStoreError(f"{self._path}: {names[0]} is not in the index; {hint}")
+
+    def discard_empty(self) -> None:
+        """Take the index off the disk where it holds no passage, and its folder where that holds nothing else."""
+        with self._locked("write"):
+            if len(self):
+                return
+            for name in (_PASSAGES, _VECTORS):
+                shutil.rmtree(self._path / f"{name}.lance", ignore_errors=True)
+        (self._path / ".write.lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.rmdir()
 
     def get(self, ids: Iterable[str]) -> dict[str, Passage]:
         """Return the passages with these ids; an unknown id is left out."""
@@ -291,7 +306,8 @@ class PassageStore:
         return table
 
     def _made_by(self, vectors: Table) -> str:
-        name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
+        with explained(self._path):
+            name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
         if name is None:
             raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
         return name.decode()

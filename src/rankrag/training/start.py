@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from rankrag.config import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.models import loading
 from rankrag.models.layer_head import layers_of
 from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
 from rankrag.training.attention import implementation
@@ -74,7 +75,7 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:
     """Return a tokenizer, with its padding token set where it has none."""
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokenizer = loading.load_tokenizer(name)
     if tokenizer.pad_token is None and pad_token in tokenizer.get_vocab():
         tokenizer.pad_token = pad_token
     return tokenizer
