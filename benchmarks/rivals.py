@@ -37,6 +37,13 @@ def rankrag(model: TransformersModel) -> Scorer:
     return lambda pairs: [j.log_odds for j in judge(model, pairs)]
 
 
+def in_bfloat16(model: TransformersModel) -> Scorer:
+    """Return the same with the layers in 16 bits, as `--dtype auto` has them where the processor multiplies them."""
+    half = copy.copy(model)
+    half.model = copy.deepcopy(model.model).to(torch.bfloat16)
+    return lambda pairs: [j.log_odds for j in judge(half, pairs)]
+
+
 class PassagesKnown:
     """What `rankrag rerank` does with passages that an earlier question was asked of: their states are kept, exactly.
 
@@ -207,6 +214,7 @@ def generate_one(model: TransformersModel) -> Scorer:
 RIVALS: dict[str, Callable[[TransformersModel], Scorer]] = {
     "rankrag": rankrag,
     KNOWN: PassagesKnown,
+    "rankrag, bfloat16": in_bfloat16,
     "rankrag, a row for each prompt": row_for_each,
     "careful Hugging Face loop": careful_loop,
     "plain Hugging Face loop": plain_loop,
