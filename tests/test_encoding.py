@@ -52,7 +52,9 @@ def test_only_passages_are_cut_and_the_whole_always_fits(tokenizer, texts, limit
     assert len(cut) < room
     for segment, full, kept in zip(prompt, whole.segments, cut.segments, strict=True):
         assert kept == (full[: min(len(kept), limit)] if segment.kind == "passage" else full)
-    assert cut.truncated == (cut.segments != whole.segments)
+    passages = [i for i, segment in enumerate(prompt) if segment.kind == "passage"]
+    assert cut.cut == tuple(cut.segments[i] != whole.segments[i] for i in passages)
+    assert cut.truncated == any(cut.cut)
 
 
 def test_a_question_that_is_too_long_is_a_data_error(tokenizer):

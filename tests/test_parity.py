@@ -120,7 +120,7 @@ def test_a_lost_suffix_fails_and_its_place_is_named(compared, monkeypatch):
     encode = PromptEncoder.encode
 
     def cut(self, prompts, *, reserve=1):
-        return [EncodedPrompt(e.segments[:-1], e.truncated) for e in encode(self, prompts, reserve=reserve)]
+        return [EncodedPrompt(e.segments[:-1], e.cut) for e in encode(self, prompts, reserve=reserve)]
 
     monkeypatch.setattr(PromptEncoder, "encode", cut)
     found = compared()

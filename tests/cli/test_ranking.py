@@ -92,6 +92,18 @@ def test_fewer_passages_are_judged_where_asked_for(
     assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
 
 
+def test_a_passage_that_was_cut_says_so(
+    run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "candidates.jsonl"
+    file.write_text(json.dumps({"id": "q", "query": "Which river?", "candidates": ["a hill", "word " * 600]}))
+    for options in ((), ("--settled-from=9e9",)):
+        arguments = ("--candidates", file, "--model", tiny_model_dir, "--dtype", "float32")
+        assert run("rerank", *arguments, *options) == 0
+        ranking = json.loads(capsys.readouterr().out)["ranking"]
+        assert {c["id"]: c.get("truncated") for c in ranking} == {"q/c0": None, "q/c1": True}
+
+
 @pytest.mark.parametrize("name", ["run.jsonl", "run.trec"])
 def test_a_frozen_run_is_reranked_without_its_index(
     run: Run,

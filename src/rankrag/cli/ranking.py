@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,6 +16,9 @@ from rankrag.cli import options
 from rankrag.cli.options import say
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
+
+if TYPE_CHECKING:
+    from rankrag.rerank import Judgement
 
 _AT_ONCE = 16
 
@@ -39,6 +43,15 @@ SettledTop = Annotated[
 ]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A question with its ranking, and what was said of the passages that were judged, by id."""
+
+    question: Question
+    ranking: Ranking
+    judged: Mapping[str, Judgement] = field(default_factory=dict)
 
 
 def retrieve(
@@ -78,7 +91,7 @@ def retrieve(
                 yield from zip(batch, rankings, strict=True)
                 show(done := done + len(batch))
 
-    _write(out, ((question, ranking, {}) for question, ranking in found()))
+    _write(out, (_Outcome(question, ranking) for question, ranking in found()))
     if out is not None and freeze:
         keep_passages(out, passages.values())
 
@@ -109,7 +122,7 @@ def rerank(
     from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
-    from rankrag.rerank import Judgement, judge, ordered
+    from rankrag.rerank import judge
 
     if windows and settled_from != NEVER:
         raise ConfigError("--windows and --settled-from exclude each other; choose one")
@@ -122,30 +135,29 @@ def rerank(
     store = index if index is not None and index.is_dir() else None
     nearness = None if pure or windows else open_nearness(opened.contract, encoder, say, store)
 
-    def final(question: Question, ranking: Ranking, judged: list[Judgement]) -> list[Judgement]:
+    def outcome(question: Question, ranking: Ranking, judged: list[Judgement]) -> _Outcome:
         queries = search_queries(question, opened.contract.history_query)
-        return with_nearness(nearness, queries, ranking, judged) if nearness else judged
+        final = with_nearness(nearness, queries, ranking, judged) if nearness else judged
+        by_id = {c.passage.id: j for c, j in zip(ranking, judged, strict=False)}
+        return _Outcome(question, order_judged(ranking, final), by_id)
 
-    def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
+    def found() -> Iterator[_Outcome]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
             done = 0
             for batch in _batches(wanted, _AT_ONCE):
                 judged = iter(judge(opened, [(q, c.passage) for q, ranking in batch for c in ranking]))
                 for question, ranking in batch:
-                    own = [next(judged) for _ in ranking]
-                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=True)}
-                    yield question, ordered(ranking, final(question, ranking, own)), relevance
+                    yield outcome(question, ranking, [next(judged) for _ in ranking])
                 show(done := done + len(batch))
 
-    def fewer() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
+    def fewer() -> Iterator[_Outcome]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
             for done, (question, ranking) in enumerate(wanted, start=1):
                 if windows:
-                    yield question, rerank_in_windows(opened, question, ranking), {}
+                    yield _Outcome(question, rerank_in_windows(opened, question, ranking))
                 else:
                     own = judge_until_settled(opened, question, ranking, k=depth, bound=bound)
-                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=False)}
-                    yield question, order_judged(ranking, final(question, ranking, own)), relevance
+                    yield outcome(question, ranking, own)
                 show(done)
 
     _write(out, fewer() if windows or settled_from != NEVER else found())
@@ -187,16 +199,18 @@ def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking
     return read_candidates(candidates)
 
 
-def _write(out: Path | None, rows: Iterable[tuple[Question, Ranking, dict[str, float]]]) -> None:
+def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> None:
     """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all."""
     from rankrag.runs import is_trec, run_row, trec_lines
 
     def lines() -> Iterator[str]:
-        for question, ranking, relevance in rows:
+        for of in outcomes:
             if out is not None and is_trec(out):
-                yield from trec_lines(question, ranking)
+                yield from trec_lines(of.question, of.ranking)
             else:
-                yield json.dumps(run_row(question, ranking, relevance), ensure_ascii=False)
+                relevance = {name: j.probability for name, j in of.judged.items()}
+                truncated = {name for name, j in of.judged.items() if j.truncated}
+                yield json.dumps(run_row(of.question, of.ranking, relevance, truncated), ensure_ascii=False)
 
     if out is None:
         for line in lines():
