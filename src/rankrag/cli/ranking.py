@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -47,11 +47,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A question with its ranking, and what was said of the passages that were judged, by id."""
+    """A question with its ranking, and what was said of the passages that were judged, by id; or why there is none."""
 
     question: Question
-    ranking: Ranking
+    ranking: Ranking = ()
     judged: Mapping[str, Judgement] = field(default_factory=dict)
+    error: str = ""
 
 
 def retrieve(
@@ -141,27 +142,36 @@ def rerank(
         by_id = {c.passage.id: j for c, j in zip(ranking, judged, strict=False)}
         return _Outcome(question, order_judged(ranking, final), by_id)
 
-    def found() -> Iterator[_Outcome]:
+    def ranked(batch: Sequence[tuple[Question, Ranking]]) -> list[_Outcome]:
+        if windows:
+            return [_Outcome(question, rerank_in_windows(opened, question, ranking)) for question, ranking in batch]
+        if settled_from != NEVER:
+            own = [judge_until_settled(opened, *of, k=depth, bound=bound) for of in batch]
+        else:
+            judged = iter(judge(opened, [(question, c.passage) for question, ranking in batch for c in ranking]))
+            own = [[next(judged) for _ in ranking] for _, ranking in batch]
+        return [outcome(*of, judgements) for of, judgements in zip(batch, own, strict=True)]
+
+    def alone(question: Question, ranking: Ranking) -> _Outcome:
+        try:
+            return ranked([(question, ranking)])[0]
+        except DataError as error:
+            return _Outcome(question, error=str(error))
+
+    def outcomes() -> Iterator[_Outcome]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
             done = 0
-            for batch in _batches(wanted, _AT_ONCE):
-                judged = iter(judge(opened, [(q, c.passage) for q, ranking in batch for c in ranking]))
-                for question, ranking in batch:
-                    yield outcome(question, ranking, [next(judged) for _ in ranking])
+            for batch in _batches(wanted, _AT_ONCE if settled_from == NEVER and not windows else 1):
+                try:
+                    yield from ranked(batch)
+                except DataError:
+                    yield from (alone(*of) for of in batch)
                 show(done := done + len(batch))
 
-    def fewer() -> Iterator[_Outcome]:
-        with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
-            for done, (question, ranking) in enumerate(wanted, start=1):
-                if windows:
-                    yield _Outcome(question, rerank_in_windows(opened, question, ranking))
-                else:
-                    own = judge_until_settled(opened, question, ranking, k=depth, bound=bound)
-                    yield outcome(question, ranking, own)
-                show(done)
-
-    _write(out, fewer() if windows or settled_from != NEVER else found())
+    failed = _write(out, outcomes())
     options.say_state_use(opened)
+    if failed:
+        raise DataError(f"{failed} of {len(wanted)} questions could not be ranked; shorten them, the others are done")
 
 
 def _run_candidates(
@@ -199,13 +209,25 @@ def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking
     return read_candidates(candidates)
 
 
-def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> None:
-    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all."""
+def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
+    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all.
+
+    Return how many questions have no ranking. Their rows have `error`; a TREC run has no place for it, so it is said.
+    """
     from rankrag.runs import is_trec, run_row, trec_lines
 
+    failed = 0
+
     def lines() -> Iterator[str]:
+        nonlocal failed
         for of in outcomes:
-            if out is not None and is_trec(out):
+            failed += bool(of.error)
+            if out is not None and is_trec(out) and of.error:
+                say(f"rankrag: question {of.question.id!r} is not in {out}: {of.error}")
+            elif of.error:
+                row = {"id": of.question.id, "question": of.question.text, "error": of.error}
+                yield json.dumps(row, ensure_ascii=False)
+            elif out is not None and is_trec(out):
                 yield from trec_lines(of.question, of.ranking)
             else:
                 relevance = {name: j.probability for name, j in of.judged.items()}
@@ -215,7 +237,7 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> None:
     if out is None:
         for line in lines():
             print(line, flush=True)
-        return
+        return failed
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     try:
@@ -224,6 +246,7 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> None:
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
+    return failed
 
 
 def _batches(items: list[T], size: int) -> Iterator[list[T]]:
