@@ -82,11 +82,17 @@ class PromptEncoder:
         for label in labels:
             text = form.turns.before_target + label
             alone, in_context = self._fixed(text), self._fixed(form.turns.generation + text)
-            if len(alone) != 1 or in_context != before + alone:
+            if len(alone) != 1:
                 pieces = self.tokenizer.convert_ids_to_tokens(alone)
                 raise ContractError(
                     f"label {label!r} must be exactly one token after {form.turns.generation!r}, but this tokenizer "
                     f"makes {len(alone)} of it: {pieces}; choose other labels in the contract"
+                )
+            if in_context != before + alone:
+                pieces = self.tokenizer.convert_ids_to_tokens(in_context)
+                raise ContractError(
+                    f"label {label!r} is one token, but after {form.turns.generation!r} this tokenizer joins it with "
+                    f"the text before it: {pieces[-4:]}; choose other labels or turn markers in the contract"
                 )
             found.append(alone[0])
         if len(set(found)) != len(found) or self.tokenizer.unk_token_id in found:
