@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import NEVER
 from rankrag.models import Form, LanguageModel
+from rankrag.models.address import is_address, parse_address
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
@@ -107,13 +108,14 @@ def open_model(
 ) -> LanguageModel:
     """Return the model of that name; rankrag-mini is put together at its first use.
 
-    An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
-    rankrag-mini's. `score` is the contract's by default; one that the contract or the backend lacks is an error.
-    Passage states are kept where `load` says, by models in this process whose prompts put the passage first; for others
-    a folder named for them is passed over with a line to `say`.
+    An address is a server (`models.openai`), which may say how it is asked (`models.address`): its tokenizer and
+    contract come from the directory after "#", or are rankrag-mini's where the server makes the same tokens. `score` is
+    the contract's by default; one that the contract or the backend lacks is an error. Passage states are kept where
+    `load` says, by models in this process whose prompts put the passage first; for others a folder named for them is
+    passed over with a line to `say`.
     """
-    if name.startswith(("http://", "https://")):
-        from rankrag.models.openai import OpenAIModel, parse_address
+    if is_address(name):
+        from rankrag.models.openai import OpenAIModel
 
         if str(state_cache) not in ("off", "memory"):
             say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +17,14 @@ import torch
 from rankrag.contract import Fitted, LayerHead, save_contract
 from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models import SamplingParams
-from rankrag.models.openai import OpenAIModel, parse_address
+from rankrag.models.address import Address, parse_address
+from rankrag.models.openai import OpenAIModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import open_model
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
+
+from ..conftest import SPECIAL
 
 LABELS = ["True", "False"]
 OWNERS = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "generic": "somebody"}
@@ -36,6 +40,9 @@ class Server:
         self.extra_tokens = 0
         self.top = len(model.tokenizer)
         self.nan = False
+        self.tokenise: Callable[[str], list[int]] | None = lambda text: model.tokenizer(text, add_special_tokens=False)[
+            "input_ids"
+        ]
         self.served = [{"id": "the-model", "object": "model", "owned_by": OWNERS[kind]}]
         outer = self
 
@@ -50,9 +57,12 @@ class Server:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/tokenize":
+                    return self.reply(outer.tokens(body))
                 outer.asked.append((self.path, body))
                 if not outer.fault(len(outer.asked), self):
-                    self.reply(outer.answer(self.path, body))
+                    return self.reply(outer.answer(self.path, body))
+                return None
 
             def reply(self, found, status=200):
                 if isinstance(found, list):
@@ -81,6 +91,12 @@ class Server:
         with torch.inference_mode():
             row = torch.log_softmax(self.model.model(torch.tensor([ids])).logits[0, -1].double(), -1).tolist()
         return [float("nan")] * len(row) if self.nan else row
+
+    def tokens(self, body):
+        if self.tokenise is None:
+            return None
+        assert body[{"llama.cpp": "add_special"}.get(self.kind, "add_special_tokens")] is False
+        return {"tokens": self.tokenise(body[{"llama.cpp": "content"}.get(self.kind, "prompt")])}
 
     def answer(self, path, body):
         if path == "/completion" and self.kind == "llama.cpp":
@@ -137,8 +153,8 @@ def serve(local):
 @pytest.fixture
 def opened(tiny_model_dir):
     def connect(server, **options):
-        address = parse_address(server.url, str(tiny_model_dir))
-        return OpenAIModel(address, **({"retries": 2, "wait": 0.001, "timeout": 20.0} | options))
+        address = parse_address(f"{server.url}#{tiny_model_dir}", "")
+        return OpenAIModel(replace(address, **({"retries": 2, "timeout": 20.0} | options)), wait=0.001)
 
     return connect
 
@@ -224,6 +240,28 @@ def test_a_score_that_is_no_number_is_an_error(serve, opened, prompts, kind):
     server.nan = True
     with pytest.raises(ModelError, match="the log-probability of 'True' is nan"):
         opened(server).choice_logprobs(prompts, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+def test_a_server_with_another_tokenizer_is_refused(serve, tiny_model_dir, kind):
+    server = serve(kind)
+    ours, special = server.tokenise, len(SPECIAL)
+    server.tokenise = lambda text: [i if i < special else i + 1 for i in ours(text)]
+    for directory in ("", f"#{tiny_model_dir}"):
+        address = parse_address(f"{server.url}{directory}", str(tiny_model_dir))
+        with pytest.raises(ContractError, match=r"it makes tokens .* and the tokenizer in .* makes .*; name the dir"):
+            OpenAIModel(address)
+    server.tokenise = ours
+    assert OpenAIModel(parse_address(server.url, str(tiny_model_dir))).kind == kind
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_a_server_that_cannot_be_asked_wants_its_directory_named(serve, opened, tiny_model_dir, kind):
+    server = serve(kind)
+    server.tokenise = None
+    with pytest.raises(ContractError, match=r"which tokenizer it has cannot be asked .*v1\?model=NAME#DIRECTORY"):
+        OpenAIModel(parse_address(server.url, str(tiny_model_dir)))
+    assert opened(server).kind == kind
 
 
 def busy(number, handler):
@@ -325,9 +363,38 @@ def test_a_server_that_is_not_there_is_named(opened, serve):
         opened(server)
 
 
-@pytest.mark.parametrize("text", ["ftp://x/v1", "http:///v1"])
-def test_other_addresses_are_refused(text):
-    with pytest.raises(ConfigError, match="not an address"):
+def test_a_server_that_hangs_is_given_up_after_its_timeout(serve, local, prompts, tiny_model_dir):
+    server, free = serve("vllm"), threading.Event()
+    address = parse_address(f"{server.url}?timeout=0.05&retries=5&concurrency=1#{tiny_model_dir}", "")
+    model = OpenAIModel(address, wait=0.001)
+    server.fault = lambda number, handler: free.wait(20)
+    began = time.perf_counter()
+    with pytest.raises(ModelError, match=r"v1/completions: ReadTimeout.*given up after 6 tries"):
+        model.choice_logprobs(prompts, LABELS)
+    assert time.perf_counter() - began < 10
+    free.set()
+
+
+def test_an_address_says_how_the_server_is_asked():
+    found = parse_address("https://host/a/v1/?model=m%20x&timeout=2.5&retries=0&concurrency=3&kind=sglang#/dir", "")
+    assert found == Address("https://host", "/a/v1", "m x", "/dir", True, "sglang", 2.5, 0, 3)
+    assert parse_address("http://h:1", "dir") == Address("http://h:1", "/v1", "", "dir", named=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftp://x/v1", "not an address"),
+        ("http:///v1", "not an address"),
+        ("http://h/v1?time_out=3", "'time_out' is not known; known are model, kind, timeout, retries, concurrency"),
+        ("http://h/v1?timeout=0", "timeout=0: must be seconds above 0"),
+        ("http://h/v1?retries=-1", "retries=-1: must be a whole number from 0"),
+        ("http://h/v1?concurrency=", "concurrency=: must be a whole number from 1"),
+        ("http://h/v1?kind=tgi", "kind=tgi: must be one of vllm, sglang, llama.cpp, generic"),
+    ],
+)
+def test_other_addresses_are_refused(text, said):
+    with pytest.raises(ConfigError, match=said):
         parse_address(text, "dir")
 
 

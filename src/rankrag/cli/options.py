@@ -19,7 +19,12 @@ DEFAULT_INDEX = Path("rankrag.index")
 Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1?model=NAME#DIRECTORY; "
+        "timeout=, retries=, concurrency= and kind= may stand beside model=.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
