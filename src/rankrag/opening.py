@@ -18,6 +18,7 @@ from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
     from rankrag.contract import Contract, HistoryQuery, ScoreType
+    from rankrag.models.openai import OpenAIModel
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.nearness import Nearness
 
@@ -115,12 +116,9 @@ def open_model(
     passed over with a line to `say`.
     """
     if is_address(name):
-        from rankrag.models.openai import OpenAIModel
-
         if str(state_cache) not in ("off", "memory"):
             say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")
-        address = parse_address(name, MINI)
-        return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)), score=score)
+        return open_server(name, score=score, say=say)
     directory = resolve_model(name, say)
     from rankrag.models.parallel import ParallelModel
     from rankrag.models.state_cache import open_cache
@@ -133,6 +131,16 @@ def open_model(
     if reason and str(state_cache) not in ("off", "memory"):
         say(f"--state-cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
+
+
+def open_server(
+    address: str, *, directory: str = MINI, score: ScoreType | None = None, say: Say = lambda _: None
+) -> OpenAIModel:
+    """Return the model at an address; `directory` is its tokenizer's and contract's where the address names none."""
+    from rankrag.models.openai import OpenAIModel
+
+    found = parse_address(address, directory)
+    return OpenAIModel(replace(found, directory=resolve_model(found.directory, say)), score=score)
 
 
 def open_nearness(
