@@ -32,8 +32,12 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
+# docs/performance.md: each script puts its own figures there; an hour on two cores. benchmarks/fewer_passes.py, for
+# docs/backends.md, needs the run folder of `make results`: python benchmarks/fewer_passes.py RUN --model ADAPTER
+bench: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python benchmarks/rerank.py
+	$(BIN)/python benchmarks/ask.py
 
 # rankrag-mini v1 from the data in $RANKRAG_DATA: both stages, then fitted; eight minutes of a GPU and one for the fit, days on
 # two cores. Goes on where it was stopped. To make a part anew, delete its folder in $(MINI). v0 is in EXPERIMENTS.md.

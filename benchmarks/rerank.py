@@ -7,7 +7,8 @@ the page's table and its plot: pairs a second, the ratio of times to ours with i
 before, the share of the machine's own matrix-product rate, and by how much the scores differ from one pair at a time.
 Where the passage comes first, ours is measured once more with passages that an earlier question has made known.
 
-A case that would take longer than what is left of `--budget` is left out and named.
+A case that would take longer than what is left of `--budget` is left out and named. Cases that were measured before and
+not in this run stay, with the machine and the versions of their run where those are others.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 
 import torch
-from harness import ROOT, forget_peak, gemm_rate, machine, now, peak, put_figures, spread, svg_pyplot
+from harness import ROOT, forget_peak, gemm_rate, machine, now, peak, put_figures, spread, svg_pyplot, versions
 from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
@@ -119,10 +119,10 @@ def main() -> None:
         found += rows
         print(f"\n{table(rows)}", flush=True)
     absent = [name for name in names if found and name != KNOWN and not any(row.name == name for row in found)]
-    facts = {
+    this = {
         "command": shlex.join(["python", "benchmarks/rerank.py", *sys.argv[1:]]),
         "machine": machine(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+        "versions": versions("torch", "transformers", "sentence-transformers", "FlagEmbedding"),
         "gemm_gflops": {name: round(rate / 1e9, 1) for name, rate in gemm.items()},
         "left_out": left_out,
         "absent": absent,
@@ -130,10 +130,46 @@ def main() -> None:
     }
     if left_out:
         print(f"\nleft out for the budget: {'; '.join(left_out)}")
-    if not wanted.dry:
+    if not wanted.dry and found:
+        before = json.loads(DATA.read_text(encoding="utf-8")) if DATA.is_file() else {"rows": []}
+        facts = merged(before, this)
         DATA.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        write_page(facts, found)
-        plot(found)
+        write_page(facts)
+        plot([row_of(row) for row in facts["rows"]])
+
+
+OF_A_RUN = ("command", "machine", "versions", "gemm_gflops")
+
+
+def merged(before: dict, this: dict) -> dict:
+    """Return this run's facts with the cases that only an earlier one measured; those name their run in `runs`.
+
+    A case is measured anew as a whole: ratios are formed within a round, so ways of two runs do not mix.
+    """
+    measured = {str(row_of(row).case) for row in this["rows"]}
+    former = {name: before.get(name) for name in OF_A_RUN}
+    runs, rows = dict(before.get("runs", {})), []
+    for row in before["rows"]:
+        case = str(row_of(row).case)
+        if case not in measured:
+            runs.setdefault(case, former)
+            rows.append(row)
+    kept = {str(row_of(row).case) for row in rows}
+    return this | {
+        "left_out": [case for case in this["left_out"] if case not in kept],
+        "runs": {case: run for case, run in runs.items() if case in kept},
+        "rows": sorted([*rows, *this["rows"]], key=lambda row: place_of(row_of(row).case)),
+    }
+
+
+def row_of(row: dict) -> Measured:
+    """Return what was measured from its row in the file."""
+    return Measured(**{**row, "case": Case(**row["case"])})
+
+
+def place_of(case: Case) -> tuple[int, int, str, str]:
+    """Return where a case stands on the page."""
+    return case.words, case.n, case.layout, case.model
 
 
 def cases_of(wanted: argparse.Namespace) -> list[Case]:
@@ -283,11 +319,17 @@ def table(rows: list[Measured]) -> str:
     return "\n".join(lines)
 
 
-def write_page(facts: dict, found: list[Measured]) -> None:
-    """Put the figures between the page's marks."""
-    versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    rates = ", ".join(f"{rate} Gflop/s for {name}" for name, rate in facts["gemm_gflops"].items())
-    lines = [f"`{facts['command']}` on {facts['machine']}; {versions}; matrix products: {rates}."]
+def run_line(run: dict) -> str:
+    """Return what a run was made by and on."""
+    packages = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    rates = ", ".join(f"{rate} Gflop/s for {name}" for name, rate in run["gemm_gflops"].items())
+    return f"`{run['command']}` on {run['machine']}; {packages}; matrix products: {rates}."
+
+
+def write_page(facts: dict) -> None:
+    """Put the figures between the page's marks; a case of an earlier run says which, where that differs."""
+    found = [row_of(row) for row in facts["rows"]]
+    lines = [run_line(facts)]
     lines += [f"\nLeft out for the budget of time: {'; '.join(facts['left_out'])}."] if facts["left_out"] else []
     lines += [f"\nNot installed: {', '.join(facts['absent'])}."] if facts["absent"] else []
     lines += [
@@ -296,6 +338,9 @@ def write_page(facts: dict, found: list[Measured]) -> None:
     ]
     for case in dict.fromkeys(row.case for row in found):
         lines += ["", table([row for row in found if row.case == case])]
+        run = facts["runs"].get(str(case))
+        if run and any(run[name] != facts[name] for name in ("machine", "versions")):
+            lines += ["", f"Measured by {run_line(run)}"]
     put_figures(PAGE, "`make bench`", lines)
 
 

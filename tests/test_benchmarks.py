@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_what_a_benchmark_imports_from_us_is_there(path: Path) -> None:
         elif node.module in own:
             missing += [alias.name for alias in node.names if alias.name not in defined(own[node.module])]
     assert missing == []
+
+
+def test_cases_of_an_earlier_run_stay_with_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    rerank = importlib.import_module("rerank")
+    before = json.loads(rerank.DATA.read_text(encoding="utf-8"))
+    case = before["rows"][0]["case"]
+    again = [row for row in before["rows"] if row["case"] == case]
+    found = rerank.merged(before, {**before, "rows": again, "machine": "another", "left_out": []})
+    assert len(found["rows"]) == len(before["rows"])
+    assert {run["machine"] for run in found["runs"].values()} == {before["machine"]}
+    assert str(rerank.row_of(again[0]).case) not in found["runs"]
+    whole = rerank.merged(found, before)
+    assert (whole["rows"], whole["runs"]) == (before["rows"], {})
 
 
 def test_there_are_benchmarks() -> None:

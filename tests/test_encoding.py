@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
 
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ContractError, DataError
-from rankrag.templates import Format, answer_prompt, ranking_prompt
+from rankrag.templates import Format, Turns, answer_prompt, ranking_prompt
 from rankrag.types import Passage, Question, Segment
 
 QUESTION = Question("q", "Which river?")
@@ -87,7 +89,9 @@ def test_only_passages_are_cut_and_the_whole_always_fits(tokenizer, texts, limit
     assert len(cut) < room
     for segment, full, kept in zip(prompt, whole.segments, cut.segments, strict=True):
         assert kept == (full[: min(len(kept), limit)] if segment.kind == "passage" else full)
-    assert cut.truncated == (cut.segments != whole.segments)
+    passages = [i for i, segment in enumerate(prompt) if segment.kind == "passage"]
+    assert cut.cut == tuple(cut.segments[i] != whole.segments[i] for i in passages)
+    assert cut.truncated == any(cut.cut)
 
 
 def test_a_question_that_is_too_long_is_a_data_error(tokenizer):
@@ -103,6 +107,13 @@ def test_no_prompts_give_no_ids(tokenizer):
 def test_a_label_that_is_several_tokens_is_named_with_them(tokenizer):
     with pytest.raises(ContractError, match=r"label 'Wahr' must be exactly one token.*\['W"):
         encoder_of(tokenizer, labels=("Wahr", "False"))
+
+
+def test_a_label_that_melts_into_the_text_before_it_is_named_with_what_becomes_of_them():
+    inner = Tokenizer(BPE({"-": 0, "T": 1, "F": 2, "-T": 3}, [("-", "T")]))
+    contract = Contract(Format(turns=Turns(generation="-", before_target="")), labels=("T", "F"))
+    with pytest.raises(ContractError, match=r"label 'T' is one token, but after '-' .* before it: \['-T'\]; choose"):
+        PromptEncoder(PreTrainedTokenizerFast(tokenizer_object=inner), contract)
 
 
 def test_labels_are_resolved_in_their_place(tokenizer):

@@ -15,7 +15,7 @@ LAYERS = [
     {"templates", "matching", "jsonl", "config", "config_files", "contract"}
     | {"examples", "encoding", "runs", "tables", "journal"},
     {"documents", "retrieval", "models"},
-    {"rerank", "generate", "citations", "blend", "training", "parity", "export", "fewer_passes"},
+    {"rerank", "generate", "citations", "blend", "training", "parity", "parity_paths", "export", "fewer_passes"},
     {"pipeline"},
     {"evaluation", "opening"},
     {"ablation"},

@@ -11,16 +11,19 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from rankrag import parity
+from rankrag import parity, parity_paths
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.models import packing
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import PAIRS, ScorePath, compare, kendall_tau, paths_of
+from rankrag.parity import PAIRS, compare, kendall_tau
+from rankrag.parity_paths import SIXTEEN_BITS, ScorePath, paths_of
 from rankrag.runs import read_candidates
+from rankrag.templates import ranking_prompt
 
 from .conftest import LONG_LLAMA, save_random
+from .served import Server
 
 ARCHITECTURES = {
     "llama": LONG_LLAMA,
@@ -74,10 +77,77 @@ def test_all_paths_agree(name, tokenizer, questions, tmp_path):
 
 def test_shorter_numbers_are_shown_and_not_held_to_the_tolerance(compared):
     found = compared()
-    disk, int8 = [path for path in found.paths if not path.exact]
-    assert (disk.name, int8.name) == ("kept states, 16 bit on disk", "int8, by the batch")
+    disk, half, int8 = [path for path in found.paths if not path.exact]
+    assert (disk.name, half.name, int8.name) == ("kept states, 16 bit on disk", "bfloat16", "int8, by the batch")
     assert int8.log_odds > disk.log_odds > 1e-4
+    assert half.log_odds > 1e-3
+    assert half.tau > 0.5
     assert found.holds
+
+
+def test_a_model_in_16_bits_is_held_to_a_tolerance_of_its_own(llama_dir, questions):
+    model = TransformersModel(llama_dir, device="cpu", dtype="bfloat16")
+    found = compare(model, questions)
+    assert (found.tolerance, found.off, found.holds) == (SIXTEEN_BITS, (), True)
+    assert all(path.name not in ("bfloat16", "int8, by the batch") for path in found.paths)
+    assert compare(model, questions, tolerance=1e-6).off
+
+
+def test_labels_of_a_reference_in_16_bits_do_not_tie_by_rounding(llama_dir, questions):
+    model = TransformersModel(llama_dir, device="cpu", dtype="bfloat16")
+    prompts = [ranking_prompt(model.contract.format, q, c.passage) for q, ranking in questions for c in ranking]
+    found = [true - false for true, false in parity.reference(model, prompts).rows]
+    assert any(odds != torch.tensor(odds).bfloat16().item() for odds in found)
+    alone = [true - false for ((true, false),) in (model.choice_logprobs([p], ["True", "False"]) for p in prompts)]
+    assert found == pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_all_paths_agree_on_a_gpu(name, dtype, tokenizer, questions, tmp_path):
+    found = compare(TransformersModel(saved(name, tokenizer, tmp_path), device="cuda", dtype=dtype), questions)
+    assert found.spread > 2
+    assert found.off == ()
+    assert found.holds
+
+
+@pytest.fixture
+def server(llama):
+    started = Server(llama, "vllm")
+    yield started
+    started.close()
+
+
+def test_a_server_of_the_model_is_compared_with_a_tolerance_of_its_own(run, llama_dir, server, tmp_path, capsys):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({"question": "Which river?", "candidates": ["a hill", "the Tagus"]}), encoding="utf-8")
+    arguments = ("parity", "--model", llama_dir, "--candidates", path, "--against", server.url)
+    assert run(*arguments) == 0
+    printed = capsys.readouterr().out
+    assert "server, vllm" in printed
+    assert "exact paths agree within 0.0001, 0.5" in printed
+    logprobs, false = server.logprobs, server.model.contract.label_ids[1]
+    server.logprobs = lambda ids: [x - 0.2 * (i == false) for i, x in enumerate(logprobs(ids))]
+    assert run(*arguments) == 0
+    capsys.readouterr()
+    assert run(*arguments, "--against-tolerance", "0.1") == 1
+    assert "off by more than 0.1: server, vllm" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("parity",), "a server; parity runs a model in this process; name its directory, and --against ADDRESS"),
+        (
+            ("export", "--to", "onnx", "--out", "nowhere"),
+            "a server; an export is made of weights; name their directory",
+        ),
+    ],
+)
+def test_a_server_is_no_model_of_this_process(run, capsys, arguments, said):
+    assert run(*arguments, "--model", "http://localhost:1/v1") == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_state_of_another_passage_fails(compared, monkeypatch):
@@ -94,7 +164,7 @@ def test_a_state_of_another_passage_fails(compared, monkeypatch):
 
 def test_quantising_leaves_the_model_as_it_was(llama):
     before = copy.deepcopy(llama.model.state_dict())
-    assert parity.int8(llama) is not None
+    assert parity_paths.int8(llama) is not None
     assert all(torch.equal(before[name], tensor) for name, tensor in llama.model.state_dict().items())
 
 
@@ -120,7 +190,7 @@ def test_a_lost_suffix_fails_and_its_place_is_named(compared, monkeypatch):
     encode = PromptEncoder.encode
 
     def cut(self, prompts, *, reserve=1):
-        return [EncodedPrompt(e.segments[:-1], e.truncated) for e in encode(self, prompts, reserve=reserve)]
+        return [EncodedPrompt(e.segments[:-1], e.cut) for e in encode(self, prompts, reserve=reserve)]
 
     monkeypatch.setattr(PromptEncoder, "encode", cut)
     found = compared()

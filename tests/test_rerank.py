@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.models.parallel import ParallelModel
+from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import AT_ONCE, Judgement, judge, ordered, rerank, rerank_many
 from rankrag.types import Passage, Question, ScoredPassage, Segment
 
@@ -46,6 +48,15 @@ def test_a_score_is_the_log_odds_of_the_labels(ranking_of):
     (judged,) = judge(FakeLanguageModel(yes_if="a", sure=0.8), [(QUESTION, ranking_of("a")[0].passage)])
     assert judged.log_odds == pytest.approx(1.3862944)
     assert judged.probability == pytest.approx(0.8)
+
+
+def test_a_judgement_says_where_only_the_beginning_of_a_passage_was_read(tiny_model_dir, ranking_of):
+    model = TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
+    long, short = ranking_of("word " * 600, "word")
+    pairs = [(QUESTION, long.passage), (QUESTION, short.passage)]
+    for one in (model, ParallelModel([model])):
+        assert [j.truncated for j in judge(one, pairs)] == [True, False]
+    assert [j.truncated for j in judge(FakeLanguageModel(), pairs)] == [False, False]
 
 
 def test_a_backend_that_cannot_stop_at_a_layer_refuses_a_head(ranking_of):

@@ -72,7 +72,8 @@ class Contract:
         similarity_encoder: name of the encoder whose cosine that is; empty where there is no weight.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`).
         k: passages that an answer is written from where nobody says how many (paper: 5).
-        base_sha256: hash of the weights that the adapter belongs to; empty for full checkpoints.
+        base_sha256: hash of the weights that the adapter belongs to, which others are refused by (`models.base_hash`);
+            empty for full checkpoints, and for bases on the hub.
         head: ranks from a middle layer; None where none was fitted.
     """
 

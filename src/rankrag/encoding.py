@@ -21,15 +21,20 @@ KEPT_TEXTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Token ids of a prompt by segment, and whether a passage in it had to be cut.
+    """Token ids of a prompt by segment, and of each passage in it whether it had to be cut.
 
     `head` counts the segments up to the end of its one passage where only text of ours stands before that, so that the
     head is the same for any question; else it is 0.
     """
 
     segments: tuple[tuple[int, ...], ...]
-    truncated: bool
+    cut: tuple[bool, ...] = ()
     head: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether any passage had to be cut."""
+        return any(self.cut)
 
     @property
     def ids(self) -> list[int]:
@@ -78,11 +83,17 @@ class PromptEncoder:
         for label in labels:
             text = form.turns.before_target + label
             alone, in_context = self._fixed(text), self._fixed(form.turns.generation + text)
-            if len(alone) != 1 or in_context != before + alone:
+            if len(alone) != 1:
                 pieces = self.tokenizer.convert_ids_to_tokens(alone)
                 raise ContractError(
                     f"label {label!r} must be exactly one token after {form.turns.generation!r}, but this tokenizer "
                     f"makes {len(alone)} of it: {pieces}; choose other labels in the contract"
+                )
+            if in_context != before + alone:
+                pieces = self.tokenizer.convert_ids_to_tokens(in_context)
+                raise ContractError(
+                    f"label {label!r} is one token, but after {form.turns.generation!r} this tokenizer joins it with "
+                    f"the text before it: {pieces[-4:]}; choose other labels or turn markers in the contract"
                 )
             found.append(alone[0])
         if len(set(found)) != len(found) or self.tokenizer.unk_token_id in found:
@@ -132,12 +143,12 @@ class PromptEncoder:
                 f"{contract.max_tokens - reserve}; shorten the text that begins {longest[:60]!r}"
             )
         limits = _water_fill([min(len(ids[i]), contract.passage_tokens) for i in passages], room)
-        truncated = any(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
+        cut = tuple(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
         for i, limit in zip(passages, limits, strict=True):
             ids[i] = ids[i][:limit]
         foreign = [i for i, segment in enumerate(prompt) if segment.kind != "fixed"]
         head = passages[0] + 1 if len(passages) == 1 and foreign[0] == passages[0] > 0 else 0
-        return EncodedPrompt(tuple(ids), truncated, head)
+        return EncodedPrompt(tuple(ids), cut, head)
 
 
 def _water_fill(lengths: list[int], room: int) -> list[int]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rankrag.errors import ContractError
 from rankrag.matching import normalise
-from rankrag.models import LanguageModel, SamplingParams
+from rankrag.models import LanguageModel, SamplingParams, passages_cut
 from rankrag.templates import UNANSWERABLE, answer_prompt
 from rankrag.types import Passage, Prompt, Question, Style
 
@@ -77,6 +77,13 @@ def stream_answer(
         yield from model.stream(prompt, replace(params, not_first=REFUSES))
     else:
         yield begun
+
+
+def contexts_cut(model: LanguageModel, question: Question, passages: Sequence[Passage]) -> tuple[bool, ...]:
+    """Return of each passage whether the prompt of the answer leaves its end out."""
+    reserve = 1 if question.options else sampling_for(question).max_new_tokens
+    (cut,) = passages_cut(model, [answer_prompt(model.contract.format, question, passages)], reserve=reserve)
+    return cut
 
 
 def _chosen(

@@ -188,19 +188,24 @@ def answer_row(answer: Answer) -> Row:
             {"start": c.start, "end": c.end, "context": c.context, "id": answer.contexts[c.context].passage.id}
             for c in answer.citations
         ],
-        "contexts": [{**_scored(c, answer), "title": c.passage.title, "text": c.passage.text} for c in answer.contexts],
-        "reranked": [_scored(c, answer) for c in answer.reranked],
+        "contexts": [
+            {**_scored(c, answer, answer.contexts_truncated), "title": c.passage.title, "text": c.passage.text}
+            for c in answer.contexts
+        ],
+        "reranked": [_scored(c, answer, answer.truncated) for c in answer.reranked],
         "retrieved": [_scored(c) for c in answer.retrieved],
         "timings": asdict(answer.timings),
         **({"states": asdict(answer.states)} if answer.states else {}),
     }
 
 
-def _scored(found: ScoredPassage, answer: Answer | None = None) -> Row:
+def _scored(found: ScoredPassage, answer: Answer | None = None, truncated: frozenset[str] = frozenset()) -> Row:
     passage = found.passage
-    row = {"id": passage.id, "source": asdict(passage.source) if passage.source else None, "score": found.score}
+    row: Row = {"id": passage.id, "source": asdict(passage.source) if passage.source else None, "score": found.score}
     if answer is not None and passage.id in answer.relevance:
         row["relevance"] = answer.relevance[passage.id]
+    if passage.id in truncated:
+        row["truncated"] = True
     return row
 
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import NEVER
 from rankrag.models import Form, LanguageModel
+from rankrag.models.address import is_address, parse_address
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
     from rankrag.contract import Contract, HistoryQuery, ScoreType
+    from rankrag.models.openai import OpenAIModel
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.nearness import Nearness
 
@@ -107,18 +109,16 @@ def open_model(
 ) -> LanguageModel:
     """Return the model of that name; rankrag-mini is put together at its first use.
 
-    An address is a server (`models.openai`): its tokenizer and contract come from the directory after "#", or
-    rankrag-mini's. `score` is the contract's by default; one that the contract or the backend lacks is an error.
-    Passage states are kept where `load` says, by models in this process whose prompts put the passage first; for others
-    a folder named for them is passed over with a line to `say`.
+    An address is a server (`models.openai`), which may say how it is asked (`models.address`): its tokenizer and
+    contract come from the directory after "#", or are rankrag-mini's where the server makes the same tokens. `score` is
+    the contract's by default; one that the contract or the backend lacks is an error. Passage states are kept where
+    `load` says, by models in this process whose prompts put the passage first; for others a folder named for them is
+    passed over with a line to `say`.
     """
-    if name.startswith(("http://", "https://")):
-        from rankrag.models.openai import OpenAIModel, parse_address
-
+    if is_address(name):
         if str(state_cache) not in ("off", "memory"):
             say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")
-        address = parse_address(name, MINI)
-        return OpenAIModel(replace(address, directory=resolve_model(address.directory, say)), score=score)
+        return open_server(name, score=score, say=say)
     directory = resolve_model(name, say)
     from rankrag.models.parallel import ParallelModel
     from rankrag.models.state_cache import open_cache
@@ -131,6 +131,16 @@ def open_model(
     if reason and str(state_cache) not in ("off", "memory"):
         say(f"--state-cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
+
+
+def open_server(
+    address: str, *, directory: str = MINI, score: ScoreType | None = None, say: Say = lambda _: None
+) -> OpenAIModel:
+    """Return the model at an address; `directory` is its tokenizer's and contract's where the address names none."""
+    from rankrag.models.openai import OpenAIModel
+
+    found = parse_address(address, directory)
+    return OpenAIModel(replace(found, directory=resolve_model(found.directory, say)), score=score)
 
 
 def open_nearness(

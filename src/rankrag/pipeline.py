@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
-from rankrag.generate import is_refusal, stream_answer
+from rankrag.generate import contexts_cut, is_refusal, stream_answer
 from rankrag.models import LanguageModel, state_use
 from rankrag.rerank import Judgement
 from rankrag.retrieval import Retriever
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
 
 Reranker = Callable[[Question, Ranking], Ranking]
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """The passages in their final order, and whether any is relevant enough to answer from.
+
+    `relevance` holds P(True) of those judged, by passage id; `truncated` the ids of those judged by their beginning.
+    """
+
+    ranking: Ranking
+    relevant: bool
+    relevance: dict[str, float] = field(default_factory=dict)
+    truncated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +96,36 @@ class RankRAG:
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
         used = state_use(self.model)
-        reranked, relevance, relevant = self.rerank(question, retrieved)
+        reranked = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
         use = state_use(self.model)
-        contexts = reranked[: self.depth]
-        text = ""
-        if not relevant:
+        contexts = reranked.ranking[: self.depth]
+        text, cut = "", frozenset[str]()
+        if not reranked.relevant:
             yield UNANSWERABLE
         else:
+            ends = contexts_cut(self.model, question, [c.passage for c in contexts])
+            cut = frozenset(c.passage.id for c, one in zip(contexts, ends, strict=True) if one)
             for piece in stream_answer(self.model, question, [c.passage for c in contexts]):
                 text += piece
                 yield piece
         abstained = is_refusal(text)
-        citations = () if abstained else cite(self.model, question, text, contexts, relevance)
+        citations = () if abstained else cite(self.model, question, text, contexts, reranked.relevance)
         yield Answer(
             question=question,
             text=UNANSWERABLE if abstained else text,
             abstained=abstained,
             citations=citations,
             contexts=contexts,
-            reranked=reranked,
+            reranked=reranked.ranking,
             retrieved=retrieved,
             timings=Timings(
                 after_retrieval - started, after_rerank - after_retrieval, time.perf_counter() - after_rerank
             ),
-            relevance=relevance,
-            states=use - used if use and used and relevance else None,
+            relevance=reranked.relevance,
+            states=use - used if use and used and reranked.relevance else None,
+            truncated=reranked.truncated,
+            contexts_truncated=cut,
         )
 
     def retrieve(self, question: Question) -> Ranking:
@@ -116,23 +133,26 @@ class RankRAG:
         (ranking,) = search(self.retriever, [self._queries(question)], self.n)
         return ranking
 
-    def rerank(self, question: Question, retrieved: Ranking) -> tuple[Ranking, dict[str, float], bool]:
-        """Return the new order, the probability of those judged by passage id, and whether any is relevant enough."""
+    def rerank(self, question: Question, retrieved: Ranking) -> Reranked:
+        """Return the new order, and what judging told."""
         if self.reranker is None:
-            return retrieved, {}, bool(retrieved)
+            return Reranked(retrieved, bool(retrieved))
         if callable(self.reranker):
-            return self.reranker(question, retrieved), {}, bool(retrieved)
+            return Reranked(self.reranker(question, retrieved), bool(retrieved))
         if self.reranker == "windows":
-            return rerank_in_windows(self.model, question, retrieved), {}, bool(retrieved)
+            return Reranked(rerank_in_windows(self.model, question, retrieved), bool(retrieved))
         bound = bound_of(self.model.contract, self.settled_from)
         judged = judge_until_settled(self.model, question, retrieved, k=self.depth, bound=bound)
         if self.nearness:
             judged = with_nearness(self.nearness, self._queries(question), retrieved, judged)
-        relevance = {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)}
-        reranked = order_judged(retrieved, judged)
         best = max((j.log_odds for j in judged), default=float("-inf"))
         below = self.model.contract.fitted.abstain_below
-        return reranked, relevance, bool(retrieved) and (below is None or best >= below)
+        return Reranked(
+            order_judged(retrieved, judged),
+            bool(retrieved) and (below is None or best >= below),
+            {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)},
+            frozenset(c.passage.id for c, j in zip(retrieved, judged, strict=False) if j.truncated),
+        )
 
     def _queries(self, question: Question) -> tuple[str, ...]:
         return search_queries(question, self.history_query or self.model.contract.history_query)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rankrag.contract import Contract, ScoreType, with_score
 from rankrag.errors import ModelError
-from rankrag.models import LanguageModel, LayeredModel
+from rankrag.models import LanguageModel, LayeredModel, passages_cut
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
@@ -18,11 +18,13 @@ class Judgement:
     """What the model says of one passage: the log-odds of relevance, and the probability in [0, 1] that people see.
 
     `added` is what an encoder adds to the log-odds that order passages (`retrieval.nearness`); the paper adds nothing.
+    `truncated` says that the model read the passage's beginning alone.
     """
 
     log_odds: float
     probability: float
     added: float = 0.0
+    truncated: bool = False
 
     @property
     def final(self) -> float:
@@ -62,7 +64,8 @@ def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Ques
                 f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number; "
                 "try --dtype float32, or another checkpoint"
             )
-    return found
+    cut = [any(row) for row in passages_cut(model, prompts)]
+    return [replace(j, truncated=True) if ends else j for j, ends in zip(found, cut, strict=True)]
 
 
 def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:

@@ -35,12 +35,22 @@ def is_trec(path: Path) -> bool:
     return path.suffix in _TREC
 
 
-def run_row(question: Question, ranking: Ranking, relevance: Mapping[str, float] | None = None) -> Row:
-    """Return a question and its ranking as a row; passages that `relevance` knows have their probability too."""
+def run_row(
+    question: Question,
+    ranking: Ranking,
+    relevance: Mapping[str, float] | None = None,
+    truncated: Container[str] = (),
+) -> Row:
+    """Return a question and its ranking as a row.
+
+    Passages that `relevance` knows by id have their probability too, and those of `truncated` say so.
+    """
     passages: list[Row] = [{"id": c.passage.id, "score": c.score} for c in ranking]
     for row in passages:
         if relevance and row["id"] in relevance:
             row["relevance"] = relevance[row["id"]]
+        if row["id"] in truncated:
+            row["truncated"] = True
     turns = [{"role": m.role, "content": m.content} for m in question.history]
     history = {"history": turns} if turns else {}
     return {"id": question.id, "question": question.text, **history, "style": question.style, "ranking": passages}

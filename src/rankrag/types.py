@@ -155,6 +155,8 @@ class Answer:
 
     `retrieved` is what the retriever gave, `reranked` the same passages in the final order, `contexts` the passages
     that were in the prompt. `relevance` holds P(True) by passage id, as the model gave it; empty without reranking.
+    `truncated` holds the ids of passages that were ranked by their beginning alone, `contexts_truncated` of those whose
+    end the answer's prompt left out: they were longer than the contract's `passage_tokens`, or than the model had room.
     `states` says how many passages were ranked from kept states; None where the model keeps none.
     """
 
@@ -168,6 +170,8 @@ class Answer:
     timings: Timings
     relevance: dict[str, float] = field(default_factory=dict)
     states: StateUse | None = None
+    truncated: frozenset[str] = frozenset()
+    contexts_truncated: frozenset[str] = frozenset()
 
     @property
     def cited(self) -> tuple[Passage, ...]:

@@ -54,6 +54,26 @@ def test_ask_as_json_holds_everything_the_answer_came_from(
     assert set(answer["timings"]) == {"retrieve", "rerank", "generate"}
 
 
+def test_passages_that_were_cut_are_marked_where_they_were_ranked_and_where_they_were_answered_from(
+    run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def passages_cut(fake, prompts, *, reserve=1):
+        texts = [[s.text for s in prompt if s.kind == "passage"] for prompt in prompts]
+        return [tuple("Douro" in text or (len(row) > 1 and "Tagus" in text) for text in row) for row in texts]
+
+    monkeypatch.setattr(FakeLanguageModel, "passages_cut", passages_cut, raising=False)
+    assert run("ask", QUESTION, "--index", index, "--k", "2", "--retriever", "bm25", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    marked = {
+        part: {c["id"] for c in answer[part] if c.get("truncated")} for part in ("retrieved", "reranked", "contexts")
+    }
+    assert marked["retrieved"] == set()
+    assert marked["reranked"] == {"rivers.md#1"}
+    assert "rivers.md#0" in marked["contexts"]
+    assert run("ask", QUESTION, "--index", index, "--k", "2", "--retriever", "bm25") == 0
+    assert "rank 1 → 1   cut: its end was not read" in capsys.readouterr().out
+
+
 def test_ask_says_how_many_passages_were_known(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,38 @@ def test_fewer_passages_are_judged_where_asked_for(
     assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
 
 
+@pytest.mark.parametrize("options", [(), ("--settled-from=9e9",), ("--windows",)])
+def test_a_question_that_is_too_long_does_not_cost_the_others(
+    run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    file, out = tmp_path / "candidates.jsonl", tmp_path / "run.trec"
+    texts = {"a": "Which river?", "b": "why " * 2000, "c": "Which sea?"}
+    rows = [{"id": name, "query": text, "candidates": ["a hill", "the Tagus"]} for name, text in texts.items()]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    arguments = ("--candidates", file, "--model", tiny_model_dir, "--dtype", "float32", *options)
+    assert run("rerank", *arguments) == 2
+    found, said = capsys.readouterr()
+    first, second, third = map(json.loads, found.splitlines())
+    assert (len(first["ranking"]), len(third["ranking"])) == (2, 2)
+    assert "shorten the text that begins 'why why" in second["error"]
+    assert "rankrag: 1 of 3 questions could not be ranked" in said
+    assert run("rerank", *arguments, "--out", out) == 2
+    assert {line.split()[0] for line in out.read_text().splitlines()} == {"a", "c"}
+    assert f"rankrag: question 'b' is not in {out}: question and instructions take" in capsys.readouterr().err
+
+
+def test_a_passage_that_was_cut_says_so(
+    run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "candidates.jsonl"
+    file.write_text(json.dumps({"id": "q", "query": "Which river?", "candidates": ["a hill", "word " * 600]}))
+    for options in ((), ("--settled-from=9e9",)):
+        arguments = ("--candidates", file, "--model", tiny_model_dir, "--dtype", "float32")
+        assert run("rerank", *arguments, *options) == 0
+        ranking = json.loads(capsys.readouterr().out)["ranking"]
+        assert {c["id"]: c.get("truncated") for c in ranking} == {"q/c0": None, "q/c1": True}
+
+
 @pytest.mark.parametrize("name", ["run.jsonl", "run.trec"])
 def test_a_frozen_run_is_reranked_without_its_index(
     run: Run,

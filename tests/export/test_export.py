@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
@@ -48,6 +50,31 @@ def cross_encoder(model, tmp_path_factory):
 def test_a_cross_encoder_predicts_our_log_odds(cross_encoder, expected):
     scores = cross_encoder.predict([(q.text, p.text) for q, p in PAIRS], show_progress_bar=False)
     assert scores.tolist() == pytest.approx(expected, abs=5e-4)  # padded on the left: the same sums, rounded otherwise
+
+
+def test_a_passage_above_the_contracts_limit_is_read_whole_by_a_cross_encoder(cross_encoder, tiny_model_dir, model):
+    limit = model.contract.passage_tokens
+    pair = (Question("q", "Which river?"), Passage("p", "The Tagus is long. " * 22))
+    uncut = TransformersModel(
+        tiny_model_dir, device="cpu", dtype="float32", contract=replace(model.contract, passage_tokens=10 * limit)
+    )
+    ((ours,), (whole,)) = (judge(m, [pair]) for m in (model, uncut))
+    assert (ours.truncated, whole.truncated) == (True, False)
+    assert abs(ours.log_odds - whole.log_odds) > 0.01
+    (score,) = cross_encoder.predict([(pair[0].text, pair[1].text)], show_progress_bar=False)
+    assert score == pytest.approx(whole.log_odds, abs=5e-4)
+
+
+def test_above_the_models_length_a_cross_encoder_cuts_the_beginning_and_never_the_question(cross_encoder, model):
+    question = Question("q", "Which river is the longest?")
+    texts = [(question.text, "word " * 3000), (question.text, "short")]
+    (encoded,) = model.encoder.encode([ranking_prompt(model.contract.format, question, Passage("p", "word " * 3000))])
+    end = [i for segment in encoded.segments[encoded.head :] for i in segment]
+    limit = cross_encoder.max_seq_length
+    ids = cross_encoder[0].preprocess(texts)["input_ids"]
+    assert ids.shape[1] == limit == 1024
+    assert ids[0, -len(end) :].tolist() == end
+    assert ids[0, 0] != encoded.ids[0]
 
 
 def test_its_template_gives_our_tokens(cross_encoder, model):

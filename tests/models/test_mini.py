@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import resource
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from rankrag.errors import ModelError
-from rankrag.models import mini
+from rankrag.models import loading, mini
 
 
 @pytest.fixture
@@ -36,6 +38,50 @@ def test_a_damaged_directory_is_made_anew(cache):
     weights.write_bytes(b"wei")
     mini.prepare_base()
     assert weights.read_bytes() == b"weights"
+
+
+def test_other_bytes_of_the_same_size_are_made_anew_and_a_copy_is_not(cache, tmp_path, monkeypatch):
+    target = mini.prepare_base()
+    weights = target / "model.safetensors"
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, (0, 0))
+    mini.prepare_base()
+    assert weights.read_bytes() == b"weights"
+    monkeypatch.setattr(mini, "_merge", None)
+    os.utime(weights, (0, 0))  # as a copy without times has it
+    assert mini.prepare_base() == target
+    monkeypatch.setattr(mini, "digest", None)
+    assert mini.prepare_base() == target
+
+
+def test_a_cache_of_an_earlier_version_is_read_once(cache, monkeypatch):
+    complete = mini.prepare_base() / "complete.json"
+    record = json.loads(complete.read_text())
+    complete.write_text(json.dumps({name: record[name] for name in ("sizes", "sha256")}))
+    monkeypatch.setattr(mini, "_merge", None)
+    mini.prepare_base()
+    assert json.loads(complete.read_text()) == record
+
+
+def test_a_prepared_model_that_cannot_be_loaded_is_made_anew_where_it_is_damaged(cache, monkeypatch):
+    target = mini.prepare_base()
+    weights = target / "model.safetensors"
+    when = weights.stat()
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, ns=(when.st_atime_ns, when.st_mtime_ns))
+    read = []
+
+    def load(name, dtype):
+        read.append(weights.read_bytes())
+        if read[-1] != b"weights":
+            raise ModelError("broken")
+
+    monkeypatch.setattr(loading, "_loaded", load)
+    loading.load_weights(str(target), None)
+    assert read == [b"WEIGHTS", b"weights"]
+    monkeypatch.setattr(mini, "_merge", None)
+    assert not mini.made_anew(target)
+    assert not mini.made_anew(target.parent.parent)
 
 
 def test_too_little_space_is_told_before_any_work(cache, monkeypatch):

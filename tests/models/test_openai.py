@@ -2,116 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 import threading
-from collections.abc import Callable
+import time
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import torch
 
 from rankrag.contract import Fitted, LayerHead, save_contract
 from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models import SamplingParams
-from rankrag.models.openai import OpenAIModel, parse_address
+from rankrag.models.address import Address, parse_address
+from rankrag.models.openai import OpenAIModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import open_model
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 
+from ..conftest import SPECIAL
+from ..served import OWNERS, Server
+
 LABELS = ["True", "False"]
-OWNERS = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "generic": "somebody"}
-
-
-class Server:
-    """Answers in the documented form of one kind of server; `fault` may answer in its place."""
-
-    def __init__(self, model: TransformersModel, kind: str) -> None:
-        self.model, self.kind = model, kind
-        self.asked: list[tuple[str, dict]] = []
-        self.fault: Callable[[int, BaseHTTPRequestHandler], bool] = lambda number, handler: False
-        self.extra_tokens = 0
-        self.top = len(model.tokenizer)
-        self.nan = False
-        self.served = [{"id": "the-model", "object": "model", "owned_by": OWNERS[kind]}]
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_GET(self):
-                self.reply({"object": "list", "data": outer.served} if self.path == "/v1/models" else None)
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append((self.path, body))
-                if not outer.fault(len(outer.asked), self):
-                    self.reply(outer.answer(self.path, body))
-
-            def reply(self, found, status=200):
-                if isinstance(found, list):
-                    return self.events(found)
-                data = json.dumps(found or {"error": "not found"}).encode()
-                return self.raw(data, status if found is not None else 404)
-
-            def events(self, found, done=True):
-                lines = [f"data: {json.dumps(event)}\n\n" for event in found] + ["data: [DONE]\n\n"] * done
-                self.raw("".join(lines).encode(), 200)
-
-            def raw(self, data, status, length=None, **headers):
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(data) if length is None else length))
-                self.end_headers()
-                self.wfile.write(data)
-                self.close_connection = length is not None
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def logprobs(self, ids: list[int]) -> list[float]:
-        with torch.inference_mode():
-            row = torch.log_softmax(self.model.model(torch.tensor([ids])).logits[0, -1].double(), -1).tolist()
-        return [float("nan")] * len(row) if self.nan else row
-
-    def answer(self, path, body):
-        if path == "/completion" and self.kind == "llama.cpp":
-            row = self.logprobs(body["prompt"])
-            best = sorted(range(len(row)), key=lambda i: -row[i])[: min(body["n_probs"], self.top)]
-            top = [{"id": i, "token": "?", "bytes": [], "logprob": row[i]} for i in best]
-            counted = len(body["prompt"]) + self.extra_tokens
-            return {"content": "?", "tokens_evaluated": counted, "completion_probabilities": [{"top_logprobs": top}]}
-        if path == "/v1/score" and self.kind == "sglang":
-            row = [self.logprobs(body["query"] + item) for item in body["items"]]
-            scores = [[math.exp(r[i]) for i in body["label_token_ids"]] for r in row]
-            return {"scores": scores, "model": "the-model", "object": "scoring", "usage": None}
-        if path != "/v1/completions":
-            return None
-        usage = {"prompt_tokens": len(body["prompt"]) + self.extra_tokens, "completion_tokens": 1}
-        if body["max_tokens"] > 1:
-            ids = self.model.model.generate(
-                torch.tensor([body["prompt"]]), max_new_tokens=body["max_tokens"], do_sample=False
-            )[0, len(body["prompt"]) :]
-            text = self.model.tokenizer.decode(ids, skip_special_tokens=True)
-            pieces = [text] if not body.get("stream") else [text[i : i + 3] for i in range(0, len(text), 3)]
-            events = [{"choices": [{"index": 0, "text": piece}], "usage": usage} for piece in pieces]
-            return events if body.get("stream") else events[0]
-        row = self.logprobs(body["prompt"])
-        if self.kind == "vllm" and "logprob_token_ids" in body:
-            assert body["return_tokens_as_token_ids"]
-            top = {f"token_id:{i}": row[i] for i in body["logprob_token_ids"][: body["logprobs"] + 1]}
-        else:
-            best = sorted(range(len(row)), key=lambda i: -row[i])[: min(body["logprobs"], self.top)]
-            top = {self.model.tokenizer.decode([i]): row[i] for i in best}
-        return {"choices": [{"index": 0, "text": "?", "logprobs": {"top_logprobs": [top]}}], "usage": usage}
 
 
 @pytest.fixture(scope="module")
@@ -130,15 +41,14 @@ def serve(local):
 
     yield start
     for server in started:
-        server.http.shutdown()
-        server.http.server_close()
+        server.close()
 
 
 @pytest.fixture
 def opened(tiny_model_dir):
     def connect(server, **options):
-        address = parse_address(server.url, str(tiny_model_dir))
-        return OpenAIModel(address, **({"retries": 2, "wait": 0.001, "timeout": 20.0} | options))
+        address = parse_address(f"{server.url}#{tiny_model_dir}", "")
+        return OpenAIModel(replace(address, **({"retries": 2, "timeout": 20.0} | options)), wait=0.001)
 
     return connect
 
@@ -224,6 +134,28 @@ def test_a_score_that_is_no_number_is_an_error(serve, opened, prompts, kind):
     server.nan = True
     with pytest.raises(ModelError, match="the log-probability of 'True' is nan"):
         opened(server).choice_logprobs(prompts, LABELS)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+def test_a_server_with_another_tokenizer_is_refused(serve, tiny_model_dir, kind):
+    server = serve(kind)
+    ours, special = server.tokenise, len(SPECIAL)
+    server.tokenise = lambda text: [i if i < special else i + 1 for i in ours(text)]
+    for directory in ("", f"#{tiny_model_dir}"):
+        address = parse_address(f"{server.url}{directory}", str(tiny_model_dir))
+        with pytest.raises(ContractError, match=r"it makes tokens .* and the tokenizer in .* makes .*; name the dir"):
+            OpenAIModel(address)
+    server.tokenise = ours
+    assert OpenAIModel(parse_address(server.url, str(tiny_model_dir))).kind == kind
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_a_server_that_cannot_be_asked_wants_its_directory_named(serve, opened, tiny_model_dir, kind):
+    server = serve(kind)
+    server.tokenise = None
+    with pytest.raises(ContractError, match=r"which tokenizer it has cannot be asked .*v1\?model=NAME#DIRECTORY"):
+        OpenAIModel(parse_address(server.url, str(tiny_model_dir)))
+    assert opened(server).kind == kind
 
 
 def busy(number, handler):
@@ -325,9 +257,38 @@ def test_a_server_that_is_not_there_is_named(opened, serve):
         opened(server)
 
 
-@pytest.mark.parametrize("text", ["ftp://x/v1", "http:///v1"])
-def test_other_addresses_are_refused(text):
-    with pytest.raises(ConfigError, match="not an address"):
+def test_a_server_that_hangs_is_given_up_after_its_timeout(serve, local, prompts, tiny_model_dir):
+    server, free = serve("vllm"), threading.Event()
+    address = parse_address(f"{server.url}?timeout=0.05&retries=5&concurrency=1#{tiny_model_dir}", "")
+    model = OpenAIModel(address, wait=0.001)
+    server.fault = lambda number, handler: free.wait(20)
+    began = time.perf_counter()
+    with pytest.raises(ModelError, match=r"v1/completions: ReadTimeout.*given up after 6 tries"):
+        model.choice_logprobs(prompts, LABELS)
+    assert time.perf_counter() - began < 10
+    free.set()
+
+
+def test_an_address_says_how_the_server_is_asked():
+    found = parse_address("https://host/a/v1/?model=m%20x&timeout=2.5&retries=0&concurrency=3&kind=sglang#/dir", "")
+    assert found == Address("https://host", "/a/v1", "m x", "/dir", True, "sglang", 2.5, 0, 3)
+    assert parse_address("http://h:1", "dir") == Address("http://h:1", "/v1", "", "dir", named=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftp://x/v1", "not an address"),
+        ("http:///v1", "not an address"),
+        ("http://h/v1?time_out=3", "'time_out' is not known; known are model, kind, timeout, retries, concurrency"),
+        ("http://h/v1?timeout=0", "timeout=0: must be seconds above 0"),
+        ("http://h/v1?retries=-1", "retries=-1: must be a whole number from 0"),
+        ("http://h/v1?concurrency=", "concurrency=: must be a whole number from 1"),
+        ("http://h/v1?kind=tgi", "kind=tgi: must be one of vllm, sglang, llama.cpp, generic"),
+    ],
+)
+def test_other_addresses_are_refused(text, said):
+    with pytest.raises(ConfigError, match=said):
         parse_address(text, "dir")
 
 

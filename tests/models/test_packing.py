@@ -108,7 +108,7 @@ def test_positions_that_do_not_restart_are_seen(llama, monkeypatch):
 
 
 def encoded(*segments):
-    return EncodedPrompt(tuple(segments), truncated=False)
+    return EncodedPrompt(tuple(segments))
 
 
 def test_whole_segments_are_shared_and_a_tail_is_never_empty():

@@ -3,16 +3,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 
 import pytest
 import torch
 import yaml
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rankrag.contract import load_contract
-from rankrag.errors import ConfigError, ModelError
+from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models.layer_head import layers_of, watched
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
@@ -23,6 +24,9 @@ from rankrag.types import Passage, Question
 
 # transformers 5.23 warns about its own attribute while it builds the Trainer
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+METADATA = {"format": "pt"}
 
 
 def losses_of(tmp_path, folder="run"):
@@ -42,6 +46,19 @@ def test_an_adapter_learns_and_opens_as_a_model_with_its_contract(tmp_path, conf
     assert adapter == tmp_path / "run/adapter"
     assert probability(adapter) > 0.9
     assert load_contract(adapter).format.history_turns == 7
+
+
+def test_an_adapter_on_other_weights_than_its_own_is_refused(tmp_path, config_of, tiny_model_dir):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model_dir, base)
+    adapter = train(config_of(model=str(base), max_steps=1))
+    assert len(load_contract(adapter).base_sha256) == 64
+    TransformersModel(adapter, dtype="float32")
+    weights = load_file(base / "model.safetensors")
+    save_file(weights | {"model.norm.weight": weights["model.norm.weight"] * 2}, base / "model.safetensors", METADATA)
+    for use in (lambda: TransformersModel(adapter, dtype="float32"), lambda: find_start(config_of(model=str(adapter)))):
+        with pytest.raises(ContractError, match=r"adapter: its base .* has weights .* was trained on"):
+            use()
 
 
 def test_with_top_layers_only_these_are_adapted_and_no_gradient_goes_below_them(tmp_path, config_of, tiny_model_dir):

@@ -12,6 +12,7 @@ from rankrag.types import Answer, Passage
 
 _BAR = 10
 _CLOSEST = 3
+_CUT = "cut: its end was not read"
 
 
 def print_evidence(answer: Answer) -> None:
@@ -55,7 +56,11 @@ def _print_passage(console: Console, answer: Answer, place: int) -> None:
         line.append("░" * (_BAR - filled), style="dim")
         line.append(f" {relevance:.2f}")
         line.append(f"   rank {rank} → {place + 1}", style="dim")
+        if passage.id in answer.truncated | answer.contexts_truncated:
+            line.append(f"   {_CUT}", style="yellow")
         console.print(line)
+    elif passage.id in answer.contexts_truncated:
+        console.print(Text(f"    {_CUT}", style="yellow"))
     console.print(Padding(Text(_shortened(passage.text), style="dim"), (0, 0, 1, 4)), soft_wrap=False)
 
 

@@ -43,8 +43,9 @@ def export(
     from rankrag.models.mini import resolve_model
     from rankrag.models.transformers import TransformersModel
 
+    here = options.model_here(model, "an export is made of weights; name their directory")
     kind = _weights_for(to, weights)
-    opened = TransformersModel(resolve_model(model, say), device="cpu", dtype=dtype)
+    opened = TransformersModel(resolve_model(here, say), device="cpu", dtype=dtype)
     opened.contract = by_labels(opened.contract)  # other programs compute all layers
     apart = _writer(to, kind)(opened, out)
     save_contract(opened.contract, out)

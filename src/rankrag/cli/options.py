@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rankrag.errors import ConfigError
+
 if TYPE_CHECKING:
     from rankrag.models import LanguageModel
 
@@ -19,7 +21,12 @@ DEFAULT_INDEX = Path("rankrag.index")
 Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1?model=NAME#DIRECTORY; "
+        "timeout=, retries=, concurrency= and kind= may stand beside model=.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -81,6 +88,15 @@ Score = Annotated[
     typer.Option(help="What ranks: P(True) over all words, against False, or a middle layer; by default as fitted."),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
+
+
+def model_here(name: str, instead: str) -> str:
+    """Return the name of a model that must run in this process; `ConfigError` for a server's, with what to do."""
+    from rankrag.models.address import is_address
+
+    if is_address(name):
+        raise ConfigError(f"--model {name}: a server; {instead}")
+    return name
 
 
 def is_debugging(arguments: Sequence[str]) -> bool:

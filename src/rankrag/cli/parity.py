@@ -28,7 +28,13 @@ def parity(
     questions: QuestionsFile = None,
     index: IndexFolder = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each of --questions, by BM25.")] = 5,
-    tolerance: Annotated[float, typer.Option(min=0.0, help="How far an exact path may be off.")] = 1e-4,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0.0, help="How far an exact path may be off; by default 1e-4, in 16 bits 0.5.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare a server of this model, too; its tokenizer is --model's by default.")
+    ] = None,
+    against_tolerance: Annotated[float, typer.Option(min=0.0, help="How far the server may be off.")] = 0.5,
     model: options.Model = "rankrag-mini",
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -41,11 +47,15 @@ def parity(
         raise ConfigError("parity takes --candidates FILE, or --questions FILE with --index INDEX, or neither")
     from rankrag.models.mini import resolve_model
     from rankrag.models.transformers import TransformersModel
+    from rankrag.opening import open_server
     from rankrag.parity import compare
+    from rankrag.parity_paths import of_server
 
+    here = options.model_here(model, "parity runs a model in this process; name its directory, and --against ADDRESS")
     pairs = _pairs(candidates, questions, index, k)
-    opened = TransformersModel(resolve_model(model, say), device=device, dtype=dtype)
-    found = compare(opened, pairs, tolerance=tolerance)
+    served = [of_server(open_server(against, directory=here, say=say), against_tolerance)] if against else []
+    opened = TransformersModel(resolve_model(here, say), device=device, dtype=dtype)
+    found = compare(opened, pairs, tolerance=tolerance, more=served)
     _print(found)
     if not found.holds:
         raise typer.Exit(1)
@@ -74,12 +84,13 @@ def _print(found: Parity) -> None:
     print(f"{'path':26} {'max |Δ log-odds|':>17} {'max |Δ log P(True)|':>20} {'mean τ-b':>9}  first other token")
     print(f"{'one pair at a time':26} {'reference':>17} {'':>20} {'':>9}")
     for path in found.paths:
-        verdict = "" if path.within(found.tolerance) else "  OFF" if path.exact else "  (not exact)"
+        verdict = "" if path.agrees else "  OFF" if path.exact else "  (not exact)"
         figures = f"{path.log_odds:17.2e} {path.log_true:20.2e} {path.tau:9.4f}"
         print(f"{path.name:26} {figures}  {path.differs or 'none'}{verdict}")
     if len(found.paths) + 1 < FEWEST_PATHS:
         print(f"{len(found.paths) + 1} paths were compared, {FEWEST_PATHS} are needed to say that scores are the same")
-    names = ", ".join(path.name for path in found.off)
-    print(
-        f"off by more than {found.tolerance:g}: {names}" if names else f"exact paths agree within {found.tolerance:g}"
-    )
+    for limit in sorted({path.tolerance for path in found.off}):
+        print(f"off by more than {limit:g}: {', '.join(path.name for path in found.off if path.tolerance == limit)}")
+    if not found.off:
+        limits = sorted({found.tolerance, *(path.tolerance for path in found.paths if path.exact)})
+        print(f"exact paths agree within {', '.join(f'{limit:g}' for limit in limits)}")

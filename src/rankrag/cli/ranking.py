@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -19,6 +20,7 @@ from rankrag.types import Passage, Question, Ranking, ScoredPassage
 if TYPE_CHECKING:
     from rankrag.contract import HistoryQuery
     from rankrag.opening import RetrieverKind
+    from rankrag.rerank import Judgement
 
 _AT_ONCE = 16
 
@@ -49,6 +51,16 @@ SettledTop = Annotated[
 ]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A question with its ranking, and what was said of the passages that were judged, by id; or why there is none."""
+
+    question: Question
+    ranking: Ranking = ()
+    judged: Mapping[str, Judgement] = field(default_factory=dict)
+    error: str = ""
 
 
 def retrieve(
@@ -98,7 +110,7 @@ def retrieve(
                 yield from zip(batch, rankings, strict=True)
                 show(done := done + len(batch))
 
-    _write(out, ((question, ranking, {}) for question, ranking in found()))
+    _write(out, (_Outcome(question, ranking) for question, ranking in found()))
     if out is not None and freeze:
         keep_passages(out, passages.values())
 
@@ -166,7 +178,7 @@ def rerank(
     from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
-    from rankrag.rerank import Judgement, judge, ordered
+    from rankrag.rerank import judge
 
     if windows and settled_from != NEVER:
         raise ConfigError("--windows and --settled-from exclude each other; choose one")
@@ -179,34 +191,42 @@ def rerank(
     store = index if index is not None and index.is_dir() else None
     nearness = None if pure or windows else open_nearness(opened.contract, encoder, say, store)
 
-    def final(question: Question, ranking: Ranking, judged: list[Judgement]) -> list[Judgement]:
+    def outcome(question: Question, ranking: Ranking, judged: list[Judgement]) -> _Outcome:
         queries = search_queries(question, opened.contract.history_query)
-        return with_nearness(nearness, queries, ranking, judged) if nearness else judged
+        final = with_nearness(nearness, queries, ranking, judged) if nearness else judged
+        by_id = {c.passage.id: j for c, j in zip(ranking, judged, strict=False)}
+        return _Outcome(question, order_judged(ranking, final), by_id)
 
-    def found() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
+    def ranked(batch: Sequence[tuple[Question, Ranking]]) -> list[_Outcome]:
+        if windows:
+            return [_Outcome(question, rerank_in_windows(opened, question, ranking)) for question, ranking in batch]
+        if settled_from != NEVER:
+            own = [judge_until_settled(opened, *of, k=depth, bound=bound) for of in batch]
+        else:
+            judged = iter(judge(opened, [(question, c.passage) for question, ranking in batch for c in ranking]))
+            own = [[next(judged) for _ in ranking] for _, ranking in batch]
+        return [outcome(*of, judgements) for of, judgements in zip(batch, own, strict=True)]
+
+    def alone(question: Question, ranking: Ranking) -> _Outcome:
+        try:
+            return ranked([(question, ranking)])[0]
+        except DataError as error:
+            return _Outcome(question, error=str(error))
+
+    def outcomes() -> Iterator[_Outcome]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
             done = 0
-            for batch in _batches(wanted, _AT_ONCE):
-                judged = iter(judge(opened, [(q, c.passage) for q, ranking in batch for c in ranking]))
-                for question, ranking in batch:
-                    own = [next(judged) for _ in ranking]
-                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=True)}
-                    yield question, ordered(ranking, final(question, ranking, own)), relevance
+            for batch in _batches(wanted, _AT_ONCE if settled_from == NEVER and not windows else 1):
+                try:
+                    yield from ranked(batch)
+                except DataError:
+                    yield from (alone(*of) for of in batch)
                 show(done := done + len(batch))
 
-    def fewer() -> Iterator[tuple[Question, Ranking, dict[str, float]]]:
-        with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
-            for done, (question, ranking) in enumerate(wanted, start=1):
-                if windows:
-                    yield question, rerank_in_windows(opened, question, ranking), {}
-                else:
-                    own = judge_until_settled(opened, question, ranking, k=depth, bound=bound)
-                    relevance = {c.passage.id: j.probability for c, j in zip(ranking, own, strict=False)}
-                    yield question, order_judged(ranking, final(question, ranking, own)), relevance
-                show(done)
-
-    _write(out, fewer() if windows or settled_from != NEVER else found())
+    failed = _write(out, outcomes())
     options.say_state_use(opened)
+    if failed:
+        raise DataError(f"{failed} of {len(wanted)} questions could not be ranked; shorten them, the others are done")
 
 
 def _run_candidates(
@@ -244,21 +264,35 @@ def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking
     return read_candidates(candidates)
 
 
-def _write(out: Path | None, rows: Iterable[tuple[Question, Ranking, dict[str, float]]]) -> None:
-    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all."""
+def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
+    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all.
+
+    Return how many questions have no ranking. Their rows have `error`; a TREC run has no place for it, so it is said.
+    """
     from rankrag.runs import is_trec, run_row, trec_lines
 
+    failed = 0
+
     def lines() -> Iterator[str]:
-        for question, ranking, relevance in rows:
-            if out is not None and is_trec(out):
-                yield from trec_lines(question, ranking)
+        nonlocal failed
+        for of in outcomes:
+            failed += bool(of.error)
+            if out is not None and is_trec(out) and of.error:
+                say(f"rankrag: question {of.question.id!r} is not in {out}: {of.error}")
+            elif of.error:
+                row = {"id": of.question.id, "question": of.question.text, "error": of.error}
+                yield json.dumps(row, ensure_ascii=False)
+            elif out is not None and is_trec(out):
+                yield from trec_lines(of.question, of.ranking)
             else:
-                yield json.dumps(run_row(question, ranking, relevance), ensure_ascii=False)
+                relevance = {name: j.probability for name, j in of.judged.items()}
+                truncated = {name for name, j in of.judged.items() if j.truncated}
+                yield json.dumps(run_row(of.question, of.ranking, relevance, truncated), ensure_ascii=False)
 
     if out is None:
         for line in lines():
             print(line, flush=True)
-        return
+        return failed
     if out.is_dir():
         raise ConfigError(f"{out}: a folder; --out names the file of the run")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -269,6 +303,7 @@ def _write(out: Path | None, rows: Iterable[tuple[Question, Ranking, dict[str, f
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
+    return failed
 
 
 def _batches(items: list[T], size: int) -> Iterator[list[T]]:

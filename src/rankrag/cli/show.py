@@ -56,12 +56,11 @@ def _asked(question: str, passages: list[str], kind: Kind) -> Iterator[Example]:
 def _encoder(model: str) -> PromptEncoder:
     from rankrag.contract import load_contract
     from rankrag.encoding import PromptEncoder, default_contract
+    from rankrag.models.address import is_address, parse_address
     from rankrag.models.loading import load_tokenizer
     from rankrag.models.mini import MINI, resolve_model
 
-    if model.startswith(("http://", "https://")):
-        from rankrag.models.openai import parse_address
-
+    if is_address(model):
         model = parse_address(model, MINI).directory
     directory = resolve_model(model, say)
     tokenizer = load_tokenizer(directory)

@@ -30,7 +30,10 @@ _DEFUSE = (
 
 
 def bordered(tokenizer: Any, contract: Contract) -> Any:
-    """Return a copy of a tokenizer that splits at borders and holds the contract's ranking prompt as chat template."""
+    """Return a copy of a tokenizer that splits at borders and holds the contract's ranking prompt as chat template.
+
+    What is too long for the model loses its beginning, so that the question, which stands last, is whole.
+    """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("the export needs a fast tokenizer (found: a slow one); save the model with a fast one")
     from tokenizers import Regex
@@ -41,6 +44,8 @@ def bordered(tokenizer: Any, contract: Contract) -> Any:
     split = Split(Regex(BORDER), "removed")
     inner.pre_tokenizer = Sequence([split, inner.pre_tokenizer]) if inner.pre_tokenizer else split
     found.chat_template = chat_template(tokenizer, contract)
+    if contract.format.layout == "passage_first":
+        found.truncation_side = found.init_kwargs["truncation_side"] = "left"  # what is saved are those it began with
     return found
 
 

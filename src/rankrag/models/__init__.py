@@ -77,6 +77,15 @@ class LayeredModel(LanguageModel, Protocol):
 
 
 @runtime_checkable
+class CutsPassages(Protocol):
+    """A model that reads no more of a passage than its contract and its length allow."""
+
+    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
+        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
+        ...
+
+
+@runtime_checkable
 class TakesMore(Protocol):
     """A model that takes more at once than a CPU does."""
 
@@ -94,6 +103,13 @@ class KeepsStates(Protocol):
     def state_use(self) -> StateUse | None:
         """How many states were wanted so far and found; None where this model keeps none."""
         ...
+
+
+def passages_cut(model: LanguageModel, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
+    """Return of each passage of each prompt whether the model leaves its end unread; never where it does not say."""
+    if isinstance(model, CutsPassages):
+        return model.passages_cut(prompts, reserve=reserve)
+    return [tuple(False for segment in prompt if segment.kind == "passage") for prompt in prompts]
 
 
 def times_at_once(model: LanguageModel) -> int:

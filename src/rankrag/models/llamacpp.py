@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rankrag.errors import MissingExtraError
-from rankrag.models.openai import OpenAIModel, parse_address
+from rankrag.models.address import parse_address
+from rankrag.models.openai import OpenAIModel
 
 
 @contextmanager
@@ -30,6 +31,6 @@ def serving(gguf: Path, directory: Path, *, context: int, threads: int) -> Itera
     params.verbosity = 0
     server = xllamacpp.Server(params)
     try:
-        yield OpenAIModel(parse_address(f"{server.listening_address}/v1", str(directory)), concurrency=1)
+        yield OpenAIModel(parse_address(f"{server.listening_address}/v1?concurrency=1#{directory}", ""))
     finally:
         del server

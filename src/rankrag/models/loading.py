@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rankrag.errors import ModelError, first_line
-from rankrag.models.mini import resolve_model
+from rankrag.errors import ModelError, RankragError, first_line
+from rankrag.models.base_hash import check_base
+from rankrag.models.mini import made_anew, resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,18 @@ def load_tokenizer(name: str) -> Any:
 def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return tokenizer and causal language model of that name; an adapter is merged into its base in memory.
 
-    `ModelError` says what cannot be loaded, and why.
+    `ModelError` says what cannot be loaded, and why; `ContractError` that the base is not the adapter's. A prepared
+    rankrag-mini that cannot be loaded because its files were damaged is made anew.
     """
+    try:
+        return _loaded(name, dtype)
+    except ModelError:
+        if not made_anew(Path(name)):
+            raise
+        return _loaded(name, dtype)
+
+
+def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     directory = Path(name)
     adapted = directory / "adapter_config.json"
@@ -43,16 +54,16 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
             return tokenizer, AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         from peft import PeftModel  # seconds of import that a merged model need not pay
 
-        base = AutoModelForCausalLM.from_pretrained(_base_of(adapted), dtype=dtype)
+        of = json.loads(adapted.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        check_base(directory, of, resolve_model(of))
+        base = AutoModelForCausalLM.from_pretrained(resolve_model(of), dtype=dtype)
         return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
+    except RankragError:
+        raise
     except Exception as error:  # likewise
         raise ModelError(
             f"{name}: the model cannot be loaded ({first_line(error)[:200]}); {_remedy(directory)}"
         ) from error
-
-
-def _base_of(adapter_config: Path) -> str:
-    return resolve_model(json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"])
 
 
 def _remedy(directory: Path) -> str:

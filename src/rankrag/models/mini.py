@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def prepare_mini(say: Say = lambda _: None) -> Path:
     absent = [part.name for part in parts if not part.is_file()]
     if absent:
         raise ModelError(f"{adapter}: {absent[0]} is missing; install it anew: pip install ./models/rankrag-mini")
-    return _prepared(MINI, _digest(*parts), adapter, say)
+    return _prepared(MINI, digest(*parts), adapter, say)
 
 
 def prepare_base(say: Say = lambda _: None) -> Path:
@@ -124,11 +125,14 @@ def _build(target: Path, gguf: Path, adapter: Path | None, say: Say) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
     try:
         _merge(gguf, adapter, partial)
-        sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
-        (partial / _COMPLETE).write_text(json.dumps({"sizes": sizes, "sha256": _digest(*_weights(partial))}), "utf-8")
+        files = sorted(partial.iterdir())
+        record = {"sizes": {path.name: path.stat().st_size for path in files}, "times": _times(files)}
+        (partial / _COMPLETE).write_text(json.dumps(record | _hashes(files)), "utf-8")
+        _sync(*partial.iterdir(), partial)
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)
+        _sync(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -156,13 +160,57 @@ def _merge(gguf: Path, adapter: Path | None, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
-def _is_complete(directory: Path) -> bool:
-    """Whether every file of a prepared model is there in the size it had; a damaged one is made anew."""
+def made_anew(directory: Path) -> bool:
+    """Whether this is a prepared model with other bytes than it was made with; then it is made again."""
+    if directory.parent != cache_dir() or not (directory / _COMPLETE).is_file() or _is_complete(directory, read=True):
+        return False
+    (directory / _COMPLETE).unlink(missing_ok=True)
+    return directory == (prepare_base() if directory.name.startswith(MINI_BASE) else prepare_mini())
+
+
+def _is_complete(directory: Path, *, read: bool = False) -> bool:
+    """Whether every file of a prepared model is there as it was made; a damaged one is made anew.
+
+    Sizes and times are looked at. Files are read where a time is another, as in a copy, or where it is asked for.
+    """
+    path = directory / _COMPLETE
     try:
-        sizes = json.loads((directory / _COMPLETE).read_text("utf-8"))["sizes"]
-        return all((directory / name).stat().st_size == size for name, size in sizes.items())
+        record = json.loads(path.read_text("utf-8"))
+        files = [directory / name for name in sorted(record["sizes"])]
+        if any(file.stat().st_size != record["sizes"][file.name] for file in files):
+            return False
+        times = _times(files)
+        if record.get("times") == times and not read:
+            return True
+        hashes = _hashes(files)
+        if any(record.get(name, found) != found for name, found in hashes.items()):
+            return False
     except (OSError, ValueError, KeyError):
         return False
+    with suppress(OSError):  # a cache that cannot be written is read again at the next start
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(record | hashes | {"times": times}), "utf-8")
+        os.replace(partial, path)
+    return True
+
+
+def _times(files: Sequence[Path]) -> dict[str, int]:
+    return {path.name: int(path.stat().st_mtime) for path in files}
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    return {"sha256": digest(*weights), "others_sha256": digest(*(path for path in files if path not in weights))}
+
+
+def _sync(*paths: Path) -> None:
+    """See to it that what was written outlives a power cut."""
+    for path in paths:
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _download(target: Path, say: Say) -> None:
@@ -185,7 +233,7 @@ def _download(target: Path, say: Say) -> None:
 
 
 def _verified(path: Path) -> Path:
-    found = _digest(path)
+    found = digest(path)
     if found != BASE_SHA256:
         raise ModelError(
             f"{path}: SHA-256 is {found[:16]}…, expected {BASE_SHA256[:16]}…; delete the file and run: "
@@ -194,11 +242,7 @@ def _verified(path: Path) -> Path:
     return path
 
 
-def _weights(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.safetensors"))
-
-
-def _digest(*paths: Path) -> str:
+def digest(*paths: Path) -> str:
     """Return the SHA-256 of the files' bytes, one after the other."""
     digest = hashlib.sha256()
     for path in paths:

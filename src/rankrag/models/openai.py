@@ -10,21 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, TypeVar
 
 from rankrag.contract import Contract, ScoreType, by_labels, load_contract, with_score
 from rankrag.encoding import PromptEncoder, default_contract
-from rankrag.errors import ConfigError, ModelError
+from rankrag.errors import ModelError
 from rankrag.models import SamplingParams
+from rankrag.models.address import FORM, Address, Kind
 from rankrag.models.loading import load_tokenizer
 from rankrag.models.remote import Remote
+from rankrag.models.served_tokenizer import check_tokenizer
 from rankrag.models.stopping import tidy
 from rankrag.types import Prompt
 
-Kind = Literal["vllm", "sglang", "llama.cpp", "generic"]
 T = TypeVar("T")
 
 _TOP = 20
@@ -32,62 +31,31 @@ _LLAMA_TOP = 64
 _SURE = 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Parts of `http://host:port/v1?model=NAME#DIRECTORY`; `directory` holds the tokenizer and the contract."""
-
-    root: str
-    path: str
-    model: str
-    directory: str
-
-
-def parse_address(text: str, default_directory: str) -> Address:
-    """Return the parts of a server's address; `ConfigError` where it is none."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigError(f"--model {text}: not an address; write http://HOST:PORT/v1?model=NAME#DIRECTORY")
-    (name,) = parse_qs(parts.query).get("model", [""])[:1]
-    path = parts.path.rstrip("/") or "/v1"
-    return Address(f"{parts.scheme}://{parts.netloc}", path, name, parts.fragment or default_directory)
-
-
 class OpenAIModel:
     """A causal language model on a server.
 
     Args:
-        address: where it is, and the local directory with its tokenizer and contract.
-        kind: how labels are asked for; None finds out which server it is.
+        address: where it is, how it is asked, and the local directory with its tokenizer and contract.
         score: see `Contract`; a server cannot stop at a layer, so a contract's layer head is passed over.
-        concurrency: requests under way at the same time, at most.
-        timeout, retries, wait: see `Remote`.
+        wait: see `Remote`.
 
     Raises:
         ModelError: the server cannot be reached, or does not say which model it has.
-        ContractError: the contract does not belong to the tokenizer.
+        ContractError: the contract does not belong to the tokenizer, or the tokenizer not to the server's model.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        kind: Kind | None = None,
-        score: ScoreType | None = None,
-        concurrency: int = 8,
-        timeout: float = 120.0,
-        retries: int = 4,
-        wait: float = 0.5,
-    ) -> None:
+    def __init__(self, address: Address, *, score: ScoreType | None = None, wait: float = 0.5) -> None:
         tokenizer = load_tokenizer(address.directory)
         contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
         self.encoder = PromptEncoder(tokenizer, with_score(by_labels(contract), score))
         self.contract: Contract = self.encoder.contract
-        self.concurrency = concurrency
+        self._concurrency = address.concurrency
         self._path = address.path
-        self._remote = Remote(address.root, timeout=timeout, retries=retries, wait=wait)
+        self._remote = Remote(address.root, timeout=address.timeout, retries=address.retries, wait=wait)
         served = self._served()
         self.name = address.model or self._only(served)
-        self.kind: Kind = kind or self._kind(served)
+        self.kind: Kind = address.kind or self._kind(served)
+        check_tokenizer(self._remote, address, self.kind, self.name, self.encoder)
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
@@ -95,6 +63,10 @@ class OpenAIModel:
         ask = {"vllm": self._vllm, "sglang": self._sglang, "llama.cpp": self._llama_cpp, "generic": self._generic}
         encoded = [e.ids for e in self.encoder.encode(prompts)]
         return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), encoded)
+
+    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
+        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
+        return [encoded.cut for encoded in self.encoder.encode(prompts, reserve=reserve)]
 
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
@@ -200,7 +172,7 @@ class OpenAIModel:
         }
 
     def _all(self, work: Callable[[list[int]], T], encoded: Sequence[list[int]]) -> list[T]:
-        with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
+        with ThreadPoolExecutor(max_workers=self._concurrency) as pool:
             waiting = [pool.submit(work, ids) for ids in encoded]
             try:
                 return [future.result() for future in waiting]
@@ -217,7 +189,7 @@ class OpenAIModel:
         if len(names) != 1:
             raise ModelError(
                 f"{self._remote.root}: it serves {len(names)} models ({', '.join(names) or 'none named'}); "
-                "name one: --model 'http://HOST:PORT/v1?model=NAME'"
+                f"name one: --model '{FORM}'"
             )
         return names[0]
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LayeredModel, SamplingParams, state_use, times_at_once
+from rankrag.models import LayeredModel, SamplingParams, passages_cut, state_use, times_at_once
 from rankrag.types import Prompt, StateUse
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class ParallelModel:
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
+
+    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
+        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
+        return passages_cut(self.replicas[0], prompts, reserve=reserve)
 
     @property
     def layers(self) -> int:

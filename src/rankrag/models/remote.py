@@ -36,13 +36,17 @@ class Remote:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """Return a JSON object, or None where the server has nothing there."""
-        return self._ask("GET", path, None)
+        return self._ask("GET", path, None, may_lack=True)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON object that answers `body`; `ModelError` where there is none after all tries."""
-        found = self._ask("POST", path, body)
+        found = self._ask("POST", path, body, may_lack=False)
         assert found is not None
         return found
+
+    def find(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the JSON object that answers `body`, or None where the server has nothing there."""
+        return self._ask("POST", path, body, may_lack=True)
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects of an event stream until its end; a stream that breaks off is a `ModelError`."""
@@ -61,7 +65,7 @@ class Remote:
             raise ModelError(f"{self.root}{path}: the reply broke off ({_reason(error)}); ask again") from error
         raise ModelError(f"{self.root}{path}: the reply broke off (no [DONE] at its end); ask again")
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, may_lack: bool) -> dict[str, Any] | None:
         problem, pause = "", 0.0
         for attempt in range(self._retries + 1):
             time.sleep(pause)
@@ -75,7 +79,7 @@ class Remote:
                 problem = self._refused(path, response)
                 pause = max(pause, _seconds(response.headers.get("Retry-After")))
                 continue
-            if response.status_code in (404, 405, 501) and method == "GET":
+            if response.status_code in (404, 405, 501) and may_lack:
                 return None
             if response.status_code != 200:
                 raise ModelError(self._refused(path, response))

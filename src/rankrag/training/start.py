@@ -20,8 +20,9 @@ from rankrag.config import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models import loading
+from rankrag.models.base_hash import base_sha256, check_base
 from rankrag.models.layer_head import layers_of
-from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
+from rankrag.models.mini import resolve_model
 from rankrag.training.attention import implementation
 
 RUN_FILE = "run.json"
@@ -53,7 +54,8 @@ class Start:
 def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Start:
     """Return what `config.model` stands for; `ConfigError` if it is the folder of a stage that is not finished.
 
-    From a stage that trained an adapter, an adapter goes on with that adapter, a full run with base and adapter merged.
+    `ContractError` if an adapter has another base than it was trained on. From a stage that trained an adapter, an
+    adapter goes on with that adapter, a full run with base and adapter merged.
     """
     directory = Path(config.model)
     recorded = ""
@@ -65,12 +67,13 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
         directory = results[0]
     if (directory / "adapter_config.json").is_file():
         name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-        contract = load_contract(directory)
-        return Start(resolve_model(name, say), name, directory, contract.base_sha256 if contract else "", recorded)
-    if directory.is_dir():
-        return Start(str(directory), str(directory), tokenizer_sha256=recorded)
-    sha256 = BASE_SHA256 if config.model == MINI_BASE else ""
-    return Start(resolve_model(config.model, say), config.model, base_sha256=sha256)
+        contract, base = load_contract(directory), resolve_model(name, say)
+        check_base(directory, name, base)
+        return Start(base, name, directory, contract.base_sha256 if contract else "", recorded)
+    name = str(directory) if directory.is_dir() else config.model
+    base = resolve_model(name, say)
+    sha256 = "" if config.method == "full" and directory.is_dir() else base_sha256(name, base)
+    return Start(base, name, base_sha256=sha256, tokenizer_sha256=recorded)
 
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:
