@@ -94,6 +94,43 @@ def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
         start_module.need_four_bits()
 
 
+@pytest.fixture
+def shape_of(tmp_path, tokenizer):
+    """Write a model directory of another family, without weights."""
+
+    def make(family, **fields):
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        (tmp_path / "other").mkdir()
+        tokenizer.save_pretrained(tmp_path / "other")
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+        sizes |= {"vocab_size": len(tokenizer), "intermediate_size": 16} | fields
+        AutoConfig.for_model(family, **sizes).save_pretrained(tmp_path / "other")
+        return str(tmp_path / "other")
+
+    return make
+
+
+def test_a_model_that_sees_fewer_tokens_back_than_an_example_may_have_is_refused(config_of, shape_of):
+    for family in ("mistral", "gemma3_text"):
+        model = shape_of(family, sliding_window=256)
+        with pytest.raises(
+            ConfigError, match=rf"max_tokens: 512 is more than the 256 tokens that a {family} sees back"
+        ):
+            prepare(config_of(model=model))
+        prepare(config_of(model=model, max_tokens=256, tokens_per_batch=258))
+    prepare(config_of(model=shape_of("qwen2", sliding_window=256)))  # none of its layers has the window
+
+
+def test_attention_that_training_does_not_know_is_refused(config_of, shape_of, monkeypatch):
+    with pytest.raises(ConfigError, match="the attention of a gpt_oss has sinks"):
+        prepare(config_of(model=shape_of("gpt_oss", sliding_window=None, num_local_experts=2)))
+    with pytest.raises(ConfigError, match=r"has layers \(linear_attention\) that mind no mask"):
+        prepare(config_of(model=shape_of("qwen3_next", layer_types=["linear_attention", "full_attention"])))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"the attention of a gemma2 .* set compile to true"):
+        prepare(config_of(model=shape_of("gemma2")))
+
+
 def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_of, monkeypatch, tmp_path, tokenizer):
     monkeypatch.delattr("transformers.PreTrainedModel.from_pretrained")
     with pytest.raises(ConfigError, match=r"lora.top_layers: 3 is more than the model's 2 layers"):

@@ -19,6 +19,7 @@ from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError, first_line
 from rankrag.models.layer_head import final_norm, layers_of
 from rankrag.templates import Format
+from rankrag.training.attention import implementation
 from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits, new_adapter
 
 EXAMPLES_FILE = "examples.jsonl.zst"
@@ -80,13 +81,17 @@ def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: An
     """
     turns = chat_turns(tokenizer) if config.turn_format == "chat_template" else plain_turns(tokenizer)
     form = Format(turns=turns, layout=config.layout, history_turns=config.history_turns)
-    positions = getattr(shape, "max_position_embeddings", None) or config.max_tokens
     return Contract(
         format=form,
         passage_tokens=config.passage_tokens,
-        max_tokens=min(config.max_tokens, positions),
+        max_tokens=token_limit(config, shape),
         base_sha256=base_sha256,
     )
+
+
+def token_limit(config: TrainConfig, shape: Any) -> int:
+    """Return the tokens of the longest example: as configured, but no more than the model's positions."""
+    return min(config.max_tokens, getattr(shape, "max_position_embeddings", None) or config.max_tokens)
 
 
 def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
@@ -110,6 +115,7 @@ def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
 def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[str]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
+    yield from _attention_problems(config, model)
     names = [name for name, _ in model.named_modules()]
     for wanted in config.lora.target_modules if config.method != "full" and start.adapter is None else ():
         if not any(name == wanted or name.endswith(f".{wanted}") for name in names):
@@ -127,6 +133,22 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
         final_norm(model)
     except AttributeError:
         yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
+
+
+def _attention_problems(config: TrainConfig, model: Any) -> Iterator[str]:
+    """Yield why rows with a mask of our own would not be what this model makes of each example by itself."""
+    kind, shape = model.config.model_type, model.config.get_text_config()
+    layers = set(getattr(shape, "layer_types", None) or {"full_attention", "sliding_attention"})
+    window, longest = getattr(shape, "sliding_window", None), token_limit(config, shape)
+    others = sorted(layers - {"full_attention", "sliding_attention"})
+    if others or getattr(model, "_is_stateful", False):
+        yield f"model: {kind} has layers ({', '.join(others) or 'with a state'}) that mind no mask; take another"
+    if "sliding_attention" in layers and window and longest > window:
+        yield f"max_tokens: {longest} is more than the {window} tokens that a {kind} sees back; set it to {window}"
+    if any(name.endswith("sinks") for name, _ in model.named_parameters()):
+        yield f"model: the attention of a {kind} has sinks, which training does not know; take another"
+    if not model._supports_sdpa and implementation(compiled=config.compile) == "sdpa":
+        yield f"compile: the attention of a {kind} is not known to torch's own; set compile to true"
 
 
 def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[str]:
