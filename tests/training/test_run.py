@@ -154,6 +154,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
     assert not (tmp_path / "run/model").exists()
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_gradients_that_are_not_finite_are_never_applied_and_the_run_goes_on_from_before(
+    tmp_path, config_of, monkeypatch, keep
+):
+    import rankrag.training.trainer as module
+
+    step = itertools.count(1)
+
+    def broken(found, batch, settings):  # the root of 0 is 0, and its slope is infinite
+        total, losses = batch_loss(found, batch, settings)
+        return (total + (found[0].sum() * 0).sqrt() if next(step) == 3 else total), losses
+
+    config = config_of(method="full", learning_rate=1e-4, save_steps=1, max_steps=5, keep_checkpoints=keep)
+    batch_loss = module.batch_loss
+    monkeypatch.setattr(module, "batch_loss", broken)
+    with pytest.raises(ModelError, match=r"step 2: the gradient norm is nan; .*checkpoint-2 is whole, the same command"):
+        train(config)
+    kept = sorted((tmp_path / "run").glob("checkpoint-*"))
+    assert [path.name for path in kept] == ["checkpoint-1", "checkpoint-2"][-keep:]
+    for path in kept:
+        assert all(weight.isfinite().all() for weight in load_file(path / "trained.safetensors").values())
+    done = []
+    model = train(config, report=lambda number, _total: done.append(number))
+    assert done == [3, 4, 5]
+    assert all(weight.isfinite().all() for weight in load_file(model / "model.safetensors").values())
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, config_of):
+    with pytest.raises(ModelError, match=r"step 1: .* has weights that are not finite; no checkpoint was written yet"):
+        train(config_of(method="full", learning_rate=1e39, save_steps=1, max_steps=1))
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    assert not (tmp_path / "run/model").exists()
+
+
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, config_of, monkeypatch):
     import rankrag.training.trainer as module
 
