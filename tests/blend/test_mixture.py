@@ -11,7 +11,7 @@ import pytest
 
 from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, held_back_part
 from rankrag.config import BlendConfig
-from rankrag.errors import ConfigError
+from rankrag.errors import ConfigError, DataError
 from rankrag.examples import read_examples
 from rankrag.types import DataKind
 
@@ -292,6 +292,19 @@ def test_a_killed_blend_goes_on_with_the_sources_that_are_done(of_three, tmp_pat
     for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("place", ["rankrag.blend.parts.write_whole", "rankrag.blend.mixture.write_lines"])
+def test_a_full_disk_is_said_and_what_is_done_is_kept(of_three, tmp_path, monkeypatch, place):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room .*goes on with"):
+            build_blend(of_three(), tmp_path / "a")
+    assert (tmp_path / "a" / "parts").is_dir()
+    assert build_blend(of_three(), tmp_path / "a")["examples"] == 300
 
 
 @pytest.mark.parametrize("change", ["seed", "data", "evaluation", "weights"])

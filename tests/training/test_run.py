@@ -169,7 +169,9 @@ def test_gradients_that_are_not_finite_are_never_applied_and_the_run_goes_on_fro
     config = config_of(method="full", learning_rate=1e-4, save_steps=1, max_steps=5, keep_checkpoints=keep)
     batch_loss = module.batch_loss
     monkeypatch.setattr(module, "batch_loss", broken)
-    with pytest.raises(ModelError, match=r"step 2: the gradient norm is nan; .*checkpoint-2 is whole, the same command"):
+    with pytest.raises(
+        ModelError, match=r"step 2: the gradient norm is nan; .*checkpoint-2 is whole, the same command"
+    ):
         train(config)
     kept = sorted((tmp_path / "run").glob("checkpoint-*"))
     assert [path.name for path in kept] == ["checkpoint-1", "checkpoint-2"][-keep:]
@@ -204,6 +206,25 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, conf
         train(config_of())
     assert not (tmp_path / "run/checkpoint-6").exists()
     assert not (tmp_path / "run/partial").exists()
+
+
+@pytest.mark.parametrize(("file", "left"), [("config.yaml", []), ("log.json", [3]), ("adapter.partial", [3, 6])])
+def test_a_full_disk_before_or_after_the_steps_is_a_clear_error(tmp_path, config_of, monkeypatch, file, left):
+    import rankrag.training.folder as module
+
+    def full(path, *rest):
+        if path.name.startswith(file.partition(".")[0]):
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+
+    write, save = module.write_whole, module.save_contract
+    monkeypatch.setattr(module, "write_whole", full)
+    monkeypatch.setattr(module, "save_contract", lambda contract, path: full(path, contract) if left[1:] else save)
+    with pytest.raises(ModelError, match=r"run: cannot be written \(No space left on device\); make room .* the same"):
+        train(config_of())
+    assert sorted(int(p.name.rpartition("-")[2]) for p in (tmp_path / "run").glob("checkpoint-*")) == left
+    monkeypatch.undo()
+    assert (train(config_of()) / "adapter_config.json").is_file()
 
 
 def test_an_empty_blend_is_refused(tmp_path, config_of):

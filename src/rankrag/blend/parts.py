@@ -23,9 +23,12 @@ from typing import Any
 
 from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.errors import DataError, writing
 from rankrag.examples import example_line
 from rankrag.journal import write_whole
 from rankrag.types import Example
+
+GOES_ON = "the same command goes on with the sources that are done"
 
 _OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "writing"}
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
@@ -72,14 +75,15 @@ class Parts:
     ) -> Part:
         """Write the groups of a source as they come; `entry` is asked for what the manifest says after the last one."""
         file = self._file(wanted, slots)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as out:
-            sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
-            out.flush()
-            os.fsync(out.fileno())
-        part = Part(file, tuple(sizes), entry(), contamination)
-        said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
-        write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
+        with writing(self._folder, DataError, GOES_ON):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as out:
+                sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
+                out.flush()
+                os.fsync(out.fileno())
+            part = Part(file, tuple(sizes), entry(), contamination)
+            said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
+            write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
         return part
 
     def delete(self) -> None:
