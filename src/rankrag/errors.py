@@ -76,7 +76,7 @@ class Mistakes:
 
 @contextmanager
 def writing(place: Path, kind: type[RankragError], then: str) -> Iterator[None]:
-    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes `then`."""
+    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes then."""
     try:
         yield
     except OSError as error:

@@ -84,10 +84,31 @@ def test_a_stage_that_is_not_finished_cannot_be_gone_on_from(tmp_path, config_of
         prepare(config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two")))
 
 
+def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_inherited(tmp_path, config_of):
+    train(config_of(max_steps=1))
+    path = tmp_path / "run/adapter/rankrag_config.json"
+    path.write_text(path.read_text().replace("assess whether", "access whether"))
+    stage = {"model": str(tmp_path / "run"), "out": str(tmp_path / "two")}
+    assert "access whether" in prepare(config_of(**stage)).encoder.contract.format.wordings.rank
+    with pytest.raises(ConfigError) as caught:
+        prepare(config_of(**stage, turn_format="plain", layout="question_first", history_turns=3))
+    for problem in (
+        "turn_format: plain; set it to chat_template",
+        "layout: question_first; set it to passage_first",
+        "history_turns: 3; set it to 7",
+    ):
+        assert problem in str(caught.value)
+    path.write_text(path.read_text().replace('"<|im_end|>"', '"<|other|>"'))
+    with pytest.raises(ConfigError, match="the tokenizer's turn markers"):
+        prepare(config_of(**stage))
+    path.unlink()
+    prepare(config_of(**stage, turn_format="plain"))
+
+
 def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="method: qlora needs a CUDA device"):
-        prepare(config_of(method="qlora"))
+    with pytest.raises(ConfigError, match=r"2 problems:\n.*method: qlora needs a CUDA device.*\n.*called 'q_prok'"):
+        prepare(config_of(method="qlora", lora={"target_modules": ["q_prok"]}))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(start_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "rankrag\[qlora\]"'):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,12 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:
         problems.append("sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …")
     start = tokenizer = shape = encoder = None
-    try:
-        if config.method == "qlora":
+    if config.method == "qlora":
+        try:
             need_four_bits()
+        except RankragError as error:
+            problems.append(str(error))
+    try:
         start = find_start(config, say)
     except RankragError as error:
         problems.append(str(error))
@@ -65,7 +68,11 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     if start is not None and tokenizer is not None:
         problems += _tokenizer_problems(start, tokenizer)
         try:
-            encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, start.base_sha256, shape))
+            contract = contract_of(config, tokenizer, start.base_sha256, shape)
+            if start.format is not None:
+                problems += _format_problems(start.format, contract.format)
+                contract = replace(contract, format=replace(contract.format, wordings=start.format.wordings))
+            encoder = PromptEncoder(tokenizer, contract)
         except RankragError as error:
             problems.append(str(error))
     if problems or start is None or encoder is None:
@@ -92,6 +99,20 @@ def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: An
 def token_limit(config: TrainConfig, shape: Any) -> int:
     """Return the tokens of the longest example: as configured, but no more than the model's positions."""
     return min(config.max_tokens, getattr(shape, "max_position_embeddings", None) or config.max_tokens)
+
+
+def _format_problems(before: Format, now: Format) -> Iterator[str]:
+    """Yield what of the prompts a configuration would change between two stages."""
+    why = (
+        "the model to start from was trained with it; to change it nevertheless, start from a copy without its contract"
+    )
+    if now.turns.name != before.turns.name:
+        yield f"turn_format: {now.turns.name}; set it to {before.turns.name}: {why}"
+    elif now.turns != before.turns:
+        yield f"turn_format: the tokenizer's turn markers {now.turns.generation!r} are not {before.turns.generation!r}: {why}"
+    for name in ("layout", "history_turns"):
+        if getattr(now, name) != getattr(before, name):
+            yield f"{name}: {getattr(now, name)}; set it to {getattr(before, name)}: {why}"
 
 
 def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:

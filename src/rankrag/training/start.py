@@ -21,6 +21,7 @@ from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models.layer_head import layers_of
 from rankrag.models.mini import BASE_SHA256, MINI_BASE, resolve_model
+from rankrag.templates import Format
 from rankrag.training.attention import implementation
 
 RUN_FILE = "run.json"
@@ -33,7 +34,8 @@ class Start:
     """A base, perhaps with an adapter to go on from.
 
     `base` is a directory or hub id; `name` what the user calls it, which is what a new adapter's files will say.
-    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down.
+    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down, `format` how its prompts were written; None
+    where it has no contract.
     """
 
     base: str
@@ -41,6 +43,7 @@ class Start:
     adapter: Path | None = None
     base_sha256: str = ""
     tokenizer_sha256: str = ""
+    format: Format | None = None
 
     @property
     def tokenizer(self) -> str:
@@ -62,12 +65,14 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
         if not results:
             raise ConfigError(f"model: {directory} holds a run that is not finished; end it with `rankrag train`")
         directory = results[0]
+    contract = load_contract(directory)
+    form = contract.format if contract else None
     if (directory / "adapter_config.json").is_file():
         name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-        contract = load_contract(directory)
-        return Start(resolve_model(name, say), name, directory, contract.base_sha256 if contract else "", recorded)
+        base_sha256 = contract.base_sha256 if contract else ""
+        return Start(resolve_model(name, say), name, directory, base_sha256, recorded, form)
     if directory.is_dir():
-        return Start(str(directory), str(directory), tokenizer_sha256=recorded)
+        return Start(str(directory), str(directory), tokenizer_sha256=recorded, format=form)
     sha256 = BASE_SHA256 if config.model == MINI_BASE else ""
     return Start(resolve_model(config.model, say), config.model, base_sha256=sha256)
 
