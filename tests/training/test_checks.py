@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoConfig
 
 from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.training import checks
 from rankrag.training import start as start_module
 from rankrag.training.checks import prepare
 from rankrag.training.run import train
@@ -62,6 +63,31 @@ def test_a_model_that_is_nowhere_is_reported_with_what_to_do(config_of, monkeypa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"nobody/nothing cannot be opened .*a hub id needs a network connection"):
         prepare(config_of(model="nobody/nothing"))
+
+
+def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, config_of, monkeypatch):
+    train(config_of(max_steps=1))
+    path = tmp_path / "run/adapter/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "nobody/nothing"}))
+    asked = []
+
+    def asking(load):
+        def ask(name, *rest, **options):
+            if name != "nobody/nothing":
+                return load(name, *rest, **options)
+            asked.append(name)
+            raise OSError("no route")
+
+        return ask
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", asking(AutoConfig.from_pretrained))
+    monkeypatch.setattr(checks, "load_tokenizer", asking(checks.load_tokenizer))
+    for model in ("nobody/nothing", str(tmp_path / "run")):
+        with pytest.raises(
+            ConfigError, match=r"1 problem:\n.*the model of nobody/nothing cannot be opened \(no route\)"
+        ):
+            prepare(config_of(model=model, out=str(tmp_path / "two")))
+    assert asked == ["nobody/nothing"] * 2
 
 
 def test_stages_with_different_tokenizers_are_refused(tmp_path, config_of, tokenizer):

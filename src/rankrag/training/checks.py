@@ -57,16 +57,18 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
         problems.append(str(error))
     if start is not None:
         try:
-            tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
-        except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-            problems.append(unopened(start.tokenizer, "tokenizer", error))
-        try:
             shape = AutoConfig.from_pretrained(start.base)
             problems += _model_problems(config, start, shape)
-        except Exception as error:  # likewise
+        except Exception as error:  # transformers raises many kinds for a missing or broken model
             problems.append(unopened(start.base, "model", error))
+        asked_in_vain = shape is None and not Path(start.base).is_dir()  # a hub's refusal takes half a minute
+        try:
+            if not asked_in_vain or start.tokenizer != start.base:
+                tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
+        except Exception as error:  # likewise
+            problems.append(unopened(start.tokenizer, "tokenizer", error))
     if start is not None and tokenizer is not None:
-        problems += _tokenizer_problems(start, tokenizer)
+        problems += _tokenizer_problems(start, tokenizer, ask_base=not asked_in_vain)
         try:
             contract = contract_of(config, tokenizer, start.base_sha256, shape)
             if start.format is not None:
@@ -103,24 +105,22 @@ def token_limit(config: TrainConfig, shape: Any) -> int:
 
 def _format_problems(before: Format, now: Format) -> Iterator[str]:
     """Yield what of the prompts a configuration would change between two stages."""
-    why = (
-        "the model to start from was trained with it; to change it nevertheless, start from a copy without its contract"
-    )
+    why = "so was the model trained to start from; to change it nevertheless, start from a copy without its contract"
     if now.turns.name != before.turns.name:
         yield f"turn_format: {now.turns.name}; set it to {before.turns.name}: {why}"
     elif now.turns != before.turns:
-        yield f"turn_format: the tokenizer's turn markers {now.turns.generation!r} are not {before.turns.generation!r}: {why}"
+        yield f"turn_format: the tokenizer's turn markers are {now.turns}, not {before.turns}: {why}"
     for name in ("layout", "history_turns"):
         if getattr(now, name) != getattr(before, name):
             yield f"{name}: {getattr(now, name)}; set it to {getattr(before, name)}: {why}"
 
 
-def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
+def _tokenizer_problems(start: Start, tokenizer: Any, *, ask_base: bool) -> Iterator[str]:
     if tokenizer.pad_token_id is None:
         some = ", ".join(map(repr, tokenizer.all_special_tokens[:5]))
         yield f"pad_token: this tokenizer has no padding token; name one of its tokens ({some}, …)"
     expected = start.tokenizer_sha256
-    if start.adapter is not None:
+    if start.adapter is not None and ask_base:
         try:
             expected = fingerprint(load_tokenizer(start.base, None))
         except Exception as error:  # likewise
