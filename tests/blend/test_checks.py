@@ -9,10 +9,17 @@ from rankrag.blend.checks import config_problems, data_problems
 from rankrag.blend.sources import Record, Source
 from rankrag.config import BlendConfig
 from rankrag.config_files import load_config
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind, Passage, Question
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "blend").glob("*.yaml"))
 A, B = {"name": "alpha", "rows": "a"}, {"name": "beta", "rows": "b", "kinds": ["context_qa"]}
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_the_paper_s_blends_are_compared_with_the_paper_s_evaluation_sets(stage):
+    named = {of.benchmark for of in load_config(BlendConfig, SHIPPED[0].with_name(f"{stage}.yaml")).evaluation}
+    assert named == {name for name, benchmark in BENCHMARKS.items() if benchmark.paper}
 
 
 def problems(sources=(A, B), **fields):
@@ -45,6 +52,8 @@ def test_every_shipped_configuration_is_sound(path, monkeypatch):
         ({"examples": 9, "weights": {"alpha": 0, "beta": 0}}, "weights: all are 0"),
         ({"examples": 9, "weights": {"alpha": 1}}, "source 'beta' has no weight"),
         ({"weights": {"alpha": 1, "beta": 1}}, "weights share out 'examples', which is not set"),
+        ({"evaluation": [{"rows": "a", "benchmark": "squad"}]}, "evaluation 'a': name either 'rows' or a 'benchmark'"),
+        ({"evaluation": [{"benchmark": "sqad"}]}, "no set is called 'sqad'"),
         ({"examples": 9}, "'examples' is shared out by 'weights'"),
         (
             {"examples": 9, "weights": {"alpha": 1, "beta": 1, "alpha/context_qa": 1}},

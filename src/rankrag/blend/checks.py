@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.sources import Source
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind
 
 
@@ -22,6 +24,11 @@ def config_problems(config: BlendConfig) -> list[str]:
     problems += [f"source {name!r}: a name may not hold '/'" for name in names if "/" in name]
     for source in config.sources:
         problems += [f"source {source.name!r}: {problem}" for problem in _source_problems(source)]
+    for of in config.evaluation:
+        if bool(of.rows) == bool(of.benchmark):
+            problems.append(f"evaluation {of.name!r}: name either 'rows' or a 'benchmark'")
+        elif of.benchmark and of.benchmark not in BENCHMARKS:
+            problems.append(f"evaluation: no set is called {of.benchmark!r}; `rankrag evaluate --list` names them")
     return problems + list(_share_problems(config))
 
 
@@ -31,10 +38,11 @@ def absent_files(config: BlendConfig, source: SourceConfig) -> list[str]:
     return [str(data / f) for f in (source.rows, source.corpus) if f and not (data / f).is_file()]
 
 
-def absent_evaluation(config: BlendConfig) -> list[str]:
-    """Return the files of evaluation sets that are not there."""
+def absent_evaluation(config: BlendConfig) -> dict[str, list[str]]:
+    """Return the files that evaluation sets lack, by set."""
     data = Path(config.data)
-    return [str(data / f) for of in config.evaluation for f in (of.rows, of.corpus) if f and not (data / f).is_file()]
+    absent = {of.name: [str(f) for f in evaluation_files(of, data) if not f.is_file()] for of in config.evaluation}
+    return {name: files for name, files in absent.items() if files}
 
 
 def data_problems(source: Source, kinds: Iterable[DataKind], list_size: int) -> list[str]:

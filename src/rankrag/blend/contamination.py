@@ -16,6 +16,8 @@ from rankrag.blend.sources import Record, Source
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
 from rankrag.errors import DataError
+from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.evaluation.loading import load, question_files
 from rankrag.jsonl import Row, parse_history, read_passages, read_rows
 from rankrag.matching import normalise
 from rankrag.types import Message
@@ -53,8 +55,18 @@ class Overlap:
         }
 
 
+def evaluation_files(wanted: EvaluationConfig, data: Path) -> list[Path]:
+    """Return the files that a set is read from; none for a benchmark that is not known."""
+    if wanted.rows:
+        return [data / name for name in (wanted.rows, wanted.corpus) if name]
+    return question_files(BENCHMARKS[wanted.benchmark], data) if wanted.benchmark in BENCHMARKS else []
+
+
 def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
-    """Return what to look for; of a corpus only the gold passages of the rows count."""
+    """Return what to look for; of a corpus only the gold passages of the rows count, of a benchmark no passages."""
+    if wanted.benchmark:
+        asked = (of.question for of in load(BENCHMARKS[wanted.benchmark], data, passages=False).questions)
+        return _recognised(wanted.name, {_asked(question.history, question.text) for question in asked}, [])
     questions: set[str] = set()
     texts: list[str] = []
     gold: set[str] = set()
@@ -69,12 +81,7 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
         texts += _own_texts(row)
     if wanted.corpus:
         texts += [p.text for p in read_passages(data / wanted.corpus) if p.id in gold]
-    return EvaluationSet(
-        wanted.rows,
-        frozenset(questions),
-        frozenset(gram for text in questions for gram in _long_grams(text)),
-        frozenset(gram for text in texts for gram in grams(normalise(text))),
-    )
+    return _recognised(wanted.name, questions, texts)
 
 
 def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float, step: Step = quiet) -> list[Overlap]:
@@ -132,6 +139,15 @@ def _long_grams(text: str) -> Iterator[int]:
 
 def _asked(history: tuple[Message, ...], text: str) -> str:
     return normalise(" ".join([*(m.content for m in history), text]))
+
+
+def _recognised(name: str, questions: set[str], texts: list[str]) -> EvaluationSet:
+    return EvaluationSet(
+        name,
+        frozenset(questions),
+        frozenset(gram for text in questions for gram in _long_grams(text)),
+        frozenset(gram for text in texts for gram in grams(normalise(text))),
+    )
 
 
 def _own_texts(row: Row) -> list[str]:

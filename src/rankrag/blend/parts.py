@@ -21,6 +21,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import DataError, writing
@@ -92,13 +93,14 @@ class Parts:
 
     def _file(self, wanted: SourceConfig, slots: Sequence[Slot]) -> Path:
         config = self._config
-        of_sets = [name for of in config.evaluation for name in (of.rows, of.corpus)]
-        files = [Path(config.data) / name for name in (wanted.rows, wanted.corpus, *of_sets) if name]
+        data = Path(config.data)
+        files = [data / name for name in (wanted.rows, wanted.corpus) if name]
+        files += [file for of in config.evaluation for file in evaluation_files(of, data)]
         depends_on = [
             wanted.model_dump(mode="json"),
             config.model_dump(mode="json", exclude=_OF_SOURCES),
             [[slot.key, sorted(slot.kinds), slot.examples] for slot in slots if slot.source == wanted.name],
-            [self._sha256(file) for file in files],
+            [self._sha256(file) if file.is_file() else "" for file in files],
             _code(),
         ]
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()

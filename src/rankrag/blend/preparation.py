@@ -27,7 +27,8 @@ class Prepared:
     """The training parts of all sources that were read, the parts of the blend, and what is not in them.
 
     `rows` is how many rows of a source could be used, the held-back ones among them; `left_out` says why a source is
-    not there; `contamination` holds what was found, by source and evaluation set.
+    not there; `contamination` holds what was found, by source and evaluation set, `uncompared` the files that a set
+    lacked, by set.
     """
 
     sources: dict[str, Source]
@@ -35,6 +36,7 @@ class Prepared:
     rows: dict[str, int]
     left_out: dict[str, str]
     contamination: dict[str, dict[str, dict[str, int]]]
+    uncompared: dict[str, list[str]]
 
 
 def prepare(
@@ -51,7 +53,9 @@ def prepare(
     were all `optional`.
     """
     problems = config_problems(config)
-    problems += [] if absent_is_fine else [f"evaluation: {file} is not there" for file in absent_evaluation(config)]
+    absent_sets = absent_evaluation(config)
+    needed = () if absent_is_fine else [of.name for of in config.evaluation if not of.optional]
+    problems += [f"evaluation: {file} is not there" for name in needed for file in absent_sets.get(name, ())]
     left_out: dict[str, str] = {}
     wanted: list[SourceConfig] = []
     for source in config.sources:
@@ -153,13 +157,16 @@ def _cleaned(
         raise ConfigError(f"no source is left to build a blend from: {why}")
     for name, why in left_out.items():
         report(f"{name}: left out, {why}")
-    return Prepared(sources, slots, rows, left_out, contamination)
+    uncompared = absent_evaluation(config)
+    for name, files in uncompared.items():
+        report(f"evaluation {name}: not compared with, absent: {', '.join(files)}")
+    return Prepared(sources, slots, rows, left_out, contamination, uncompared)
 
 
 def _evaluation_sets(config: BlendConfig, step: Step) -> list[EvaluationSet]:
     """Return the evaluation sets that are there."""
-    data, absent = Path(config.data), set(absent_evaluation(config))
-    there = [of for of in config.evaluation if not {str(data / f) for f in (of.rows, of.corpus) if f} & absent]
+    data, absent = Path(config.data), absent_evaluation(config)
+    there = [of for of in config.evaluation if of.name not in absent]
     return [read_evaluation(of, data) for of in watched(there, step, "reading evaluation sets", len(there))]
 
 
