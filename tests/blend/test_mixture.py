@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -109,6 +110,20 @@ def test_all_bad_rows_of_all_sources_stand_in_one_error(config_of, tmp_path):
         build_blend(config_of(sources=sources), tmp_path / "a")
     with pytest.raises(ConfigError, match=r"source 's': no rows are left; its file is empty"):
         build_blend(config_of(sources=[{"name": "s", "rows": "empty.jsonl"}]), tmp_path / "a")
+
+
+def test_problems_of_configuration_sources_and_evaluation_sets_stand_in_one_error(config_of, tmp_path):
+    (tmp_path / "data" / "bad.jsonl").write_text('{"id": "a"}\nno JSON\n')
+    (tmp_path / "data" / "empty.jsonl").write_text("")
+    sources = [{"name": n, "rows": f"{n}.jsonl"} for n in ("bad", "empty", "train")]
+    corpus = {"corpus": "corpus.jsonl"}
+    sources[2] |= corpus
+    fields = {"examples": 9, "weights": {"bad": 1, "empty": 1, "trian": 1}, "evaluation": [{"rows": "dev.jsonl"}]}
+    with pytest.raises(ConfigError) as caught:
+        build_blend(config_of(sources=sources, **fields), tmp_path / "a")
+    found = ("did you mean 'train'", "bad.jsonl:1: no 'id'", "bad.jsonl:2: not JSON", "'empty': no rows are left")
+    for problem in (*found, "evaluation: ", "dev.jsonl:1: not JSON"):
+        assert problem in str(caught.value)
 
 
 WEIGHTS = {f"s/{kind}": w for kind, w in zip(sorted(set(DataKind) - {DataKind.SFT}), (1, 2, 3, 4), strict=True)}
@@ -268,7 +283,9 @@ def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_
     assert entry["tokens"] > 10 * len(examples)
     assert entry["dropped"]["answer longer than 40 words"] > 0
     assert entry["dropped"]["held back for fitting"] > 0
-    assert len(entry["rows_sha256"]) == 64
+    for key, file in (("rows_sha256", "train.jsonl"), ("corpus_sha256", "corpus.jsonl")):
+        assert entry[key] == hashlib.sha256((tmp_path / "data" / file).read_bytes()).hexdigest()
+    assert entry["corpus"] == "corpus.jsonl"
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
 
 

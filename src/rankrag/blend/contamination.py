@@ -15,7 +15,7 @@ from pathlib import Path
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
-from rankrag.errors import DataError
+from rankrag.errors import Mistakes
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.loading import load, question_files
 from rankrag.jsonl import Row, parse_history, read_passages, read_rows
@@ -71,14 +71,18 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     texts: list[str] = []
     gold: set[str] = set()
     path = data / wanted.rows
-    for line, row in read_rows(path):
+    mistakes = Mistakes()
+    for line, row in read_rows(path, lambda error: mistakes.add(str(error))):
         text = row.get("question", row.get("query"))
         if not isinstance(text, str):
-            raise DataError(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
-        if wanted.questions:
-            questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
-        gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
-        texts += _own_texts(row)
+            mistakes.add(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
+            continue
+        with mistakes.caught():
+            if wanted.questions:
+                questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
+            gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
+            texts += _own_texts(row)
+    mistakes.raise_any()
     if wanted.corpus:
         texts += [p.text for p in read_passages(data / wanted.corpus) if p.id in gold]
     return _recognised(wanted.name, questions, texts)

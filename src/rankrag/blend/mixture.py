@@ -164,8 +164,11 @@ def _entry(
 ) -> dict[str, object]:
     """Return what the manifest says of one source."""
     origin: dict[str, object] = {"hub": wanted.hub.model_dump()} if wanted.hub else {"rows": wanted.rows}
+    origin |= prepared.sources[wanted.name].origin
     if wanted.rows:
         origin["rows_sha256"] = sha256(Path(config.data) / wanted.rows)
+    if wanted.corpus:
+        origin |= {"corpus": wanted.corpus, "corpus_sha256": sha256(Path(config.data) / wanted.corpus)}
     defects = KNOWN_DEFECTS.get(wanted.reader, ())
     return {
         "licence": wanted.licence,

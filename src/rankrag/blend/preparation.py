@@ -15,6 +15,7 @@ from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import ConfigError, DataError, MissingExtraError
+from rankrag.evaluation.catalogue import BENCHMARKS
 
 Report = Callable[[str], None]
 
@@ -50,7 +51,7 @@ def prepare(
     """Return what a blend is drawn from; `ConfigError` lists all problems that were found, before any long work.
 
     Sources that are `made` are not read. With `absent_is_fine`, sources whose data is not there are left out as if they
-    were all `optional`.
+    were all `optional`. Where the configuration itself is wrong, files are looked through nevertheless, hubs are not.
     """
     problems = config_problems(config)
     absent_sets = absent_evaluation(config)
@@ -68,15 +69,20 @@ def prepare(
             problems.append(f"source {source.name!r}: {', '.join(absent)} is not there")
         else:
             wanted.append(source)
-    if problems:
-        raise _all(problems)
-    named = {slot.source for slot in blend_slots(config)}
-    wanted = [source for source in wanted if source.name in named]
     read: dict[str, Source] = {}
-    while unread := _unread(config, wanted, {*read, *left_out}, left_out, made):  # to leave one out changes all shares
-        _read(config, unread, read, left_out, report, step, absent_is_fine)
+    if problems:
+        files = [source for source in wanted if source.rows and not source.hub]
+        problems += _read(config, files, read, left_out, report, step, absent_is_fine)
+    else:
+        named = {slot.source for slot in blend_slots(config)}
+        wanted = [source for source in wanted if source.name in named]
+    while not problems and (unread := _unread(config, wanted, {*read, *left_out}, left_out, made)):
+        problems += _read(config, unread, read, left_out, report, step, absent_is_fine)  # one less changes all shares
+    sets, broken = _evaluation_sets(config, step) if read or problems else ([], [])
+    if problems + broken:
+        raise _all(problems + broken)
     in_order = {source.name: read[source.name] for source in wanted if source.name in read}
-    return _cleaned(config, in_order, left_out, report, step, absent_is_fine)
+    return _cleaned(config, in_order, sets, left_out, report, step, absent_is_fine)
 
 
 def training_part(source: Source, held_back: float) -> Source:
@@ -102,18 +108,18 @@ def _read(
     report: Report,
     step: Step,
     absent_is_fine: bool,
-) -> None:
-    """Put every source into `read` or `left_out`; `ConfigError` lists all that is wrong with them."""
+) -> list[str]:
+    """Put every source into `read` or `left_out`; return what is wrong with those that cannot be read or are empty."""
     problems: list[str] = []
-    unreachable: HubUnreachableError | None = None
+    unreachable = False
     commercial = config.licence == "commercial"
     for source in unread:
         try:
             if source.hub and unreachable:
-                raise unreachable
+                raise HubUnreachableError(source.hub.name, "it was asked for another source")
             found = read_source(source, Path(config.data), seed=config.seed, commercial=commercial, step=step)
         except (DataError, MissingExtraError) as error:
-            unreachable = error if isinstance(error, HubUnreachableError) else unreachable
+            unreachable = unreachable or isinstance(error, HubUnreachableError)
             if source.hub and (absent_is_fine or source.optional):
                 left_out[source.name] = f"absent: {error}"
             else:
@@ -122,22 +128,24 @@ def _read(
         if not found.records and found.dropped[FORBIDDEN]:
             left_out[source.name] = f"licence: {source.licence or 'not stated'}"
             continue
+        if not found.records:
+            problems += data_problems(found, (), config.list_size)
+            continue
         read[source.name] = found
         report(f"{source.name}: {len(found.records)} rows read")
-    if problems:
-        raise _all(problems)
+    return problems
 
 
 def _cleaned(
     config: BlendConfig,
     read: dict[str, Source],
+    sets: Sequence[EvaluationSet],
     left_out: dict[str, str],
     report: Report,
     step: Step,
     absent_is_fine: bool,
 ) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
-    sets = _evaluation_sets(config, step) if read and config.evaluation else []
     rows = {name: len(source.records) for name, source in read.items()}
     contamination: dict[str, dict[str, dict[str, int]]] = {}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
@@ -163,11 +171,17 @@ def _cleaned(
     return Prepared(sources, slots, rows, left_out, contamination, uncompared)
 
 
-def _evaluation_sets(config: BlendConfig, step: Step) -> list[EvaluationSet]:
-    """Return the evaluation sets that are there."""
-    data, absent = Path(config.data), absent_evaluation(config)
-    there = [of for of in config.evaluation if of.name not in absent]
-    return [read_evaluation(of, data) for of in watched(there, step, "reading evaluation sets", len(there))]
+def _evaluation_sets(config: BlendConfig, step: Step) -> tuple[list[EvaluationSet], list[str]]:
+    """Return the evaluation sets that are there, and what is wrong with those that cannot be read."""
+    absent = absent_evaluation(config)
+    there = [of for of in config.evaluation if of.name not in absent and (of.rows or of.benchmark in BENCHMARKS)]
+    sets, problems = [], []
+    for of in watched(there, step, "reading evaluation sets", len(there)) if there else ():
+        try:
+            sets.append(read_evaluation(of, Path(config.data)))
+        except DataError as error:
+            problems.append(f"evaluation: {error}")
+    return sets, problems
 
 
 def _without(
