@@ -133,7 +133,9 @@ def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
     assert {"torch", "transformers", "peft", "rankrag"} <= set(record["versions"])
     card = (adapter / "README.md").read_text()
     assert "| s | CC BY 4.0 | 12 context_ranking |" in card
-    assert f"base_model: {config.model}" in card
+    assert "base_model" not in card  # it is a directory here
+    assert "\nlicense: cc-by-4.0\n" in card
+    assert "The most restrictive licence of them: CC BY 4.0 (s)." in card
     assert record["blend_sha256"][:16] in card
     assert list((tmp_path / "run/tensorboard").rglob("events.*"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,11 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
         return Start(str(directory), str(directory), tokenizer_sha256=recorded, format=form)
     sha256 = BASE_SHA256 if config.model == MINI_BASE else ""
     return Start(resolve_model(config.model, say), config.model, base_sha256=sha256)
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a model's name can be a hub's, and is no directory here nor the base that comes as a package."""
+    return name != MINI_BASE and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:
