@@ -253,25 +253,19 @@ def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what
     assert "s/d5/0" in {p.id for e in read_examples(tmp_path / "b" / EXAMPLES_FILE) for p in e.contexts}
 
 
-def test_an_evaluation_set_may_be_named_and_one_that_is_absent_is_listed(config_of, tmp_path):
-    """KILT's form; its passages, all of Wikipedia, are not asked for."""
-    (tmp_path / "data" / "kilt").mkdir()
+def test_an_evaluation_set_that_is_absent_is_told_and_listed(config_of, tmp_path):
     row = {"id": "k", "input": "on which river lies town 3", "output": [{"answer": "number3"}]}
-    (tmp_path / "data" / "kilt" / "nq-dev-kilt.jsonl").write_text(json.dumps(row))
-    absent = [{"benchmark": "fever-kilt", "optional": True}, {"rows": "none.jsonl", "optional": True}]
+    (tmp_path / "data" / "kilt.jsonl").write_text(json.dumps(row))
     whole = {"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl"}
-    config = config_of(evaluation=[{"benchmark": "nq-kilt"}, *absent], held_back=0, sources=[whole])
+    sets = [{"rows": "kilt.jsonl"}, {"rows": "none.jsonl", "optional": True}]
     said = []
-    manifest = build_blend(config, tmp_path / "a", said.append)
-    assert manifest["contamination"]["nq-kilt"]["s"]["same question"] == 1
-    assert list(manifest["contamination"]) == ["nq-kilt"]
-    assert {name: len(files) for name, files in manifest["not_compared_with"].items()} == {
-        "fever-kilt": 1,
-        "none.jsonl": 1,
-    }
-    assert any("evaluation fever-kilt: not compared with, absent: " in line for line in said)
-    with pytest.raises(ConfigError, match=r"evaluation: .*fever-dev-kilt\.jsonl is not there"):
-        build_blend(config_of(evaluation=[{"benchmark": "fever-kilt"}]), tmp_path / "b")
+    manifest = build_blend(config_of(evaluation=sets, held_back=0, sources=[whole]), tmp_path / "a", said.append)
+    assert manifest["contamination"]["kilt.jsonl"]["s"]["same question"] == 1
+    assert list(manifest["contamination"]) == ["kilt.jsonl"]
+    assert manifest["not_compared_with"] == {"none.jsonl": [str(tmp_path / "data" / "none.jsonl")]}
+    assert any(line.startswith("evaluation none.jsonl: not compared with, absent: ") for line in said)
+    with pytest.raises(ConfigError, match=r"evaluation: .*none\.jsonl is not there"):
+        build_blend(config_of(evaluation=[{"rows": "none.jsonl"}]), tmp_path / "b")
 
 
 def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_of, tmp_path):

@@ -79,4 +79,4 @@ def _values(path: Path, text: TextIO) -> Iterator[tuple[int, object]]:
 
 def _is_cut(error: json.JSONDecodeError, rest: str) -> bool:
     """Whether a value may only seem wrong because the piece ends within it."""
-    return error.msg.startswith("Unterminated string") or error.pos > len(rest) - 12
+    return error.msg.startswith("Unterminated string") or error.pos > len(rest.rstrip()) - 12

@@ -12,7 +12,6 @@ from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.sources import Source
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind
 
 
@@ -24,11 +23,6 @@ def config_problems(config: BlendConfig) -> list[str]:
     problems += [f"source {name!r}: a name may not hold '/'" for name in names if "/" in name]
     for source in config.sources:
         problems += [f"source {source.name!r}: {problem}" for problem in _source_problems(source)]
-    for of in config.evaluation:
-        if bool(of.rows) == bool(of.benchmark):
-            problems.append(f"evaluation {of.name!r}: name either 'rows' or a 'benchmark'")
-        elif of.benchmark and of.benchmark not in BENCHMARKS:
-            problems.append(f"evaluation: no set is called {of.benchmark!r}; `rankrag evaluate --list` names them")
     return problems + list(_share_problems(config))
 
 
@@ -41,7 +35,7 @@ def absent_files(config: BlendConfig, source: SourceConfig) -> list[str]:
 def absent_evaluation(config: BlendConfig) -> dict[str, list[str]]:
     """Return the files that evaluation sets lack, by set."""
     data = Path(config.data)
-    absent = {of.name: [str(f) for f in evaluation_files(of, data) if not f.is_file()] for of in config.evaluation}
+    absent = {of.rows: [str(f) for f in evaluation_files(of, data) if not f.is_file()] for of in config.evaluation}
     return {name: files for name, files in absent.items() if files}
 
 

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rankrag.blend.asked import asked_rows
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
-from rankrag.errors import Mistakes
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.loading import load, question_files
-from rankrag.jsonl import Row, parse_history, read_passages, read_rows
+from rankrag.jsonl import Row, read_passages
 from rankrag.matching import normalise
 from rankrag.types import Message
 
@@ -56,36 +54,28 @@ class Overlap:
 
 
 def evaluation_files(wanted: EvaluationConfig, data: Path) -> list[Path]:
-    """Return the files that a set is read from; none for a benchmark that is not known."""
-    if wanted.rows:
-        return [data / name for name in (wanted.rows, wanted.corpus) if name]
-    return question_files(BENCHMARKS[wanted.benchmark], data) if wanted.benchmark in BENCHMARKS else []
+    """Return the files that a set is read from."""
+    return [data / name for name in (wanted.rows, wanted.corpus) if name]
 
 
 def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
-    """Return what to look for; of a corpus only the gold passages of the rows count, of a benchmark no passages."""
-    if wanted.benchmark:
-        asked = (of.question for of in load(BENCHMARKS[wanted.benchmark], data, passages=False).questions)
-        return _recognised(wanted.name, {_asked(question.history, question.text) for question in asked}, [])
+    """Return what to look for; of a corpus only the gold passages of the rows count."""
     questions: set[str] = set()
     texts: list[str] = []
     gold: set[str] = set()
-    path = data / wanted.rows
-    mistakes = Mistakes()
-    for line, row in read_rows(path, lambda error: mistakes.add(str(error))):
-        text = row.get("question", row.get("query"))
-        if not isinstance(text, str):
-            mistakes.add(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
-            continue
-        with mistakes.caught():
-            if wanted.questions:
-                questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
-            gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
-            texts += _own_texts(row)
-    mistakes.raise_any()
+    for row, history, text in asked_rows(data / wanted.rows):
+        if wanted.questions:
+            questions.add(_asked(history, text))
+        gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
+        texts += _own_texts(row)
     if wanted.corpus:
         texts += [p.text for p in read_passages(data / wanted.corpus) if p.id in gold]
-    return _recognised(wanted.name, questions, texts)
+    return EvaluationSet(
+        wanted.rows,
+        frozenset(questions),
+        frozenset(gram for text in questions for gram in _long_grams(text)),
+        frozenset(gram for text in texts for gram in grams(normalise(text))),
+    )
 
 
 def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float, step: Step = quiet) -> list[Overlap]:
@@ -143,15 +133,6 @@ def _long_grams(text: str) -> Iterator[int]:
 
 def _asked(history: tuple[Message, ...], text: str) -> str:
     return normalise(" ".join([*(m.content for m in history), text]))
-
-
-def _recognised(name: str, questions: set[str], texts: list[str]) -> EvaluationSet:
-    return EvaluationSet(
-        name,
-        frozenset(questions),
-        frozenset(gram for text in questions for gram in _long_grams(text)),
-        frozenset(gram for text in texts for gram in grams(normalise(text))),
-    )
 
 
 def _own_texts(row: Row) -> list[str]:

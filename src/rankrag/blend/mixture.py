@@ -191,9 +191,9 @@ def _manifest(
         "config": config.model_dump(mode="json", exclude={"data"}),
         "left_out": prepared.left_out,
         "contamination": {
-            of.name: {name: p.contamination[of.name] for name, p in parts.items() if of.name in p.contamination}
+            of.rows: {name: p.contamination[of.rows] for name, p in parts.items() if of.rows in p.contamination}
             for of in config.evaluation
-            if of.name not in prepared.uncompared
+            if of.rows not in prepared.uncompared
         },
         "not_compared_with": prepared.uncompared,
         "sources": {name: part.entry for name, part in parts.items()},

@@ -15,7 +15,6 @@ from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import ConfigError, DataError, MissingExtraError
-from rankrag.evaluation.catalogue import BENCHMARKS
 
 Report = Callable[[str], None]
 
@@ -55,7 +54,7 @@ def prepare(
     """
     problems = config_problems(config)
     absent_sets = absent_evaluation(config)
-    needed = () if absent_is_fine else [of.name for of in config.evaluation if not of.optional]
+    needed = () if absent_is_fine else [of.rows for of in config.evaluation if not of.optional]
     problems += [f"evaluation: {file} is not there" for name in needed for file in absent_sets.get(name, ())]
     left_out: dict[str, str] = {}
     wanted: list[SourceConfig] = []
@@ -174,7 +173,7 @@ def _cleaned(
 def _evaluation_sets(config: BlendConfig, step: Step) -> tuple[list[EvaluationSet], list[str]]:
     """Return the evaluation sets that are there, and what is wrong with those that cannot be read."""
     absent = absent_evaluation(config)
-    there = [of for of in config.evaluation if of.name not in absent and (of.rows or of.benchmark in BENCHMARKS)]
+    there = [of for of in config.evaluation if of.rows not in absent]
     sets, problems = [], []
     for of in watched(there, step, "reading evaluation sets", len(there)) if there else ():
         try:

@@ -27,16 +27,11 @@ NO_ANSWER = "no answer is known to be right"
 
 def missing(benchmark: Benchmark, data: Path, *, passages: bool = True) -> list[Path]:
     """Return the files that a benchmark lacks in the data folder; without `passages`, those of its questions."""
-    wanted = question_files(benchmark, data)
+    path, schema = _source(benchmark, data)
+    wanted = [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
     if passages and frozen_files(benchmark.name, data) is None:
         wanted += [data / name for name in benchmark.corpora]
     return [path for path in wanted if not path.is_file()]
-
-
-def question_files(benchmark: Benchmark, data: Path) -> list[Path]:
-    """Return the files that the questions of a benchmark are read from."""
-    path, schema = _source(benchmark, data)
-    return [path] + ([data / benchmark.companion] if benchmark.companion and schema != "rankrag" else [])
 
 
 def at_hand(data: Path) -> tuple[str, ...]:
