@@ -283,6 +283,20 @@ def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
 
 
+def test_the_manifest_has_the_hash_of_rows_that_came_from_a_hub(config_of, tmp_path):
+    """The json builder stands for a hub: it streams a file without a network."""
+    pytest.importorskip("datasets")
+    turns = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
+    found = []
+    for name, number in (("a", 5), ("b", 6)):
+        path = tmp_path / "data" / f"{name}.jsonl"
+        path.write_text("\n".join(json.dumps({"id": f"i{i}", "messages": turns}) for i in range(number)))
+        chat = {"name": "chat", "hub": {"name": "json", "files": str(path)}, "kinds": ["sft"]}
+        found.append(build_blend(config_of(held_back=0, sources=[chat]), tmp_path / name)["sources"]["chat"])
+    assert [len(entry["rows_sha256"]) for entry in found] == [64, 64]
+    assert found[0]["rows_sha256"] != found[1]["rows_sha256"]
+
+
 @pytest.fixture
 def of_three(config_of, tmp_path):
     """Three sources that draw all kinds between them, by weight."""
