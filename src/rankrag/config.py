@@ -83,8 +83,9 @@ class SourceConfig(Schema):
 class EvaluationConfig(Schema):
     """A set that the trained model will be measured on: nothing of it may be in the blend."""
 
-    rows: str = Field(description="File of rows, relative to `data`.")
+    rows: str = Field(description="File of rows, relative to `data`, in our form or as the paper's sets are published.")
     corpus: str | None = Field(None, description="Passages that the rows name by id.")
+    optional: bool = Field(False, description="Whether the blend is built where it is absent; the manifest says so.")
     questions: bool = Field(
         True, description="Whether a question alone gives it away; not where they are stock phrases over a passage."
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class RankragError(Exception):
@@ -71,6 +72,16 @@ class Mistakes:
         if self._found:
             more = len(self._found) - self.SHOWN
             raise DataError("; ".join(self._found[: self.SHOWN]) + (f"; and {more} more" if more > 0 else ""))
+
+
+@contextmanager
+def writing(place: Path, kind: type[RankragError], then: str) -> Iterator[None]:
+    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes then."""
+    try:
+        yield
+    except OSError as error:
+        where, reason = error.filename or place, error.strerror or first_line(error)
+        raise kind(f"{where}: cannot be written ({reason}); make room or choose another folder, {then}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -9,10 +9,19 @@ from rankrag.blend.checks import config_problems, data_problems
 from rankrag.blend.sources import Record, Source
 from rankrag.config import BlendConfig
 from rankrag.config_files import load_config
+from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind, Passage, Question
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "blend").glob("*.yaml"))
 A, B = {"name": "alpha", "rows": "a"}, {"name": "beta", "rows": "b", "kinds": ["context_qa"]}
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_the_paper_s_blends_are_compared_with_the_paper_s_evaluation_sets(stage):
+    named = {of.rows for of in load_config(BlendConfig, SHIPPED[0].with_name(f"{stage}.yaml")).evaluation}
+    for name, benchmark in BENCHMARKS.items():
+        if benchmark.paper:
+            assert named & {f"hub/{name}.jsonl.zst", benchmark.rows, benchmark.companion}, name
 
 
 def problems(sources=(A, B), **fields):

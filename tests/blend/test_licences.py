@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.blend.licences import allows_commercial
+from rankrag.blend.licences import allows_commercial, hub_licence, most_restrictive
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,26 @@ def test_free_licences_allow_commercial_use(licence):
 )
 def test_what_forbids_it_or_is_not_known_does_not(licence):
     assert not allows_commercial(licence)
+
+
+def test_the_most_restrictive_licence_is_the_one_that_allows_least():
+    licences = ["MIT", "CC BY-SA 4.0", "CC BY 4.0", "CC BY-NC 4.0", "research only (NewsQA)"]
+    assert most_restrictive(licences[:1] + licences[2:3]) == "MIT"
+    assert most_restrictive(licences[:3]) == "CC BY-SA 4.0"
+    assert most_restrictive(licences) == "CC BY-NC 4.0"
+    assert most_restrictive([*licences, ""]) == most_restrictive([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("licence", "name"),
+    [
+        ("CC BY-SA 4.0", "cc-by-sa-4.0"),
+        ("CC BY-NC 4.0 (DPR)", "cc-by-nc-4.0"),
+        ("Apache-2.0", "apache-2.0"),
+        ("MIT", "mit"),
+        ("research only (NewsQA)", "other"),
+        ("", "other"),
+    ],
+)
+def test_a_licence_has_the_hub_s_name_where_it_has_one(licence, name):
+    assert hub_licence(licence) == name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, held_back_part
 from rankrag.config import BlendConfig
-from rankrag.errors import ConfigError
+from rankrag.errors import ConfigError, DataError
 from rankrag.examples import read_examples
 from rankrag.types import DataKind
 
@@ -109,6 +110,20 @@ def test_all_bad_rows_of_all_sources_stand_in_one_error(config_of, tmp_path):
         build_blend(config_of(sources=sources), tmp_path / "a")
     with pytest.raises(ConfigError, match=r"source 's': no rows are left; its file is empty"):
         build_blend(config_of(sources=[{"name": "s", "rows": "empty.jsonl"}]), tmp_path / "a")
+
+
+def test_problems_of_configuration_sources_and_evaluation_sets_stand_in_one_error(config_of, tmp_path):
+    (tmp_path / "data" / "bad.jsonl").write_text('{"id": "a"}\nno JSON\n')
+    (tmp_path / "data" / "empty.jsonl").write_text("")
+    sources = [{"name": n, "rows": f"{n}.jsonl"} for n in ("bad", "empty", "train")]
+    corpus = {"corpus": "corpus.jsonl"}
+    sources[2] |= corpus
+    fields = {"examples": 9, "weights": {"bad": 1, "empty": 1, "trian": 1}, "evaluation": [{"rows": "dev.jsonl"}]}
+    with pytest.raises(ConfigError) as caught:
+        build_blend(config_of(sources=sources, **fields), tmp_path / "a")
+    found = ("did you mean 'train'", "bad.jsonl:1: no 'id'", "bad.jsonl:2: not JSON", "'empty': no rows are left")
+    for problem in (*found, "evaluation: ", "dev.jsonl:1: not JSON"):
+        assert problem in str(caught.value)
 
 
 WEIGHTS = {f"s/{kind}": w for kind, w in zip(sorted(set(DataKind) - {DataKind.SFT}), (1, 2, 3, 4), strict=True)}
@@ -238,6 +253,21 @@ def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what
     assert "s/d5/0" in {p.id for e in read_examples(tmp_path / "b" / EXAMPLES_FILE) for p in e.contexts}
 
 
+def test_an_evaluation_set_that_is_absent_is_told_and_listed(config_of, tmp_path):
+    row = {"id": "k", "input": "on which river lies town 3", "output": [{"answer": "number3"}]}
+    (tmp_path / "data" / "kilt.jsonl").write_text(json.dumps(row))
+    whole = {"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl"}
+    sets = [{"rows": "kilt.jsonl"}, {"rows": "none.jsonl", "optional": True}]
+    said = []
+    manifest = build_blend(config_of(evaluation=sets, held_back=0, sources=[whole]), tmp_path / "a", said.append)
+    assert manifest["contamination"]["kilt.jsonl"]["s"]["same question"] == 1
+    assert list(manifest["contamination"]) == ["kilt.jsonl"]
+    assert manifest["not_compared_with"] == {"none.jsonl": [str(tmp_path / "data" / "none.jsonl")]}
+    assert any(line.startswith("evaluation none.jsonl: not compared with, absent: ") for line in said)
+    with pytest.raises(ConfigError, match=r"evaluation: .*none\.jsonl is not there"):
+        build_blend(config_of(evaluation=[{"rows": "none.jsonl"}]), tmp_path / "b")
+
+
 def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_of, tmp_path):
     manifest = build_blend(config_of(), tmp_path / "a")
     entry = manifest["sources"]["s"]
@@ -247,8 +277,24 @@ def test_the_manifest_says_where_each_source_comes_from_and_what_it_gave(config_
     assert entry["tokens"] > 10 * len(examples)
     assert entry["dropped"]["answer longer than 40 words"] > 0
     assert entry["dropped"]["held back for fitting"] > 0
-    assert len(entry["rows_sha256"]) == 64
+    for key, file in (("rows_sha256", "train.jsonl"), ("corpus_sha256", "corpus.jsonl")):
+        assert entry[key] == hashlib.sha256((tmp_path / "data" / file).read_bytes()).hexdigest()
+    assert entry["corpus"] == "corpus.jsonl"
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
+
+
+def test_the_manifest_has_the_hash_of_rows_that_came_from_a_hub(config_of, tmp_path):
+    """The json builder stands for a hub: it streams a file without a network."""
+    pytest.importorskip("datasets")
+    turns = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
+    found = []
+    for name, number in (("a", 5), ("b", 6)):
+        path = tmp_path / "data" / f"{name}.jsonl"
+        path.write_text("\n".join(json.dumps({"id": f"i{i}", "messages": turns}) for i in range(number)))
+        chat = {"name": "chat", "hub": {"name": "json", "files": str(path)}, "kinds": ["sft"]}
+        found.append(build_blend(config_of(held_back=0, sources=[chat]), tmp_path / name)["sources"]["chat"])
+    assert [len(entry["rows_sha256"]) for entry in found] == [64, 64]
+    assert found[0]["rows_sha256"] != found[1]["rows_sha256"]
 
 
 @pytest.fixture
@@ -292,6 +338,19 @@ def test_a_killed_blend_goes_on_with_the_sources_that_are_done(of_three, tmp_pat
     for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(FILES)
+
+
+@pytest.mark.parametrize("place", ["rankrag.blend.parts.write_whole", "rankrag.blend.mixture.write_lines"])
+def test_a_full_disk_is_said_and_what_is_done_is_kept(of_three, tmp_path, monkeypatch, place):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, full)
+        with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); make room .*goes on with"):
+            build_blend(of_three(), tmp_path / "a")
+    assert (tmp_path / "a" / "parts").is_dir()
+    assert build_blend(of_three(), tmp_path / "a")["examples"] == 300
 
 
 @pytest.mark.parametrize("change", ["seed", "data", "evaluation", "weights"])

@@ -9,14 +9,16 @@ import pytest
 
 from rankrag.blend.public import KNOWN_DEFECTS, READERS, converted
 from rankrag.config import Reader
-from rankrag.errors import DataError
+from rankrag.errors import DataError, Mistakes
 
 
 def read(reader, *rows):
     """Return (rows in our form, what was left out)."""
     located = [(f"{reader} row {i}", row) for i, row in enumerate(rows, start=1)]
     dropped: Counter[str] = Counter()
-    found = [row for _, row in converted(reader, located, dropped)]
+    mistakes = Mistakes()
+    found = [row for _, row in converted(reader, located, dropped, lambda error: mistakes.add(str(error)))]
+    mistakes.raise_any()
     return found, dict(dropped)
 
 
@@ -194,6 +196,8 @@ def test_unnatural_instructions_give_one_row_an_instance():
 def test_a_row_of_another_set_is_named(reader):
     with pytest.raises(DataError, match=rf"{reader} row 1: no row of {reader} .*found: "):
         read(reader, {"unexpected": 1})
+    with pytest.raises(DataError, match=rf"{reader} row 1: .*{reader} row 2: .*{reader} row 3: "):
+        read(reader, *({"unexpected": i, "message_tree_id": i} for i in range(3)))
 
 
 def test_ids_are_made_from_the_content():

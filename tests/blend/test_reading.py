@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 
 import pytest
 
+from rankrag.blend import arrays
 from rankrag.blend.preparation import prepare
 from rankrag.blend.reading import read_source
 from rankrag.config import BlendConfig, SourceConfig
@@ -63,8 +65,11 @@ def test_rows_whose_own_licence_forbids_commercial_use_are_left_out_where_it_is_
 
 
 def test_all_bad_rows_are_reported_together(tmp_path):
-    written(tmp_path / "rows.jsonl", [*qa_rows(1), *({"id": "x", "words": i} for i in range(7))])
-    with pytest.raises(DataError, match=r"rows\.jsonl:2: .*rows\.jsonl:6: .*; and 2 more"):
+    path = written(tmp_path / "rows.jsonl", [*qa_rows(1), *({"id": "x", "words": i} for i in range(22))])
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: .*rows\.jsonl:21: .*; and 2 more"):
+        read(tmp_path)
+    path.write_text("no JSON\n[1]\n" + json.dumps({"id": "x", "words": 1}))
+    with pytest.raises(DataError, match=r"jsonl:1: not JSON .*jsonl:2: holds list.*jsonl:3: no 'id' with 'question'"):
         read(tmp_path)
 
 
@@ -80,6 +85,86 @@ def test_a_hub_is_read_as_a_stream_in_the_form_of_its_set(tmp_path):
     source = read(tmp_path, **hub(written(tmp_path / "squad.jsonl", [row])), reader="squad")
     assert [p.title for p in source.passages.values()] == ["The sea"]
     assert [r.question.answers for r in source.records] == [("Lisbon",)]
+
+
+def test_the_rows_of_a_hub_are_hashed_while_they_stream_and_its_commit_is_kept(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    rows = [row | {"n": i} for i, row in enumerate(qa_rows(3))]
+    first, same, other = (
+        read(tmp_path, **hub(written(tmp_path / f"{name}.jsonl", found)), limit=limit).origin
+        for name, found, limit in (("a", rows, None), ("b", rows, 1), ("c", rows[:2], None))
+    )
+    assert first == same != other
+    assert len(first["rows_sha256"]) == 64
+
+    class Streamed(list):
+        class _ex_iterable:  # noqa: N801 - its name in the library
+            kwargs = {"files": [f"hf://datasets/org/set@{'ab' * 20}/train.json"]}  # noqa: RUF012
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Streamed(rows))
+    assert read(tmp_path, rows="", hub={"name": "org/set"}).origin == first | {"revision": "ab" * 20}
+
+
+def context_of(number):
+    names = {"title": f"T{number}", "text": f"Text {number}, a \u00e9 and a ] too."}
+    return names | {"score": 1000, "title_score": 0, "passage_id": str(number)}
+
+
+def dpr_rows(count):
+    return [
+        {
+            "dataset": "webquestions",
+            "question": f"what is {n}?",
+            "answers": [f"Text {n}"],
+            "positive_ctxs": [context_of(n)],
+            "negative_ctxs": [],
+            "hard_negative_ctxs": [context_of(n + 100), context_of(n + 200)],
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("piece", [7, 100, 2**20])
+@pytest.mark.parametrize("name", ["biencoder-webquestions-train.json", "biencoder-webquestions-train.json.gz"])
+def test_dpr_s_file_is_read_as_it_is_published(tmp_path, monkeypatch, name, piece):
+    """One indented array, compressed."""
+    monkeypatch.setattr(arrays, "PIECE", piece)
+    text = json.dumps(dpr_rows(4), indent=4)
+    opened = gzip.open if name.endswith(".gz") else open
+    with opened(tmp_path / name, "wt", encoding="utf-8") as file:
+        file.write(text + "\n")
+    source = read(tmp_path, rows=name, reader="dpr", kinds=["retrieval_qa"])
+    assert [r.question.text for r in source.records] == [f"what is {n}?" for n in range(4)]
+    assert source.passages["dpr/103"].text == "Text 103, a \u00e9 and a ] too."
+    assert [r.positives for r in source.records] == [(f"dpr/{n}",) for n in range(4)]
+
+
+def test_lines_may_be_compressed_with_gzip(tmp_path):
+    with gzip.open(tmp_path / "rows.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write("".join(json.dumps(row) + "\n\n" for row in qa_rows(3)))
+    assert len(read(tmp_path, rows="rows.jsonl.gz").records) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[\n{"a": 1},\n{"b" 2}\n]' + " " * 99, r"rows\.json:3: not JSON \(Expecting ':' delimiter\)"),
+        ('[\n{"a": 1},\n', r"rows\.json:3: not JSON \(the array has no end\)"),
+        ('[\n{"a": "x', r"rows\.json:2: not JSON \(Unterminated string"),
+        ('[1,\n "x", {"a": 1}]', r"json:1: holds int.*json:2: holds str.*json:2: no row of dpr"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said_with_its_line(tmp_path, text, problem):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(DataError, match=problem):
+        read(tmp_path, rows="rows.json", reader="dpr", kinds=["retrieval_qa"])
+
+
+def test_a_compressed_file_that_is_cut_is_named(tmp_path):
+    whole = gzip.compress(json.dumps(dpr_rows(50)).encode())
+    (tmp_path / "rows.json.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"rows\.json\.gz: cannot be read .*the file is whole"):
+        read(tmp_path, rows="rows.json.gz", reader="dpr", kinds=["retrieval_qa"])
 
 
 def test_a_hub_that_cannot_be_read_says_what_to_do(tmp_path):
@@ -104,6 +189,6 @@ def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     sources = [{"name": n, "hub": {"name": f"org/{n}"}, "reader": "squad"} for n in "ab"]
-    with pytest.raises(ConfigError, match=r"source 'a': the hub cannot be reached \(no route\).*source 'b'"):
+    with pytest.raises(ConfigError, match=r"'a': org/a: the hub cannot be reached \(no route\).*'b': org/b: the hub"):
         prepare(BlendConfig.model_validate({"data": str(tmp_path), "sources": sources}), lambda _: None)
     assert asked == ["org/a"]

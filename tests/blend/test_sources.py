@@ -40,6 +40,8 @@ def test_a_gold_passage_that_is_missing_is_named(tmp_path):
     rows = written(tmp_path / "rows.jsonl", [{"id": "q", "question": "?", "answers": ["a"], "positive_ids": ["a"]}])
     with pytest.raises(DataError, match="question 'q' names passage 'a'"):
         source_of(rows, corpus)
+    with pytest.raises(DataError, match="question 'q' names passage 'a', which None does not hold"):
+        source_of(rows)
 
 
 def test_a_row_of_no_known_form_is_named_with_its_line(tmp_path):

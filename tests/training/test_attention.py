@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rankrag.training import attention
 from rankrag.training.batches import attention_mask, to_batch
@@ -65,9 +66,22 @@ def test_dropout_and_a_scale_of_ones_own_are_minded():
 
 def test_what_is_added_to_the_scores_by_a_model_goes_to_transformers():
     mask = attention_mask(to_batch([[row_of(3, [4, 5])]], 20, 0), torch.float32)
-    query = torch.randn(1, 2, 20, 4)
-    with pytest.raises(ValueError, match="softcap"):
-        attention.in_pieces(torch.nn.Module(), query, query, query, mask, softcap=30.0)
+    query, bias = torch.randn(1, 2, 20, 4), torch.randn(1, 2, 20, 20)
+    found, _ = attention.in_pieces(torch.nn.Module(), query, query, query, mask, position_bias=bias)
+    expected, _ = sdpa_attention_forward(torch.nn.Module(), query, query, query, mask, position_bias=bias)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_scores_are_capped_where_the_model_wants_it():
+    batch = to_batch([[row_of(3, [4, 5])]], 20, 0)
+    mask, (query, key, value) = attention_mask(batch, torch.float32), torch.randn(3, 1, 2, 20, 4) * 3
+    scores = 2 * torch.tanh(query @ key.transpose(2, 3) / 2 / 2)
+    expected = ((scores + mask).softmax(-1) @ value).transpose(1, 2)
+    in_pieces, _ = attention.in_pieces(torch.nn.Module(), query, key, value, mask, softcap=2.0)
+    in_blocks, _ = attention.in_blocks(torch.nn.Module(), query, key, value, attention.block_mask(batch), softcap=2.0)
+    assert torch.allclose(in_pieces, expected, atol=1e-5)
+    assert torch.allclose(in_blocks, expected, atol=1e-5)
 
 
 @given(sequences)

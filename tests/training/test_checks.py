@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoConfig
 
 from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.training import checks
 from rankrag.training import start as start_module
 from rankrag.training.checks import prepare
 from rankrag.training.run import train
@@ -64,6 +65,31 @@ def test_a_model_that_is_nowhere_is_reported_with_what_to_do(config_of, monkeypa
         prepare(config_of(model="nobody/nothing"))
 
 
+def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, config_of, monkeypatch):
+    train(config_of(max_steps=1))
+    path = tmp_path / "run/adapter/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": "nobody/nothing"}))
+    asked = []
+
+    def asking(load):
+        def ask(name, *rest, **options):
+            if name != "nobody/nothing":
+                return load(name, *rest, **options)
+            asked.append(name)
+            raise OSError("no route")
+
+        return ask
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", asking(AutoConfig.from_pretrained))
+    monkeypatch.setattr(checks, "load_tokenizer", asking(checks.load_tokenizer))
+    for model in ("nobody/nothing", str(tmp_path / "run")):
+        with pytest.raises(
+            ConfigError, match=r"1 problem:\n.*the model of nobody/nothing cannot be opened \(no route\)"
+        ):
+            prepare(config_of(model=model, out=str(tmp_path / "two")))
+    assert asked == ["nobody/nothing"] * 2
+
+
 def test_stages_with_different_tokenizers_are_refused(tmp_path, config_of, tokenizer):
     train(config_of(max_steps=1))
     two = config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two"))
@@ -84,14 +110,72 @@ def test_a_stage_that_is_not_finished_cannot_be_gone_on_from(tmp_path, config_of
         prepare(config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two")))
 
 
+def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_inherited(tmp_path, config_of):
+    train(config_of(max_steps=1))
+    path = tmp_path / "run/adapter/rankrag_config.json"
+    path.write_text(path.read_text().replace("assess whether", "access whether"))
+    stage = {"model": str(tmp_path / "run"), "out": str(tmp_path / "two")}
+    assert "access whether" in prepare(config_of(**stage)).encoder.contract.format.wordings.rank
+    with pytest.raises(ConfigError) as caught:
+        prepare(config_of(**stage, turn_format="plain", layout="question_first", history_turns=3))
+    for problem in (
+        "turn_format: plain; set it to chat_template",
+        "layout: question_first; set it to passage_first",
+        "history_turns: 3; set it to 7",
+    ):
+        assert problem in str(caught.value)
+    path.write_text(path.read_text().replace('"<|im_end|>"', '"<|other|>"'))
+    with pytest.raises(ConfigError, match="the tokenizer's turn markers"):
+        prepare(config_of(**stage))
+    path.unlink()
+    prepare(config_of(**stage, turn_format="plain"))
+
+
 def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="method: qlora needs a CUDA device"):
-        prepare(config_of(method="qlora"))
+    with pytest.raises(ConfigError, match=r"2 problems:\n.*method: qlora needs a CUDA device.*\n.*called 'q_prok'"):
+        prepare(config_of(method="qlora", lora={"target_modules": ["q_prok"]}))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(start_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "rankrag\[qlora\]"'):
         start_module.need_four_bits()
+
+
+@pytest.fixture
+def shape_of(tmp_path, tokenizer):
+    """Write a model directory of another family, without weights."""
+
+    def make(family, **fields):
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        (tmp_path / "other").mkdir()
+        tokenizer.save_pretrained(tmp_path / "other")
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+        sizes |= {"vocab_size": len(tokenizer), "intermediate_size": 16} | fields
+        AutoConfig.for_model(family, **sizes).save_pretrained(tmp_path / "other")
+        return str(tmp_path / "other")
+
+    return make
+
+
+def test_a_model_that_sees_fewer_tokens_back_than_an_example_may_have_is_refused(config_of, shape_of):
+    for family in ("mistral", "gemma3_text"):
+        model = shape_of(family, sliding_window=256)
+        with pytest.raises(
+            ConfigError, match=rf"max_tokens: 512 is more than the 256 tokens that a {family} sees back"
+        ):
+            prepare(config_of(model=model))
+        prepare(config_of(model=model, max_tokens=256, tokens_per_batch=258))
+    prepare(config_of(model=shape_of("qwen2", sliding_window=256)))  # none of its layers has the window
+
+
+def test_attention_that_training_does_not_know_is_refused(config_of, shape_of, monkeypatch):
+    with pytest.raises(ConfigError, match="the attention of a gpt_oss has sinks"):
+        prepare(config_of(model=shape_of("gpt_oss", sliding_window=None, num_local_experts=2)))
+    with pytest.raises(ConfigError, match=r"has layers \(linear_attention\) that mind no mask"):
+        prepare(config_of(model=shape_of("qwen3_next", layer_types=["linear_attention", "full_attention"])))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(ConfigError, match=r"the attention of a gemma2 .* set compile to true"):
+        prepare(config_of(model=shape_of("gemma2")))
 
 
 def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_of, monkeypatch, tmp_path, tokenizer):

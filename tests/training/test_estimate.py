@@ -31,7 +31,8 @@ TOKENS = 96
 
 
 def config_of(**fields):
-    return TrainConfig.model_validate({"model": "m", "blend": "b", "out": "o", "method": "full"} | fields)
+    whole = {"model": "m", "blend": "b", "out": "o", "method": "full", "compile": False}
+    return TrainConfig.model_validate(whole | fields)
 
 
 def test_the_sizes_of_llama_3_8b_are_read_off_its_configuration():
@@ -74,6 +75,33 @@ def test_time_of_the_papers_stage_one_by_hand():
     assert found.operations == token * 128_000
     assert found.seconds == pytest.approx(token * 4096 / (312e12 * 0.4))  # 32 batches, one for each device
     assert report_lines(found, 1000)[-1].split() == ["1000", "steps", f"{found.seconds / 3.6:.2f}", "h"]
+
+
+def test_attention_in_blocks_costs_what_a_token_sees_and_has_no_mask_of_the_whole_batch():
+    dense, blocks = (
+        estimate(shape_of(LLAMA_8B), config_of(tokens_per_batch=24576, compile=c), example_tokens=512, target_share=0)
+        for c in (False, True)
+    )
+    assert dense.memory["mask"] == 4 * 24576**2
+    assert blocks.memory["mask"] == 16 * (24576 / 128) ** 2
+    seen = 512 / 2 + 128 / 2
+    assert blocks.operations == 3 * 24576 * (2 * 32 * 218_103_808 + 4 * 32 * 4096 * seen)
+    assert dense.operations == 3 * 24576 * (2 * 32 * 218_103_808 + 4 * 32 * 4096 * 24576)
+
+
+def test_the_measured_memory_of_rankrag_mini_is_met():
+    """24 GB on an H200 (docs/training.md), with the shape of its base."""
+    base = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    config = load_config(TrainConfig, Path(__file__).parents[2] / "configs/train/mini-stage2.yaml")
+    assert estimate(shape_of(base), config).gib == pytest.approx(24e9 / GIB, rel=0.1)
 
 
 def test_devices_without_a_batch_save_no_time():

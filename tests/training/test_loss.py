@@ -9,13 +9,13 @@ from torch.nn.functional import cross_entropy
 
 from rankrag.training import attention
 from rankrag.training import loss as loss_module
-from rankrag.training.batches import attention_mask, to_batch
+from rankrag.training.batches import IGNORE, attention_mask, to_batch
 from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_losses, ranking_losses
 
 POINTWISE = LossSettings((0, 1))
 
 
-def tiny(family, vocabulary, attention="sdpa"):
+def tiny(family, vocabulary, attention="sdpa", **settings):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -24,7 +24,7 @@ def tiny(family, vocabulary, attention="sdpa"):
     else:
         sizes["num_key_value_heads"] = 2
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    config = AutoConfig.for_model(family, vocab_size=vocabulary, initializer_range=0.2, **sizes, **ends)
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, initializer_range=0.2, **sizes, **ends, **settings)
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config, attn_implementation=attention).double()
 
@@ -41,6 +41,7 @@ def packed(model, rows, fault=lambda batch: batch):
 def alone(model, rows):
     """The same, the obvious way: one forward pass an example, the model's own causal mask and positions."""
     model.zero_grad()
+    model.set_attn_implementation("eager")
     total = torch.zeros((), dtype=torch.float64)
     for row in rows:
         for tail in row.tails:
@@ -74,6 +75,45 @@ def attending(request, monkeypatch):
 @pytest.mark.parametrize("family", ["llama", "qwen2", "mistral", "gpt2"])
 def test_shared_prefix_rows_give_the_loss_and_gradients_of_separate_rows(family, attending, rows, tokenizer):
     assert max(apart(tiny(family, len(tokenizer), attending), rows)) < 1e-5
+
+
+RESCALED = {
+    "granite": {"logits_scaling": 4.0},
+    "hyperclovax": {"logits_scaling": 0.25},
+    "cohere": {"logit_scale": 0.0625},
+    "gemma2": {
+        "final_logit_softcapping": 2.0,
+        "attn_logit_softcapping": 3.0,
+        "query_pre_attn_scalar": 1,
+        "head_dim": 8,
+    },
+}
+
+
+@pytest.mark.parametrize("family", RESCALED)
+def test_what_a_model_does_behind_its_head_and_to_its_scores_is_part_of_the_loss(family, rows, tokenizer, monkeypatch):
+    monkeypatch.setattr(attention, "PIECE_TOKENS", 24)
+    assert max(apart(tiny(family, len(tokenizer), attention.IN_PIECES, **RESCALED[family]), rows)) < 1e-5
+
+
+@pytest.mark.parametrize("family", RESCALED)
+def test_early_logits_are_rescaled_too(family, rows, tokenizer):
+    model = tiny(family, len(tokenizer), attention.IN_PIECES, **RESCALED[family])
+    batch = to_batch([rows], sum(map(len, rows)), 0)
+    wanted = RowModel(model, 1)(batch)[1]
+    model.model.layers = model.model.layers[:1]  # the final norm and what is behind it stay
+    kept = batch.groups[batch.labels != IGNORE] >= 0
+    assert torch.allclose(RowModel(model)(batch)[0][kept], wanted)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
+def test_a_window_as_long_as_the_longest_example_changes_nothing_and_a_shorter_one_does(family, rows, tokenizer):
+    longest = max(len(row.prefix) + len(tail.ids) + len(tail.target) for row in rows for tail in row.tails)
+    heads = {"head_dim": 8} if family == "gemma3_text" else {}
+    settings = {"max_position_embeddings": 4096} | heads
+    assert sum(map(len, rows)) > longest  # the row itself is longer: its tails are beside each other
+    assert max(apart(tiny(family, len(tokenizer), sliding_window=longest, **settings), rows)) < 1e-5
+    assert min(apart(tiny(family, len(tokenizer), sliding_window=longest // 2, **settings), rows)) > 1e-4
 
 
 def leak_between_tails(_name, batch, dtype):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_the_adapter_can_be_chosen(finished):
     push_run(finished, "me/mine", adapter=True, private=False, hub=hub)
     assert "adapter_model.safetensors" in hub.files["me/mine"]
     assert hub.repos == {"me/mine": False}
+
+
+@pytest.mark.parametrize("base", ["rankrag-mini-base", "/models/llama", "runs/one/model", "."])
+def test_an_adapter_whose_base_nobody_could_get_is_not_uploaded(finished, base):
+    (finished / "adapter/adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    hub = FakeHub()
+    with pytest.raises(ConfigError, match=r"which is on no hub.* set merge: true"):
+        push_run(finished, "me/mine", adapter=True, hub=hub)
+    assert not hub.repos
+    push_run(finished, "me/mine", hub=hub)
+    (finished / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "meta-llama/Meta-Llama-3-8B"}')
+    push_run(finished, "me/adapter", adapter=True, hub=hub)
+    assert list(hub.files) == ["me/mine", "me/adapter"]
 
 
 def test_a_run_that_is_not_finished_is_not_uploaded(tmp_path):

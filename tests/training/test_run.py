@@ -150,7 +150,9 @@ def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
     assert {"torch", "transformers", "peft", "rankrag"} <= set(record["versions"])
     card = (adapter / "README.md").read_text()
     assert "| s | CC BY 4.0 | 12 context_ranking |" in card
-    assert f"base_model: {config.model}" in card
+    assert "base_model" not in card  # it is a directory here
+    assert "\nlicense: cc-by-4.0\n" in card
+    assert "The most restrictive licence of them: CC BY 4.0 (s)." in card
     assert record["blend_sha256"][:16] in card
     assert list((tmp_path / "run/tensorboard").rglob("events.*"))
 
@@ -171,6 +173,40 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_checkpoint(
     assert not (tmp_path / "run/model").exists()
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_gradients_that_are_not_finite_are_never_applied_and_the_run_goes_on_from_before(
+    tmp_path, config_of, monkeypatch, keep
+):
+    import rankrag.training.trainer as module
+
+    step = itertools.count(1)
+
+    def broken(found, batch, settings):  # the root of 0 is 0, and its slope is infinite
+        total, losses = batch_loss(found, batch, settings)
+        return (total + (found[0].sum() * 0).sqrt() if next(step) == 3 else total), losses
+
+    config = config_of(method="full", learning_rate=1e-4, save_steps=1, max_steps=5, keep_checkpoints=keep)
+    batch_loss = module.batch_loss
+    monkeypatch.setattr(module, "batch_loss", broken)
+    with pytest.raises(ModelError, match=r"step 2: the gradient norm is nan; .*checkpoint-2 is whole, the same"):
+        train(config)
+    kept = sorted((tmp_path / "run").glob("checkpoint-*"))
+    assert [path.name for path in kept] == ["checkpoint-1", "checkpoint-2"][-keep:]
+    for path in kept:
+        assert all(weight.isfinite().all() for weight in load_file(path / "trained.safetensors").values())
+    done = []
+    model = train(config, report=lambda number, _total: done.append(number))
+    assert done == [3, 4, 5]
+    assert all(weight.isfinite().all() for weight in load_file(model / "model.safetensors").values())
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, config_of):
+    with pytest.raises(ModelError, match=r"step 1: .* has weights that are not finite; no checkpoint was written yet"):
+        train(config_of(method="full", learning_rate=1e39, save_steps=1, max_steps=1))
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    assert not (tmp_path / "run/model").exists()
+
+
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, config_of, monkeypatch):
     import rankrag.training.trainer as module
 
@@ -187,6 +223,25 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(tmp_path, conf
         train(config_of())
     assert not (tmp_path / "run/checkpoint-6").exists()
     assert not (tmp_path / "run/partial").exists()
+
+
+@pytest.mark.parametrize(("file", "left"), [("config.yaml", []), ("log.json", [3]), ("adapter.partial", [3, 6])])
+def test_a_full_disk_before_or_after_the_steps_is_a_clear_error(tmp_path, config_of, monkeypatch, file, left):
+    import rankrag.training.folder as module
+
+    def full(path, *rest):
+        if path.name.startswith(file.partition(".")[0]):
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+
+    write, save = module.write_whole, module.save_contract
+    monkeypatch.setattr(module, "write_whole", full)
+    monkeypatch.setattr(module, "save_contract", lambda contract, path: full(path, contract) if left[1:] else save)
+    with pytest.raises(ModelError, match=r"run: cannot be written \(No space left on device\); make room .* the same"):
+        train(config_of())
+    assert sorted(int(p.name.rpartition("-")[2]) for p in (tmp_path / "run").glob("checkpoint-*")) == left
+    monkeypatch.undo()
+    assert (train(config_of()) / "adapter_config.json").is_file()
 
 
 def test_an_empty_blend_is_refused(tmp_path, config_of):

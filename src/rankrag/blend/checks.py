@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.sources import Source
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
@@ -31,10 +32,11 @@ def absent_files(config: BlendConfig, source: SourceConfig) -> list[str]:
     return [str(data / f) for f in (source.rows, source.corpus) if f and not (data / f).is_file()]
 
 
-def absent_evaluation(config: BlendConfig) -> list[str]:
-    """Return the files of evaluation sets that are not there."""
+def absent_evaluation(config: BlendConfig) -> dict[str, list[str]]:
+    """Return the files that evaluation sets lack, by set."""
     data = Path(config.data)
-    return [str(data / f) for of in config.evaluation for f in (of.rows, of.corpus) if f and not (data / f).is_file()]
+    absent = {of.rows: [str(f) for f in evaluation_files(of, data) if not f.is_file()] for of in config.evaluation}
+    return {name: files for name, files in absent.items() if files}
 
 
 def data_problems(source: Source, kinds: Iterable[DataKind], list_size: int) -> list[str]:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rankrag.blend.asked import asked_rows
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
-from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_history, read_passages, read_rows
+from rankrag.jsonl import Row, read_passages
 from rankrag.matching import normalise
 from rankrag.types import Message
 
@@ -53,18 +53,19 @@ class Overlap:
         }
 
 
+def evaluation_files(wanted: EvaluationConfig, data: Path) -> list[Path]:
+    """Return the files that a set is read from."""
+    return [data / name for name in (wanted.rows, wanted.corpus) if name]
+
+
 def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     """Return what to look for; of a corpus only the gold passages of the rows count."""
     questions: set[str] = set()
     texts: list[str] = []
     gold: set[str] = set()
-    path = data / wanted.rows
-    for line, row in read_rows(path):
-        text = row.get("question", row.get("query"))
-        if not isinstance(text, str):
-            raise DataError(f"{path}:{line}: no 'question' or 'query' (found: {', '.join(sorted(row))})")
+    for row, history, text in asked_rows(data / wanted.rows):
         if wanted.questions:
-            questions.add(_asked(parse_history(row.get("history", []), f"{path}:{line}"), text))
+            questions.add(_asked(history, text))
         gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
         texts += _own_texts(row)
     if wanted.corpus:

@@ -15,7 +15,7 @@ from rankrag.blend.counting import Counter as TokenCounter
 from rankrag.blend.counting import group_tokens, token_counter
 from rankrag.blend.drawing import drawn
 from rankrag.blend.mining import Mined, mine
-from rankrag.blend.parts import Part, Parts, lines, sha256
+from rankrag.blend.parts import GOES_ON, Part, Parts, lines, sha256
 from rankrag.blend.preparation import Prepared, Report, prepare
 from rankrag.blend.public import KNOWN_DEFECTS
 from rankrag.blend.reading import read_source
@@ -27,6 +27,8 @@ from rankrag.blend.sources import Source, split_held_back
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.errors import DataError, writing
+from rankrag.journal import write_whole
 from rankrag.jsonl import write_lines
 from rankrag.types import DataKind, Example
 
@@ -43,7 +45,8 @@ def build_blend(
     """Write the blend and its manifest into `out`; return the manifest. The same config gives the same bytes.
 
     What is done of a source is kept in `out` until the blend is whole: after a kill, the same call goes on with it.
-    `ConfigError` lists every problem of the configuration and its data, before anything is written or mined.
+    `ConfigError` lists every problem of the configuration and its data, before anything is written or mined;
+    `DataError` tells of a full disk.
     """
     parts = Parts(out / PARTS_FOLDER, config)
     prepared = prepare(config, report, step=step, made=lambda *of: parts.find(*of) is not None)
@@ -61,9 +64,10 @@ def build_blend(
         report(f"{wanted.name}: {sum(counts.values())} examples {counts}, {part.entry['tokens']} tokens{kept}")
     order = list(range(sum(len(part.groups) for part in found.values())))
     random.Random(config.seed).shuffle(order)
-    total = write_lines(out / EXAMPLES_FILE, lines(tuple(found.values()), order))
-    manifest = _manifest(config, prepared, found, total, sha256(out / EXAMPLES_FILE))
-    (out / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with writing(out, DataError, GOES_ON):
+        total = write_lines(out / EXAMPLES_FILE, lines(tuple(found.values()), order))
+        manifest = _manifest(config, prepared, found, total, sha256(out / EXAMPLES_FILE))
+        write_whole(out / MANIFEST_FILE, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     parts.delete()
     return manifest
 
@@ -160,8 +164,11 @@ def _entry(
 ) -> dict[str, object]:
     """Return what the manifest says of one source."""
     origin: dict[str, object] = {"hub": wanted.hub.model_dump()} if wanted.hub else {"rows": wanted.rows}
+    origin |= prepared.sources[wanted.name].origin
     if wanted.rows:
         origin["rows_sha256"] = sha256(Path(config.data) / wanted.rows)
+    if wanted.corpus:
+        origin |= {"corpus": wanted.corpus, "corpus_sha256": sha256(Path(config.data) / wanted.corpus)}
     defects = KNOWN_DEFECTS.get(wanted.reader, ())
     return {
         "licence": wanted.licence,
@@ -186,6 +193,8 @@ def _manifest(
         "contamination": {
             of.rows: {name: p.contamination[of.rows] for name, p in parts.items() if of.rows in p.contamination}
             for of in config.evaluation
+            if of.rows not in prepared.uncompared
         },
+        "not_compared_with": prepared.uncompared,
         "sources": {name: part.entry for name, part in parts.items()},
     }

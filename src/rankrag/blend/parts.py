@@ -21,11 +21,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.errors import DataError, writing
 from rankrag.examples import example_line
 from rankrag.journal import write_whole
 from rankrag.types import Example
+
+GOES_ON = "the same command goes on with the sources that are done"
 
 _OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "writing"}
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
@@ -72,14 +76,15 @@ class Parts:
     ) -> Part:
         """Write the groups of a source as they come; `entry` is asked for what the manifest says after the last one."""
         file = self._file(wanted, slots)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as out:
-            sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
-            out.flush()
-            os.fsync(out.fileno())
-        part = Part(file, tuple(sizes), entry(), contamination)
-        said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
-        write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
+        with writing(self._folder, DataError, GOES_ON):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as out:
+                sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
+                out.flush()
+                os.fsync(out.fileno())
+            part = Part(file, tuple(sizes), entry(), contamination)
+            said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
+            write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
         return part
 
     def delete(self) -> None:
@@ -88,13 +93,14 @@ class Parts:
 
     def _file(self, wanted: SourceConfig, slots: Sequence[Slot]) -> Path:
         config = self._config
-        of_sets = [name for of in config.evaluation for name in (of.rows, of.corpus)]
-        files = [Path(config.data) / name for name in (wanted.rows, wanted.corpus, *of_sets) if name]
+        data = Path(config.data)
+        files = [data / name for name in (wanted.rows, wanted.corpus) if name]
+        files += [file for of in config.evaluation for file in evaluation_files(of, data)]
         depends_on = [
             wanted.model_dump(mode="json"),
             config.model_dump(mode="json", exclude=_OF_SOURCES),
             [[slot.key, sorted(slot.kinds), slot.examples] for slot in slots if slot.source == wanted.name],
-            [self._sha256(file) for file in files],
+            [self._sha256(file) if file.is_file() else "" for file in files],
             _code(),
         ]
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()

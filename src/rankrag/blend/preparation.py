@@ -27,7 +27,8 @@ class Prepared:
     """The training parts of all sources that were read, the parts of the blend, and what is not in them.
 
     `rows` is how many rows of a source could be used, the held-back ones among them; `left_out` says why a source is
-    not there; `contamination` holds what was found, by source and evaluation set.
+    not there; `contamination` holds what was found, by source and evaluation set, `uncompared` the files that a set
+    lacked, by set.
     """
 
     sources: dict[str, Source]
@@ -35,6 +36,7 @@ class Prepared:
     rows: dict[str, int]
     left_out: dict[str, str]
     contamination: dict[str, dict[str, dict[str, int]]]
+    uncompared: dict[str, list[str]]
 
 
 def prepare(
@@ -48,10 +50,12 @@ def prepare(
     """Return what a blend is drawn from; `ConfigError` lists all problems that were found, before any long work.
 
     Sources that are `made` are not read. With `absent_is_fine`, sources whose data is not there are left out as if they
-    were all `optional`.
+    were all `optional`. Where the configuration itself is wrong, files are looked through nevertheless, hubs are not.
     """
     problems = config_problems(config)
-    problems += [] if absent_is_fine else [f"evaluation: {file} is not there" for file in absent_evaluation(config)]
+    absent_sets = absent_evaluation(config)
+    needed = () if absent_is_fine else [of.rows for of in config.evaluation if not of.optional]
+    problems += [f"evaluation: {file} is not there" for name in needed for file in absent_sets.get(name, ())]
     left_out: dict[str, str] = {}
     wanted: list[SourceConfig] = []
     for source in config.sources:
@@ -64,15 +68,20 @@ def prepare(
             problems.append(f"source {source.name!r}: {', '.join(absent)} is not there")
         else:
             wanted.append(source)
-    if problems:
-        raise _all(problems)
-    named = {slot.source for slot in blend_slots(config)}
-    wanted = [source for source in wanted if source.name in named]
     read: dict[str, Source] = {}
-    while unread := _unread(config, wanted, {*read, *left_out}, left_out, made):  # to leave one out changes all shares
-        _read(config, unread, read, left_out, report, step, absent_is_fine)
+    if problems:
+        files = [source for source in wanted if source.rows and not source.hub]
+        problems += _read(config, files, read, left_out, report, step, absent_is_fine)
+    else:
+        named = {slot.source for slot in blend_slots(config)}
+        wanted = [source for source in wanted if source.name in named]
+    while not problems and (unread := _unread(config, wanted, {*read, *left_out}, left_out, made)):
+        problems += _read(config, unread, read, left_out, report, step, absent_is_fine)  # one less changes all shares
+    sets, broken = _evaluation_sets(config, step) if read or problems else ([], [])
+    if problems + broken:
+        raise _all(problems + broken)
     in_order = {source.name: read[source.name] for source in wanted if source.name in read}
-    return _cleaned(config, in_order, left_out, report, step, absent_is_fine)
+    return _cleaned(config, in_order, sets, left_out, report, step, absent_is_fine)
 
 
 def training_part(source: Source, held_back: float) -> Source:
@@ -98,18 +107,18 @@ def _read(
     report: Report,
     step: Step,
     absent_is_fine: bool,
-) -> None:
-    """Put every source into `read` or `left_out`; `ConfigError` lists all that is wrong with them."""
+) -> list[str]:
+    """Put every source into `read` or `left_out`; return what is wrong with those that cannot be read or are empty."""
     problems: list[str] = []
-    unreachable: HubUnreachableError | None = None
+    unreachable = False
     commercial = config.licence == "commercial"
     for source in unread:
         try:
             if source.hub and unreachable:
-                raise unreachable
+                raise HubUnreachableError(source.hub.name, "it was asked for another source")
             found = read_source(source, Path(config.data), seed=config.seed, commercial=commercial, step=step)
         except (DataError, MissingExtraError) as error:
-            unreachable = error if isinstance(error, HubUnreachableError) else unreachable
+            unreachable = unreachable or isinstance(error, HubUnreachableError)
             if source.hub and (absent_is_fine or source.optional):
                 left_out[source.name] = f"absent: {error}"
             else:
@@ -118,22 +127,24 @@ def _read(
         if not found.records and found.dropped[FORBIDDEN]:
             left_out[source.name] = f"licence: {source.licence or 'not stated'}"
             continue
+        if not found.records:
+            problems += data_problems(found, (), config.list_size)
+            continue
         read[source.name] = found
         report(f"{source.name}: {len(found.records)} rows read")
-    if problems:
-        raise _all(problems)
+    return problems
 
 
 def _cleaned(
     config: BlendConfig,
     read: dict[str, Source],
+    sets: Sequence[EvaluationSet],
     left_out: dict[str, str],
     report: Report,
     step: Step,
     absent_is_fine: bool,
 ) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
-    sets = _evaluation_sets(config, step) if read and config.evaluation else []
     rows = {name: len(source.records) for name, source in read.items()}
     contamination: dict[str, dict[str, dict[str, int]]] = {}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
@@ -153,14 +164,23 @@ def _cleaned(
         raise ConfigError(f"no source is left to build a blend from: {why}")
     for name, why in left_out.items():
         report(f"{name}: left out, {why}")
-    return Prepared(sources, slots, rows, left_out, contamination)
+    uncompared = absent_evaluation(config)
+    for name, files in uncompared.items():
+        report(f"evaluation {name}: not compared with, absent: {', '.join(files)}")
+    return Prepared(sources, slots, rows, left_out, contamination, uncompared)
 
 
-def _evaluation_sets(config: BlendConfig, step: Step) -> list[EvaluationSet]:
-    """Return the evaluation sets that are there."""
-    data, absent = Path(config.data), set(absent_evaluation(config))
-    there = [of for of in config.evaluation if not {str(data / f) for f in (of.rows, of.corpus) if f} & absent]
-    return [read_evaluation(of, data) for of in watched(there, step, "reading evaluation sets", len(there))]
+def _evaluation_sets(config: BlendConfig, step: Step) -> tuple[list[EvaluationSet], list[str]]:
+    """Return the evaluation sets that are there, and what is wrong with those that cannot be read."""
+    absent = absent_evaluation(config)
+    there = [of for of in config.evaluation if of.rows not in absent]
+    sets, problems = [], []
+    for of in watched(there, step, "reading evaluation sets", len(there)) if there else ():
+        try:
+            sets.append(read_evaluation(of, Path(config.data)))
+        except DataError as error:
+            problems.append(f"evaluation: {error}")
+    return sets, problems
 
 
 def _without(

@@ -22,10 +22,12 @@ NO_ANSWER = "No Answer Present."
 """What MS MARCO has as the answer of a query that its passages do not answer."""
 
 
-def converted(reader: Reader, rows: Iterable[tuple[str, Row]], dropped: Counter[str]) -> Iterator[tuple[str, Row]]:
+def converted(
+    reader: Reader, rows: Iterable[tuple[str, Row]], dropped: Counter[str], on_bad_row: Callable[[DataError], None]
+) -> Iterator[tuple[str, Row]]:
     """Yield published rows in our form, in their order; `dropped` counts those left out, by reason.
 
-    `DataError` names a row that lacks a field of its data set.
+    A row that lacks a field of its data set is told to `on_bad_row`.
     """
     if reader == "rankrag":
         yield from rows
@@ -38,7 +40,7 @@ def converted(reader: Reader, rows: Iterable[tuple[str, Row]], dropped: Counter[
             dropped[str(reason)] += 1
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             found_keys = ", ".join(sorted(row))
-            raise DataError(f"{where}: no row of {reader} ({error!r}; found: {found_keys})") from None
+            on_bad_row(DataError(f"{where}: no row of {reader} ({error!r}; found: {found_keys})"))
 
 
 def chatqa(row: Row) -> Iterator[Row]:

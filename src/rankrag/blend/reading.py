@@ -6,19 +6,23 @@ to training.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from rankrag.blend.arrays import is_packed, packed_rows
 from rankrag.blend.licences import allows_commercial
 from rankrag.blend.public import converted
 from rankrag.blend.records import parse_record
 from rankrag.blend.sources import LeftOut, Record, Source, document_of
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import HubConfig, SourceConfig
-from rankrag.errors import DataError, MissingExtraError, first_line
+from rankrag.errors import DataError, MissingExtraError, Mistakes, first_line
 from rankrag.jsonl import Row, read_passages, read_rows
 from rankrag.types import Passage
 
@@ -28,11 +32,17 @@ Located = tuple[str, Row]
 FORBIDDEN = "licence forbids commercial use"
 """Why a row was dropped: its own licence, or that of its source, does not allow it or is not stated."""
 
-_SHOWN = 5  # mistakes of one file that are written out
+INSTEAD = "name its file as 'rows' with the same reader"
+"""What is advised for a set of a hub that cannot be had from there."""
 
 
 class HubUnreachableError(DataError):
     """No connection to the hub, so that asking it for the next data set is in vain."""
+
+    def __init__(self, name: str, reason: str, instead: str = INSTEAD) -> None:
+        super().__init__(
+            f"{name}: the hub cannot be reached ({reason}); check the network, or download the set and {instead}"
+        )
 
 
 def read_source(
@@ -40,47 +50,55 @@ def read_source(
 ) -> Source:
     """Return a question set of the folder `data`, or of a hub; `seed` draws the rows where there is a limit.
 
-    `DataError` names file and line of the first rows that fit no format, and says how many more there are.
+    `DataError` names file and line of all rows that are no JSON, fit no format or name a passage that is not there.
     """
     dropped: Counter[str] = Counter()
     passages: dict[str, Passage] = {}
     records: list[Record] = []
-    mistakes: list[str] = []
-    raw = watched(raw_rows(wanted, data), step, f"{wanted.name}: reading rows")
-    rows = converted(wanted.reader, raw, dropped)
+    origin: dict[str, str] = {}
+    mistakes = Mistakes()
+    raw = raw_rows(wanted, data, origin, lambda error: mistakes.add(str(error)))
+    watched_rows = watched(raw, step, f"{wanted.name}: reading rows")
+    rows = converted(wanted.reader, watched_rows, dropped, lambda error: mistakes.add(str(error)))
     for where, row in _limited(_kept(wanted, rows, dropped, commercial), wanted.limit, random.Random(seed), dropped):
         try:
             records.append(parse_record(wanted, row, where, passages))
         except LeftOut as reason:
             dropped[str(reason)] += 1
         except DataError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        more = f"; and {len(mistakes) - _SHOWN} more" if len(mistakes) > _SHOWN else ""
-        raise DataError("; ".join(mistakes[:_SHOWN]) + more)
+            mistakes.add(str(error))
+    readable = wanted.corpus is None
     if wanted.corpus:
         read = watched(read_passages(data / wanted.corpus), step, f"{wanted.name}: reading passages")
-        passages |= named_passages(read, records)
-    for record in records:
-        for passage_id in record.positives:
-            if passage_id not in passages:
-                where = f"{wanted.rows}: question {record.question.id!r} names passage {passage_id!r}"
-                raise DataError(f"{where}, which {wanted.corpus} does not hold")
-    return Source(wanted.name, tuple(records), passages, dropped)
+        with mistakes.caught():
+            passages |= named_passages(read, records)
+            readable = True
+    for question, name in ((record.question, name) for record in records for name in record.positives):
+        if readable and name not in passages:
+            where = f"{wanted.rows}: question {question.id!r} names passage {name!r}"
+            mistakes.add(f"{where}, which {wanted.corpus} does not hold")
+    mistakes.raise_any()
+    return Source(wanted.name, tuple(records), passages, dropped, origin)
 
 
-def raw_rows(wanted: SourceConfig, data: Path) -> Iterator[Located]:
-    """Yield the rows of a source as they stand, one at a time."""
+def raw_rows(
+    wanted: SourceConfig, data: Path, origin: dict[str, str], on_bad_row: Callable[[DataError], None]
+) -> Iterator[Located]:
+    """Yield the rows of a source as they stand, one at a time; what is no row is told to `on_bad_row`.
+
+    Of a hub, `origin` gets the revision, where the hub says it, and after the last row the hash of all.
+    """
     if wanted.hub is not None:
-        return hub_rows(wanted.hub)
+        return _hashed(hub_rows(wanted.hub, origin=origin), origin)
     path = data / wanted.rows
-    return ((f"{path}:{line}", row) for line, row in read_rows(path))
+    rows = packed_rows(path, on_bad_row) if is_packed(path) else read_rows(path, on_bad_row)
+    return ((f"{path}:{line}", row) for line, row in rows)
 
 
-def hub_rows(hub: HubConfig, instead: str = "name its file as 'rows' with the same reader") -> Iterator[Located]:
+def hub_rows(hub: HubConfig, instead: str = INSTEAD, origin: dict[str, str] | None = None) -> Iterator[Located]:
     """Yield the rows of a data set of a hub as they arrive; nothing but the row at hand is in memory.
 
-    `instead` is what the error advises for a set that was downloaded otherwise.
+    `instead` is what the error advises for a set that was downloaded otherwise; `origin` gets the `revision`.
     """
     try:
         import datasets
@@ -90,17 +108,32 @@ def hub_rows(hub: HubConfig, instead: str = "name its file as 'rows' with the sa
         rows = datasets.load_dataset(
             hub.name, hub.subset, data_files=hub.files, split=hub.split, revision=hub.revision, streaming=True
         )
+        if origin is not None and (commit := _revision(hub, rows)):
+            origin["revision"] = commit
         for number, row in enumerate(rows, start=1):
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
     except ConnectionError as error:
-        raise HubUnreachableError(
-            f"the hub cannot be reached ({first_line(error)}); check the network, or download the set and {instead}"
-        ) from None
+        raise HubUnreachableError(hub.name, first_line(error), instead) from None
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"{hub.name}: cannot be read ({first_line(error)}); check name, subset and network, or download it and "
             f"{instead}"
         ) from None
+
+
+def _hashed(rows: Iterable[Located], origin: dict[str, str]) -> Iterator[Located]:
+    digest = hashlib.sha256()
+    for where, row in rows:
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+        yield where, row
+    origin["rows_sha256"] = digest.hexdigest()
+
+
+def _revision(hub: HubConfig, rows: object) -> str:
+    """Return the commit of streamed rows, which stands in the addresses of their files; else what was asked for."""
+    files = getattr(getattr(rows, "_ex_iterable", None), "kwargs", {})
+    found = re.search(r"@([0-9a-f]{40})/", str(files))
+    return found[1] if found else hub.revision or ""
 
 
 def named_passages(corpus: Iterable[Passage], records: Iterable[Record]) -> dict[str, Passage]:

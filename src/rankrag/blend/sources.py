@@ -30,12 +30,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A named set of records and the passages they may use; `dropped` counts what was left out, by reason."""
+    """A named set of records and the passages they may use; `dropped` counts what was left out, by reason.
+
+    `origin` has what the manifest says of rows that came from a hub: their hash and revision.
+    """
 
     name: str
     records: tuple[Record, ...]
     passages: Mapping[str, Passage]
     dropped: Counter[str] = field(default_factory=Counter)
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def document_of(passage_id: str) -> str:

@@ -7,6 +7,7 @@ rounding of the layers before it.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
-_RESCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
+_RESCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
 """Settings of architectures that change logits behind the head."""
 
 
@@ -23,6 +25,33 @@ def rescales(model: Any) -> list[str]:
     """Return the settings of the model by which its logits are not what its head computes; mostly none."""
     config = model.config.get_text_config()
     return [name for name in _RESCALES if getattr(config, name, None) not in (None, 1, 1.0)]
+
+
+def vocabulary_logits(model: Any, states: torch.Tensor) -> torch.Tensor:
+    """Return the logits [states, vocabulary] that a causal model makes of states [states, size] behind its final norm.
+
+    Where settings change them behind the head, the model's own code does so, with these states for what its layers
+    give: Granite divides by what HyperCLOVA X multiplies with.
+    """
+    if not rescales(model):
+        logits: torch.Tensor = model.get_output_embeddings()(states)
+        return logits
+    behind = copy.copy(model)
+    behind._modules = {**model._modules, model.base_model_prefix: _Given(states[None])}
+    rescaled: torch.Tensor = behind(inputs_embeds=states[None], use_cache=False).logits[0]
+    return rescaled
+
+
+class _Given(nn.Module):
+    """Stands for the layers of a model, and gives these states."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.found = MoeModelOutputWithPast(last_hidden_state=states)
+
+    def forward(self, **_: Any) -> MoeModelOutputWithPast:
+        """Return the states."""
+        return self.found
 
 
 def choice_logprobs(

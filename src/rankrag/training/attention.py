@@ -88,8 +88,14 @@ def in_blocks(
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
         return attended, None
     query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves the positions' rotation in float32
-    grouped = query.shape[1] != key.shape[1]
-    found = flex_attention(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=grouped)
+    grouped, cap = query.shape[1] != key.shape[1], options.get("softcap")
+
+    def capped(score: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return score if cap is None else cap * torch.tanh(score / cap)
+
+    found = flex_attention(
+        query, key, value, capped if cap else None, block_mask=attention_mask, scale=scaling, enable_gqa=grouped
+    )
     return found.transpose(1, 2).contiguous(), None
 
 
@@ -116,9 +122,9 @@ def in_pieces(
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' `sdpa` does; return [sequences, length, heads, size of a head].
 
-    In pieces with the mask of packed rows, and where the model adds nothing of its own; else it is `sdpa`.
+    In pieces with the mask of packed rows, and where the model adds nothing to the scores; else it is `sdpa`.
     """
-    added = options.get("softcap") is not None or options.get("position_bias") is not None
+    added, cap = options.get("position_bias") is not None, options.get("softcap")
     if attention_mask is None or not attention_mask.is_floating_point() or added:
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
         return attended, None
@@ -131,7 +137,8 @@ def in_pieces(
     found = []
     for place, piece in enumerate(pieces):
         known = (*piece.earlier, place)
-        scores = queries[place] @ torch.cat([keys[i] for i in known], dim=1).transpose(1, 2) + piece.mask
+        scores = queries[place] @ torch.cat([keys[i] for i in known], dim=1).transpose(1, 2)
+        scores = (scores if cap is None else cap * torch.tanh(scores / cap)) + piece.mask
         shares = drop(scores.softmax(dim=-1), dropout, module.training)
         found.append(shares @ torch.cat([values[i] for i in known], dim=1))
     return torch.cat(found, dim=1).view(-1, query.shape[0], *query.shape[2:]).permute(1, 2, 0, 3).contiguous(), None

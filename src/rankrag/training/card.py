@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from rankrag.blend.licences import hub_licence, most_restrictive
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract
 from rankrag.training.batches import Step
+from rankrag.training.start import may_be_on_hub
 
 _USE = """## Use
 
@@ -24,13 +26,16 @@ The prompts it was trained with and how its scores are read stand in `rankrag_co
 
 def model_card(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[Step], contract: Contract) -> str:
     """Return the card as Markdown with a YAML head; data and licences come from the blend's manifest."""
+    sources = _sources(Path(config.blend) / "manifest.json")
+    strictest = most_restrictive(found.get("licence") or "" for found in sources.values())
     head: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": config.model,
+        "license": hub_licence(strictest),
+        "tags": ["rankrag", "retrieval-augmented-generation", "reranking"],
     }
-    head["tags"] = ["rankrag", "retrieval-augmented-generation", "reranking"]
-    sources = _sources(Path(config.blend) / "manifest.json")
+    if may_be_on_hub(record["base"]):  # the hub takes no card that names another base
+        head["base_model"] = record["base"]
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {Path(config.out).name}",
@@ -70,6 +75,10 @@ def _data(record: Mapping[str, Any], sources: Mapping[str, Any]) -> str:
         lines[1] += f"\n| {name} | {found.get('licence') or 'not stated'} | {counts} |"
     if not sources:
         lines[1] = "The blend has no manifest, so its sources and their licences are not known."
+        return "\n\n".join(lines)
+    strictest = most_restrictive(found.get("licence") or "" for found in sources.values())
+    of = ", ".join(name for name, found in sources.items() if (found.get("licence") or "") == strictest)
+    lines.append(f"The most restrictive licence of them: {strictest or 'not stated'} ({of}). The base has its own.")
     return "\n\n".join(lines)
 
 

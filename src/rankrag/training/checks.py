@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError, first_line
 from rankrag.models.layer_head import final_norm, layers_of
 from rankrag.templates import Format
+from rankrag.training.attention import implementation
 from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits, new_adapter
 
 EXAMPLES_FILE = "examples.jsonl.zst"
@@ -45,26 +46,35 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:
         problems.append("sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …")
     start = tokenizer = shape = encoder = None
-    try:
-        if config.method == "qlora":
+    if config.method == "qlora":
+        try:
             need_four_bits()
+        except RankragError as error:
+            problems.append(str(error))
+    try:
         start = find_start(config, say)
     except RankragError as error:
         problems.append(str(error))
     if start is not None:
         try:
-            tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
-        except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
-            problems.append(unopened(start.tokenizer, "tokenizer", error))
-        try:
             shape = AutoConfig.from_pretrained(start.base)
             problems += _model_problems(config, start, shape)
-        except Exception as error:  # likewise
+        except Exception as error:  # transformers raises many kinds for a missing or broken model
             problems.append(unopened(start.base, "model", error))
-    if start is not None and tokenizer is not None:
-        problems += _tokenizer_problems(start, tokenizer)
+        asked_in_vain = shape is None and not Path(start.base).is_dir()  # a hub's refusal takes half a minute
         try:
-            encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, start.base_sha256, shape))
+            if not asked_in_vain or start.tokenizer != start.base:
+                tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
+        except Exception as error:  # likewise
+            problems.append(unopened(start.tokenizer, "tokenizer", error))
+    if start is not None and tokenizer is not None:
+        problems += _tokenizer_problems(start, tokenizer, ask_base=not asked_in_vain)
+        try:
+            contract = contract_of(config, tokenizer, start.base_sha256, shape)
+            if start.format is not None:
+                problems += _format_problems(start.format, contract.format)
+                contract = replace(contract, format=replace(contract.format, wordings=start.format.wordings))
+            encoder = PromptEncoder(tokenizer, contract)
         except RankragError as error:
             problems.append(str(error))
     if problems or start is None or encoder is None:
@@ -80,21 +90,37 @@ def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: An
     """
     turns = chat_turns(tokenizer) if config.turn_format == "chat_template" else plain_turns(tokenizer)
     form = Format(turns=turns, layout=config.layout, history_turns=config.history_turns)
-    positions = getattr(shape, "max_position_embeddings", None) or config.max_tokens
     return Contract(
         format=form,
         passage_tokens=config.passage_tokens,
-        max_tokens=min(config.max_tokens, positions),
+        max_tokens=token_limit(config, shape),
         base_sha256=base_sha256,
     )
 
 
-def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
+def token_limit(config: TrainConfig, shape: Any) -> int:
+    """Return the tokens of the longest example: as configured, but no more than the model's positions."""
+    return min(config.max_tokens, getattr(shape, "max_position_embeddings", None) or config.max_tokens)
+
+
+def _format_problems(before: Format, now: Format) -> Iterator[str]:
+    """Yield what of the prompts a configuration would change between two stages."""
+    why = "so was the model trained to start from; to change it nevertheless, start from a copy without its contract"
+    if now.turns.name != before.turns.name:
+        yield f"turn_format: {now.turns.name}; set it to {before.turns.name}: {why}"
+    elif now.turns != before.turns:
+        yield f"turn_format: the tokenizer's turn markers are {now.turns}, not {before.turns}: {why}"
+    for name in ("layout", "history_turns"):
+        if getattr(now, name) != getattr(before, name):
+            yield f"{name}: {getattr(now, name)}; set it to {getattr(before, name)}: {why}"
+
+
+def _tokenizer_problems(start: Start, tokenizer: Any, *, ask_base: bool) -> Iterator[str]:
     if tokenizer.pad_token_id is None:
         some = ", ".join(map(repr, tokenizer.all_special_tokens[:5]))
         yield f"pad_token: this tokenizer has no padding token; name one of its tokens ({some}, …)"
     expected = start.tokenizer_sha256
-    if start.adapter is not None:
+    if start.adapter is not None and ask_base:
         try:
             expected = fingerprint(load_tokenizer(start.base, None))
         except Exception as error:  # likewise
@@ -110,6 +136,7 @@ def _tokenizer_problems(start: Start, tokenizer: Any) -> Iterator[str]:
 def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[str]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
+    yield from _attention_problems(config, model)
     names = [name for name, _ in model.named_modules()]
     for wanted in config.lora.target_modules if config.method != "full" and start.adapter is None else ():
         if not any(name == wanted or name.endswith(f".{wanted}") for name in names):
@@ -127,6 +154,22 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
         final_norm(model)
     except AttributeError:
         yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
+
+
+def _attention_problems(config: TrainConfig, model: Any) -> Iterator[str]:
+    """Yield why rows with a mask of our own would not be what this model makes of each example by itself."""
+    kind, shape = model.config.model_type, model.config.get_text_config()
+    layers = set(getattr(shape, "layer_types", None) or {"full_attention", "sliding_attention"})
+    window, longest = getattr(shape, "sliding_window", None), token_limit(config, shape)
+    others = sorted(layers - {"full_attention", "sliding_attention"})
+    if others or getattr(model, "_is_stateful", False):
+        yield f"model: {kind} has layers ({', '.join(others) or 'with a state'}) that mind no mask; take another"
+    if "sliding_attention" in layers and window and longest > window:
+        yield f"max_tokens: {longest} is more than the {window} tokens that a {kind} sees back; set it to {window}"
+    if any(name.endswith("sinks") for name, _ in model.named_parameters()):
+        yield f"model: the attention of a {kind} has sinks, which training does not know; take another"
+    if not model._supports_sdpa and implementation(compiled=config.compile) == "sdpa":
+        yield f"compile: the attention of a {kind} is not known to torch's own; set compile to true"
 
 
 def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[str]:

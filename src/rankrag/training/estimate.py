@@ -7,11 +7,13 @@ Memory of a device, in bytes, for P weights of which T are trained, over N devic
 - the copies in bfloat16 that are computed with: of two layers and of the embeddings, in shards; of all, otherwise;
 - activations: a layer keeps about 14 h + 4 f numbers of 2 bytes a token (h hidden, f MLP width); with checkpointing
   each layer keeps h of them, and one layer at a time the whole;
-- the mask, 4 B² for B tokens a batch, and vocabulary logits, 10 V for each target token.
+- the mask, 4 B² for B tokens a batch, and vocabulary logits, 10 V for each target token. Where layers are compiled,
+  attention is computed in blocks of 128 x 128 tokens (`attention`), and the mask is 16 bytes a block.
 
-Time: 2 operations a weight of the layers and a token, 4 B h a layer and a token for attention over the whole batch,
-2 V h a target token; three times that with the backward pass, four times with checkpointing, one less where the
-weights themselves need no gradients. Layers below the `top_layers` of an adapter have a forward pass alone, and keep no
+Time: 2 operations a weight of the layers and a token, 4 S h a layer and a token for attention over S tokens, 2 V h a
+target token; three times that with the backward pass, four times with checkpointing, one less where the
+weights themselves need no gradients. S is the whole batch, B; in blocks it is half an example and half a block, which
+is what a token sees on average. Layers below the `top_layers` of an adapter have a forward pass alone, and keep no
 activations. A step's batches go round by round over the devices: one round takes one batch's
 operations, divided by a device's peak rate times the share of it that is reached, however few batches it has.
 """
@@ -32,6 +34,8 @@ from rankrag.training.checks import unopened
 from rankrag.training.start import find_start
 
 GIB = 2**30
+BLOCK = 128
+"""Tokens of a side of FlexAttention's blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +103,11 @@ def estimate(
         "optimiser": 8.0 * trained / held,
         "copies to compute with": _copies(shape, config),
         "activations": 2.0 * batch * _kept(shape, learning, checkpointing=config.gradient_checkpointing),
-        "mask": 4.0 * batch**2,
+        "mask": 16.0 * (batch / BLOCK) ** 2 if config.compile else 4.0 * batch**2,
         "logits": 10.0 * shape.vocabulary * target_share * batch,
     }
-    forward = 2.0 * shape.matrices + 4.0 * shape.layers * batch * shape.hidden
+    seen = min(batch, ((example_tokens or config.max_tokens) + BLOCK) / 2) if config.compile else batch
+    forward = 2.0 * shape.matrices + 4.0 * shape.layers * seen * shape.hidden
     forward += 2.0 * shape.vocabulary * shape.hidden * target_share
     backward = (2 if config.method == "full" else 1) + config.gradient_checkpointing
     passes = 1 + backward * learning / shape.layers

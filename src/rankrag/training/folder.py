@@ -7,7 +7,8 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 import torch
 import yaml
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract, save_contract
-from rankrag.errors import ConfigError
+from rankrag.errors import ConfigError, ModelError, first_line, writing
+from rankrag.journal import write_whole
 from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.checkpoints import newest_checkpoint
@@ -50,10 +53,7 @@ def check_same_run(config: TrainConfig, out: Path) -> None:
 
 def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) -> None:
     """Write the resolved configuration, and `run.json`: the blend's hash, versions, seed, what a pass holds."""
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
     settings = config.model_dump(mode="json")
-    (out / CONFIG_FILE).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     kinds = Counter(
         tail.kind.value for s in steps for batch in s.batches for rows in batch for row in rows for tail in row.tails
     )
@@ -71,13 +71,17 @@ def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) 
         "examples": dict(sorted(kinds.items())),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     }
-    _write_json(out / RUN_FILE, record)
+    out = Path(config.out)
+    with _writing(out):
+        write_whole(out / CONFIG_FILE, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        _write_json(out / RUN_FILE, record)
 
 
 def write_log(out: Path, history: list[dict[str, float]]) -> None:
     """Write what was logged so far, and a picture of it where matplotlib is installed."""
-    _write_json(out / LOG_FILE, history)
-    draw(history, out / PLOT_FILE)
+    with _writing(out):
+        _write_json(out / LOG_FILE, history)
+        draw(history, out / PLOT_FILE)
 
 
 def save_results(
@@ -91,6 +95,17 @@ def save_results(
 
     Each appears in the run folder whole. `weights` are those of a model that is itself in shards.
     """
+    with _writing(Path(config.out)):
+        return _save_all(model, config, prepared, steps, weights)
+
+
+def _save_all(
+    model: Any,
+    config: TrainConfig,
+    prepared: Prepared,
+    steps: Sequence[Step],
+    weights: Mapping[str, torch.Tensor] | None,
+) -> Path:
     out, contract = Path(config.out), prepared.encoder.contract
     card = model_card(config, json.loads((out / RUN_FILE).read_text(encoding="utf-8")), steps, contract)
     if not isinstance(model, PeftModel):
@@ -131,8 +146,17 @@ def _save(
     return directory
 
 
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    with writing(out, ModelError, "the same command goes on from the newest checkpoint"):
+        try:
+            yield
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(None, first_line(error)) from error
+
+
 def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from rankrag.models.label_logits import vocabulary_logits
 from rankrag.models.layer_head import final_norm
 from rankrag.training.attention import mask_for
 from rankrag.training.batches import IGNORE, Batch
@@ -59,12 +60,11 @@ class RowModel(nn.Module):
             use_cache=False,
             output_hidden_states=self.aux_layer is not None,
         )
-        head = causal.get_output_embeddings()
-        logits = head(found.last_hidden_state[:, :-1][batch.labels[:, 1:] != IGNORE])
+        logits = vocabulary_logits(causal, found.last_hidden_state[:, :-1][batch.labels[:, 1:] != IGNORE])
         if self.aux_layer is None:
             return logits, logits[:0]
         early = found.hidden_states[self.aux_layer][:, :-1][batch.groups[:, 1:] >= 0]
-        return logits, head(final_norm(causal)(early))
+        return logits, vocabulary_logits(causal, final_norm(causal)(early))
 
 
 def batch_loss(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Protocol
 
 from rankrag.contract import FILE_NAME
 from rankrag.errors import ConfigError, ModelError, first_line
-from rankrag.training.start import ADAPTER, MODEL
+from rankrag.training.start import ADAPTER, MODEL, may_be_on_hub
 
 
 class Hub(Protocol):
@@ -26,7 +27,8 @@ class Hub(Protocol):
 def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = True, hub: Hub | None = None) -> str:
     """Upload the model of a run folder, or its adapter; return the address.
 
-    `ConfigError` if the folder holds no finished model or the name is none; `ModelError` if the hub refuses.
+    `ConfigError` if the folder holds no finished model, an adapter whose base nobody could get, or the name is none;
+    `ModelError` if the hub refuses.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
         raise ConfigError(f"{hub_id}: must read owner/name")
@@ -34,6 +36,14 @@ def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = T
     found = [run / name for name in wanted if (run / name / FILE_NAME).is_file()]
     if not found:
         raise ConfigError(f"{run}: no finished {' or '.join(wanted)} in it; end the run with `rankrag train`")
+    described = found[0] / "adapter_config.json"
+    if described.is_file():
+        base = json.loads(described.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        if not may_be_on_hub(base):
+            raise ConfigError(
+                f"{found[0]}: an adapter of {base}, which is on no hub, so nobody could open it; set merge: true, run "
+                "`rankrag train` again (it goes on from the last checkpoint), and push the merged model"
+            )
     if hub is None:
         from huggingface_hub import HfApi
 

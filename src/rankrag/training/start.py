@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models import loading
 from rankrag.models.base_hash import base_sha256, check_base
 from rankrag.models.layer_head import layers_of
-from rankrag.models.mini import resolve_model
+from rankrag.models.mini import MINI_BASE, resolve_model
+from rankrag.templates import Format
 from rankrag.training.attention import implementation
 
 RUN_FILE = "run.json"
@@ -35,7 +37,8 @@ class Start:
     """A base, perhaps with an adapter to go on from.
 
     `base` is a directory or hub id; `name` what the user calls it, which is what a new adapter's files will say.
-    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down.
+    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down, `format` how its prompts were written; None
+    where it has no contract.
     """
 
     base: str
@@ -43,6 +46,7 @@ class Start:
     adapter: Path | None = None
     base_sha256: str = ""
     tokenizer_sha256: str = ""
+    format: Format | None = None
 
     @property
     def tokenizer(self) -> str:
@@ -65,15 +69,22 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
         if not results:
             raise ConfigError(f"model: {directory} holds a run that is not finished; end it with `rankrag train`")
         directory = results[0]
+    contract = load_contract(directory)
+    form = contract.format if contract else None
     if (directory / "adapter_config.json").is_file():
         name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-        contract, base = load_contract(directory), resolve_model(name, say)
+        base = resolve_model(name, say)
         check_base(directory, name, base)
-        return Start(base, name, directory, contract.base_sha256 if contract else "", recorded)
+        return Start(base, name, directory, contract.base_sha256 if contract else "", recorded, form)
     name = str(directory) if directory.is_dir() else config.model
     base = resolve_model(name, say)
     sha256 = "" if config.method == "full" and directory.is_dir() else base_sha256(name, base)
-    return Start(base, name, base_sha256=sha256, tokenizer_sha256=recorded)
+    return Start(base, name, base_sha256=sha256, tokenizer_sha256=recorded, format=form)
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a model's name can be a hub's, and is no directory here nor the base that comes as a package."""
+    return name != MINI_BASE and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:

@@ -20,7 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from rankrag.config import TrainConfig
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
-from rankrag.training.checkpoints import all_checkpoints, checkpoint_path, partial_dir, prune, publish
+from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, partial_dir, prune, publish
 from rankrag.training.dev import figures, read
 from rankrag.training.folder import write_log
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
@@ -58,7 +58,8 @@ class Shares(Dataset[Share]):
 class RowTrainer(Trainer):  # type: ignore[misc]
     """Trains a `RowModel` on `Shares`; `dev`, a single step of them, is measured now and then.
 
-    A step whose loss is not finite, and a checkpoint that cannot be written, raise `ModelError`.
+    A step whose loss or gradients are not finite, weights that are not, and a checkpoint that cannot be written raise
+    `ModelError`; nothing of them is saved.
     """
 
     def __init__(
@@ -103,6 +104,12 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             total += loss.detach()
             self._count(moved, losses)
         return total
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if not math.isfinite(norm):
+            raise ModelError(self._stopped(f"the gradient norm is {float(norm)}"))
+        return norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Log the dev figures and return them; weights, optimiser and random state stay as they are.
@@ -176,6 +183,8 @@ class RowTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         out, step = Path(self.args.output_dir), self.state.global_step
+        if broken := [name for name, weight in _trained(self.model).items() if not weight.isfinite().all()]:
+            raise ModelError(self._stopped(f"{broken[0]} has weights that are not finite"))
         self.staging = partial_dir(out) if self.args.should_save else out / "partial"
         self.accelerator.wait_for_everyone()
         try:
@@ -199,8 +208,8 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             self.sums[KINDS[number]] += torch.stack([found.sum(), found.new_tensor(len(found))]).cpu()
 
     def _stopped(self, reason: str) -> str:
-        kept = all_checkpoints(Path(self.args.output_dir))
-        rest = f"{kept[-1]} is whole, the same command goes on from it" if kept else "no checkpoint was written yet"
+        kept = newest_checkpoint(Path(self.args.output_dir))
+        rest = f"{kept} is whole, the same command goes on from it" if kept else "no checkpoint was written yet"
         return f"step {self.state.global_step}: {reason}; {rest}"
 
 
