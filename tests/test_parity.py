@@ -126,7 +126,7 @@ def test_a_server_of_the_model_is_compared_with_a_tolerance_of_its_own(run, llam
     assert run(*arguments) == 0
     printed = capsys.readouterr().out
     assert "server, vllm" in printed
-    assert "exact paths agree within 0.0001, 0.5" in printed
+    assert "exact paths agree within 0.0001, 1" in printed
     logprobs, false = server.logprobs, server.model.contract.label_ids[1]
     server.logprobs = lambda ids: [x - 0.2 * (i == false) for i, x in enumerate(logprobs(ids))]
     assert run(*arguments) == 0

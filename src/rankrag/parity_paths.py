@@ -22,8 +22,8 @@ from rankrag.types import Passage, Prompt, Question
 if TYPE_CHECKING:
     from rankrag.models.openai import OpenAIModel
 
-SIXTEEN_BITS = 0.5
-"""How far scores may be apart that are computed in 16 bits, or by a server, which mostly does."""
+SIXTEEN_BITS = 1.0
+"""How far scores may be apart that are computed in 16 bits, or by a server, which mostly does: twice what was seen."""
 
 Row = tuple[float, float]
 """Log-probabilities of the two labels, relevant first."""

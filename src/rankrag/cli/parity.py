@@ -29,12 +29,12 @@ def parity(
     index: IndexFolder = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each of --questions, by BM25.")] = 5,
     tolerance: Annotated[
-        float | None, typer.Option(min=0.0, help="How far an exact path may be off; by default 1e-4, in 16 bits 0.5.")
+        float | None, typer.Option(min=0.0, help="How far an exact path may be off; by default 1e-4, in 16 bits 1.")
     ] = None,
     against: Annotated[
         str | None, typer.Option(help="Compare a server of this model, too; its tokenizer is --model's by default.")
     ] = None,
-    against_tolerance: Annotated[float, typer.Option(min=0.0, help="How far the server may be off.")] = 0.5,
+    against_tolerance: Annotated[float, typer.Option(min=0.0, help="How far the server may be off.")] = 1.0,
     model: options.Model = "rankrag-mini",
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
