@@ -49,3 +49,10 @@ def test_a_run_of_rows_is_checked_alike(tmp_path):
     assert next(read_run(path, {})).ids == ("d 1", "d%2")
     with pytest.raises(DataError, match=r"run\.jsonl:1: passage 'd%2' is not among the passages"):
         list(read_run(path, {}, {"d 1"}))
+
+
+def test_a_question_that_failed_is_passed_over(tmp_path):
+    path = tmp_path / "run.jsonl"
+    good = {"id": "q1", "question": "x", "ranking": [{"id": "p", "score": 1.0}]}
+    write_rows(path, [{"id": "q2", "question": "y", "error": "too long"}, good])
+    assert [ranked.question.id for ranked in read_run(path, {})] == ["q1"]

@@ -109,9 +109,11 @@ def _candidate(found: object, name: str, where: str) -> Passage:
 
 
 def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], Ranked]]:
-    """Yield what each line holds, with the place of every passage of it."""
+    """Yield what each line holds, with the place of every passage of it; a question that failed has no ranking."""
     for line, row in read_rows(path):
         where = f"{path}:{line}"
+        if "error" in row and "ranking" not in row:
+            continue
         with mistakes.caught():
             try:
                 ids = tuple(str(p["id"]) for p in row["ranking"])

@@ -325,6 +325,8 @@ def test_names_are_checked_before_any_work(run, tmp_path):
         run([MINI, MINI])
     with pytest.raises(ConfigError, match="setting: paper-8b goes with the sets of the paper alone"):
         run([System("as there", "mini", setting="paper-8b")])
+    with pytest.raises(ConfigError, match="sets: squad: given twice"):
+        run([MINI], benchmarks=["squad", "squad"])
     with pytest.raises(ConfigError, match="squat: not known"):
         run([MINI], benchmarks=["squat"])
     assert not (tmp_path / "run").exists()
@@ -353,6 +355,8 @@ def test_a_set_of_one_s_own_is_declared_in_the_configuration(data, tmp_path, run
     comparison = run([MINI], benchmarks=[named, own_set(own)])
     assert comparison.of("scifact", "mini").first["NDCG@10"].mean < 1.0
     assert comparison.of("scifact", "mini").figures["NDCG@10"].mean == 1.0
+    first = own.model_copy(update={"name": "first", "metric": "RR"})
+    assert run([MINI], benchmarks=[own_set(first)]).of("first", "mini").figures["RR"].mean == 1.0
     for wrong, said in [({"metric": "MAP"}, "sets.0.own.metric: "), ({"row": "x"}, "did you mean 'rows'")]:
         path.write_text(json.dumps({**base, "sets": [{**declared, **wrong}]}))
         with pytest.raises(ConfigError, match=said):

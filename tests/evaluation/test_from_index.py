@@ -40,7 +40,9 @@ def test_a_set_is_searched_in_an_index_and_measured_without_its_corpus(asked):
     frozen = load(BENCHMARKS["nq-kilt"], data)
     assert [of.given[0] for of in frozen.questions] == ["1", "3"]
     assert {len(of.given) for of in frozen.questions} <= {1, 2}
-    assert (frozen.origin.corpus, frozen.origin.first_stage) == (BENCHMARKS["nq-kilt"].corpus, "bm25")
+    assert (frozen.origin.corpus, frozen.origin.first_stage) == ("7 passages of /corpora/psgs_w100.tsv", "bm25")
+    with pytest.raises(ConfigError, match=r"nq-kilt\.trec: a run of NQ .* is there; delete it"):
+        freeze_from_index(BENCHMARKS["nq-kilt"], data, store.lexical(), documents, retriever="bm25", encoder=None)
     model = files.model()
     system = System("mini", "m", n=2, k=1, retriever="dense")
     found = compare(data, data / "out", [system], open_model=lambda name: (model, name), benchmarks=["nq-kilt"])
@@ -53,6 +55,8 @@ def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():
     parts = ["/x/medcorp/pubmed/chunk/1.jsonl", "/x/statpearls.jsonl", "textbooks/a.jsonl", "wikipedia/b.jsonl.zst"]
     assert corpus_of(medqa, dict.fromkeys(parts, 10)) == medqa.corpus
     assert corpus_of(medqa, dict.fromkeys(parts[:3], 10)) == f"30 passages of {', '.join(parts[:3])}"
+    nq = BENCHMARKS["nq-kilt"]
+    assert corpus_of(nq, {"/x/psgs_w100.tsv": 21_015_300}) == nq.corpus
     more = {f"{i}.md": 1 for i in range(7)}
     assert corpus_of(medqa, more) == "7 passages of 0.md, 1.md, 2.md, 3.md, 4.md and 2 more documents"
 

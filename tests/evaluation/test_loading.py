@@ -12,7 +12,7 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.frozen import freeze, origin_of
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import write_rows
+from rankrag.jsonl import read_rows, write_rows
 from tests.evaluation.conftest import PASSAGES, passage_rows
 from tests.evaluation.published import write_json
 
@@ -239,6 +239,17 @@ def test_a_frozen_run_that_lacks_questions_is_told(data):
     (data / "runs/squad.json").write_text("{}")
     with pytest.raises(DataError, match=r"squad\.json: does not say how squad\.trec was made"):
         load(BENCHMARKS["squad"], data)
+
+
+def test_a_frozen_run_need_not_have_questions_that_cannot_be_measured(data):
+    questions = data / "squad/squad.dev.jsonl.zst"
+    rows = [row for _, row in read_rows(questions)]
+    write_rows(questions, [*rows, {**rows[0], "id": "q3", "positive_ids": []}])
+    squad = load(BENCHMARKS["squad"], data)
+    assert squad.left_out == {"no passage is known to be right": 1}
+    origin = origin_of("bm25", None, "last", "some passages", 100, len(squad.questions))
+    freeze(squad.benchmark, squad.questions, {"q1": ["s/tagus/0"]}, squad.passages, data, origin)
+    assert load(BENCHMARKS["squad"], data).unranked == 1
 
 
 def test_a_question_without_any_right_answer_is_left_out_and_counted(data):

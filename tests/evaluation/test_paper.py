@@ -7,6 +7,7 @@ import pytest
 
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.benchmarks import Origin
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.figures import plot_figure, render_figure, series_of
@@ -124,8 +125,26 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
 
 def test_a_ranking_that_was_frozen_by_the_papers_first_stage_may_be_compared():
     frozen = described("nq-kilt", 2837, first_stage="dense by dragon-plus")
-    (row,) = beside_the_paper(compared([frozen], [System("ours", n=100, pure=True)], EM=0.516))
+    ours = System("ours", n=100, pure=True)
+    (row,) = beside_the_paper(compared([frozen], [ours], EM=0.516))
     assert row.differs == ()
+    origin = Origin("dense", "dragon-plus", "last", frozen.corpus, 20, 2837, "0.1.0")
+    (row,) = beside_the_paper(compared([replace(frozen, origin=origin)], [ours], EM=0.516))
+    assert row.differs == ("N = 20 (100)",)
+    talks = described(
+        "doc2dial-chatrag", 3939, first_stage="dense by dragon-multiturn", origin=replace(origin, depth=100)
+    )
+    (row,) = beside_the_paper(compared([talks], [ours], **{"ChatRAG F1": 0.5}))
+    assert row.differs == ("searched by turns: last (speakers)",)
+
+
+def test_the_whole_set_is_what_it_really_has_where_the_paper_misprints_it():
+    ours = System("ours", setting="paper-8b")
+    for size, differs in [(5359, ()), (5355, ("5,355 questions (5,359)",))]:
+        rows = beside_the_paper(compared([described("triviaqa-kilt", size)], [ours], EM=0.5))
+        assert {row.differs for row in rows} == {differs}
+    cut = described("nq-kilt", 100)
+    assert beside_the_paper(compared([cut], [ours], EM=0.5))[0].differs == ("100 questions (2,837)",)
 
 
 def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
@@ -162,7 +181,7 @@ def test_splits_are_compared_with_their_own_table():
 def test_our_rows_stand_below_the_papers_with_what_differs():
     text = render_table("table2", [compared([described("nq"), described("popqa")], EM=0.283, Acc=0.35)])
     assert "| **mini** (ours) | 28.3 [18.3, 38.3] |  | 28.3 [18.3, 38.3]/35.0 [25.0, 45.0] |" in text
-    assert "- NQ + wiki, mini: split: dev (KILT dev); corpus: " in text
+    assert "- NQ + wiki, mini: split: dev (KILT dev); 100 questions (2,837); corpus: " in text
     assert "ours" not in render_table("table5", [compared([described("nq")], EM=0.283)])
 
 

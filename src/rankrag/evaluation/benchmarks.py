@@ -57,7 +57,8 @@ class PaperSetting:
 
     Attributes:
         split: the part of the set, as the paper names it.
-        size: questions in it.
+        size: questions in it, as printed.
+        actual: questions in it where the paper misprints them.
         corpus: what is searched.
         retriever: the first stage.
         n: passages that are reranked (8B; 30 at 70B).
@@ -72,6 +73,7 @@ class PaperSetting:
     n: int = 100
     k: int = 5
     history: HistoryQuery = "last"
+    actual: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

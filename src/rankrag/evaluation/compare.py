@@ -96,6 +96,9 @@ def compare(
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
     open_encoder = cache(open_encoder)
     wanted = [BENCHMARKS[of] if isinstance(of, str) else of for of in benchmarks]
+    names = [of.name for of in wanted]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"sets: {', '.join(twice)}: given twice; names must differ")
     prepared = _prepared(data, run, systems, wanted, open_encoder, sample, seed, history, progress)
     machine = machines(run, machine)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import PaperSetting, TestSet, folder_name
+from rankrag.evaluation.benchmarks import Origin, PaperSetting, TestSet, folder_name
 from rankrag.evaluation.systems import System
 from rankrag.journal import write_whole
 
@@ -36,6 +36,7 @@ class SetDescription:
         left_out: questions that cannot be measured, counted by reason.
         first_stage: what made the ranking that is the first stage whatever a system asks for; "" where it is searched.
         unranked: questions that this ranking has no passage for.
+        origin: how it was frozen, where that was written down.
         paper: how the paper measures the set, where it does.
     """
 
@@ -52,6 +53,7 @@ class SetDescription:
     first_stage: str = ""
     unranked: int = 0
     paper: PaperSetting | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
         made_by,
         test_set.unranked,
         benchmark.paper,
+        origin,
     )
 
 
@@ -116,9 +119,15 @@ def machines(run: Path, machine: str) -> str:
 def made_with(models: Mapping[str, str]) -> dict[str, str]:
     """Return what a run is made with: versions, the commit where rankrag is a checkout, and these digests of models."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    own = Path(__file__)
+
+    def git(*asked: str) -> str:
+        command = ["git", "-C", str(own.parent), *asked]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
     try:
-        commit = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        git("ls-files", "--error-unmatch", own.name)  # else it lies in somebody's own repository
+        commit = git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.SubprocessError):
         commit = ""
     return {**versions, **({"commit": commit} if commit else {}), **models}

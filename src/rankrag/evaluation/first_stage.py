@@ -81,7 +81,7 @@ def bm25(
     def open_search() -> _Search:
         return _searching(open_store().lexical(), history) if open_store else _own_by_bm25(test_set, history)
 
-    return _journalled(test_set, folder / f"bm25-{history}.jsonl", open_search, progress)
+    return _journalled(test_set, folder / _journal("bm25", history, own=open_store is None), open_search, progress)
 
 
 def dense(
@@ -102,7 +102,8 @@ def dense(
         store.fill_vectors(encoder, lambda done, total: progress(f"{title}: encoding passages", done, total))
         return _searching(store.dense(encoder), history)
 
-    return _journalled(test_set, folder / f"dense-{history}-{encoder.name}.jsonl", open_search, progress)
+    name = _journal("dense", history, encoder.name, own=open_store is None)
+    return _journalled(test_set, folder / name, open_search, progress)
 
 
 def fused(*rankings: Mapping[str, Ids]) -> dict[str, Ids]:
@@ -118,16 +119,24 @@ def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder:
     `encoder` is the name of the one that made the vectors. Hybrid retrieval takes both. Questions that were searched
     before times were kept, or brought a ranking, are not there.
     """
-    names = []
+    names: list[tuple[str, HistoryQuery, str | None]] = []
     for turns in ("last", "all") if history == "both" else (history,):
-        names += [] if retriever == "dense" and encoder is not None else [f"bm25-{turns}.jsonl"]
-        names += [] if retriever == "bm25" or encoder is None else [f"dense-{turns}-{encoder}.jsonl"]
-    first, *others = (_seconds(folder / name) for name in names)
+        names += [] if retriever == "dense" and encoder is not None else [("bm25", turns, None)]
+        names += [] if retriever == "bm25" or encoder is None else [("dense", turns, encoder)]
+    first, *others = (
+        _seconds(folder / _journal(*name)) | _seconds(folder / _journal(*name, own=True)) for name in names
+    )
     return {
         name: seconds + sum(of[name] for of in others)
         for name, seconds in first.items()
         if all(name in of for of in others)
     }
+
+
+def _journal(retriever: str, history: HistoryQuery, encoder: str | None = None, *, own: bool = False) -> str:
+    """Return the name of a journal. Own candidates were once ordered by the last turn alone, whatever its name said."""
+    turns = f"own-{history}" if own and history != "last" else history
+    return "-".join(filter(None, (retriever, turns, encoder))) + ".jsonl"
 
 
 def _seconds(path: Path) -> dict[str, float]:

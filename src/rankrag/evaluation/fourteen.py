@@ -12,6 +12,8 @@ from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, PaperSetting,
 
 WIKIPEDIA_2018 = "Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)"
 WIKIPEDIA_2020 = "Wikipedia of Dec 2020 in passages of 100 words (Atlas)"
+PASSAGES = {WIKIPEDIA_2018: 21_015_324}
+"""Passages of a corpus, where it is one file whose length is known."""
 _OWN_DOCUMENT = "the chunks of the document that the dialogue is about"
 MEDCORP = "MedCorp: PubMed, StatPearls, Textbooks, Wikipedia"
 _DEC_2018, _DEC_2020 = ("wikipedia/psgs_w100.tsv",), ("wikipedia/enwiki-dec2020.jsonl",)
@@ -103,7 +105,7 @@ def _mirage(name: str, title: str, subset: str, split: str, size: int, paper_siz
         corpus=MEDCORP,
         corpus_source=_FROM_MEDRAG,
         answer_metrics=("MIRAGE accuracy", "MIRAGE strict", "MIRAGE parsed"),
-        paper=PaperSetting(split, paper_size or size, MEDCORP, "MedCPT"),
+        paper=PaperSetting(split, paper_size or size, MEDCORP, "MedCPT", actual=size if paper_size else None),
     )
 
 
@@ -117,6 +119,7 @@ PAPER: tuple[Benchmark, ...] = (
         rows="kilt/triviaqa-dev_id-kilt.jsonl",
         schema="kilt_triviaqa",
         companion="triviaqa/unfiltered.nocontext.validation.jsonl",
+        paper=PaperSetting("KILT dev", 5355, WIKIPEDIA_2018, actual=5359),
     ),
     Benchmark(
         "popqa-longtail",

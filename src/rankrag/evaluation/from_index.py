@@ -12,7 +12,8 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Benchmark
 from rankrag.evaluation.first_stage import BATCH, Progress, quiet
-from rankrag.evaluation.frozen import freeze, origin_of
+from rankrag.evaluation.fourteen import PASSAGES
+from rankrag.evaluation.frozen import freeze, frozen_files, origin_of
 from rankrag.evaluation.loading import load
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
@@ -49,13 +50,15 @@ def freeze_from_index(
         progress: hears how many questions are searched.
 
     Raises:
-        ConfigError: the questions bring their passages, or their gold passages are known by ids of a corpus of theirs.
+        ConfigError: a run is there; or the questions bring their passages, or know gold ones by ids of a corpus of theirs.
     """
     if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
         raise ConfigError(
             f"{benchmark.title}: its questions go with passages of its own; keep what is found of them with: "
             f"rankrag evaluate --set {benchmark.name} --no-model --retriever NAME --freeze FOLDER"
         )
+    if found_run := frozen_files(benchmark.name, data):
+        raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
     questions = load(benchmark, data, passages=False).questions
     searched = benchmark.searched_by(history)
     rankings: dict[str, list[str]] = {}
@@ -75,13 +78,15 @@ def freeze_from_index(
 def corpus_of(benchmark: Benchmark, documents: Mapping[str, int]) -> str:
     """Return the benchmark's corpus in words if the index is of its files and no others, else what the index holds.
 
-    A file is known by its name, or by that of a folder above it, without endings.
+    A file is known by its name, or by that of a folder above it, without endings; where it is known how many passages
+    the corpus has, the index must hold as many, but for one in a hundred.
     """
-    wanted = {_stem(name) for name in benchmark.corpora}
+    wanted, held = {_stem(name) for name in benchmark.corpora}, sum(documents.values())
     met = [wanted.intersection(map(_stem, Path(name).parts)) for name in documents]
-    if all(met) and set().union(*met) == wanted:
+    whole = PASSAGES.get(benchmark.corpus, held)
+    if all(met) and set().union(*met) == wanted and abs(held - whole) <= whole / 100:
         return benchmark.corpus
-    return f"{sum(documents.values()):,} passages of {_listed(sorted(documents))}"
+    return f"{held:,} passages of {_listed(sorted(documents))}"
 
 
 def _stem(name: str) -> str:

@@ -76,10 +76,6 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     found = _passages(files) | {p.id: p for row in rows for p in row.own}
     run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
     origin = read_origin(frozen[0]) if frozen else None
-    if frozen and origin and origin.questions < len(rows):
-        raise DataError(
-            f"{frozen[0]}: made for {origin.questions} questions, {benchmark.title} has {len(rows)}; freeze it anew"
-        )
     questions: list[Judged] = []
     mistakes = Mistakes()
     for row in rows:
@@ -93,6 +89,11 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
         else:
             left_out[NO_GOLD] += 1
     mistakes.raise_any()
+    if frozen and origin and origin.questions < len(questions):
+        raise DataError(
+            f"{frozen[0]}: made for {origin.questions} questions, {benchmark.title} has {len(questions)}; "
+            "freeze it anew"
+        )
     given = bool(benchmark.corpora) and bool(questions) and all(of.given for of in questions)
     ranked = bool(frozen) or benchmark.evidence or given or any(row.ranked for row in rows)
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence

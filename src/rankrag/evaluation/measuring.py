@@ -70,7 +70,7 @@ def metrics_of(benchmark: Benchmark) -> tuple[Metric, ...]:
         return ("answer-recall-dpr@5", "answer-recall-dpr@10", "answer-recall-dpr@20")
     if benchmark.metric.startswith("answer-recall"):
         return ("answer-recall@5", "answer-recall@10", "answer-recall@20")
-    own: tuple[Metric, ...] = ("all-gold@5",) if benchmark.metric == "all-gold@5" else ()
+    own: tuple[Metric, ...] = (benchmark.metric,) if benchmark.metric in ("all-gold@5", "RR") else ()
     return ("R@1", "R@5", "R@20", *own, "NDCG@10")
 
 

@@ -192,7 +192,6 @@ def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Inte
 def differences(of: SetDescription, system: System, history: str) -> tuple[str, ...]:
     """Return in words all that is not as in the paper; none means that the numbers may be compared.
 
-    The number of questions is held against the whole set as it was read, since the paper misprints some sizes.
     `history` is by which turns conversations were searched.
     """
     paper = setting_of(of.name)
@@ -202,8 +201,8 @@ def differences(of: SetDescription, system: System, history: str) -> tuple[str, 
     n = N_OF_70B if system.setting == "paper-70b" else paper.n
     if of.split != paper.split:
         found.append(f"split: {of.split} ({paper.split})")
-    if len(of.questions) != of.size:
-        found.append(f"{len(of.questions):,} questions ({of.size:,})")
+    if len(of.questions) != (whole := paper.actual or paper.size):
+        found.append(f"{len(of.questions):,} questions ({whole:,})")
     if of.unranked:
         found.append(f"no passage for {of.unranked:,} questions")
     if of.corpus != paper.corpus:
@@ -211,10 +210,12 @@ def differences(of: SetDescription, system: System, history: str) -> tuple[str, 
     first_stage = of.first_stage or own.first_stage
     if first_stage != f"dense by {ENCODERS[paper.retriever]}":
         found.append(f"first stage: {first_stage} ({paper.retriever})")
-    if of.style == "conversation" and not of.first_stage and history != paper.history:
-        found.append(f"searched by turns: {history} ({paper.history})")
-    if own.n != n:
-        found.append(f"N = {own.n} ({n})")
+    searched = (of.origin.history if of.origin else paper.history) if of.first_stage else history
+    if of.style == "conversation" and searched != paper.history:
+        found.append(f"searched by turns: {searched} ({paper.history})")
+    reranked = min(own.n, of.origin.depth) if of.origin else own.n
+    if reranked != n:
+        found.append(f"N = {reranked} ({n})")
     if own.k != paper.k:
         found.append(f"k = {own.k} ({paper.k})")
     if own.ranked_by[0] == "model" and not own.pure:

@@ -48,7 +48,7 @@ def _head(summary: Summary) -> str:
 
 def _first_stages(summary: Summary) -> str:
     rows = [
-        [of.title, _first_stage_name(of.name, row.retriever, row.history), str(row.questions), *_means(row.figures)]
+        [of.title, _first_stage_name(of, row.retriever, row.history), str(row.questions), *_means(row.figures)]
         for of in summary.sets
         for row in of.first_stages
     ]
@@ -67,7 +67,7 @@ def _reranked(summary: Summary) -> str:
     rows = [
         [
             of.title,
-            NAMES[row.retriever],
+            _searcher(of, row.retriever),
             str(row.questions),
             of.metric,
             str(row.first[of.metric]),
@@ -91,7 +91,14 @@ def _reranked(summary: Summary) -> str:
 
 def _gaps(summary: Summary) -> str:
     rows = [
-        [of.title, NAMES[row.retriever], of.metric, maybe(row.gap_pure), maybe(row.gap_blended), *_target(of, row)]
+        [
+            of.title,
+            _searcher(of, row.retriever),
+            of.metric,
+            maybe(row.gap_pure),
+            maybe(row.gap_blended),
+            *_target(of, row),
+        ]
         for of in summary.sets
         for row in of.reranked
     ]
@@ -107,7 +114,7 @@ def _gaps(summary: Summary) -> str:
 
 def _detail(summary: Summary) -> str:
     rows = [
-        [of.title, NAMES[row.retriever], order, *_means(found)]
+        [of.title, _searcher(of, row.retriever), order, *_means(found)]
         for of in summary.sets
         for row in of.reranked
         for order, found in (("before", row.first), ("P(True)", row.pure), ("blended", row.blended))
@@ -118,7 +125,7 @@ def _detail(summary: Summary) -> str:
 
 def _target(of: SetFigures, row: RerankedFigures) -> list[str]:
     """Return the targets and what each order met of them. Those for hit@1 and NDCG@10 are the figure itself."""
-    if of.target is None or row.retriever != "bm25":
+    if of.target is None or row.retriever != "bm25" or of.first_stage:
         return ["", "", ""]
     itself = of.metric in ("hit@1", "NDCG@10")
     reached = (row.pure[of.metric], row.blended[of.metric]) if itself else (row.gap_pure, row.gap_blended)
@@ -163,9 +170,13 @@ def _means(found: Figures) -> list[str]:
     return [str(found[name]) if name in found else "" for name in COLUMNS]
 
 
-def _first_stage_name(name: str, retriever: str, history: str) -> str:
-    given = " (given)" if name.startswith("trec_dl") and retriever == "bm25" else ""
-    return NAMES[retriever] + given + (f", {_turns(history)}" if history else "")
+def _searcher(of: SetFigures, retriever: str) -> str:
+    return of.first_stage or NAMES[retriever]
+
+
+def _first_stage_name(of: SetFigures, retriever: str, history: str) -> str:
+    given = " (given)" if of.first_stage or (of.name.startswith("trec_dl") and retriever == "bm25") else ""
+    return _searcher(of, retriever) + given + (f", {_turns(history)}" if history else "")
 
 
 def _turns(history: str) -> str:

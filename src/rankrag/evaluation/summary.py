@@ -122,7 +122,10 @@ class StoppingFigures:
 
 @dataclass(frozen=True, slots=True)
 class SetFigures:
-    """Everything measured on one set; what was not measured is empty or None."""
+    """Everything measured on one set; what was not measured is empty or None.
+
+    `first_stage` is what made the ranking that comes with a set and stands for every retriever, "" where one searches.
+    """
 
     name: str
     title: str
@@ -135,6 +138,7 @@ class SetFigures:
     refusals: RefusalFigures | None = None
     stopping: tuple[StoppingFigures, ...] = ()
     calibration: Calibration | None = None
+    first_stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
