@@ -50,7 +50,7 @@ def freeze_from_index(
         progress: hears how many questions are searched.
 
     Raises:
-        ConfigError: a run is there; or the questions bring their passages, or know gold ones by ids of a corpus of theirs.
+        ConfigError: a run is there, or the questions bring their passages, or know gold ones by ids of another corpus.
     """
     if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
         raise ConfigError(
