@@ -89,6 +89,16 @@ def tiny_model_dir(tokenizer, tmp_path_factory) -> Path:
     return save_random("llama", tokenizer, tmp_path_factory.mktemp("tiny"), **TINY_LLAMA)
 
 
+@pytest.fixture(scope="session")
+def marked_model_dir(tokenizer_with, tmp_path_factory) -> Path:
+    """The directory of a random Llama whose turns begin with `<|turn|>`, an added token that is not special."""
+    from tokenizers import AddedToken
+
+    tokenizer = tokenizer_with(CHATML.replace("<|im_start|>", "<|turn|>"))
+    tokenizer.add_tokens([AddedToken("<|turn|>", special=False)])
+    return save_random("llama", tokenizer, tmp_path_factory.mktemp("marked"), head=2.0, **LONG_LLAMA)
+
+
 @pytest.fixture
 def ranking_of():
     """Return a ranking of these texts; ids are p0, p1, …, scores fall."""

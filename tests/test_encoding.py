@@ -68,6 +68,18 @@ def test_an_added_token_of_blanks_is_text(tokenizer_with):
     assert tokenizer.convert_tokens_to_ids("    ") in encoded.ids
 
 
+@pytest.mark.parametrize("added", ["ğ", "COVID-19", "y"])
+def test_an_added_word_that_marks_no_turn_is_text(tokenizer_with, added):
+    tokenizer = tokenizer_with()
+    tokenizer.add_tokens([added])
+    text = f"The {added} here"
+    encoder = PromptEncoder(tokenizer, Contract(format=Format(turns=plain_turns(tokenizer))))
+    (encoded,) = encoder.encode([(Segment("passage", text), Segment("text", text))])
+    plain = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert tokenizer.convert_tokens_to_ids(added) in plain
+    assert encoded.segments == (plain, plain)
+
+
 def test_special_tokens_of_the_template_count(tokenizer):
     encoder = encoder_of(tokenizer)
     (encoded,) = encoder.encode([ranking_prompt(encoder.contract.format, QUESTION, Passage("p", "x"))])

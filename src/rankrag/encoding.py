@@ -52,7 +52,7 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self._fixed_ids: dict[str, list[int]] = {}
         self._foreign_ids: dict[str, tuple[int, ...]] = {}
-        self._markers = self._found_markers(contract.format.turns)
+        self._markers = turn_markers(tokenizer, contract.format.turns)
         self.end_ids = self._fixed(contract.format.turns.end or tokenizer.eos_token or "")
         self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
 
@@ -110,27 +110,15 @@ class PromptEncoder:
         if new := [text for text in texts if text not in known]:
             rows = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             for text, row in zip(new, rows, strict=True):
-                known[text] = tuple(row) if self._markers.keys().isdisjoint(row) else tuple(self._inert(text))
+                known[text] = tuple(self._inert(text, row) if not self._markers.keys().isdisjoint(row) else row)
         return [known[text] for text in texts]
 
-    def _inert(self, text: str) -> list[int]:
-        """Tokenise text in which this tokenizer still sees markers, with those names broken by a space."""
-        for token in sorted(self._markers.values(), key=len, reverse=True):
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+    def _inert(self, text: str, row: list[int]) -> list[int]:
+        """Tokenise text in which this tokenizer still sees markers, those in `row`, with their names broken."""
+        for token in sorted({self._markers[i] for i in row if i in self._markers}, key=len, reverse=True):
+            text = text.replace(token, broken(token))
         row = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return [i for i in row if i not in self._markers or i == self.tokenizer.unk_token_id]
-
-    def _found_markers(self, turns: Turns) -> dict[int, str]:
-        """Return the tokens that may mark a turn, by id: special ones, added ones, and turns that are one token.
-
-        A tokenizer may hold its markers as added tokens that are not special. Those of blanks alone are text.
-        """
-        found = {i: token.content for i, token in self.tokenizer.added_tokens_decoder.items()}
-        found.update(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
-        for text in (value.strip() for name, value in asdict(turns).items() if name != "name"):
-            if len(ids := self._fixed(text)) == 1:
-                found[ids[0]] = text
-        return {i: token for i, token in found.items() if token.strip()}
 
     def _fit(self, prompt: Prompt, ids: list[tuple[int, ...]], reserve: int) -> EncodedPrompt:
         contract = self.contract
@@ -149,6 +137,30 @@ class PromptEncoder:
         foreign = [i for i, segment in enumerate(prompt) if segment.kind != "fixed"]
         head = passages[0] + 1 if len(passages) == 1 and foreign[0] == passages[0] > 0 else 0
         return EncodedPrompt(tuple(ids), cut, head)
+
+
+def turn_markers(tokenizer: Any, turns: Turns) -> dict[int, str]:
+    """Return the tokens that may mark a turn, by id: special ones, added ones in a turn, and turns that are one token.
+
+    A tokenizer may hold its markers as added tokens that are not special; other added tokens, those of blanks and those
+    of one character are text.
+    """
+    texts = [value for name, value in asdict(turns).items() if name != "name" and value]
+    rows = tokenizer([*texts, *map(str.strip, texts)], add_special_tokens=False)["input_ids"] if texts else []
+    in_turns = {i for row in rows for i in row}
+    found = {
+        i: token.content
+        for i, token in tokenizer.added_tokens_decoder.items()
+        if token.special or (i in in_turns and len(token.content) > 1)
+    }
+    found.update(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    found.update({row[0]: text.strip() for text, row in zip(texts, rows[len(texts) :], strict=True) if len(row) == 1})
+    return {i: token for i, token in found.items() if token.strip()}
+
+
+def broken(marker: str) -> str:
+    """Return a marker's name with a space in it, which is no marker; one character has no room for one."""
+    return f"{marker[0]} {marker[1:]}"
 
 
 def _water_fill(lengths: list[int], room: int) -> list[int]:

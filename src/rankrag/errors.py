@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,10 +77,17 @@ class Mistakes:
 
 @contextmanager
 def writing(place: Path, kind: type[RankragError], then: str) -> Iterator[None]:
-    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes then."""
+    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes then.
+
+    One that names a file elsewhere than in `place`, such as data that is read meanwhile, stays what it is.
+    """
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str | Path):
+            ours, found = Path(os.path.abspath(place)), Path(os.path.abspath(error.filename))
+            if found != ours and ours not in found.parents and found not in ours.parents:
+                raise
         where, reason = error.filename or place, error.strerror or first_line(error)
         raise kind(f"{where}: cannot be written ({reason}); make room or choose another folder, {then}") from error
 

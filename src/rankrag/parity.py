@@ -1,15 +1,16 @@
 """The same pairs on every path of a model: is each score the one that its prompt gets alone?
 
-The reference takes nothing from the code it judges but the prompt: it tokenises segment by segment in its own few
-lines, finds the label ids itself, and reads the logits of one forward pass a pair, without padding, mask or cache. Of a
-model in 16 bits it takes the labels' logits in float32, as all paths do (`models.label_logits`): in 16 they tie.
+The reference takes nothing from the code it judges but the prompt and what marks a turn: it tokenises segment by
+segment in its own few lines, finds the label ids itself, and reads the logits of one forward pass a pair, without
+padding, mask or cache. Of a model in 16 bits it takes the labels' logits in float32, as all paths do
+(`models.label_logits`): in 16 they tie.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from rankrag.contract import Contract
+from rankrag.encoding import turn_markers
 from rankrag.errors import DataError
 from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.transformers import TransformersModel
@@ -129,8 +131,11 @@ def _last_logprobs(model: TransformersModel, ids: torch.Tensor, labels: list[int
 
 def reference_ids(tokenizer: Any, contract: Contract, prompt: Prompt) -> list[int]:
     """Return a ranking prompt's ids, segment by segment; its one passage is cut to the contract's limits."""
+    markers = turn_markers(tokenizer, contract.format.turns)
     pieces = [
-        tokenizer(segment.text, add_special_tokens=False, split_special_tokens=segment.kind != "fixed")["input_ids"]
+        _foreign_ids(tokenizer, markers, segment.text)
+        if segment.kind != "fixed"
+        else tokenizer(segment.text, add_special_tokens=False)["input_ids"]
         for segment in prompt
     ]
     ids: list[int] = []
@@ -138,6 +143,17 @@ def reference_ids(tokenizer: Any, contract: Contract, prompt: Prompt) -> list[in
         room = contract.max_tokens - 1 - sum(map(len, pieces)) + len(piece)
         ids += piece[: min(contract.passage_tokens, room)] if segment.kind == "passage" else piece
     return ids
+
+
+def _foreign_ids(tokenizer: Any, markers: Mapping[int, str], text: str) -> list[int]:
+    """Return the ids of a text that is not ours; where it still reads as a turn marker, that one's name is broken."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    if not (seen := {markers[i] for i in ids if i in markers}):
+        return ids
+    for name in sorted(seen, key=len, reverse=True):
+        text = text.replace(name, f"{name[0]} {name[1:]}")
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return [i for i in ids if i not in markers or i == tokenizer.unk_token_id]
 
 
 def label_id(tokenizer: Any, contract: Contract, label: str) -> int:

@@ -73,6 +73,18 @@ def test_a_short_passage_is_found_where_it_is_the_same(tmp_path):
     assert found.passages == {"a"}
 
 
+@pytest.mark.parametrize(
+    "held", [{"ctxs": [{"title": "", "text": LONG}]}, {"ground_truth_ctx": {"ctx": LONG, "index": 0}}]
+)
+def test_passages_of_chatrags_rows_are_found_and_what_a_retriever_found_elsewhere_is_not_gold(tmp_path, held):
+    turns = [{"role": "user", "content": "Is it open?"}]
+    seen = evaluation_of(tmp_path, [{"messages": turns, **held}])
+    assert overlaps(source_of(same=LONG, other="other words"), [seen], 0.5)[0].passages == {"same"}
+    if "ctxs" in held:
+        seen = evaluation_of(tmp_path, [{"question": "Is it open?", **held}])
+        assert overlaps(source_of(same=LONG), [seen], 0.5)[0].passages == set()
+
+
 def test_a_record_goes_with_its_gold_passage_and_loses_a_negative_that_goes(tmp_path):
     seen = evaluation_of(tmp_path, [{"id": "1", "query": "?", "candidates": [{"text": LONG, "label": 1}]}])
     source = source_of(

@@ -36,6 +36,12 @@ def test_the_most_restrictive_licence_is_the_one_that_allows_least():
     assert most_restrictive([*licences, ""]) == most_restrictive([]) == ""
 
 
+def test_what_may_not_be_changed_is_more_restricted_than_what_is_shared_alike():
+    assert most_restrictive(["MIT", "CC BY-ND 4.0"]) == "CC BY-ND 4.0"
+    assert most_restrictive(["CC BY-SA 4.0", "CC BY-ND 4.0", "CC BY-NC 4.0"]) == "CC BY-NC 4.0"
+    assert most_restrictive(["CC BY-SA 4.0", "CC BY-ND 4.0"]) == "CC BY-ND 4.0"
+
+
 @pytest.mark.parametrize(
     ("licence", "name"),
     [

@@ -353,6 +353,16 @@ def test_a_full_disk_is_said_and_what_is_done_is_kept(of_three, tmp_path, monkey
     assert build_blend(of_three(), tmp_path / "a")["examples"] == 300
 
 
+def test_data_that_is_gone_meanwhile_is_not_said_to_be_unwritable(of_three, tmp_path, monkeypatch):
+    def gone(*_, **__):
+        (tmp_path / "data" / "gone.jsonl").open()
+        yield []
+
+    monkeypatch.setattr("rankrag.blend.mixture.source_groups", gone)
+    with pytest.raises(FileNotFoundError, match=r"gone\.jsonl"):
+        build_blend(of_three(), tmp_path / "a")
+
+
 @pytest.mark.parametrize("change", ["seed", "data", "evaluation", "weights"])
 def test_what_was_made_of_other_settings_or_data_is_made_anew(of_three, tmp_path, change):
     with pytest.raises(Killed):

@@ -102,6 +102,19 @@ def test_the_same_seed_gives_the_same_bytes_and_another_draws_other_sentences(wr
     assert read["a"] == read["b"] != read["c"]
 
 
+def test_the_same_documents_in_another_folder_give_the_same_bytes(write, rivers, tmp_path):
+    for home in ("/home/one/docs", "/srv"):
+        moved = [
+            replace(p, id=f"{home}/{p.id}", source=Source(f"{home}/{'sub/' * (i > 5)}{p.source.path}"))
+            for i, p in enumerate(rivers)
+        ]
+        write(home[1:4], passages=moved)
+    for name in (ROWS_FILE, CORPUS_FILE):
+        assert (tmp_path / "hom" / name).read_bytes() == (tmp_path / "srv" / name).read_bytes()
+    assert kept(tmp_path / "srv")[3]["positive_ids"] == ["own/doc1.md/1"]
+    assert kept(tmp_path / "srv")[6]["positive_ids"] == ["own/sub/doc3.md/0"]
+
+
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(write, speaker, rivers, tmp_path):
     calls = 0
 

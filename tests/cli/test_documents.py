@@ -164,6 +164,17 @@ def test_a_file_that_cannot_be_read_any_more_stays_as_it_was_indexed(
     assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
 
 
+def test_files_that_all_stay_as_they_were_indexed_are_no_error(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(run, "docs/tagus.md")
+    (folder / "tagus.md").write_bytes(b"\0\1")
+    assert index(run, "docs/tagus.md") == 0
+    err = capsys.readouterr().err
+    assert "Kept as it was indexed: docs/tagus.md: a binary file" in err
+    assert "0 documents read, 0 unchanged, 0 gone; the index holds 1 passages." in err
+
+
 def test_only_what_is_not_there_is_gone_not_what_cannot_be_looked_at(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,7 @@ def test_other_bytes_of_the_same_size_are_made_anew_and_a_copy_is_not(cache, tmp
     monkeypatch.setattr(mini, "_merge", None)
     os.utime(weights, (0, 0))  # as a copy without times has it
     assert mini.prepare_base() == target
-    monkeypatch.setattr(mini, "digest", None)
+    monkeypatch.setattr(mini, "sha256", None)
     assert mini.prepare_base() == target
 
 

@@ -6,11 +6,14 @@ import shutil
 import pytest
 from transformers import AutoConfig
 
+from rankrag.contract import save_contract
+from rankrag.encoding import default_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.training import checks
 from rankrag.training import start as start_module
 from rankrag.training.checks import prepare
 from rankrag.training.run import train
+from rankrag.training.start import load_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -129,6 +132,16 @@ def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_
         prepare(config_of(**stage))
     path.unlink()
     prepare(config_of(**stage, turn_format="plain"))
+
+
+def test_a_packaged_model_is_held_to_its_own_prompts(tmp_path, config_of, monkeypatch):
+    packaged = config_of().model
+    shutil.copytree(packaged, tmp_path / "mini")
+    save_contract(default_contract(load_tokenizer(packaged, None)), tmp_path / "mini")
+    monkeypatch.setattr("rankrag.models.mini.prepare_mini", lambda say: tmp_path / "mini")
+    prepare(config_of(model="rankrag-mini"))
+    with pytest.raises(ConfigError, match="turn_format: plain; set it to chat_template"):
+        prepare(config_of(model="rankrag-mini", turn_format="plain"))
 
 
 def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):

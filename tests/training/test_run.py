@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from rankrag.contract import load_contract
+from rankrag.contract import Contract, load_contract
 from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models.layer_head import layers_of, watched
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
+from rankrag.training.batches import Step
+from rankrag.training.card import model_card
 from rankrag.training.run import train
 from rankrag.training.start import find_start, load_model
 from rankrag.training.trainer import rate_share
@@ -151,10 +154,19 @@ def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
     card = (adapter / "README.md").read_text()
     assert "| s | CC BY 4.0 | 12 context_ranking |" in card
     assert "base_model" not in card  # it is a directory here
-    assert "\nlicense: cc-by-4.0\n" in card
+    assert "\nlicense: other\n" in card  # the base's is not known
     assert "The most restrictive licence of them: CC BY 4.0 (s)." in card
     assert record["blend_sha256"][:16] in card
     assert list((tmp_path / "run/tensorboard").rglob("events.*"))
+
+
+@pytest.mark.parametrize(("of_data", "name"), [("CC BY 4.0", "apache-2.0"), ("CC BY-SA 4.0", "cc-by-sa-4.0")])
+def test_a_model_on_the_packaged_base_has_its_licence_unless_the_data_allow_less(tmp_path, config_of, of_data, name):
+    config = config_of()
+    record = {"base": "rankrag-mini-base", "blend_sha256": "", "versions": {"rankrag": "1"}, "examples": {}}
+    manifest = {"sources": {"s": {"licence": of_data}}}
+    (Path(config.blend) / "manifest.json").write_text(json.dumps(manifest))
+    assert f"\nlicense: {name}\n" in model_card(config, record, [Step(())], Contract())
 
 
 def test_a_run_is_not_gone_on_with_under_another_configuration(tmp_path, config_of):

@@ -136,7 +136,14 @@ def _asked(history: tuple[Message, ...], text: str) -> str:
 
 
 def _own_texts(row: Row) -> list[str]:
-    return [c["text"] for c in (*row.get("contexts", ()), *row.get("candidates", ())) if isinstance(c, dict)]
+    """Return the passages that stand in a row: ours, a ranking set's candidates, and ChatRAG's with its gold chunk.
+
+    Elsewhere `ctxs` are what some retriever found, which is not gold.
+    """
+    chatrag = row.get("ctxs", ()) if "messages" in row else ()
+    found = [*row.get("contexts", ()), *row.get("candidates", ()), *chatrag, row.get("ground_truth_ctx")]
+    texts = (c.get("text", c.get("ctx")) for c in found if isinstance(c, dict))
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _less(record: Record, passages: frozenset[str]) -> Record:

@@ -28,8 +28,11 @@ def hub_licence(licence: str) -> str:
 
 
 def _restriction(licence: str) -> int:
+    """Rank by what may be done: all, sharing alike, nothing changed (ND), nothing commercial, nothing."""
     if not licence:
+        return 4
+    if not allows_commercial(licence):
         return 3
-    return (
-        2 if not allows_commercial(licence) else int(bool(re.search(r"\bsa\b|share|gpl|odbl", licence, re.IGNORECASE)))
-    )
+    if re.search(r"\bnd\b|no-?deriv", licence, re.IGNORECASE):
+        return 2
+    return int(bool(re.search(r"\bsa\b|share|gpl|odbl", licence, re.IGNORECASE)))

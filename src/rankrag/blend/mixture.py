@@ -15,7 +15,7 @@ from rankrag.blend.counting import Counter as TokenCounter
 from rankrag.blend.counting import group_tokens, token_counter
 from rankrag.blend.drawing import drawn
 from rankrag.blend.mining import Mined, mine
-from rankrag.blend.parts import GOES_ON, Part, Parts, lines, sha256
+from rankrag.blend.parts import GOES_ON, Part, Parts, lines
 from rankrag.blend.preparation import Prepared, Report, prepare
 from rankrag.blend.public import KNOWN_DEFECTS
 from rankrag.blend.reading import read_source
@@ -28,6 +28,7 @@ from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import DataError, writing
+from rankrag.file_hash import sha256
 from rankrag.journal import write_whole
 from rankrag.jsonl import write_lines
 from rankrag.types import DataKind, Example

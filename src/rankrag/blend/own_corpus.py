@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -97,11 +98,18 @@ def write_own(
 
 
 def named(passages: Sequence[Passage]) -> dict[str, str]:
-    """Return the name that each passage, by id, has in the blend: own, its document, its number in the document."""
+    """Return the name that each passage, by id, has in the blend: own, its document, its number in the document.
+
+    A document is called by its path below the folder that all are in: names seed what is drawn, and rows are published,
+    so where on a machine the folder lies is no part of them.
+    """
+    paths = {p.source.path for p in passages if p.source and os.path.isabs(p.source.path)}
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
     numbers: Counter[str] = Counter()
     names = {}
     for passage in passages:
         document = passage.source.path if passage.source else passage.id
+        document = os.path.relpath(document, folder) if document in paths else document
         names[passage.id] = f"{NAME}/{document}/{numbers[document]}"
         numbers[document] += 1
     return names

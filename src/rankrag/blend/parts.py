@@ -26,6 +26,7 @@ from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.errors import DataError, writing
 from rankrag.examples import example_line
+from rankrag.file_hash import sha256
 from rankrag.journal import write_whole
 from rankrag.types import Example
 
@@ -120,12 +121,6 @@ def lines(parts: Sequence[Part], order: Sequence[int]) -> Iterator[bytes]:
             number, start, size = places[group]
             files[number].seek(start)
             yield from files[number].read(size).splitlines(keepends=True)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache

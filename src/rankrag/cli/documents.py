@@ -118,9 +118,9 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
         store.refresh()
     for failure in failures:
         say(f"Left out: {options.shown(failure)}")
-    for outcome in failed:
-        kept = known.holds(outcome.path)
-        say(f"{'Kept as it was indexed' if kept else 'Left out'}: {options.shown(outcome.reason)}")
+    kept = [known.holds(outcome.path) for outcome in failed]
+    for outcome, held_before in zip(failed, kept, strict=True):
+        say(f"{'Kept as it was indexed' if held_before else 'Left out'}: {options.shown(outcome.reason)}")
     if known.unseen:
         name, reason = next(iter(known.unseen.items()))
         more = f", and {len(known.unseen) - 1} more" if len(known.unseen) > 1 else ""
@@ -133,7 +133,7 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     if found.passed_over:
         kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
         say(f"Passed over files of other kinds: {kinds}.")
-    if not new and not unchanged and not gone:
+    if not (new or unchanged or gone or any(kept)):
         raise DataError(f"nothing could be indexed: none of {len(files)} files gave a passage; the lines above say why")
     say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 

@@ -2,7 +2,8 @@
 
 Our segments are tokenised one by one. A chat template gives one text, in which tokens would grow across borders; so
 the template writes a mark at each border, and the tokenizer splits there and drops it. Control tokens inside foreign
-text are broken by the same mark, where the plain text's own tokens end, and so stay plain text.
+text are broken by the same mark, where the plain text's own tokens end, and so stay plain text; turn markers that the
+tokenizer finds in plain text too are broken by a space, as ours are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from typing import Any
 
 from rankrag.contract import Contract
+from rankrag.encoding import broken, turn_markers
 from rankrag.errors import ModelError
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
@@ -53,27 +55,32 @@ def chat_template(tokenizer: Any, contract: Contract) -> str:
     """Return the ranking prompt of messages with the roles `query` and `document`, borders marked."""
     prompt = ranking_prompt(contract.format, Question("", _QUESTION), Passage("", _PASSAGE))
     text = BORDER.join(_literal(segment.text) for segment in prompt)
+    inert = _inert(tokenizer, contract)
     for mark, role in ((_QUESTION, "query"), (_PASSAGE, "document")):
         content = f"(messages | selectattr('role', 'eq', '{role}') | first).content"
-        text = text.replace(_literal(mark), f"{{{{ defuse({content}){_inert(tokenizer)} }}}}")
+        text = text.replace(_literal(mark), f"{{{{ defuse({content}){inert} }}}}")
     return _DEFUSE + text
 
 
-def _inert(tokenizer: Any) -> str:
-    """Return filters after which no control token counts in a text."""
+def _inert(tokenizer: Any, contract: Contract) -> str:
+    """Return filters after which no marker counts in a text."""
+    markers = turn_markers(tokenizer, contract.format.turns)
     return "".join(
-        f" | replace({_quoted(token)}, {_quoted(_broken(tokenizer, token))})" for token in tokenizer.all_special_tokens
+        f" | replace({_quoted(markers[i])}, {_quoted(_broken(tokenizer, i, markers[i]))})"
+        for i in sorted(markers, key=lambda i: len(markers[i]), reverse=True)
     )
 
 
-def _broken(tokenizer: Any, token: str) -> str:
-    """Return a control token's name with a border in it, where its tokens as plain text leave room for one."""
+def _broken(tokenizer: Any, marker: int, token: str) -> str:
+    """Return a marker's name with a border in it, where its tokens as plain text leave room for one."""
 
     def plain(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
     whole = plain(token)
+    if marker in whole and marker != tokenizer.unk_token_id:
+        return broken(token)
     for place in range(1, len(token)):
         if plain(token[:place]) + plain(token[place:]) == whole:
             return token[:place] + BORDER + token[place:]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rankrag.contract import load_contract
 from rankrag.errors import ContractError
-from rankrag.models.mini import BASE_SHA256, MINI, MINI_BASE, digest
+from rankrag.file_hash import sha256
+from rankrag.models.mini import BASE_SHA256, MINI, MINI_BASE
 
 
 def base_sha256(name: str, resolved: str) -> str:
@@ -21,7 +22,7 @@ def base_sha256(name: str, resolved: str) -> str:
     if name == MINI or not directory.is_dir():
         return ""
     weights = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
-    return digest(*weights) if weights else ""
+    return sha256(*weights) if weights else ""
 
 
 def check_base(adapter: Path, name: str, resolved: str) -> None:

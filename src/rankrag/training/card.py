@@ -12,6 +12,7 @@ import yaml
 from rankrag.blend.licences import hub_licence, most_restrictive
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract
+from rankrag.models.mini import MINI_BASE
 from rankrag.training.batches import Step
 from rankrag.training.start import may_be_on_hub
 
@@ -24,6 +25,9 @@ rankrag ask "…" --index my.index --model {model}
 The prompts it was trained with and how its scores are read stand in `rankrag_config.json`, which rankrag follows."""
 
 
+_BASE_LICENCES = {MINI_BASE: "Apache-2.0"}
+
+
 def model_card(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[Step], contract: Contract) -> str:
     """Return the card as Markdown with a YAML head; data and licences come from the blend's manifest."""
     sources = _sources(Path(config.blend) / "manifest.json")
@@ -31,7 +35,7 @@ def model_card(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[S
     head: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "license": hub_licence(strictest),
+        "license": _hub_licence(record["base"], strictest),
         "tags": ["rankrag", "retrieval-augmented-generation", "reranking"],
     }
     if may_be_on_hub(record["base"]):  # the hub takes no card that names another base
@@ -48,6 +52,15 @@ def model_card(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[S
         "this card; `rankrag evaluate` makes one.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _hub_licence(base: str, of_data: str) -> str:
+    """Return what the model may be used under as the hub names it: `other` where the base's licence is not known.
+
+    It is the base's unless the data's allows less.
+    """
+    known = _BASE_LICENCES.get(base)
+    return hub_licence(most_restrictive([known, of_data])) if known else "other"
 
 
 def _recipe(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[Step], contract: Contract) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract, save_contract
 from rankrag.errors import ConfigError, ModelError, first_line, writing
+from rankrag.file_hash import sha256
 from rankrag.journal import write_whole
 from rankrag.training.batches import Step
 from rankrag.training.card import model_card
@@ -64,8 +64,8 @@ def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) 
         "base_sha256": prepared.start.base_sha256,
         "from_adapter": str(prepared.start.adapter) if prepared.start.adapter else None,
         "tokenizer_sha256": fingerprint(prepared.tokenizer),
-        "blend_sha256": _sha256(prepared.examples),
-        "blend_manifest_sha256": _sha256(manifest) if manifest.is_file() else None,
+        "blend_sha256": sha256(prepared.examples),
+        "blend_manifest_sha256": sha256(manifest) if manifest.is_file() else None,
         "seed": config.seed,
         "steps": len(steps),
         "examples": dict(sorted(kinds.items())),
@@ -157,7 +157,3 @@ def _writing(out: Path) -> Iterator[None]:
 
 def _write_json(path: Path, value: object) -> None:
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

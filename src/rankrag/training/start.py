@@ -69,16 +69,18 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
         if not results:
             raise ConfigError(f"model: {directory} holds a run that is not finished; end it with `rankrag train`")
         directory = results[0]
-    contract = load_contract(directory)
-    form = contract.format if contract else None
     if (directory / "adapter_config.json").is_file():
         name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
         base = resolve_model(name, say)
         check_base(directory, name, base)
-        return Start(base, name, directory, contract.base_sha256 if contract else "", recorded, form)
+        contract = load_contract(directory)
+        sha256 = contract.base_sha256 if contract else ""
+        return Start(base, name, directory, sha256, recorded, contract.format if contract else None)
     name = str(directory) if directory.is_dir() else config.model
     base = resolve_model(name, say)
+    contract = load_contract(Path(base))  # not of `config.model`, which may be the name of a packaged model
     sha256 = "" if config.method == "full" and directory.is_dir() else base_sha256(name, base)
+    form = contract.format if contract else None
     return Start(base, name, base_sha256=sha256, tokenizer_sha256=recorded, format=form)
 
 
