@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src" / "rankrag"
 LAYERS = [
     {"types", "errors"},
     {"templates", "matching", "jsonl", "config", "config_files", "contract"}
-    | {"examples", "encoding", "runs", "tables", "journal"},
+    | {"examples", "encoding", "file_hash", "runs", "tables", "journal"},
     {"documents", "retrieval", "models"},
     {"rerank", "generate", "citations", "blend", "training", "parity", "parity_paths", "export", "fewer_passes"},
     {"pipeline"},
