@@ -76,12 +76,10 @@ class RunDescription:
 
 def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
     """Return the description of a set of which these questions are asked."""
-    benchmark, origin = test_set.benchmark, test_set.origin
-    corpus, made_by = benchmark.corpus, ""
-    if test_set.fixed and not benchmark.evidence:
-        made_by = origin.first_stage if origin else benchmark.ranked_by or "a ranking of unknown make"
-        if benchmark.corpora:
-            corpus = origin.corpus if origin else f"{corpus}; a frozen run"
+    benchmark, origin, made_by = test_set.benchmark, test_set.origin, maker_of(test_set)
+    corpus = benchmark.corpus
+    if made_by and benchmark.corpora:
+        corpus = origin.corpus if origin else f"{corpus}; a frozen run"
     return SetDescription(
         benchmark.name,
         benchmark.title,
@@ -98,6 +96,14 @@ def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
         benchmark.paper,
         origin,
     )
+
+
+def maker_of(test_set: TestSet) -> str:
+    """Return what made the ranking that comes with a set and cannot be made anew; "" where there is none."""
+    if not test_set.fixed or test_set.benchmark.evidence:
+        return ""
+    origin = test_set.origin
+    return origin.first_stage if origin else test_set.benchmark.ranked_by or "a ranking of unknown make"
 
 
 def save_description(description: RunDescription, run: Path) -> Path:

@@ -82,6 +82,13 @@ def figures(test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[I
     }
 
 
+def reachable(test_set: TestSet, metric: Metric, questions: Sequence[Judged], rankings: Sequence[Ids]) -> list[float]:
+    """Return what a metric is of each question if its passages are in a perfect order."""
+    passages = test_set.passages
+    best = [best_order(ids, relevance(metric, of, ids, passages)) for ids, of in zip(rankings, questions, strict=True)]
+    return measure(metric, best, questions, passages)
+
+
 def candidates(of: Judged, first_stages: Sequence[Rankings], n: int) -> Ids:
     """Return the first `n` ids of all these first stages, each once."""
     return tuple(dict.fromkeys(i for ranking in first_stages for i in ranking[of.question.id][:n]))
@@ -110,21 +117,19 @@ def reranked_figures(
     own = [judged[of.question.id] for of in questions]
     pure = [reordered(ids, log_odds(of)) for ids, of in zip(first, own, strict=True)]
     blended = [reordered(ids, finals(of)) for ids, of in zip(first, own, strict=True)]
-    best = [
-        tuple(best_order(ids, relevance(metric, of, ids, passages))) for ids, of in zip(first, questions, strict=True)
-    ]
-    before, after_pure, after_blended, reachable = (
-        measure(metric, rankings, questions, passages) for rankings in (first, pure, blended, best)
+    before, after_pure, after_blended = (
+        measure(metric, rankings, questions, passages) for rankings in (first, pure, blended)
     )
+    best = reachable(test_set, metric, questions, first)
     return RerankedFigures(
         retriever,
         len(questions),
         figures(test_set, questions, first),
         figures(test_set, questions, pure),
         figures(test_set, questions, blended),
-        sum(reachable) / len(reachable),
-        gap_interval(before, after_pure, reachable),
-        gap_interval(before, after_blended, reachable),
+        sum(best) / len(best),
+        gap_interval(before, after_pure, best),
+        gap_interval(before, after_blended, best),
     )
 
 

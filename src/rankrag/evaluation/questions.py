@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from rankrag.errors import DataError
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
-from rankrag.evaluation.measuring import Rankings, metrics_of
-from rankrag.evaluation.metrics import answer_scores, best_order, holds_answer, measure, relevance
+from rankrag.evaluation.measuring import Rankings, metrics_of, reachable
+from rankrag.evaluation.metrics import answer_scores, holds_answer, measure
 from rankrag.evaluation.outcomes import Outcome, found_in, is_right, outcome, withheld_or_refused
 from rankrag.evaluation.work import Judgements, finals, reordered
 from rankrag.journal import append_rows, read_journal, write_whole
@@ -135,7 +135,9 @@ def results(
     first, final = (
         _ranking_metrics(test_set, questions, rankings) if ranks else nothing for rankings in (before, after)
     )
-    best = _reachable(test_set, questions, before) if ranks else [None for _ in questions]
+    best: Sequence[float | None] = [None for _ in questions]
+    if ranks and benchmark.metric is not None:
+        best = reachable(test_set, benchmark.metric, questions, before)
     rows = []
     for of, found, order, at_first, at_last, at_best in zip(questions, before, after, first, final, best, strict=True):
         said, contexts = told[of.question.id], order[:k]
@@ -248,16 +250,6 @@ def _ranking_metrics(test_set: TestSet, questions: Sequence[Judged], rankings: S
             place = _first_answer(of.question.answers, [passages[i] for i in ids[: max(ANSWER_RECALL)]])
             row |= {f"answer-recall@{k}": float(place < k) for k in ANSWER_RECALL}
     return rows
-
-
-def _reachable(
-    test_set: TestSet, questions: Sequence[Judged], rankings: Sequence[Ids]
-) -> Sequence[float] | Sequence[None]:
-    metric, passages = test_set.benchmark.metric, test_set.passages
-    if metric is None:
-        return [None for _ in questions]
-    best = [best_order(ids, relevance(metric, of, ids, passages)) for ids, of in zip(rankings, questions, strict=True)]
-    return measure(metric, best, questions, passages)
 
 
 def _first_answer(answers: Sequence[str], passages: Sequence[Passage]) -> float:

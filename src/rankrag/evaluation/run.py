@@ -34,6 +34,7 @@ from rankrag.evaluation.description import (
     describe,
     machines,
     made_with,
+    maker_of,
     save_description,
 )
 from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, fused, open_index, quiet
@@ -153,7 +154,7 @@ def evaluate(
             searched = test_set.benchmark.searched_by(history)
             near = NearnessWork(nearness, searched, test_set.passages, folder, title, progress) if nearness else None
         sets.append(measure_set(test_set, stages, found, work, near, settings, sample=sample, history=history))
-        sets[-1] = replace(sets[-1], first_stage=describe(test_set, ()).first_stage)
+        sets[-1] = replace(sets[-1], first_stage=maker_of(test_set))
         if work is not None:
             questions = sampled(test_set, sample, seed)
             about = describe(test_set, tuple(of.question.id for of in questions))
