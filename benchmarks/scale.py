@@ -181,7 +181,7 @@ def exact(data: Path, size: int) -> Figures:
 def change(data: Path) -> Figures:
     """Add passages to a copy of the largest index and delete a source of it, as `rankrag index` does."""
     from rankrag.cli.documents import bring_up_to_date
-    from rankrag.documents.loading import PART_ROWS
+    from rankrag.documents.loading import PART_PASSAGES
     from rankrag.retrieval.store import PassageStore
 
     folder = copy_of(index_of(data, SIZES[-1]), data / "changed.index")
@@ -205,8 +205,8 @@ def change(data: Path) -> Figures:
     figures |= {"add": taken, "after_adding": len(PassageStore.open(folder)), "asked": len(sentences)}
     figures["new_in_first_10_after"] = finding(new, sentences)
     with passages_of(data, SIZES[-1]).open(encoding="utf-8") as lines:
-        first = int(Path(gone).name) * PART_ROWS
-        old = [json.loads(line) for line in islice(lines, first, first + PART_ROWS)]
+        first = int(Path(gone).name) * PART_PASSAGES
+        old = [json.loads(line) for line in islice(lines, first, first + PART_PASSAGES)]
     lost, asking = {row["id"] for row in old}, [s for row in old[::100] if (s := sentence_of(row["text"]))]
     figures["deleted_in_first_10_before"] = finding(lost, asking)
     with measured() as taken:

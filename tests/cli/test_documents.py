@@ -68,7 +68,7 @@ def write_wikipedia(path: Path, count: int, word: str = "river") -> None:
 def test_a_large_file_of_rows_comes_in_parts_and_leaves_as_one(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", 4)
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
     write_wikipedia(folder / "wiki.tsv", 10)
     assert index(run, "docs") == 0
     assert "3 documents read, 0 unchanged, 0 gone; the index holds 12 passages." in capsys.readouterr().err
@@ -90,10 +90,27 @@ def test_a_large_file_of_rows_comes_in_parts_and_leaves_as_one(
     assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
 
 
+def test_a_large_text_comes_in_parts_with_the_passages_of_the_whole(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rivers.md").write_text("# Rivers\n\n" + "The river flows to the sea. " * 200, encoding="utf-8")
+    assert index(run, "docs/rivers.md") == 0
+    whole = PassageStore.open("ix").passages()
+    assert listed(PassageStore.open("ix")) == {"docs/rivers.md": 12}
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 5)
+    run("index", "docs/rivers.md", "--out", "parts", "--no-vectors")
+    in_parts = PassageStore.open("parts")
+    assert listed(in_parts) == {"docs/rivers.md/000000": 5, "docs/rivers.md/000001": 5, "docs/rivers.md/end": 2}
+    assert in_parts.passages() == whole
+    capsys.readouterr()
+    run("index", "docs/rivers.md", "--out", "parts", "--no-vectors")
+    assert "0 documents read, 1 unchanged" in capsys.readouterr().err
+
+
 def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", 4)
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
     monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
     write_wikipedia(folder / "wiki.tsv", 10)
     put, done = PassageStore.put, []
@@ -140,7 +157,7 @@ def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsy
 def test_a_file_that_is_emptied_leaves_the_index(
     run: Run, folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rankrag.documents.loading, "PART_ROWS", parts)
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", parts)
     write_wikipedia(folder / "wiki.tsv", 3)
     index(run, "docs")
     (folder / "tagus.md").write_text(" \n", encoding="utf-8")

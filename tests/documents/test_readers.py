@@ -20,7 +20,11 @@ Write = Callable[[str, str | bytes], Path]
 
 
 def parts(document: Document) -> list[tuple[str | None, str]]:
-    return [(section.heading, document.text[section.start : section.end].strip()) for section in document.sections]
+    return [(section.heading, "".join(section.parts).strip()) for section in document.sections]
+
+
+def text_of(document: Document) -> str:
+    return "".join("".join(section.parts) for section in document.sections)
 
 
 def encrypted_pdf(password: str) -> bytes:
@@ -107,17 +111,59 @@ def test_the_ending_says_the_kind(name: str, expected: str):
 def test_text_is_read_in_the_encodings_that_are_in_use(file: Write, encoding: str):
     text = "Die Elbe fließt über Dresden nach Hamburg. Die Brücke ist schön, die Straße führt über die Höhe. " * 9
     document = read_document(file("elbe.txt", text.encode(encoding)))
-    assert (document.title, document.text) == ("elbe", text)
+    assert (document.title, text_of(document)) == ("elbe", text)
 
 
 def test_an_encoding_is_judged_where_the_text_stops_being_ascii(file: Write):
     text = "plain words only " * 10_000 + "die Brücke über die Straße ist schön und größer. " * 3
-    assert read_document(file("a.txt", text.encode("cp1252"))).text == text
+    assert text_of(read_document(file("a.txt", text.encode("cp1252")))) == text
+
+
+@pytest.mark.parametrize("part", [1, 2, 7, 100])
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "shift_jis"])
+def test_a_file_read_in_parts_gives_the_same_document(file: Write, encoding: str, name: str, part: int):
+    text = (
+        "Before.\r\n\n## Above\n# Flüsse **im** Norden\nDie Elbe fließt über Dresden.\n```\n# code\n~~~\n```\n"
+        "## Mündung \t##\nDie Brücke ist schön, die Straße führt über die Höhe.\n~~~ py\n# open\n"
+    )
+    path = file(name, (text.replace("ü", "河は長い。") * 3).encode(encoding, errors="replace"))
+
+    def outcome(document: Document) -> tuple[str, list[tuple[int, str | None, str]]]:
+        return document.title, [(of.start, of.heading, "".join(of.parts)) for of in document.sections]
+
+    whole = outcome(read_document(path))
+    assert outcome(read_document(path, part=part)) == whole
+    assert len(whole[1]) == (6 if name == "a.md" else 1)
+
+
+@pytest.mark.parametrize("part", [1, 3, 1_000])
+def test_damage_far_into_a_file_is_found_and_its_place_told(file: Write, part: int):
+    with pytest.raises(DataError, match=r"damaged UTF-16 \(.* at byte 602\)"):
+        read_document(file("a.txt", b"\xff\xfe" + b"a\0" * 300 + b"\0\xdc"), part=part)
+    with pytest.raises(DataError, match="a binary file"):
+        read_document(file("a.txt", b"\xff" + b"a" * 300 + b"\0"), part=part)
+    text = "Die Elbe fließt über Dresden nach Hamburg. " * 40
+    assert text_of(read_document(file("a.txt", b"a" * 900 + text.encode("cp1252")), part=part)) == "a" * 900 + text
+
+
+@pytest.mark.parametrize("part", [1, 1_000, 1 << 20])
+def test_an_encoding_is_judged_by_the_same_bytes_whatever_the_part(
+    file: Write, part: int, monkeypatch: pytest.MonkeyPatch
+):
+    import charset_normalizer
+
+    samples = list[bytes]()
+    from_bytes = charset_normalizer.from_bytes
+    monkeypatch.setattr(charset_normalizer, "from_bytes", lambda data: samples.append(data) or from_bytes(data))
+    content = b"\xef\xbb\xbf" + b"plain words " * 4_000 + "über die Straße".encode("cp1252") + b"a" * 40_000
+    read_document(file("a.txt", content), part=part)
+    assert samples == [content[48_000 - 32_768 : 48_000 + 32_768]]
 
 
 def test_right_to_left_text_and_emoji_stay_as_they_are(file: Write):
     text = "النهر طويل 🌊 הנהר ארוך 👩‍👩‍👧 河很长"
-    assert read_document(file("a.txt", text)).text == text
+    assert text_of(read_document(file("a.txt", text))) == text
 
 
 @pytest.mark.parametrize(
@@ -182,19 +228,21 @@ def test_markdown_is_cut_at_headings_which_have_their_whole_path(file: Write):
     )
     document = read_document(file("a.md", text))
     assert document.title == "Rivers of C#"
-    assert [heading for heading, _ in parts(document)] == [
+    sections = [(section.start, section.heading, "".join(section.parts)) for section in document.sections]
+    assert [heading for _, heading, _ in sections] == [
         None,
         "Rivers of C#",
         "Rivers of C# > Elbe",
         "Rivers of C# > Elbe > Mouth",
         "Rivers of C# > Oder",
     ]
-    assert "".join(text[section.start : section.end] for section in document.sections) == document.text
+    assert "".join(part for _, _, part in sections) == text
+    assert all(text.startswith(part, start) for start, _, part in sections)
 
 
 def test_markdown_with_many_headings_and_much_code_is_read_in_linear_time(file: Write):
     document = read_document(file("a.md", "# a" + " " * 50_000 + "b\n" + "## h\n```\nx\n```\n" * 30_000))
-    assert len(document.sections) == 30_001
+    assert len(parts(document)) == 30_001
 
 
 def test_html_has_the_title_of_the_page_and_its_headings(file: Write):
@@ -204,12 +252,13 @@ def test_html_has_the_title_of_the_page_and_its_headings(file: Write):
     )
     document = read_document(file("a.html", page))
     assert document.title == "Great rivers"
-    assert parts(document)[1:] == [("Elbe", "# Elbe\n\nFließt."), ("Elbe > Mouth", "## Mouth\n\n河。")]
-    assert "no()" not in document.text
+    plain, *headed = parts(document)
+    assert headed == [("Elbe", "# Elbe\n\nFließt."), ("Elbe > Mouth", "## Mouth\n\n河。")]
+    assert "no()" not in plain[1]
 
 
 def test_html_that_is_nested_too_deeply_still_gives_its_text(file: Write):
-    assert "deep" in read_document(file("a.htm", "<div>" * 3_000 + "deep" + "</div>" * 3_000)).text
+    assert "deep" in text_of(read_document(file("a.htm", "<div>" * 3_000 + "deep" + "</div>" * 3_000)))
 
 
 def test_a_word_file_has_its_headings(file: Write):
@@ -226,16 +275,16 @@ def test_a_pdf_gives_its_title_its_pages_and_whole_words(file: Write):
     content = pdf_bytes(["The river is naviga-", "ble and long."], [""], ["Its mouth."], title="On rivers")
     document = read_document(file("a.pdf", content))
     assert document.title == "On rivers"
-    assert [(section.page, text) for section, (_, text) in zip(document.sections, parts(document), strict=True)] == [
-        (1, "The river is navigable and long."),
-        (2, ""),
-        (3, "Its mouth."),
+    assert [(section.page, section.start, "".join(section.parts)) for section in document.sections] == [
+        (1, 0, "The river is navigable and long.\n\n"),
+        (2, 34, "\n\n"),
+        (3, 36, "Its mouth.\n\n"),
     ]
 
 
 def test_a_pdf_without_a_title_or_a_user_password_is_read(file: Write):
     document = read_document(file("secret.pdf", encrypted_pdf("")))
-    assert (document.title, document.text.strip()) == ("secret", "Secret.")
+    assert (document.title, text_of(document).strip()) == ("secret", "Secret.")
 
 
 def test_importing_the_readers_loads_no_heavy_library():

@@ -23,7 +23,7 @@ def longest() -> Callable[[str], int]:
         pytest.skip(str(error))
 
     def count(text: str) -> int:
-        passages = list(split(Document("a", "A", text, (Section(0, len(text)),))))
+        passages = list(split(Document("a", "A", (Section(0, [text]),))))
         assert len(passages) > 1
         return max(len(ids) for ids in tokenizer([p.text for p in passages], add_special_tokens=False)["input_ids"])
 

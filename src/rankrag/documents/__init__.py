@@ -1,1 +1,4 @@
-"""From files to passages: `readers` extract text, `chunking` cuts it, `loading` does both for whole folders."""
+"""From files to passages: `readers` extract text, `chunking` cuts it, `loading` does both for whole folders.
+
+`decoding` and `sentences` take text in parts, so that a file may be larger than the memory.
+"""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
+from rankrag.documents.sentences import Stretch, at_least, stretches
 from rankrag.types import Passage, Source
 
 WORDS = 100
@@ -24,18 +26,8 @@ _LONGEST = 10 * MAX_TOKENS  # characters; a token has less than ten
 _STEP = MAX_TOKENS // 5  # characters; none has five tokens
 _CUT = 10  # tokens that each end of a part of a long Latin word may count less than it does in the word
 _GRAIN = 5  # parts of a passage that a sentence too long for one is cut into
+_BARE = 1_000  # characters; a section of more has a body
 _WINDOW = 500  # pieces that are balanced together, so that a text of any length takes little memory
-# Each pattern looks at a character a bounded number of times: "....", spaces and quotes in any number cost linear time.
-_SENTENCE_END = re.compile(
-    r"""[.!?…]["'”’»)\]]*+\s++      # a mark, closing quotes, space
-      | [。！？]++[」』”’）]*+\s*+   # CJK marks need no space
-      | \n[ \t\r]*+\n\s*+""",  # a paragraph ends
-    re.VERBOSE,
-)
-_ABBREVIATION = re.compile(
-    r"(?<![^\s(\[“\"])(?:\w|[A-Z][a-z]|(?:\w\.)+\w|Mrs|Prof|etc|vs|cf|ca|pp|al|approx|Fig|Sec|Vol|Inc|Ltd|Nos|Gen|Col|Rev"
-    r"|Hon|Jan|Feb|Aug|Sept|Oct|Nov|Dec|bzw|usw)\.$"
-)
 _LINE = re.compile(r"[^\n]+\n*|\n+")
 _WORD = re.compile(r"\S+\s*|\s+")
 _UNIT = re.compile(r"[a-z]{1,4}|[A-Z][a-z]{1,3}|[A-Z]{1,2}|[^\sA-Za-z]|[^\S ]| {2,8}")
@@ -59,29 +51,34 @@ _DEAR = (  # what costs more than one token each, and how many more
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A stretch of a document's text that a passage does not cross without need: a page, or what is below a heading."""
+    """A stretch of a document's text that a passage does not cross without need: a page, or what is below a heading.
+
+    `start` is its place in the document; its text comes in parts of any size, to be joined without anything between.
+    """
 
     start: int
-    end: int
+    parts: Iterable[str]
     page: int | None = None
     heading: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The text that was extracted from a file; its sections cover the text in order."""
+    """The text that was extracted from a file: sections in order, without gaps.
+
+    They may come from the file while they are read: go through them once, and through each one's parts before the next.
+    """
 
     path: str
     title: str
-    text: str
-    sections: tuple[Section, ...]
+    sections: Iterable[Section]
 
 
 class _Piece(NamedTuple):
     """A sentence, or a part of one that is too long to be whole."""
 
     start: int
-    end: int
+    text: str
     words: int
     tokens: int
 
@@ -92,10 +89,10 @@ def split(document: Document) -> Iterator[Passage]:
     Every character but white space stands in exactly one passage. A document without text yields none.
     """
     number = 0
-    for section in _with_bodies(document.text, document.sections):
-        for start, end in _passages(document.text, section.start, section.end):
-            source = Source(document.path, section.page, section.heading, start, end)
-            yield Passage(f"{document.path}#{number}", document.text[start:end], document.title, source)
+    for section in _with_bodies(document.sections):
+        for start, text in _passages(section):
+            source = Source(document.path, section.page, section.heading, start, start + len(text))
+            yield Passage(f"{document.path}#{number}", text, document.title, source)
             number += 1
 
 
@@ -114,78 +111,78 @@ def tokens(text: str) -> int:
     return count + sum(more * len(dear.findall(text)) for dear, more in _DEAR)
 
 
-def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the spans of the sentences between two offsets, the space after a sentence included."""
-    begin = start
-    for found in _SENTENCE_END.finditer(text, start, end):
-        after = found.end()
-        mark = found.group()
-        if mark[0] == "." and mark.count("\n") < 2 and _goes_on(text, begin, found.start() + 1, after, end):
-            continue
-        yield begin, after
-        begin = after
-    if begin < end:
-        yield begin, end
-
-
-def _goes_on(text: str, begin: int, stop: int, after: int, end: int) -> bool:
-    """Whether the full stop before `stop` ends no sentence: a small letter follows, or it shortens a word."""
-    if after < end and text[after].islower():
-        return True
-    return bool(_ABBREVIATION.search(text, max(begin, stop - 12), stop))
-
-
-def _with_bodies(text: str, sections: Iterable[Section]) -> Iterator[Section]:
+def _with_bodies(sections: Iterable[Section]) -> Iterator[Section]:
     """Join sections that hold nothing but their heading, or nothing, with the section after them on the page."""
     held: Section | None = None
     for section in sections:
-        if held is not None and held.page == section.page and _is_bare(text, held):
-            held = Section(held.start, section.end, section.page, section.heading)
-            continue
-        if held is not None:
+        if held is not None and held.page == section.page:
+            section = replace(section, start=held.start, parts=chain(held.parts, section.parts))
+        elif held is not None:
             yield held
-        held = section
+        parts = iter(section.parts)
+        head = at_least(_BARE + 1, parts)
+        section = replace(section, parts=chain([head], parts))
+        held = section if _is_bare(head, section.heading) else None
+        if held is None:
+            yield section
     if held is not None:
         yield held
 
 
-def _is_bare(text: str, section: Section) -> bool:
+def _is_bare(text: str, heading: str | None) -> bool:
     """Whether a section has no line but headings; one of more than 1,000 characters counts as having some."""
-    if section.end - section.start > 1_000:
+    if len(text) > _BARE:
         return False
-    lines = (line.strip() for line in text[section.start : section.end].split("\n"))
-    return all(not line or (section.heading and line.startswith("#")) for line in lines)
+    lines = (line.strip() for line in text.split("\n"))
+    return all(not line or (heading and line.startswith("#")) for line in lines)
 
 
-def _passages(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the spans of the passages of a section, without the space around them."""
+def _passages(section: Section) -> Iterator[tuple[int, str]]:
+    """Yield where the passages of a section start, and their texts, without the space around them."""
     pieces: list[_Piece] = []
-    for begin, stop in sentence_spans(text, start, end):
-        for piece in _fitting(text, begin, stop):
-            pieces.append(piece)
-            if len(pieces) == 2 * _WINDOW:  # one window stays back: the last is never a small rest
-                yield from _balanced(text, pieces[:_WINDOW])
-                del pieces[:_WINDOW]
-    yield from _balanced(text, pieces)
+    for piece in _pieces(stretches(section.start, section.parts, longest=_LONGEST)):
+        pieces.append(piece)
+        if len(pieces) == 2 * _WINDOW:  # one window stays back: the last is never a small rest
+            yield from _balanced(pieces[:_WINDOW])
+            del pieces[:_WINDOW]
+    yield from _balanced(pieces)
 
 
-def _balanced(text: str, pieces: Sequence[_Piece]) -> Iterator[tuple[int, int]]:
-    """Yield spans of about equal length, so that no small rest is left; where a paragraph ends is the best border."""
+def _pieces(of_section: Iterator[Stretch]) -> Iterator[_Piece]:
+    """Yield the pieces of sentences that come whole or in lines."""
+    for stretch in of_section:
+        if stretch.ends:
+            yield from _fitting(stretch.start, stretch.text)
+        else:
+            lines = _lines(chain([stretch], of_section))
+            for start, text in _grouped(next(lines), lines):
+                yield from _fitting(start, text)
+
+
+def _lines(of_section: Iterable[Stretch]) -> Iterator[_Piece]:
+    """Yield the lines up to the end of the sentence."""
+    for start, text, ends in of_section:
+        yield from (_piece(start + found.start(), found.group()) for found in _LINE.finditer(text))
+        if ends:
+            return
+
+
+def _balanced(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
+    """Yield texts of about equal length, so that no small rest is left; where a paragraph ends is the best border."""
     words_left, tokens_left = sum(piece.words for piece in pieces), sum(piece.tokens for piece in pieces)
     first = words = size = 0
     target = _target(words_left, tokens_left)
     for place, piece in enumerate(pieces):
         full = words + piece.words / 2 > target or size + piece.tokens > MAX_TOKENS
         if not full and words > 0.75 * target and words_left - words >= _SMALL:
-            full = _ends_paragraph(text, pieces[place - 1])
+            full = _ends_paragraph(pieces[place - 1])
         if place > first and full:
-            yield from _stripped(text, pieces[first].start, piece.start)
+            yield from _stripped(pieces[first:place])
             words_left, tokens_left = words_left - words, tokens_left - size
             target = _target(words_left, tokens_left)
             first, words, size = place, 0, 0
         words, size = words + piece.words, size + piece.tokens
-    if pieces:
-        yield from _stripped(text, pieces[first].start, pieces[-1].end)
+    yield from _stripped(pieces[first:])
 
 
 def _target(words: int, size: int) -> float:
@@ -193,53 +190,53 @@ def _target(words: int, size: int) -> float:
     return words / max(1, round(words / WORDS), math.ceil(size / (0.9 * MAX_TOKENS)))
 
 
-def _ends_paragraph(text: str, piece: _Piece) -> bool:
-    return text[max(piece.start, piece.end - 8) : piece.end].count("\n") > 1
+def _ends_paragraph(piece: _Piece) -> bool:
+    return piece.text[-8:].count("\n") > 1
 
 
-def _fitting(text: str, start: int, end: int) -> Iterator[_Piece]:
+def _fitting(start: int, text: str) -> Iterator[_Piece]:
     """Yield a sentence whole if a passage can hold it, else cut at lines, at words, between characters."""
-    piece = _piece(text, start, end)
+    piece = _piece(start, text)
     if piece.tokens <= MAX_TOKENS and piece.words <= 2 * WORDS:
         yield piece
         return
     for border in (_LINE, _WORD):
-        parts = (_piece(text, *found.span()) for found in border.finditer(text, start, end))
+        parts = (_piece(start + found.start(), found.group()) for found in border.finditer(text))
         first = next(parts)
-        if first.end < end:
-            for begin, stop in _grouped(first, parts):
-                yield from _fitting(text, begin, stop)
+        if len(first.text) < len(text):
+            for begin, part in _grouped(first, parts):
+                yield from _fitting(begin, part)
             return
-    for begin in range(start, end, _STEP):
-        part = _piece(text, begin, min(begin + _STEP, end))
-        latin = (text[part.start] < "\u0250") + (text[part.end - 1] < "\u0250")
-        yield part._replace(tokens=part.tokens + latin * _CUT)
+    for place in range(0, len(text), _STEP):
+        piece = _piece(start + place, text[place : place + _STEP])
+        latin = (piece.text[0] < "\u0250") + (piece.text[-1] < "\u0250")
+        yield piece._replace(tokens=piece.tokens + latin * _CUT)
 
 
-def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, int]]:
-    """Yield the spans of neighbouring pieces, joined to parts of a passage that can be balanced."""
-    begin, _, words, size = first
-    stop = first.end
+def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, str]]:
+    """Yield starts and texts of neighbouring pieces, joined to parts of a passage that can be balanced."""
+    begin, text, words, size = first
+    texts = [text]
     for piece in others:
         if words + piece.words > WORDS / _GRAIN or size + piece.tokens > MAX_TOKENS / _GRAIN:
-            yield begin, stop
-            begin, words, size = piece.start, 0, 0
-        stop, words, size = piece.end, words + piece.words, size + piece.tokens
-    yield begin, stop
+            yield begin, "".join(texts)
+            begin, texts, words, size = piece.start, [], 0, 0
+        texts.append(piece.text)
+        words, size = words + piece.words, size + piece.tokens
+    yield begin, "".join(texts)
 
 
-def _piece(text: str, start: int, end: int) -> _Piece:
+def _piece(start: int, text: str) -> _Piece:
     """Count a stretch of text; one that no passage can hold is not counted, for it may be most of the document."""
-    if end - start > _LONGEST:
-        return _Piece(start, end, 2 * WORDS + 1, MAX_TOKENS + 1)
-    part = text[start:end]
-    return _Piece(start, end, _count_words(part), tokens(part))
+    if len(text) > _LONGEST:
+        return _Piece(start, text, 2 * WORDS + 1, MAX_TOKENS + 1)
+    return _Piece(start, text, _count_words(text), tokens(text))
 
 
-def _stripped(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    piece = text[start:end]
-    if piece.strip():
-        yield end - len(piece.lstrip()), start + len(piece.rstrip())
+def _stripped(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
+    text = "".join(piece.text for piece in pieces)
+    if text.strip():
+        yield pieces[0].start + len(text) - len(text.lstrip()), text.strip()
 
 
 def _count_words(text: str) -> int:

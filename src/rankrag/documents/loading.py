@@ -1,7 +1,7 @@
 """Whole folders at once: every file gives its passages, or one line that says why not.
 
-Files of rows may be of any size: a large one comes in parts, each to be committed by itself, so that memory stays flat
-and a run that was killed goes on with the part it had reached.
+Plain text, Markdown and files of rows may be of any size: a large file comes in parts, each to be committed by itself,
+so that memory stays flat and a run that was killed goes on with the part it had reached.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rankrag.jsonl import Row, parse_passage, passage_row, read_rows
 from rankrag.tables import read_table
 from rankrag.types import Passage, Source
 
-PART_ROWS = 20_000
-"""Passages of one part of a file of rows."""
+PART_PASSAGES = 20_000
+"""Passages of one part of a large file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A file's passages, the SHA-256 of its bytes, and a line for each of its rows that could not be used.
 
-    `part` is empty for a whole file; a large file of rows comes `PART_ROWS` passages at a time.
+    `part` is empty for a whole file; a larger one comes `PART_PASSAGES` passages at a time.
     """
 
     path: str
@@ -73,12 +73,8 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             if known.get(name) == sha256 or known.get(f"{name}/{_END}") == sha256:
                 yield Unchanged(name)
-            elif kind(path) in ROWS:
-                yield from _parts(path, sha256, known)
-            elif passages := tuple(split(read_document(path))):
-                yield Loaded(name, sha256, passages)
             else:
-                yield Failed(name, f"{path}: empty; there is nothing to index in it", empty=True)
+                yield from _parts(path, sha256, known)
         except NoTextError as error:
             yield Failed(name, str(error), empty=True)
         except DataError as error:
@@ -91,16 +87,16 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
 
 
 def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded | Failed]:
-    """Yield a file of rows, whole or in parts that are not known with this SHA-256."""
+    """Yield a file, whole or in parts that are not known with this SHA-256."""
     name, problems = path.as_posix(), list[str]()
-    passages = _rows(path, problems)
-    number, part = 0, tuple(islice(passages, PART_ROWS))
+    passages = _rows(path, problems) if kind(path) in ROWS else split(read_document(path))
+    number, part = 0, tuple(islice(passages, PART_PASSAGES))
     if not part:
         empty = f"{path}: empty; there is nothing to index in it"
         yield Failed(name, problems[0] if problems else empty, empty=not problems)
         return
     while part:
-        following = tuple(islice(passages, PART_ROWS))
+        following = tuple(islice(passages, PART_PASSAGES))
         place = f"{number:06d}" if following else _END
         loaded = Loaded(name, sha256, part, tuple(problems), place if number or following else "")
         if known.get(loaded.name) != sha256:
@@ -155,5 +151,5 @@ def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
         raise DataError(f"{where}: not valid Unicode ({error.reason}); write the file anew from its source") from None
     if isinstance(text, str) and "id" not in row:
         name, title = f"{path.as_posix()}:{line}", str(row.get("title") or path.stem)
-        return split(Document(name, title, text, (Section(0, len(text)),)))
+        return split(Document(name, title, (Section(0, [text]),)))
     return [replace(parse_passage(row, where), source=Source(path.as_posix()))]

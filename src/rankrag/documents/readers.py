@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import logging
 import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from rankrag.documents.chunking import Document, Section
+from rankrag.documents.decoding import PART, open_text
 from rankrag.errors import DataError
 
 TEXT, MARKDOWN, ROWS = (".txt",), (".md", ".markdown"), (".jsonl", ".jsonl.zst", ".tsv", ".tsv.zst")
 READABLE = (*TEXT, *MARKDOWN, ".html", ".htm", ".pdf", ".docx", *ROWS)
 
-_SAMPLE = 1 << 15  # bytes
-_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_HEADING_OR_CODE = re.compile(
-    r"^ {0,3}(?:(?P<level>#{1,6})[ \t]+(?P<heading>\S.*)|(?P<fence>```|~~~)[\s\S]*?(?:^ {0,3}(?P=fence)|\Z))",
-    re.MULTILINE,
-)
+_HEADING_OR_FENCE = re.compile(r"^ {0,3}(?:(?P<marks>#{1,6})[ \t]+(?P<heading>\S.*)|(?P<fence>```|~~~))", re.MULTILINE)
 _LINK = re.compile(r"\[([^][]*)\]\([^()]*\)")
 _HYPHENATED = re.compile(r"\u00ad\n?|(?<=[^\W\d_])-\n(?=[a-zà-ÿ])")
 
@@ -74,11 +72,11 @@ def find_files(paths: Sequence[Path]) -> Found:
     return Found(tuple(files), passed_over)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, part: int = PART) -> Document:
     """Return the text of a file that is not `.jsonl`; `DataError` says why it cannot be had.
 
-    The title is the PDF's or the page's own, else the first heading of level 1, else the file's name. `OSError` is
-    passed on.
+    The title is the PDF's or the page's own, else the first heading of level 1, else the file's name. Plain text and
+    Markdown are read while the document is, `part` characters at a time. `OSError` is passed on.
     """
     if path.stat().st_size == 0:
         raise _empty(path)
@@ -87,34 +85,12 @@ def read_document(path: Path) -> Document:
         return _read_pdf(path)
     if found in (".html", ".htm", ".docx"):
         return _read_with_markitdown(path)
-    text = decoded(path)
-    return _markdown(path, text) if found in MARKDOWN else _document(path, path.stem, text, [(0, None)])
-
-
-def decoded(path: Path) -> str:
-    """Return the text of a file: UTF-8, UTF-16 and UTF-32 with their marks, else what charset-normalizer finds."""
-    data = path.read_bytes()
-    name = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
-    if name == "utf-8-sig" and b"\0" in data:
-        raise DataError(f"{path}: a binary file, not text; convert it to text, or leave it out")
-    try:
-        return _checked(path, data.decode(name))
-    except UnicodeDecodeError as error:
-        if name != "utf-8-sig":
-            raise DataError(
-                f"{path}: damaged {name.upper()} ({error.reason} at byte {error.start}); save it anew"
-            ) from None
-        return _checked(path, data.decode(_guessed_encoding(path, data, error.start), errors="replace"))
-
-
-def _guessed_encoding(path: Path, data: bytes, bad: int) -> str:
-    """Return the likely encoding, judged by the stretch around the first byte that is not UTF-8."""
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(data[max(0, bad - _SAMPLE) : bad + _SAMPLE]).best()
-    if best is None:
-        raise DataError(f"{path}: the encoding of its text is unknown; save it as UTF-8")
-    return best.encoding
+    text = open_text(path, part=part)
+    if not any(map(str.strip, text)):
+        raise _empty(path)
+    if found in MARKDOWN:
+        return _markdown(path, text)
+    return Document(path.as_posix(), path.stem, (Section(0, text),))
 
 
 def _why_unseen(path: Path) -> str:
@@ -141,17 +117,59 @@ def _walk(folder: Path, passed_over: Counter[str]) -> Iterator[Path]:
                 yield Path(root) / name
 
 
-def _markdown(path: Path, text: str, title: str | None = None) -> Document:
+class _Headed(NamedTuple):
+    """Some Markdown of one section and its place, after the section's number, level and heading."""
+
+    section: int
+    level: int
+    heading: str | None
+    start: int
+    text: str
+
+
+def _markdown(path: Path, parts: Iterable[str], title: str | None = None) -> Document:
     """Return Markdown cut at its headings, which are known by their whole path; `#` lines in code are none."""
-    borders: list[tuple[int, str | None]] = [(0, None)]
+    if not title:
+        title = next((of.heading for of in _headed(parts) if of.level == 1 and of.heading), None)
+    return Document(path.as_posix(), title or path.stem, _sections(parts))
+
+
+def _sections(parts: Iterable[str]) -> Iterator[Section]:
+    with_text = (of for of in _headed(parts) if of.text)
+    for _, section in groupby(with_text, key=attrgetter("section")):
+        first = next(section)
+        yield Section(first.start, (of.text for of in chain([first], section)), heading=first.heading)
+
+
+def _headed(parts: Iterable[str]) -> Iterator[_Headed]:
+    here, fence = _Headed(0, 0, None, 0, ""), ""
     above: list[tuple[int, str]] = []
-    for found in _HEADING_OR_CODE.finditer(text):
-        if found["heading"]:
-            level, heading = len(found["level"]), _plain(found["heading"])
+    for lines in _whole_lines(parts):
+        begin = 0
+        for found in _HEADING_OR_FENCE.finditer(lines):
+            if fence or found["fence"]:
+                fence = "" if found["fence"] == fence else fence or found["fence"]
+                continue
+            yield here._replace(text=lines[begin : found.start()])
+            level, heading = len(found["marks"]), _plain(found["heading"])
             above = [*((other, name) for other, name in above if other < level), (level, heading)]
-            borders.append((found.start(), " > ".join(name for _, name in above)))
-            title = title or (heading if level == 1 else None)
-    return _document(path, title or path.stem, text, borders)
+            path = " > ".join(name for _, name in above)
+            here = _Headed(here.section + 1, level, path, here.start + found.start() - begin, "")
+            begin = found.start()
+        yield here._replace(text=lines[begin:])
+        here = here._replace(start=here.start + len(lines) - begin)
+
+
+def _whole_lines(parts: Iterable[str]) -> Iterator[str]:
+    """Yield the parts anew, so that no line is in two of them."""
+    held: list[str] = []
+    for part in parts:
+        cut = part.rfind("\n") + 1
+        if cut:
+            yield "".join([*held, part[:cut]])
+            held.clear()
+        held.append(part[cut:])
+    yield "".join(held)
 
 
 def _plain(heading: str) -> str:
@@ -161,15 +179,9 @@ def _plain(heading: str) -> str:
     return _LINK.sub(r"\1", bare if bare.endswith(" ") else heading).replace("**", "").replace("`", "").strip()[:200]
 
 
-def _document(path: Path, title: str, text: str, borders: Sequence[tuple[int, str | None]]) -> Document:
-    ends = [*(start for start, _ in borders[1:]), len(text)]
-    sections = (Section(start, end, heading=head) for (start, head), end in zip(borders, ends, strict=True))
-    return Document(path.as_posix(), title, text, tuple(section for section in sections if section.end > section.start))
-
-
 def _read_with_markitdown(path: Path) -> Document:
     # decoded here: markitdown judges the encoding by the first bytes alone
-    data = path.read_bytes() if kind(path) == ".docx" else decoded(path).encode()
+    data = path.read_bytes() if kind(path) == ".docx" else "".join(open_text(path)).encode()
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
@@ -187,8 +199,10 @@ def _read_with_markitdown(path: Path) -> Document:
             raise DataError(
                 f"{path}: a broken or foreign {kind(path)} file ({what[:160]}); save it anew from its program"
             ) from None
-    text = "\n".join(line.rstrip() for line in result.markdown.split("\n"))
-    return _markdown(path, _checked(path, text), " ".join((result.title or "").split()) or None)
+    text = "\n".join(line.rstrip() for line in result.markdown.encode(errors="replace").decode().split("\n"))
+    if not text.strip():
+        raise _empty(path)
+    return _markdown(path, [text], " ".join((result.title or "").split()) or None)
 
 
 def _read_pdf(path: Path) -> Document:
@@ -214,23 +228,15 @@ def _read_pdf(path: Path) -> Document:
         raise NoTextError(f"{path}: {len(pages)} pages without text, as scans are; run OCR over it (ocrmypdf) first")
     sections, start = [], 0
     for number, page in enumerate(pages, start=1):
-        end = start + len(page) + 2
-        sections.append(Section(start, end, page=number))
-        start = end
-    return Document(path.as_posix(), title or path.stem, "".join(f"{page}\n\n" for page in pages), tuple(sections))
+        sections.append(Section(start, [f"{page}\n\n"], page=number))
+        start += len(page) + 2
+    return Document(path.as_posix(), title or path.stem, sections)
 
 
 def _unwrapped(page: str) -> str:
     """Return a page with words that were cut at line ends put together, and the lines of a paragraph joined."""
     lines = "\n".join(line.strip() for line in page.encode(errors="replace").decode().split("\n"))
     return re.sub(r"(?<!\n)\n(?!\n)", " ", _HYPHENATED.sub("", lines)).strip()
-
-
-def _checked(path: Path, text: str) -> str:
-    """Return the text with lone surrogates, which no index takes, as question marks; an empty one is an error."""
-    if not text.strip():
-        raise _empty(path)
-    return text.encode(errors="replace").decode()
 
 
 def _empty(path: Path) -> NoTextError:
