@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
-from rankrag.errors import ConfigError
+from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.from_index import corpus_of, freeze_from_index
@@ -32,22 +34,96 @@ def asked(tmp_path):
 
 def test_a_set_is_searched_in_an_index_and_measured_without_its_corpus(asked):
     data, store = asked
-    documents = {source.path: source.passages for source in store.sources()}
-    run = freeze_from_index(
-        BENCHMARKS["nq-kilt"], data, store.lexical(), documents, retriever="bm25", encoder=None, k=2
-    )
+    run = freeze_from_index(BENCHMARKS["nq-kilt"], data, store, store.lexical(), retriever="bm25", encoder=None, k=2)
     assert run == data / "runs/nq-kilt.trec"
     frozen = load(BENCHMARKS["nq-kilt"], data)
     assert [of.given[0] for of in frozen.questions] == ["1", "3"]
     assert {len(of.given) for of in frozen.questions} <= {1, 2}
     assert (frozen.origin.corpus, frozen.origin.first_stage) == ("7 passages of /corpora/psgs_w100.tsv", "bm25")
     with pytest.raises(ConfigError, match=r"nq-kilt\.trec: a run of NQ .* is there; delete it"):
-        freeze_from_index(BENCHMARKS["nq-kilt"], data, store.lexical(), documents, retriever="bm25", encoder=None)
+        freeze_from_index(BENCHMARKS["nq-kilt"], data, store, store.lexical(), retriever="bm25", encoder=None)
     model = files.model()
     system = System("mini", "m", n=2, k=1, retriever="dense")
     found = compare(data, data / "out", [system], open_model=lambda name: (model, name), benchmarks=["nq-kilt"])
     assert found.of("nq-kilt", "mini").figures["EM"].mean == 1.0
     assert found.description.sets[0].first_stage == "bm25"
+
+
+class Killed:
+    """A retriever that is killed when it is asked more than `batches` times; `asked` holds its queries."""
+
+    def __init__(self, retriever, batches):
+        self.retriever, self.batches, self.asked = retriever, batches, []
+
+    def retrieve(self, queries, k):
+        if self.batches == 0:
+            raise KeyboardInterrupt
+        self.batches -= 1
+        self.asked += queries
+        return self.retriever.retrieve(queries, k)
+
+
+@pytest.fixture
+def five(asked):
+    """The same with five questions."""
+    data, store = asked
+    ends = ("hamlet", "macbeth", "othello", "the tagus", "the sea")
+    lines = [files.kilt(str(number), f"who or where is {end}", end) for number, end in enumerate(ends)]
+    files.write_lines(data / "kilt/nq-dev-kilt.jsonl", *lines)
+    return data, store
+
+
+def frozen(data, store, first_stage, k=3):
+    freeze_from_index(BENCHMARKS["nq-kilt"], data, store, first_stage, retriever="bm25", encoder=None, k=k)
+    return {path.name: path.read_bytes() for path in (data / "runs").iterdir()}
+
+
+def test_a_search_that_was_killed_goes_on_and_ends_as_one_that_was_not(five, monkeypatch):
+    data, store = five
+    monkeypatch.setattr("rankrag.evaluation.from_index.BATCH", 2)
+    whole = frozen(data, store, store.lexical())
+    assert set(whole) == {"nq-kilt.trec", "nq-kilt.json", "nq-kilt.passages.jsonl.zst"}
+    shutil.rmtree(data / "runs")
+    with pytest.raises(KeyboardInterrupt):
+        frozen(data, store, Killed(store.lexical(), 2))
+    journal = data / "runs/nq-kilt.journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])  # the kill cut the last row short: its batch is searched again
+    again = Killed(store.lexical(), 2)
+    assert frozen(data, store, again) == whole
+    assert [query.rpartition(" ")[2] for query in again.asked] == ["othello", "tagus", "sea"]
+
+
+def test_what_was_found_with_other_settings_or_in_another_index_is_searched_anew(five, monkeypatch):
+    data, store = five
+    monkeypatch.setattr("rankrag.evaluation.from_index.BATCH", 2)
+    with pytest.raises(KeyboardInterrupt):
+        frozen(data, store, Killed(store.lexical(), 1), k=1)
+    interrupted = (data / "runs/nq-kilt.journal.jsonl").read_bytes()
+    other_depth = Killed(store.lexical(), 3)
+    frozen(data, store, other_depth, k=2)
+    shutil.rmtree(data / "runs")
+    store.put([SourcePassages("/new.txt", "sha", (Passage("new", "Hamlet is a play."),))])
+    (data / "runs").mkdir()
+    (data / "runs/nq-kilt.journal.jsonl").write_bytes(interrupted)
+    other_index = Killed(store.lexical(), 3)
+    frozen(data, store, other_index, k=1)
+    assert len(other_depth.asked) == len(other_index.asked) == 5
+
+
+def test_an_index_that_loses_passages_while_it_is_searched_is_told(five):
+    data, store = five
+
+    class Removing:
+        first_stage = store.lexical()
+
+        def retrieve(self, queries, k):
+            found = self.first_stage.retrieve(queries, k)
+            store.remove("/corpora")
+            return found
+
+    with pytest.raises(DataError, match=r"NQ .*: \d passages left the index while it was searched; search it again"):
+        frozen(data, store, Removing())
+    assert not (data / "runs/nq-kilt.trec").exists()
 
 
 def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():
@@ -64,7 +140,7 @@ def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():
 @pytest.mark.parametrize("name", ["squad", "doc2dial-chatrag", "fever_symmetric"])
 def test_sets_that_go_with_passages_of_their_own_say_how_they_are_kept(tmp_path, name):
     with pytest.raises(ConfigError, match=f"rankrag evaluate --set {name} --no-model"):
-        freeze_from_index(BENCHMARKS[name], tmp_path, None, {}, retriever="bm25", encoder=None)
+        freeze_from_index(BENCHMARKS[name], tmp_path, None, None, retriever="bm25", encoder=None)
 
 
 def test_a_corpus_is_a_file_with_or_without_its_ending_or_a_folder(tmp_path):

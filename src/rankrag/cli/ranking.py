@@ -136,13 +136,12 @@ def _freeze_set(
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     vectors = Encoder(encoder) if retriever != "bm25" else None
     first_stage = open_retriever(index, retriever, encoder=vectors, say=say)
-    documents = {source.path: source.passages for source in PassageStore.open(index).sources()}
     with options.step_lines() as step:
         run = freeze_from_index(
             BENCHMARKS[name],
             data,
+            PassageStore.open(index),
             first_stage,
-            documents,
             retriever=retriever,
             encoder=vectors.name if vectors else None,
             history=history,

@@ -1,24 +1,30 @@
 """A benchmark's first stage found in an index that was built before, and kept as a frozen run (`frozen`).
 
-A corpus of 21 million passages is indexed once, by `rankrag index`, and is never read into memory.
+A corpus of 21 million passages is indexed once, by `rankrag index`, and is never read into memory. What is found stands
+in a journal beside the run until that is whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rankrag.contract import HistoryQuery
-from rankrag.errors import ConfigError
+from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.benchmarks import Benchmark
 from rankrag.evaluation.first_stage import BATCH, Progress, quiet
 from rankrag.evaluation.fourteen import PASSAGES
 from rankrag.evaluation.frozen import freeze, frozen_files, origin_of
 from rankrag.evaluation.loading import load
+from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
-from rankrag.types import Passage
+
+if TYPE_CHECKING:
+    from rankrag.retrieval.store import PassageStore
 
 NAMED = 5
 """Documents of an index that are named where it is not the benchmark's own corpus."""
@@ -27,8 +33,8 @@ NAMED = 5
 def freeze_from_index(
     benchmark: Benchmark,
     data: Path,
+    store: PassageStore,
     first_stage: Retriever,
-    documents: Mapping[str, int],
     *,
     retriever: str,
     encoder: str | None,
@@ -38,11 +44,13 @@ def freeze_from_index(
 ) -> Path:
     """Search an index for the questions of a benchmark; return the frozen run, in `runs/` of the data folder.
 
+    Killed in the middle, the same call goes on where it was, as long as index and settings are the same.
+
     Args:
         benchmark: its questions are in the data folder; its passages are those of the index.
         data: folder of the data sets.
+        store: the index; its documents say whether it is the benchmark's corpus.
         first_stage: searches the index.
-        documents: passages by document of the index, which say whether it is the benchmark's corpus.
         retriever: its name.
         encoder: name of what made its vectors, if it uses any.
         history: by which turns conversations are searched.
@@ -51,6 +59,7 @@ def freeze_from_index(
 
     Raises:
         ConfigError: a run is there, or the questions bring their passages, or know gold ones by ids of another corpus.
+        DataError: passages were taken out of the index meanwhile.
     """
     if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
         raise ConfigError(
@@ -61,18 +70,33 @@ def freeze_from_index(
         raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
     questions = load(benchmark, data, passages=False).questions
     searched = benchmark.searched_by(history)
-    rankings: dict[str, list[str]] = {}
-    passages: dict[str, Passage] = {}
-    for start in range(0, len(questions), BATCH):
-        batch = questions[start : start + BATCH]
-        found = search(first_stage, [search_queries(of.question, searched) for of in batch], k)
-        for of, ranking in zip(batch, found, strict=True):
-            rankings[of.question.id] = [c.passage.id for c in ranking]
-            passages.update((c.passage.id, c.passage) for c in ranking)
-        progress(f"{benchmark.title}: searching", len(rankings), len(questions))
-    corpus = corpus_of(benchmark, documents)
+    sources = store.sources()
+    corpus = corpus_of(benchmark, {source.path: source.passages for source in sources})
     origin = origin_of(retriever, encoder, searched, corpus, k, len(questions))
-    return freeze(benchmark, questions, rankings, passages, data, origin)
+    queries = [search_queries(of.question, searched) for of in questions]
+    settings = hashlib.sha256(repr((origin, encoder, sources, queries)).encode()).hexdigest()
+    journal = data / "runs" / f"{benchmark.name}.journal.jsonl"
+    rankings = {row["id"]: row["ids"] for row in read_journal(journal, _is_found) if row["settings"] == settings}
+    for start in range(0, len(questions), BATCH):
+        names = [of.question.id for of in questions[start : start + BATCH]]
+        if not rankings.keys() >= set(names):  # a batch is searched whole: vectors may hang on their neighbours
+            found = search(first_stage, queries[start : start + BATCH], k)
+            fresh = {name: [c.passage.id for c in ranking] for name, ranking in zip(names, found, strict=True)}
+            append_rows(journal, [{"id": name, "settings": settings, "ids": ids} for name, ids in fresh.items()])
+            rankings |= fresh
+        progress(f"{benchmark.title}: searching", min(start + BATCH, len(questions)), len(questions))
+    wanted = {name for ids in rankings.values() for name in ids}
+    passages = store.get(wanted)
+    if len(passages) < len(wanted):
+        gone = len(wanted) - len(passages)
+        raise DataError(f"{benchmark.title}: {gone} passages left the index while it was searched; search it again")
+    run = freeze(benchmark, questions, rankings, passages, data, origin)
+    journal.unlink(missing_ok=True)
+    return run
+
+
+def _is_found(row: Mapping[str, object]) -> bool:
+    return {"id", "settings", "ids"} <= row.keys()
 
 
 def corpus_of(benchmark: Benchmark, documents: Mapping[str, int]) -> str:
