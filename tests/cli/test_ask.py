@@ -135,7 +135,7 @@ def test_answers_never_go_into_a_file_of_something_else(
     other.write_text(content, encoding="utf-8")
     notes.write_text("Bought bread.\nSold salt.", encoding="utf-8")
     for out, said in [
-        (tmp_path / "." / "q.jsonl", "--out is the file of the questions"),
+        (tmp_path / "." / "q.jsonl", "--out is the file of --questions"),
         (other, "other.jsonl:1: not a row of this work"),
         (notes, "notes.txt:1: not a JSON row"),
     ]:

@@ -186,6 +186,34 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("read", "command"),
+    [
+        ("--questions", ("retrieve", "--questions", "input.trec")),
+        ("--run", ("rerank", "--run", "input.trec", "--questions", "q.jsonl")),
+        ("--questions", ("rerank", "--run", "r.trec", "--questions", "input.trec")),
+        ("--index", ("rerank", "--run", "r.jsonl", "--index", "input.trec")),
+        ("--candidates", ("rerank", "--candidates", "input.trec")),
+    ],
+)
+def test_a_run_never_goes_into_a_file_that_is_read(
+    run: Run,
+    model: FakeLanguageModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    read: str,
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("input.trec").write_text("what is read", encoding="utf-8")
+    Path("link.trec").symlink_to("input.trec")
+    for out in ("input.trec", "link.trec", tmp_path / "input.trec"):
+        assert run(*command, "--out", out) == 2
+        assert f"{out}: --out is the file of {read}; choose another one" in capsys.readouterr().err
+    assert Path("input.trec").read_text(encoding="utf-8") == "what is read"
+
+
 def test_a_run_of_another_index_is_named(
     run: Run, index: Path, model: FakeLanguageModel, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

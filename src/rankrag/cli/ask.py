@@ -170,9 +170,8 @@ def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None
     from rankrag.journal import append_rows, read_journal
     from rankrag.jsonl import answer_row, read_questions
 
+    options.refuse_input(out, questions=questions)
     wanted = list(read_questions(questions))
-    if out and out.exists() and questions.exists() and out.samefile(questions):
-        raise ConfigError(f"{out}: --out is the file of the questions; choose another one for the answers")
     done = {row["id"] for row in read_journal(out, _is_answer)} if out else set()
     todo = [question for question in wanted if question.id not in done]
     if len(todo) < len(wanted):

@@ -99,6 +99,13 @@ def model_here(name: str, instead: str) -> str:
     return name
 
 
+def refuse_input(out: Path | None, **inputs: Path | None) -> None:
+    """Raise `ConfigError` where `--out` is a file that is read, whatever it is called; `inputs` are named by option."""
+    for option, path in inputs.items():
+        if out and path and out.exists() and path.exists() and out.samefile(path):
+            raise ConfigError(f"{out}: --out is the file of --{option}; choose another one, this would be overwritten")
+
+
 def is_debugging(arguments: Sequence[str]) -> bool:
     """Whether the user asked for traces."""
     return "--debug" in arguments

@@ -87,6 +87,7 @@ def retrieve(
     assert questions is not None
     if freeze and out is None:
         raise ConfigError("--freeze keeps the passages of a run beside it; name the run with --out FILE")
+    options.refuse_input(out, questions=questions)
     from rankrag.evaluation.frozen import keep_passages, passages_beside
     from rankrag.jsonl import read_questions
     from rankrag.opening import open_retriever
@@ -174,6 +175,7 @@ def rerank(
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
+    options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=index)
     from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
