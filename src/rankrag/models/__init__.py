@@ -15,6 +15,8 @@ Form = Literal["exact", "float16", "int8"]
 if TYPE_CHECKING:
     import numpy as np
 
+    from rankrag.encoding import PromptEncoder
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
@@ -77,11 +79,12 @@ class LayeredModel(LanguageModel, Protocol):
 
 
 @runtime_checkable
-class CutsPassages(Protocol):
-    """A model that reads no more of a passage than its contract and its length allow."""
+class EncodesPrompts(Protocol):
+    """A model that makes token ids of prompts itself, and reads of a passage what its contract and length allow."""
 
-    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
-        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
+    @property
+    def encoder(self) -> PromptEncoder | None:
+        """What makes the ids; None where a model that this one asks makes them."""
         ...
 
 
@@ -105,10 +108,18 @@ class KeepsStates(Protocol):
         ...
 
 
+def prompt_encoder(model: LanguageModel) -> PromptEncoder | None:
+    """Return what makes token ids of a model's prompts; None where it does not show it."""
+    return model.encoder if isinstance(model, EncodesPrompts) else None
+
+
 def passages_cut(model: LanguageModel, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
-    """Return of each passage of each prompt whether the model leaves its end unread; never where it does not say."""
-    if isinstance(model, CutsPassages):
-        return model.passages_cut(prompts, reserve=reserve)
+    """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens of a reply.
+
+    Where a model does not show its encoder, no end is known to be left out.
+    """
+    if encoder := prompt_encoder(model):
+        return [encoded.cut for encoded in encoder.encode(prompts, reserve=reserve)]
     return [tuple(False for segment in prompt if segment.kind == "passage") for prompt in prompts]
 
 

@@ -64,10 +64,6 @@ class OpenAIModel:
         encoded = [e.ids for e in self.encoder.encode(prompts)]
         return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), encoded)
 
-    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
-        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
-        return [encoded.cut for encoded in self.encoder.encode(prompts, reserve=reserve)]
-
     def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
 

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LayeredModel, SamplingParams, passages_cut, state_use, times_at_once
+from rankrag.models import LayeredModel, SamplingParams, prompt_encoder, state_use, times_at_once
 from rankrag.types import Prompt, StateUse
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rankrag.encoding import PromptEncoder
 
 R = TypeVar("R")
 
@@ -30,6 +32,11 @@ class ParallelModel:
         return self.replicas[0].contract
 
     @property
+    def encoder(self) -> PromptEncoder | None:
+        """What makes token ids of prompts for every replica; None where they do not show it."""
+        return prompt_encoder(self.replicas[0])
+
+    @property
     def times_at_once(self) -> int:
         """How many times what a CPU is asked together takes a replica no longer."""
         return times_at_once(self.replicas[0])
@@ -43,10 +50,6 @@ class ParallelModel:
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
-
-    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
-        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
-        return passages_cut(self.replicas[0], prompts, reserve=reserve)
 
     @property
     def layers(self) -> int:

@@ -72,10 +72,6 @@ class TransformersModel(PromptReader):
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self.next_logprobs(self.encoder.encode(prompts), self._ids_of(tuple(choices)))
 
-    def passages_cut(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
-        """Return of each passage of each prompt whether its end is not read, with room for `reserve` tokens."""
-        return [encoded.cut for encoded in self.encoder.encode(prompts, reserve=reserve)]
-
     @property
     def layers(self) -> int:
         """The number of layers."""
