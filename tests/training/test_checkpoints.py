@@ -13,8 +13,6 @@ from rankrag.examples import write_examples
 from rankrag.training.checkpoints import all_checkpoints, newest_checkpoint, prune, publish
 from rankrag.training.run import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 SOURCE = Path(__file__).parents[2] / "src"
 KILLED = """
 import json, os, signal, sys

@@ -15,10 +15,7 @@ from rankrag.config import TrainConfig
 from rankrag.examples import write_examples
 from rankrag.training.run import train
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.slow
 
 SOURCE = Path(__file__).parents[2] / "src"
 WORKER = """
