@@ -124,16 +124,17 @@ def question():
 Run = Callable[..., int]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_command(*arguments: object) -> int:
     """Run a command line in this process; return the exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
         try:
             main()
         except SystemExit as stop:
             return int(stop.code or 0)
-        return 0
+    return 0
 
-    return call
+
+@pytest.fixture
+def run() -> Run:
+    return run_command
