@@ -13,6 +13,8 @@ from rankrag.jsonl import write_rows
 
 from .conftest import Run
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["Alder", "Bracken", "Cedar", "Dogwood", "Elm", "Fern", "Gorse", "Hazel", "Iris", "Juniper", "Kelp", "Larch"]
 TOWNS = [
     "Ashford",

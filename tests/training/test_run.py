@@ -25,6 +25,8 @@ from rankrag.training.start import find_start, load_model
 from rankrag.training.trainer import rate_share
 from rankrag.types import Passage, Question
 
+pytestmark = pytest.mark.slow
+
 METADATA = {"format": "pt"}
 
 
