@@ -19,8 +19,11 @@ demo: $(VENV)/.core
 	  printf '\n$$ rankrag ask "%s" --index $(DEMO)\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index $(DEMO) || exit; done
 
+# Bytecode is kept whatever the shell says: without it each process compiles tests and sources anew. The order of the
+# files is that of tests/conftest.py.
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	  --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(VENV)/.dev

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rankrag.cli import main
 from rankrag.types import Passage, Question, ScoredPassage
@@ -16,6 +18,23 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+# How long an example takes says what else the machine does, not whether the code is right.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: one that is begun last keeps a core waiting for it."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of every later collection of garbage: the libraries are a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def make_tokenizer(chat_template: str | None = CHATML):
@@ -117,16 +136,17 @@ def question():
 Run = Callable[..., int]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_command(*arguments: object) -> int:
     """Run a command line in this process; return the exit code."""
-
-    def call(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["rankrag", *map(str, arguments)])
         try:
             main()
         except SystemExit as stop:
             return int(stop.code or 0)
-        return 0
+    return 0
 
-    return call
+
+@pytest.fixture
+def run() -> Run:
+    return run_command

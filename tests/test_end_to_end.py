@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,18 @@ from rankrag.models.mini import prepare_mini
 from rankrag.opening import open_model
 from rankrag.types import Answer
 
-from .conftest import Run
+from .conftest import Run, run_command
 
 ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example documents, indexed once with vectors."""
     folder = tmp_path_factory.mktemp("examples") / "rankrag.index"
-    command = [sys.executable, "-m", "rankrag", "index", str(ROOT / "examples" / "corpus"), "--out", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_command("index", ROOT / "examples" / "corpus", "--out", folder) == 0
     return folder
 
 

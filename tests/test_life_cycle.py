@@ -13,6 +13,8 @@ from rankrag.jsonl import write_rows
 
 from .conftest import Run
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["Alder", "Bracken", "Cedar", "Dogwood", "Elm", "Fern", "Gorse", "Hazel", "Iris", "Juniper", "Kelp", "Larch"]
 TOWNS = [
     "Ashford",
@@ -83,6 +85,7 @@ def test_a_model_is_made_fitted_and_used(
     log = json.loads((tmp_path / "run" / "log.json").read_text(encoding="utf-8"))
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert float(losses[-1]) < float(losses[0])
+    assert (tmp_path / "run" / "curves.png").is_file()
 
     adapter = tmp_path / "run" / "adapter"
     model = ("--model", adapter, "--dtype", "float32")

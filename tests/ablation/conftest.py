@@ -12,6 +12,10 @@ from rankrag.config import AblationConfig
 from rankrag.config_files import load_config
 from rankrag.jsonl import write_rows
 
+from ..training.conftest import without_pictures
+
+__all__ = ["without_pictures"]
+
 TOWNS = ["Ashford", "Burton", "Corby", "Derby", "Exeter", "Frome", "Goole", "Hull", "Ilford", "Jarrow"]
 NO_RANKING = {"context_ranking": 0, "retrieval_ranking": 0}
 

@@ -8,8 +8,6 @@ from rankrag.ablation.making import folder_of, made, result_of
 from rankrag.ablation.run import results_of
 from rankrag.training.checkpoints import all_checkpoints
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 def test_two_rows_are_made_tested_and_compared_and_nothing_is_done_twice(run, config_of, study_of, tmp_path, capsys):
     config, out, page = config_of(), tmp_path / "runs", tmp_path / "docs" / "ablations.md"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -162,10 +163,10 @@ def test_what_may_answer_is_taken_away():
     assert without_answers(asked, tuple(texts), passages) == ("left",)
 
 
-@pytest.fixture
-def many(tmp_path):
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
     """A source with a dozen questions, each with its own passage and others that share a word with it."""
-    folder = tmp_path / "many"
+    folder = tmp_path_factory.mktemp("many")
     words = ["ash", "bay", "cow", "dew", "elm", "fog", "gem", "hay", "ink", "jar", "kit", "log", "mud", "net"]
     texts = {f"s/{word}/{i}": f"river {word} number {i} golden" for word in words for i in range(2)}
     write_rows(folder / "squad.corpus.jsonl", passage_rows(texts))
@@ -187,24 +188,31 @@ def tiny(tiny_model_dir):
     return TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
 
 
-def test_a_head_is_fitted_beside_the_values_of_p_true(many, tmp_path, tiny):
-    contract, report = fit_layers(many, tmp_path / "run", tiny, 1)
+@pytest.fixture(scope="module")
+def fitted(many, tiny, tmp_path_factory):
+    """The run folder of a fit with a head at layer 1, and the contract and the report that came of it."""
+    run = tmp_path_factory.mktemp("fitted") / "run"
+    return run, *fit_layers(many, run, tiny, 1)
+
+
+def test_a_head_is_fitted_beside_the_values_of_p_true(many, tmp_path, tiny, fitted):
+    run, contract, report = fitted
     assert (contract.score, contract.head.layer, len(contract.head.weight)) == ("layer_head", 1, 64)
     assert report.head.questions == 14
     assert [trial.layer for trial in report.head.layers] == [1]
     assert (report.head.own.layer, report.head.own.share, report.head.layers[0].share) == (2, 1.0, 0.5)
     assert contract.fitted == report.head_values.fitted
     # Without a head the same values of P(True) come out.
-    alone, plain = fit(many, tmp_path / "run", tiny, model_name="m", sources=["squad"], unanswerable=None, n=6)
+    alone, plain = fit(many, run, tiny, model_name="m", sources=["squad"], unanswerable=None, n=6)
     assert plain.values.fitted == report.values.fitted == alone.fitted == by_labels(contract).fitted
     save_contract(contract, tmp_path)
     assert load_contract(tmp_path) == contract
     assert json.loads(json.dumps(report.as_json()))["head"]["layer"] == 1
 
 
-def test_the_saved_head_scores_as_it_was_fitted(many, tmp_path, tiny):
-    contract, _ = fit_layers(many, tmp_path / "run", tiny, 1)
-    (path,) = (tmp_path / "run").glob("*/*/states-1.jsonl")
+def test_the_saved_head_scores_as_it_was_fitted(many, tiny, fitted):
+    run, contract, _ = fitted
+    (path,) = run.glob("*/*/states-1.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     model = copy.copy(tiny)
     model.contract = contract
@@ -216,7 +224,8 @@ def test_the_saved_head_scores_as_it_was_fitted(many, tmp_path, tiny):
         assert j.log_odds == pytest.approx(state @ contract.head.weight + contract.head.bias, abs=0.02)
 
 
-def test_layers_are_read_again_only_where_a_kill_lost_them(many, tmp_path, tiny, monkeypatch):
+def test_layers_are_read_again_only_where_a_kill_lost_them(many, tmp_path, tiny, fitted, monkeypatch):
+    shutil.copytree(fitted[0], tmp_path / "run")
     first = fit_layers(many, tmp_path / "run", tiny, "auto")
     (path,) = (tmp_path / "run").glob("*/*/states-2.jsonl")
     path.write_bytes(path.read_bytes()[:-5])

@@ -15,8 +15,6 @@ from rankrag.training.checks import prepare
 from rankrag.training.run import train
 from rankrag.training.start import load_tokenizer
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 @pytest.fixture
 def model_with(tmp_path, tiny_model_dir, tokenizer_with):

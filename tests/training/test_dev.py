@@ -22,8 +22,6 @@ from rankrag.training.rows import build_rows
 from rankrag.training.run import train
 from rankrag.types import DataKind, Example, Passage, Question
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 
 def ranking(question, passage, target):
     return Example(DataKind.CONTEXT_RANKING, "s", Question(question, f"why {question}?"), (passage,), target)

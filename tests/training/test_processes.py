@@ -15,10 +15,7 @@ from rankrag.config import TrainConfig
 from rankrag.examples import write_examples
 from rankrag.training.run import train
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-]
+pytestmark = pytest.mark.slow
 
 SOURCE = Path(__file__).parents[2] / "src"
 WORKER = """
@@ -27,9 +24,11 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 from rankrag.config import TrainConfig
+from rankrag.training import folder as run_folder
 from rankrag.training.run import train
 from rankrag.training.trainer import RowTrainer
 
+run_folder.draw = lambda *_: False
 folder = Path(sys.argv[1])
 step = RowTrainer.training_step
 def spy(self, model, *rest):

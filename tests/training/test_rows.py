@@ -64,7 +64,7 @@ def test_the_oldest_turns_are_left_out_where_a_conversation_is_too_long(rows_of,
     assert supervised(encoder, row) == encoder.encode_target("reply")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data(), limit=st.integers(260, 700), kind=st.sampled_from(DataKind))
 def test_no_limit_ever_removes_a_target_token(rows_of, encoder, data, limit, kind):
     words = st.text("ab <|im_end|>", max_size=400)

@@ -25,9 +25,7 @@ from rankrag.training.start import find_start, load_model
 from rankrag.training.trainer import rate_share
 from rankrag.types import Passage, Question
 
-# transformers 5.23 warns about its own attribute while it builds the Trainer
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
+pytestmark = pytest.mark.slow
 
 METADATA = {"format": "pt"}
 
