@@ -67,8 +67,15 @@ class SourceConfig(Schema):
     relevant_above: float = Field(0.5, ge=0, le=1, description="4-gram recall above which a chunk is relevant.")
     irrelevant_below: float = Field(0.1, ge=0, le=1, description="4-gram recall below which a chunk is not relevant.")
     passages: int | None = Field(None, ge=0, description="Passages with a positive question that are used; all.")
-    negative_passages: int = Field(0, ge=0, description="Passages without a positive question that get ranking ones.")
-    questions: int = Field(3, ge=1, description="Positive questions of one passage, at most.")
+    ranking_by: Literal["passage", "question"] = Field(
+        "passage",
+        description="Ranking examples passage by passage, which one sequence then shares, or question by question, "
+        "which a listwise loss compares.",
+    )
+    negative_passages: int = Field(
+        0, ge=0, description="By passage: those without a positive question that get ranking ones."
+    )
+    questions: int = Field(3, ge=1, description="By passage: its positive questions, at most.")
     hard: float = Field(1.0, ge=0, description="BM25 hard negatives for each positive; the paper has no other kind.")
     random: float = Field(0.7, ge=0, description="Random negatives for each positive; the paper has none.")
     qa: int = Field(2, ge=0, description="Questions answered from their gold passage alone, for each passage.")

@@ -206,6 +206,54 @@ def test_chunks_of_a_conversation_s_document_are_ranked_by_their_pseudo_labels(c
     assert {len(e.question.history) for e in found} == {2}
 
 
+def by_question(tmp_path, **fields):
+    """Questions that name two negatives of their own; BM25 finds many more."""
+    rows = [json.loads(line) for line in (tmp_path / "data" / "train.jsonl").read_text().splitlines()]
+    rows = [row | {"negative_ids": [f"s/d{(i + n) % 60}/0" for n in (7, 14)]} for i, row in enumerate(rows)]
+    (tmp_path / "data" / "named.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = {"name": "s", "rows": "named.jsonl", "corpus": "corpus.jsonl", "ranking_by": "question"}
+    return source | {"kinds": ["context_ranking"], "hard": 4, "random": 0} | fields
+
+
+def ranked(examples):
+    """The passages of each question's ranking examples, with their labels, in order."""
+    found = {}
+    for example in examples:
+        assert example.kind is DataKind.CONTEXT_RANKING
+        found.setdefault(example.question.id, []).append((example.contexts[0].id, example.target))
+    return found
+
+
+def test_by_question_the_candidates_of_a_question_stand_together_its_own_negatives_among_them(config_of, tmp_path):
+    config = config_of(held_back=0, sources=[by_question(tmp_path)])
+    examples = built(config, tmp_path / "a")
+    assert len(ranked(examples)) == 60
+    runs = [example.question.id for example in examples]
+    assert sum(before != after for before, after in pairwise(runs)) == 59
+    for question, candidates in ranked(examples).items():
+        number = int(question[1:])
+        assert candidates[0] == (f"s/d{number}/0", "True")
+        negatives = [passage for passage, label in candidates[1:] if label == "False"]
+        assert len(negatives) == len(set(negatives)) == 4
+        assert {f"s/d{(number + n) % 60}/0" for n in (7, 14)} <= set(negatives)
+
+
+def test_by_question_random_negatives_come_beside_the_hard_ones_and_each_once(config_of, tmp_path):
+    config = config_of(held_back=0, sources=[by_question(tmp_path, hard=2, random=3)])
+    found = ranked(built(config, tmp_path / "a"))
+    for candidates in found.values():
+        assert len({passage for passage, _ in candidates}) == len(candidates)
+    others = [len(candidates) - 3 for candidates in found.values()]
+    assert 2 < sum(others) / 60 <= 3  # 3 on average, less those that were gold, or drawn twice
+
+
+def test_by_question_other_kinds_are_still_made_passage_by_passage(config_of, tmp_path):
+    source = by_question(tmp_path, kinds=["context_ranking", "context_qa"], passages=5, qa=1, unanswerable=0)
+    found = Counter(e.kind for e in built(config_of(held_back=0, sources=[source]), tmp_path / "a"))
+    assert found[DataKind.CONTEXT_RANKING] == 60 * 5
+    assert 3 <= found[DataKind.CONTEXT_QA] <= 5  # of one in ten the answer is too long
+
+
 def test_instructions_stand_beside_the_other_kinds(config_of, tmp_path):
     turns = [{"role": "user", "content": "Say it."}, {"role": "assistant", "content": "It."}]
     rows = [{"id": f"i{i}", "messages": turns if i else turns[:1]} for i in range(5)]

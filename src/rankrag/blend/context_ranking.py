@@ -1,15 +1,16 @@
 """Context ranking: one passage, one question, `True` or `False` (paper, section 4.2.1).
 
-Built passage by passage rather than question by question: all questions about a passage stand together, so that
-training reads the passage once (`training.rows`). Negatives are BM25's hard ones and random ones side by side: from
-hard ones alone a small model learns nothing at first (docs/deviations.md).
+Built passage by passage, all questions about a passage stand together, so that training reads the passage once
+(`training.rows`); question by question, all candidates of a question do, so that a listwise loss has them to compare.
+Negatives are BM25's hard ones and random ones side by side: from hard ones alone a small model learns nothing at first
+(docs/deviations.md).
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rankrag.blend.false_negatives import false_negative
@@ -63,6 +64,33 @@ def ranking_examples(
             source.dropped[f"random negative: {why}"] += 1
     for record, label in [(r, "True") for r in positives] + [(r, "False") for r in negatives]:
         yield Example(DataKind.CONTEXT_RANKING, source.name, record.question, (near.passage,), label)
+
+
+def candidate_examples(
+    source: Source, record: Record, found: Sequence[str], *, hard: float, random_share: float, rng: random.Random
+) -> list[Example]:
+    """Return the ranking examples of one question: its relevant passages, and negatives for each of them.
+
+    For each relevant one, or as if there were one, `hard` hard negatives and `random_share` random passages of the
+    source on average. Hard ones are first those that the row names, then those that were `found` by mining. A random
+    one that may answer is left out.
+    """
+    amount = max(1, len(record.positives))
+    named = dict.fromkeys((*record.negatives, *record.near))
+    others = [i for i in found if i not in named]
+    negatives = [*rng.sample(list(named), len(named)), *rng.sample(others, len(others))]
+    chosen = [i for i in negatives if i not in record.positives][: _about(hard * amount, rng)]
+    ids = tuple(source.passages)
+    for other in [rng.choice(ids) for _ in range(_about(random_share * amount, rng))]:
+        why = "drawn twice" if other in chosen else false_negative(source, record, other)
+        if not why:
+            chosen.append(other)
+        elif why not in ("gold passage", "drawn twice"):
+            source.dropped[f"random negative: {why}"] += 1
+    return [
+        Example(DataKind.CONTEXT_RANKING, source.name, record.question, (source.passages[i],), label)
+        for i, label in [(i, "True") for i in record.positives] + [(i, "False") for i in chosen]
+    ]
 
 
 def _about(expected: float, rng: random.Random) -> int:

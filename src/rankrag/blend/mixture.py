@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from rankrag.blend.context_qa import qa_examples
-from rankrag.blend.context_ranking import Neighbours, neighbours, ranking_examples
+from rankrag.blend.context_ranking import Neighbours, candidate_examples, neighbours, ranking_examples
 from rankrag.blend.counting import Counter as TokenCounter
 from rankrag.blend.counting import group_tokens, token_counter
 from rankrag.blend.drawing import drawn
@@ -94,6 +94,9 @@ def source_groups(
     """Yield the examples of one source, those that share their passages together."""
     if DataKind.SFT in kinds:
         yield from ([example] for example in sft_examples(source))
+    if DataKind.CONTEXT_RANKING in kinds and wanted.ranking_by == "question":
+        kinds -= {DataKind.CONTEXT_RANKING}
+        yield from _by_question(source, wanted, mined, rng, step)
     if kinds & PASSAGE_KINDS:
         near = neighbours(source, mined)
         positive, others = [n for n in near if n.positive], [n for n in near if not n.positive]
@@ -115,6 +118,15 @@ def source_groups(
 def held_back_part(config: BlendConfig, wanted: SourceConfig) -> Source:
     """Return the held-back questions of a source, for fitting thresholds and weights."""
     return split_held_back(read_source(wanted, Path(config.data), seed=config.seed), config.held_back)[1]
+
+
+def _by_question(
+    source: Source, wanted: SourceConfig, mined: Mined, rng: random.Random, step: Step
+) -> Iterator[list[Example]]:
+    """Yield the ranking examples of each question."""
+    pairs = list(zip(source.records, mined, strict=True))
+    for record, found in watched(pairs, step, f"{source.name}: drawing candidates of questions", len(pairs)):
+        yield candidate_examples(source, record, found, hard=wanted.hard, random_share=wanted.random, rng=rng)
 
 
 def _passage_examples(
