@@ -17,8 +17,15 @@ texts = st.text(max_size=20)
 turns = st.lists(texts.filter(str.strip), max_size=3).map(
     lambda said: tuple(Message("assistant" if i % 2 else "user", text) for i, text in enumerate(said))
 )
+options = st.just(()) | st.lists(texts, min_size=2, max_size=4).map(tuple)
 questions = st.builds(
-    Question, id=texts, text=texts, history=turns, answers=st.just(()), style=st.sampled_from(["short", "conversation"])
+    Question,
+    id=texts,
+    text=texts,
+    history=turns,
+    answers=st.just(()),
+    style=st.sampled_from(["short", "conversation", "choice"]),
+    options=options,
 )
 passages = st.builds(Passage, id=texts, text=texts, title=texts)
 examples = st.builds(

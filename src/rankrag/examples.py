@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rankrag.errors import DataError
-from rankrag.jsonl import parse_history, read_rows, row_line, write_lines
+from rankrag.jsonl import parse_history, parse_options, read_rows, row_line, write_lines
 from rankrag.types import DataKind, Example, Passage, Question
 
 
@@ -39,6 +39,7 @@ def _row(example: Example) -> dict[str, Any]:
         "id": question.id,
         "question": question.text,
         "style": question.style,
+        **({"options": dict(zip(question.letters, question.options, strict=True))} if question.options else {}),
         "history": [{"role": m.role, "content": m.content} for m in question.history],
         "contexts": [{"id": p.id, "title": p.title, "text": p.text} for p in example.contexts],
         "target": example.target,
@@ -47,6 +48,7 @@ def _row(example: Example) -> dict[str, Any]:
 
 def _example(row: dict[str, Any], where: str) -> Example:
     history = parse_history(row.get("history", []), where)
-    question = Question(row["id"], row["question"], history=history, style=row.get("style", "short"))
+    options = parse_options(row["options"], where) if "options" in row else ()
+    question = Question(row["id"], row["question"], history=history, style=row.get("style", "short"), options=options)
     contexts = tuple(Passage(c["id"], c["text"], c.get("title", "")) for c in row["contexts"])
     return Example(DataKind(row["kind"]), row["source"], question, contexts, row["target"])

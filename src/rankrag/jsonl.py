@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 
@@ -159,6 +159,15 @@ def parse_options(value: object, where: str) -> tuple[str, ...]:
     if len(texts) < 2 or tuple(value) != Question("", "", options=texts).letters:
         raise DataError(f"{where}: the options must be lettered A, B, … in order (found: {', '.join(map(str, value))})")
     return texts
+
+
+def as_choice(question: Question, row: Row, where: str) -> Question:
+    """Return a question with the row's `options`, and as its answer the letter of the right one, the row's `label`."""
+    question = replace(question, options=parse_options(row.get("options"), where))
+    label = row.get("label")
+    if label not in question.letters:
+        raise DataError(f"{where}: the right option must be one of {', '.join(question.letters)} (found: {label!r})")
+    return replace(question, answers=(str(label),))
 
 
 def parse_history(turns: object, where: str) -> tuple[Message, ...]:

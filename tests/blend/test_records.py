@@ -36,6 +36,19 @@ def test_the_style_is_that_of_the_source():
     assert parsed({"contexts": CONTEXTS}, {}, style="arithmetic").question.style == "arithmetic"
 
 
+def test_of_a_multiple_choice_the_letter_is_learnt():
+    row = {"contexts": CONTEXTS, "options": {"A": "yes", "B": "no"}, "label": "B"}
+    question = parsed(row, {}, style="choice").question
+    assert (question.options, question.answers) == (("yes", "no"), ("B",))
+    assert parsed(row, {}).question.options == ()
+
+
+def test_a_choice_without_a_right_option_names_the_row():
+    row = {"contexts": CONTEXTS, "options": {"A": "yes", "B": "no"}, "label": "C"}
+    with pytest.raises(DataError, match=r"rows:1: the right option must be one of A, B \(found: 'C'\)"):
+        parsed(row, {}, style="choice")
+
+
 def test_a_document_that_is_too_long_is_left_out():
     assert parsed({"contexts": CONTEXTS}, {}, max_context_words=9)
     with pytest.raises(LeftOut, match="document longer than 8 words"):

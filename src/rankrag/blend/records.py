@@ -11,7 +11,7 @@ from rankrag.blend.sft import instruction_record
 from rankrag.blend.sources import LeftOut, Record
 from rankrag.config import SourceConfig
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_history
+from rankrag.jsonl import Row, as_choice, parse_history
 from rankrag.types import DataKind, Passage, Question
 
 MAX_ANSWER_WORDS = 40
@@ -35,6 +35,8 @@ def parse_record(wanted: SourceConfig, row: Row, where: str, passages: dict[str,
         raise DataError(f"{where}: 'answers' must be a list of texts (found: {answers!r:.80})")
     history = parse_history(row.get("history", []), where)
     question = Question(row_id, text, history, tuple(answers), wanted.style)
+    if wanted.style == "choice":
+        question = as_choice(question, row, where)
     if "contexts" in row:
         return _of_document(wanted, question, _document(wanted, row, where), passages)
     positives, negatives = list(row.get("positive_ids", ())), list(row.get("negative_ids", ()))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rankrag.blend.reading import hub_rows
@@ -17,7 +17,7 @@ from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.formats import companion_of, corpus_files, corpus_rows, located_rows
 from rankrag.evaluation.frozen import frozen_files, read_frozen, read_origin
 from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import Row, parse_history, parse_options, parse_passage, write_rows
+from rankrag.jsonl import Row, as_choice, parse_history, parse_passage, write_rows
 from rankrag.types import Passage, Question
 
 NO_GOLD = "no passage is known to be right"
@@ -175,8 +175,7 @@ def _read(benchmark: Benchmark, row: Row, where: str) -> _Read:
         style=benchmark.style or "short",
     )
     if benchmark.style == "choice":
-        question = replace(question, options=parse_options(row.get("options"), where))
-        question = replace(question, answers=(_right_option(row, question.letters, where),))
+        question = as_choice(question, row, where)
     own = _own_passages(row, where)
     named = _texts(row, "near_ids" if benchmark.unanswerable else "positive_ids", where)
     gold = named + tuple(passage.id for passage, relevant in own if relevant)
@@ -201,13 +200,6 @@ def _grades(row: Row, where: str) -> dict[str, int]:
     if not isinstance(value, dict) or not all(isinstance(g, int) and not isinstance(g, bool) for g in value.values()):
         raise DataError(f"{where}: 'grades' must be whole numbers by passage id (found: {value!r:.80})")
     return {str(name): grade for name, grade in value.items()}
-
-
-def _right_option(row: Row, letters: tuple[str, ...], where: str) -> str:
-    label = row.get("label")
-    if label not in letters:
-        raise DataError(f"{where}: the right option must be one of {', '.join(letters)} (found: {label!r})")
-    return str(label)
 
 
 def _own_passages(row: Row, where: str) -> list[tuple[Passage, bool]]:
