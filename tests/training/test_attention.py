@@ -121,7 +121,7 @@ def test_all_attentions_give_the_same_logits():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.filterwarnings("ignore:flex_attention called without")
+@pytest.mark.filterwarnings("ignore:flex_attention called without", "ignore:The .grad attribute of a Tensor")
 def test_blocks_on_a_gpu_give_the_same_logits_and_gradients():
     logits, gradients = attended("cuda")
     assert torch.allclose(logits[attention.IN_BLOCKS], logits["sdpa"], atol=1e-3)
