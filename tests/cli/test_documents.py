@@ -182,6 +182,22 @@ def test_a_large_file_that_was_taken_out_by_halves_is_read_again_when_it_is_back
     assert len(PassageStore.open("ix")) == 12
 
 
+def test_a_large_file_whose_ids_clash_is_told_of_in_each_run_until_they_do_not(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
+    monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
+    write_wikipedia(folder / "a.tsv", 1)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    for _ in range(2):
+        index(run, "docs")
+        assert f"Left out: passage id '0' stands both in {folder}/a.tsv and" in capsys.readouterr().err
+    (folder / "a.tsv").unlink()
+    index(run, "docs")  # what is gone leaves after what is new has come
+    index(run, "docs")
+    assert len(PassageStore.open("ix")) == 12
+
+
 def test_a_table_that_names_no_text_is_refused_and_a_short_row_left_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,8 +92,16 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     new: set[str] = set()
     unchanged = emptied = characters = 0
     failures: list[str] = []
+    incomplete: set[str] = set()
     failed: list[Failed] = []
     held: list[SourcePassages] = []
+
+    def put_held() -> None:
+        clashes = _put(store, held)
+        failures.extend(clashes.values())
+        incomplete.update(map(file_of, clashes))
+        held.clear()
+
     sizes = {path.as_posix(): os.path.getsize(path) if os.path.isfile(path) else 0 for path in files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
         for outcome in load_documents(files, known.sha256):
@@ -103,18 +111,18 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
                 new.add(outcome.path)
                 failures += outcome.problems
                 known.remove_stale(outcome)
-                held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
+                if outcome.part != LAST or outcome.path not in incomplete:  # else the next run would pass it over
+                    held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
             elif isinstance(outcome, Failed):
                 failed.append(outcome)
                 emptied += outcome.empty and known.remove_file(outcome.path)
             else:
                 unchanged += 1
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
-                failures += _put(store, held)
-                held.clear()
+                put_held()
             characters += read
             show(characters // 1024)
-    failures += _put(store, held)
+    put_held()
     gone = emptied + known.remove_missing(paths)
     if new or gone:
         store.refresh()
@@ -140,17 +148,20 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 
 
-def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
-    """Put documents in one commit; where an id clashes, one by one, so that the others get in."""
+def _put(store: PassageStore, documents: list[SourcePassages]) -> dict[str, str]:
+    """Put documents in one commit; where an id clashes, one by one, so that the others get in.
+
+    Return why others are left out, by their names.
+    """
     if not documents:
-        return []
+        return {}
     try:
         store.put(documents)
     except DataError as error:
         if len(documents) == 1:
-            return [str(error)]
-        return [failure for document in documents for failure in _put(store, [document])]
-    return []
+            return {documents[0].path: str(error)}
+        return {name: why for document in documents for name, why in _put(store, [document]).items()}
+    return {}
 
 
 class _Known:
