@@ -131,6 +131,73 @@ def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
     assert len(PassageStore.open("ix")) == 10
 
 
+def test_a_large_file_is_one_document_to_whoever_uses_the_index(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    index(run, "docs")
+    capsys.readouterr()
+    assert run("index", "--list", "--out", "ix") == 0
+    out, err = capsys.readouterr()
+    wiki = f"{folder}/wiki.tsv"
+    assert [line.split()[:2] for line in out.splitlines() if "wiki" in line] == [["docs/wiki.tsv", "10"]]
+    assert "3 documents, 12 passages" in err
+    assert run("index", "--remove", "docs/wik.tsv", "--out", "ix") == 2
+    assert f"did you mean {wiki}" in capsys.readouterr().err
+    write_wikipedia(folder / "other.tsv", 1)
+    index(run, "docs")
+    assert f"passage id '0' stands both in {wiki} and in {folder}/other.tsv;" in capsys.readouterr().err
+    (folder / "wiki.tsv").unlink()
+    (folder / "other.tsv").unlink()
+    index(run, "docs")
+    assert "2 unchanged, 1 gone; the index holds 2 passages." in capsys.readouterr().err
+    write_wikipedia(folder / "wiki.tsv", 10)
+    index(run, "docs")
+    assert run("index", "--remove", "docs/wiki.tsv", "--out", "ix") == 0
+    assert "Removed docs/wiki.tsv: 10 passages." in capsys.readouterr().err
+    index(run, "docs")
+    assert len(PassageStore.open("ix")) == 12
+
+
+def test_a_large_file_that_was_taken_out_by_halves_is_read_again_when_it_is_back(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
+    monkeypatch.setattr("rankrag.cli.documents._REMOVED_AT_ONCE", 1)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    index(run, "docs")
+    remove = PassageStore.remove
+
+    def killed_after_the_first(self, *names):  # type: ignore[no-untyped-def]
+        remove(self, *names)
+        raise KeyboardInterrupt
+
+    (folder / "wiki.tsv").rename("elsewhere.tsv")
+    with monkeypatch.context() as killing:
+        killing.setattr(PassageStore, "remove", killed_after_the_first)
+        assert index(run, "docs") == 130
+    Path("elsewhere.tsv").rename(folder / "wiki.tsv")
+    assert index(run, "docs") == 0
+    assert len(PassageStore.open("ix")) == 12
+
+
+def test_a_large_file_whose_ids_clash_is_told_of_in_each_run_until_they_do_not(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
+    monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
+    write_wikipedia(folder / "a.tsv", 1)
+    write_wikipedia(folder / "wiki.tsv", 10)
+    for _ in range(2):
+        index(run, "docs")
+        assert f"Left out: passage id '0' stands both in {folder}/a.tsv and" in capsys.readouterr().err
+    (folder / "a.tsv").unlink()
+    index(run, "docs")  # what is gone leaves after what is new has come
+    index(run, "docs")
+    assert len(PassageStore.open("ix")) == 12
+
+
 def test_a_table_that_names_no_text_is_refused_and_a_short_row_left_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

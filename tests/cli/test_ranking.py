@@ -214,6 +214,17 @@ def test_a_run_never_goes_into_a_file_that_is_read(
     assert Path("input.trec").read_text(encoding="utf-8") == "what is read"
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.zst"])
+def test_a_run_never_goes_into_the_passages_beside_the_one_that_is_read(
+    run: Run, model: FakeLanguageModel, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    beside = tmp_path / f"r.passages.{ending}"
+    beside.write_text("what is read", encoding="utf-8")
+    assert run("rerank", "--run", tmp_path / "r.jsonl", "--out", beside) == 2
+    assert f"{beside}: --out is the file of --index; choose another one" in capsys.readouterr().err
+    assert beside.read_text(encoding="utf-8") == "what is read"
+
+
 def test_a_run_of_another_index_is_named(
     run: Run, index: Path, model: FakeLanguageModel, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +17,8 @@ from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
 from tests.evaluation import published as files
 
+CORPUS = ("/corpora/psgs_w100.tsv", "sha", tuple(Passage(name, text, title) for name, text, title in files.WIKIPEDIA))
+
 
 @pytest.fixture
 def asked(tmp_path):
@@ -26,8 +30,7 @@ def asked(tmp_path):
         files.kilt("-2", "where flows the tagus", "the Iberian Peninsula"),
     )
     store = PassageStore.create_or_open(tmp_path / "index")
-    passages = tuple(Passage(name, text, title) for name, text, title in files.WIKIPEDIA)
-    store.put([SourcePassages("/corpora/psgs_w100.tsv", "sha", passages)])
+    store.put([SourcePassages(*CORPUS)])
     store.refresh()
     return data, store
 
@@ -110,20 +113,53 @@ def test_what_was_found_with_other_settings_or_in_another_index_is_searched_anew
     assert len(other_depth.asked) == len(other_index.asked) == 5
 
 
-def test_an_index_that_loses_passages_while_it_is_searched_is_told(five):
+class Changing:
+    """A retriever during whose search the index is changed."""
+
+    def __init__(self, store, change):
+        self.first_stage, self.change = store.lexical(), change
+
+    def retrieve(self, queries, k):
+        found = self.first_stage.retrieve(queries, k)
+        self.change()
+        return found
+
+
+def test_what_was_found_before_two_questions_changed_their_ids_is_searched_anew(five):
     data, store = five
+    with pytest.raises(DataError):
+        frozen(data, store, Changing(store, lambda: store.remove("/corpora")))
+    store.put([SourcePassages(*CORPUS)])
+    path = data / "kilt/nq-dev-kilt.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row, name in zip(rows, "10342", strict=True):
+        row["id"] = name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    again = Killed(store.lexical(), 1)
+    frozen(data, store, again)
+    assert len(again.asked) == 5
 
-    class Removing:
-        first_stage = store.lexical()
 
-        def retrieve(self, queries, k):
-            found = self.first_stage.retrieve(queries, k)
-            store.remove("/corpora")
-            return found
+def test_an_index_that_is_changed_while_it_is_searched_is_told(five):
+    data, store = five
+    name, _, passages = CORPUS
+    others = tuple(replace(passage, text="Another text.") for passage in passages)
+    changes = (
+        lambda: store.put([SourcePassages(name, "another", others)]),  # texts, below the ids that were found
+        lambda: store.remove("/corpora"),
+    )
+    for change in changes:
+        with pytest.raises(
+            DataError, match=r"NQ .*: 1 documents .* changed or taken out .*/psgs_w100\.tsv; search it again"
+        ):
+            frozen(data, store, Changing(store, change))
+        assert not (data / "runs/nq-kilt.trec").exists()
 
-    with pytest.raises(DataError, match=r"NQ .*: \d passages left the index while it was searched; search it again"):
-        frozen(data, store, Removing())
-    assert not (data / "runs/nq-kilt.trec").exists()
+
+def test_a_document_that_comes_while_the_index_is_searched_does_no_harm(five):
+    data, store = five
+    new = SourcePassages("/new.txt", "sha", (Passage("new", "Hamlet is a play."),))
+    assert "nq-kilt.trec" in frozen(data, store, Changing(store, lambda: store.put([new])))
 
 
 def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():

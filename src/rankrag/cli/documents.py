@@ -12,6 +12,7 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.documents.parts import LAST, file_of
 from rankrag.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rankrag.retrieval.store import PassageStore
 
 _BATCH_PASSAGES = 2_000
+_REMOVED_AT_ONCE = 1_000  # documents
 
 Paths = Annotated[
     list[Path] | None, typer.Argument(help="Files and folders: txt md html pdf docx jsonl.", show_default=False)
@@ -90,8 +92,16 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     new: set[str] = set()
     unchanged = emptied = characters = 0
     failures: list[str] = []
+    incomplete: set[str] = set()
     failed: list[Failed] = []
     held: list[SourcePassages] = []
+
+    def put_held() -> None:
+        clashes = _put(store, held)
+        failures.extend(clashes.values())
+        incomplete.update(map(file_of, clashes))
+        held.clear()
+
     sizes = {path.as_posix(): os.path.getsize(path) if os.path.isfile(path) else 0 for path in files}
     with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
         for outcome in load_documents(files, known.sha256):
@@ -101,18 +111,18 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
                 new.add(outcome.path)
                 failures += outcome.problems
                 known.remove_stale(outcome)
-                held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
+                if outcome.part != LAST or outcome.path not in incomplete:  # else the next run would pass it over
+                    held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
             elif isinstance(outcome, Failed):
                 failed.append(outcome)
                 emptied += outcome.empty and known.remove_file(outcome.path)
             else:
                 unchanged += 1
             if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
-                failures += _put(store, held)
-                held.clear()
+                put_held()
             characters += read
             show(characters // 1024)
-    failures += _put(store, held)
+    put_held()
     gone = emptied + known.remove_missing(paths)
     if new or gone:
         store.refresh()
@@ -138,17 +148,20 @@ def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
     say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
 
 
-def _put(store: PassageStore, documents: list[SourcePassages]) -> list[str]:
-    """Put documents in one commit; where an id clashes, one by one, so that the others get in."""
+def _put(store: PassageStore, documents: list[SourcePassages]) -> dict[str, str]:
+    """Put documents in one commit; where an id clashes, one by one, so that the others get in.
+
+    Return why others are left out, by their names.
+    """
     if not documents:
-        return []
+        return {}
     try:
         store.put(documents)
     except DataError as error:
         if len(documents) == 1:
-            return [str(error)]
-        return [failure for document in documents for failure in _put(store, [document])]
-    return []
+            return {documents[0].path: str(error)}
+        return {name: why for document in documents for name, why in _put(store, [document]).items()}
+    return {}
 
 
 class _Known:
@@ -166,9 +179,7 @@ class _Known:
         self._here = False
         self._names: dict[str, list[str]] = defaultdict(list)
         for name in self.sha256:
-            path = os.path.abspath(name)
-            self._names[path].append(name)
-            self._names[os.path.dirname(path)].append(name)  # its file, where it is a part of one
+            self._names[os.path.abspath(file_of(name))].append(name)
 
     def holds(self, path: str) -> bool:
         """Whether a file stands in the index as it was before."""
@@ -188,25 +199,26 @@ class _Known:
         self._remove(name for name in of_file if name in relative or self.sha256[name] != loaded.sha256)
 
     def remove_missing(self, paths: list[Path]) -> int:
-        """Take out the documents below the given folders whose files are no longer there; return how many.
+        """Take out the files below the given folders that are no longer there; return how many.
 
         Those of which that cannot be told stay, and go into `unseen`.
         """
         gone: list[str] = []
         for name in self._below(paths):
             try:
-                os.stat(name)
+                os.stat(file_of(name))
             except (FileNotFoundError, NotADirectoryError):
-                if (os.path.isabs(name) or self._here) and not os.path.isfile(os.path.dirname(name)):
+                if os.path.isabs(name) or self._here:
                     gone.append(name)
             except OSError as error:
-                self.unseen[name] = error.strerror or str(error)
+                self.unseen[file_of(name)] = error.strerror or str(error)
         self._remove(gone)
-        return len(gone)
+        return len(set(map(file_of, gone)))
 
     def elsewhere(self, paths: list[Path]) -> int:
-        """Return how many relative names lead to no file below the given folders."""
-        return sum(not os.path.isabs(name) and not os.path.exists(name) for name in self._below(paths))
+        """Return how many files with relative names are not there below the given folders."""
+        relative = {file_of(name) for name in self._below(paths) if not os.path.isabs(name)}
+        return sum(not os.path.exists(file) for file in relative)
 
     def _of_file(self, path: str) -> list[str]:
         return [name for name in self._names.get(path, ()) if name in self.sha256]
@@ -216,8 +228,11 @@ class _Known:
         return [name for name in self.sha256 if os.path.abspath(name).startswith(folders)]
 
     def _remove(self, names: Iterable[str]) -> None:
-        for name in list(names):
-            self._store.remove(name)
+        """Take documents out, last parts first: a file of which a kill leaves some parts is read again."""
+        ordered = sorted(names, key=lambda name: not name.endswith(f"/{LAST}"))
+        for start in range(0, len(ordered), _REMOVED_AT_ONCE):
+            self._store.remove(*ordered[start : start + _REMOVED_AT_ONCE])
+        for name in ordered:
             del self.sha256[name]
 
 
@@ -237,13 +252,15 @@ def _print_list(store: PassageStore) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    sources = store.sources()
+    from rankrag.retrieval.snapshot import by_file
+
+    files = by_file(store.sources())
     table = Table(box=None, pad_edge=False)
     table.add_column("document")
     table.add_column("passages", justify="right")
     table.add_column("vectors", justify="right")
-    for source in sources:
-        table.add_row(options.shown(source.path), str(source.passages), str(source.embedded))
-    width = 40 + max((len(source.path) for source in sources), default=0)  # names whole, on any screen and in a pipe
+    for file in files:
+        table.add_row(options.shown(file.path), str(file.passages), str(file.embedded))
+    width = 40 + max((len(file.path) for file in files), default=0)  # names whole, on any screen and in a pipe
     Console(width=width, markup=False, highlight=False).print(table)
-    say(f"{len(sources)} documents, {len(store)} passages, encoder: {store.encoder_name() or 'no vectors yet'}.")
+    say(f"{len(files)} documents, {len(store)} passages, encoder: {store.encoder_name() or 'no vectors yet'}.")

@@ -175,12 +175,14 @@ def rerank(
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
-    options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=index)
+    from rankrag.evaluation.frozen import passages_beside
     from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
     from rankrag.rerank import judge
 
+    passages = index or (passages_beside(run) if run is not None else None)
+    options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
     if windows and settled_from != NEVER:
         raise ConfigError("--windows and --settled-from exclude each other; choose one")
 

@@ -46,8 +46,7 @@ def open_text(path: Path, *, part: int = PART) -> TextFile:
     """
     with path.open("rb") as file:
         start = file.read(4)
-    mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
-    name = _MARKS.get(mark, "utf-8")
+    name = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
     eight = name.startswith("utf-8")
     if eight and any(b"\0" in block for block in _blocks(path, part)):
         raise DataError(f"{path}: a binary file, not text; convert it to text, or leave it out")
@@ -55,7 +54,7 @@ def open_text(path: Path, *, part: int = PART) -> TextFile:
         bad, reason = damage
         if not eight:
             raise DataError(f"{path}: damaged {name.upper()} ({reason} at byte {bad}); save it anew")
-        name = _guessed_encoding(path, bad - len(mark))
+        name = _guessed_encoding(path, bad)
     return TextFile(path, name, part)
 
 

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from rankrag.documents.chunking import Document, Section, split
+from rankrag.documents.parts import LAST, part_name
 from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
 from rankrag.errors import DataError
 from rankrag.jsonl import Row, parse_passage, passage_row, read_rows
@@ -71,7 +72,7 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[
             name.encode()
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if known.get(name) == sha256 or known.get(f"{name}/{_END}") == sha256:
+            if known.get(name) == sha256 or known.get(f"{name}/{LAST}") == sha256:
                 yield Unchanged(name)
             else:
                 yield from _parts(path, sha256, known)
@@ -97,16 +98,12 @@ def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded
         return
     while part:
         following = tuple(islice(passages, PART_PASSAGES))
-        place = f"{number:06d}" if following else _END
+        place = part_name(number) if following else LAST
         loaded = Loaded(name, sha256, part, tuple(problems), place if number or following else "")
         if known.get(loaded.name) != sha256:
             yield loaded
         problems.clear()
         number, part = number + 1, following
-
-
-_END = "end"
-"""The name of a file's last part: where it stands, all parts do."""
 
 
 def _rows(path: Path, problems: list[str]) -> Iterator[Passage]:

@@ -128,7 +128,10 @@ class _Headed(NamedTuple):
 
 
 def _markdown(path: Path, parts: Iterable[str], title: str | None = None) -> Document:
-    """Return Markdown cut at its headings, which are known by their whole path; `#` lines in code are none."""
+    """Return Markdown cut at its headings, which are known by their whole path; `#` lines in code are none.
+
+    Without a title the parts are gone through once to find it, and again by whoever reads the sections.
+    """
     if not title:
         title = next((of.heading for of in _headed(parts) if of.level == 1 and of.heading), None)
     return Document(path.as_posix(), title or path.stem, _sections(parts))

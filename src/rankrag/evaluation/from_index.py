@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 
 if TYPE_CHECKING:
+    from rankrag.retrieval.snapshot import IndexedSource
     from rankrag.retrieval.store import PassageStore
 
 NAMED = 5
@@ -59,8 +61,10 @@ def freeze_from_index(
 
     Raises:
         ConfigError: a run is there, or the questions bring their passages, or know gold ones by ids of another corpus.
-        DataError: passages were taken out of the index meanwhile.
+        DataError: documents of the index were changed or taken out meanwhile.
     """
+    from rankrag.retrieval.snapshot import by_file
+
     if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
         raise ConfigError(
             f"{benchmark.title}: its questions go with passages of its own; keep what is found of them with: "
@@ -71,28 +75,33 @@ def freeze_from_index(
     questions = load(benchmark, data, passages=False).questions
     searched = benchmark.searched_by(history)
     sources = store.sources()
-    corpus = corpus_of(benchmark, {source.path: source.passages for source in sources})
+    corpus = corpus_of(benchmark, {file.path: file.passages for file in by_file(sources)})
     origin = origin_of(retriever, encoder, searched, corpus, k, len(questions))
-    queries = [search_queries(of.question, searched) for of in questions]
+    queries = {of.question.id: search_queries(of.question, searched) for of in questions}
     settings = hashlib.sha256(repr((origin, encoder, sources, queries)).encode()).hexdigest()
     journal = data / "runs" / f"{benchmark.name}.journal.jsonl"
     rankings = {row["id"]: row["ids"] for row in read_journal(journal, _is_found) if row["settings"] == settings}
     for start in range(0, len(questions), BATCH):
-        names = [of.question.id for of in questions[start : start + BATCH]]
+        names = list(islice(queries, start, start + BATCH))
         if not rankings.keys() >= set(names):  # a batch is searched whole: vectors may hang on their neighbours
-            found = search(first_stage, queries[start : start + BATCH], k)
+            found = search(first_stage, [queries[name] for name in names], k)
             fresh = {name: [c.passage.id for c in ranking] for name, ranking in zip(names, found, strict=True)}
             append_rows(journal, [{"id": name, "settings": settings, "ids": ids} for name, ids in fresh.items()])
             rankings |= fresh
         progress(f"{benchmark.title}: searching", min(start + BATCH, len(questions)), len(questions))
-    wanted = {name for ids in rankings.values() for name in ids}
-    passages = store.get(wanted)
-    if len(passages) < len(wanted):
-        gone = len(wanted) - len(passages)
-        raise DataError(f"{benchmark.title}: {gone} passages left the index while it was searched; search it again")
+    passages = store.get({name for ids in rankings.values() for name in ids})
+    if lost := _contents(sources) - _contents(store.sources()):
+        raise DataError(
+            f"{benchmark.title}: {len(lost)} documents of the index were changed or taken out while it was searched, "
+            f"such as {min(lost)[0]}; search it again"
+        )
     run = freeze(benchmark, questions, rankings, passages, data, origin)
     journal.unlink(missing_ok=True)
     return run
+
+
+def _contents(sources: Sequence[IndexedSource]) -> set[tuple[str, str, int]]:
+    return {(source.path, source.sha256, source.passages) for source in sources}
 
 
 def _is_found(row: Mapping[str, object]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from lancedb.index import FTS
 from lancedb.table import Table
 
+from rankrag.documents.parts import file_of
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import ApproximateSearch, exact_search, vector_key
@@ -65,6 +66,17 @@ class IndexedSource:
     embedded: int
 
 
+def by_file(sources: Iterable[IndexedSource]) -> list[IndexedSource]:
+    """Return the documents with the parts of each file as one, which has the SHA-256 of its last part."""
+    files: dict[str, IndexedSource] = {}
+    for source in sources:
+        path = file_of(source.path)
+        earlier = files.get(path, IndexedSource(path, "", 0, 0))
+        passages, embedded = earlier.passages + source.passages, earlier.embedded + source.embedded
+        files[path] = IndexedSource(path, source.sha256, passages, embedded)
+    return list(files.values())
+
+
 def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
     """Return the document of every passage id; an id that stands twice is a `DataError`."""
     owners: dict[str, str] = {}
@@ -78,6 +90,7 @@ def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
 
 def clash(passage_id: str, first: str, second: str) -> DataError:
     """Return the error for an id that two passages want."""
+    first, second = file_of(first), file_of(second)
     where = f"twice in {first}" if first == second else f"both in {first} and in {second}"
     return DataError(f"passage id {passage_id!r} stands {where}; give every passage an id of its own")
 

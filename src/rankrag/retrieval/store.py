@@ -34,6 +34,7 @@ from rankrag.retrieval.snapshot import (
     TERMS_AS_THEY_ARE,
     IndexedSource,
     SourcePassages,
+    by_file,
     clash,
     dense_retriever,
     explained,
@@ -150,7 +151,7 @@ class PassageStore:
             removed = table.delete(" OR ".join([f"source IN ({_sql(names)})", *below])).num_deleted_rows
         if removed:
             return int(removed)
-        paths = [source.path for source in self.sources()]
+        paths = [file.path for file in by_file(self.sources())]
         by_name = [known for known in paths if Path(known).name == Path(names[0]).name]
         near = list(dict.fromkeys(by_name + difflib.get_close_matches(names[0], paths)))[:3]
         hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
