@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from rankrag.contract import Contract
+from rankrag.encoding import PromptEncoder
 from rankrag.types import Prompt, StateUse
 
 Form = Literal["exact", "float16", "int8"]
@@ -14,8 +15,6 @@ Form = Literal["exact", "float16", "int8"]
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from rankrag.encoding import PromptEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,9 @@ class KeepsStates(Protocol):
 
 
 def prompt_encoder(model: LanguageModel) -> PromptEncoder | None:
-    """Return what makes token ids of a model's prompts; None where it does not show it."""
-    return model.encoder if isinstance(model, EncodesPrompts) else None
+    """Return what makes token ids of a model's prompts; None where it does not show it, or has another `encoder`."""
+    found = model.encoder if isinstance(model, EncodesPrompts) else None
+    return found if isinstance(found, PromptEncoder) else None
 
 
 def passages_cut(model: LanguageModel, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[tuple[bool, ...]]:
