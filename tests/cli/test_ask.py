@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.encoding import EncodedPrompt
+from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import StateUse
 
@@ -58,7 +58,10 @@ def test_ask_as_json_holds_everything_the_answer_came_from(
 def test_passages_that_were_cut_are_marked_where_they_were_ranked_and_where_they_were_answered_from(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Encoder:
+    class Encoder(PromptEncoder):
+        def __init__(self):
+            pass
+
         def encode(self, prompts, *, reserve=1):
             texts = [[s.text for s in prompt if s.kind == "passage"] for prompt in prompts]
             cut = [tuple("Douro" in text or (len(row) > 1 and "Tagus" in text) for text in row) for row in texts]
