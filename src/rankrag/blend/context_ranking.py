@@ -67,21 +67,27 @@ def ranking_examples(
 
 
 def candidate_examples(
-    source: Source, record: Record, found: Sequence[str], *, hard: float, random_share: float, rng: random.Random
+    source: Source,
+    record: Record,
+    found: Sequence[str],
+    passages: Sequence[str],
+    *,
+    hard: float,
+    random_share: float,
+    rng: random.Random,
 ) -> list[Example]:
     """Return the ranking examples of one question: its relevant passages, and negatives for each of them.
 
-    For each relevant one, or as if there were one, `hard` hard negatives and `random_share` random passages of the
-    source on average. Hard ones are first those that the row names, then those that were `found` by mining. A random
-    one that may answer is left out.
+    For each relevant one, or as if there were one, `hard` hard negatives and `random_share` random ones of `passages`,
+    the ids of the source's, on average. Hard ones are first those that the row names, then those that were `found` by
+    mining. A random one that may answer is left out.
     """
     amount = max(1, len(record.positives))
     named = dict.fromkeys((*record.negatives, *record.near))
     others = [i for i in found if i not in named]
     negatives = [*rng.sample(list(named), len(named)), *rng.sample(others, len(others))]
     chosen = [i for i in negatives if i not in record.positives][: _about(hard * amount, rng)]
-    ids = tuple(source.passages)
-    for other in [rng.choice(ids) for _ in range(_about(random_share * amount, rng))]:
+    for other in [rng.choice(passages) for _ in range(_about(random_share * amount, rng))]:
         why = "drawn twice" if other in chosen else false_negative(source, record, other)
         if not why:
             chosen.append(other)

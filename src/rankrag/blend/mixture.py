@@ -124,9 +124,9 @@ def _by_question(
     source: Source, wanted: SourceConfig, mined: Mined, rng: random.Random, step: Step
 ) -> Iterator[list[Example]]:
     """Yield the ranking examples of each question."""
-    pairs = list(zip(source.records, mined, strict=True))
+    pairs, passages = list(zip(source.records, mined, strict=True)), tuple(source.passages)
     for record, found in watched(pairs, step, f"{source.name}: drawing candidates of questions", len(pairs)):
-        yield candidate_examples(source, record, found, hard=wanted.hard, random_share=wanted.random, rng=rng)
+        yield candidate_examples(source, record, found, passages, hard=wanted.hard, random_share=wanted.random, rng=rng)
 
 
 def _passage_examples(
