@@ -285,7 +285,7 @@ STEPS: dict[str, Callable[[Path], Figures]] = {
     "gather": gather,
     **{f"{step.__name__}-{size}": partial(step, size=size) for size in SIZES for step in (build, search, exact)},
     "change": change,
-    **{f"{step.__name__}-{size}": partial(step, size=size) for size in SIZES[1:] for step in (vectors, dense)},
+    **{f"{step.__name__}-{size}": partial(step, size=size) for size in SIZES for step in (vectors, dense)},
     **{f"flat-{size}": partial(flat, size=size) for size in SIZES},
 }
 
