@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rankrag.blend.false_negatives import false_negative
+from rankrag.blend.false_negatives import is_negative
 from rankrag.blend.mining import Mined
 from rankrag.blend.sources import Record, Source
 from rankrag.types import DataKind, Example, Passage
@@ -56,12 +56,7 @@ def ranking_examples(
     amount = max(1, len(positives))
     negatives = rng.sample(near.hard, min(_about(hard * amount, rng), len(near.hard)))
     others = [rng.choice(source.records) for _ in range(_about(random_share * amount, rng))]
-    for other in others:
-        why = false_negative(source, other, near.passage.id)
-        if not why:
-            negatives.append(other)
-        elif why != "gold passage":
-            source.dropped[f"random negative: {why}"] += 1
+    negatives += [other for other in others if is_negative(source, other, near.passage.id, "random")]
     for record, label in [(r, "True") for r in positives] + [(r, "False") for r in negatives]:
         yield Example(DataKind.CONTEXT_RANKING, source.name, record.question, (near.passage,), label)
 
@@ -88,11 +83,8 @@ def candidate_examples(
     negatives = [*rng.sample(list(named), len(named)), *rng.sample(others, len(others))]
     chosen = [i for i in negatives if i not in record.positives][: _about(hard * amount, rng)]
     for other in [rng.choice(passages) for _ in range(_about(random_share * amount, rng))]:
-        why = "drawn twice" if other in chosen else false_negative(source, record, other)
-        if not why:
+        if other not in chosen and is_negative(source, record, other, "random"):
             chosen.append(other)
-        elif why not in ("gold passage", "drawn twice"):
-            source.dropped[f"random negative: {why}"] += 1
     return [
         Example(DataKind.CONTEXT_RANKING, source.name, record.question, (source.passages[i],), label)
         for i, label in [(i, "True") for i in record.positives] + [(i, "False") for i in chosen]

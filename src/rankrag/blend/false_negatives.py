@@ -6,10 +6,20 @@ from rankrag.blend.sources import Record, Source
 from rankrag.matching import contains_any, near_duplicate
 
 
-def false_negative(source: Source, record: Record, passage_id: str) -> str:
-    """Return why a passage may not serve as a negative of a record, "" where it may."""
+def is_negative(source: Source, record: Record, passage_id: str, found: str) -> bool:
+    """Whether a passage may serve as a negative of a record.
+
+    Why another may not is counted in `dropped` under how it was `found`, "mined" or "random"; a gold one is no loss.
+    """
     if passage_id in record.positives:
-        return "gold passage"
+        return False
+    why = _false_negative(source, record, passage_id)
+    if why:
+        source.dropped[f"{found} negative: {why}"] += 1
+    return not why
+
+
+def _false_negative(source: Source, record: Record, passage_id: str) -> str:
     if passage_id in record.unclear:
         return "relevance not known"
     text = source.passages[passage_id].text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rankrag.blend.false_negatives import false_negative
+from rankrag.blend.false_negatives import is_negative
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.steps import Step, quiet, watched
 from rankrag.errors import MissingExtraError
@@ -79,11 +79,4 @@ def _index(source: Source, step: Step) -> Any:
 
 
 def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
-    kept: list[str] = []
-    for i in found:
-        why = false_negative(source, record, i)
-        if not why:
-            kept.append(i)
-        elif why != "gold passage":
-            source.dropped[f"mined negative: {why}"] += 1
-    return tuple(kept[:depth])
+    return tuple(i for i in found if is_negative(source, record, i, "mined"))[:depth]

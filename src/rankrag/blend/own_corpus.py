@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankrag.blend.false_negatives import false_negative
+from rankrag.blend.false_negatives import is_negative
 from rankrag.blend.question_writing import Written, sentences_to_ask, write
 from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
 from rankrag.blend.sources import Record, Source
@@ -237,7 +237,7 @@ def _negatives(record: Record, ranking: Ranking, passages: dict[str, Passage]) -
     """Return ids of the passages that were found and do not answer, best first."""
     source = Source(NAME, (), passages)
     found = [c.passage.id for c in ranking if c.passage.id in passages]
-    return [i for i in found if not false_negative(source, record, i)][:_NEGATIVES]
+    return [i for i in found if is_negative(source, record, i, "found")][:_NEGATIVES]
 
 
 def _fit(row: Row) -> bool:
