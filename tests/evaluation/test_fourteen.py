@@ -5,6 +5,7 @@ The first stage is BM25, or the ranking that comes with the set.
 
 from __future__ import annotations
 
+import re
 from statistics import fmean
 
 import pytest
@@ -296,6 +297,12 @@ def test_there_are_fourteen_and_each_says_how_the_paper_measures_it():
         assert benchmark.hub or benchmark.source
     twice = [b.title for b in BENCHMARKS.values() if b.name.startswith(("nq-", "triviaqa-"))]
     assert twice == ["NQ (KILT dev)", "TriviaQA (KILT dev)", "NQ (DPR test)", "TriviaQA (DPR test)"]
+
+
+def test_every_set_of_a_hub_is_pinned_to_a_commit():
+    revisions = {name: of.hub.revision or "" for name, of in BENCHMARKS.items() if of.hub}
+    assert len(revisions) == 11
+    assert [name for name, revision in revisions.items() if not re.fullmatch("[0-9a-f]{40}", revision)] == []
 
 
 def test_the_dpr_splits_are_read_from_tables(wikipedia):

@@ -19,7 +19,7 @@ def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
         "  questions: a file of one's own, squad/squad.dev.jsonl.zst",
         "  passages:  the set's own passages",
         "nq-kilt: NQ (KILT dev), KILT dev [missing: kilt/nq-dev-kilt.jsonl, wikipedia/psgs_w100.tsv]",
-        "  questions: facebook/kilt_tasks (nq, validation) at its newest revision; as kilt/nq-dev-kilt.jsonl",
+        "  questions: facebook/kilt_tasks (nq, validation) at 0f7881c6bf693742af91; as kilt/nq-dev-kilt.jsonl",
         "  passages:  Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv); "
         "dl.fbaipublicfiles.com/dpr/wikipedia_split/psgs_w100.tsv.gz, unpacked; as wikipedia/psgs_w100.tsv",
         "  the paper: 2,837 questions, Dragon, N = 100, k = 5",
