@@ -150,3 +150,32 @@ def run_command(*arguments: object) -> int:
 @pytest.fixture
 def run() -> Run:
     return run_command
+
+
+@pytest.fixture
+def hub_of_files(tmp_path, monkeypatch) -> Callable[[str, str], Path]:
+    """A hub in the current folder; given a data set and a commit, returns the folder of its files.
+
+    The data set also holds a loading script, which the library refuses in a folder as it does in a repository.
+    """
+    pytest.importorskip("datasets")
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.registry import _registry
+
+    class Files(DirFileSystem):
+        protocol = "hf"
+
+        def __init__(self, **_):
+            super().__init__(str(tmp_path), target_protocol="file")
+
+    def folder_of(name: str, commit: str) -> Path:
+        script = tmp_path / name / f"{Path(name).name}.py"
+        script.parent.mkdir(parents=True)
+        script.touch()
+        files = tmp_path / "datasets" / f"{name}@{commit}"
+        files.mkdir(parents=True)
+        return files
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(_registry, "hf", Files)
+    return folder_of

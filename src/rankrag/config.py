@@ -20,7 +20,11 @@ class HubConfig(Schema):
 
     name: str = Field(description="Its id on the hub.")
     subset: str | None = Field(default=None, description="Its configuration, where it has several.")
-    files: str | None = Field(default=None, description="Files of its repository that are read instead of a subset.")
+    files: str | None = Field(
+        default=None,
+        description="Files of its repository (a name or a pattern) that are read instead of a subset; parquet or JSON, "
+        "where it also holds a loading script.",
+    )
     split: str = Field("train", description="Only train splits may be trained on.")
     revision: str | None = Field(default=None, description="Commit or tag; without one the newest, which may change.")
 

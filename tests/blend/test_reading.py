@@ -4,7 +4,9 @@ import gzip
 import json
 import sys
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from rankrag.blend import arrays
 from rankrag.blend.preparation import prepare
@@ -103,6 +105,22 @@ def test_the_rows_of_a_hub_are_hashed_while_they_stream_and_its_commit_is_kept(t
 
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Streamed(rows))
     assert read(tmp_path, rows="", hub={"name": "org/set"}).origin == first | {"revision": "ab" * 20}
+
+
+def test_files_are_read_from_a_repository_that_holds_a_loading_script(hub_of_files, tmp_path):
+    files, set_of = hub_of_files("org/set", "ab" * 20), {"name": "org/set", "revision": "ab" * 20}
+    rows = qa_rows(5)
+    written(files / "some.jsonl", rows[:2])
+    for name, found in (("a", rows[2:4]), ("b", rows[4:])):
+        parquet.write_table(pa.Table.from_pylist(found), files / f"{name}.parquet")
+    for pattern, number in (("some.jsonl", 2), ("*.parquet", 3)):
+        source = read(tmp_path, rows="", hub=set_of | {"files": pattern})
+        assert len(source.records) == number
+        assert source.origin["revision"] == "ab" * 20
+    with pytest.raises(DataError, match=r"^org/set: cannot be read \(Unable to find 'hf://.*@abab.*/none\.parquet'"):
+        read(tmp_path, rows="", hub=set_of | {"files": "none.parquet"})
+    with pytest.raises(DataError, match=r"^org/set: cannot be read \(Dataset scripts are no longer supported"):
+        read(tmp_path, rows="", hub=set_of)
 
 
 def context_of(number):

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.listing import listing
 from rankrag.evaluation.loading import fetch, load
-from rankrag.jsonl import write_rows
+from rankrag.jsonl import read_rows, write_rows
 from tests.evaluation import published as files
 
 
@@ -65,6 +67,26 @@ def test_questions_are_fetched_from_the_hub_and_read_in_its_form(hub, tmp_path):
     assert fetch(popqa, tmp_path) == tmp_path / "hub/popqa-longtail.jsonl.zst"
     assert asked == [("akariasai/PopQA", None, "test", "098765c79ea10a2cb19c828324e33281b8336ec0")]
     assert [of.question.id for of in load(popqa, tmp_path, passages=False).questions] == ["1"]
+
+
+def test_2wikimqa_is_fetched_as_parquet_whose_lists_are_json_in_texts(hub_of_files, tmp_path):
+    wiki = BENCHMARKS["2wikimqa"]
+    folder = hub_of_files(wiki.hub.name, wiki.hub.revision)
+    row = {
+        "_id": "8813f87c",
+        "type": "comparison",
+        "question": "Who wrote Hamlet?",
+        "context": '[["Hamlet", ["It is a play.", "Kyd wrote another."]]]',
+        "supporting_facts": '[["Hamlet", 0]]',
+        "evidences": '[["Hamlet", "author", "William Shakespeare"]]',
+        "answer": "William Shakespeare",
+    }
+    parquet.write_table(pa.Table.from_pylist([row]), folder / "dev.parquet")
+    kept = fetch(wiki, tmp_path / "data")
+    assert [row for _, row in read_rows(kept)] == [row]
+    (only,) = load(wiki, tmp_path / "data", passages=False).questions
+    assert (only.question.id, only.question.text) == ("8813f87c", "Who wrote Hamlet?")
+    assert only.question.answers == ("William Shakespeare",)
 
 
 def test_the_hub_may_have_another_form_than_the_file(hub, tmp_path):

@@ -105,20 +105,41 @@ def hub_rows(hub: HubConfig, instead: str = INSTEAD, origin: dict[str, str] | No
     except ImportError:
         raise MissingExtraError('reading a hub needs datasets; install it with: pip install "rankrag[blend]"') from None
     try:
-        rows = datasets.load_dataset(
-            hub.name, hub.subset, data_files=hub.files, split=hub.split, revision=hub.revision, streaming=True
-        )
+        rows = _streamed(hub)
         if origin is not None and (commit := _revision(hub, rows)):
             origin["revision"] = commit
         for number, row in enumerate(rows, start=1):
             yield f"{hub.name} ({hub.split}, row {number})", dict(row)
     except ConnectionError as error:
         raise HubUnreachableError(hub.name, first_line(error), instead) from None
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
             f"{hub.name}: cannot be read ({first_line(error)}); check name, subset and network, or download it and "
             f"{instead}"
         ) from None
+
+
+def _streamed(hub: HubConfig) -> Iterable[Row]:
+    """Return the rows of a data set of a hub, each read when it is its turn.
+
+    A repository that also holds a loading script is refused (`RuntimeError`), whatever is asked of it; its data files
+    are read by their addresses.
+    """
+    from datasets import load_dataset
+
+    files = {hub.split: hub.files} if hub.files else None
+    options = {"split": hub.split, "streaming": True}
+    rows: Iterable[Row]
+    try:
+        rows = load_dataset(hub.name, hub.subset, data_files=files, revision=hub.revision, **options)
+    except RuntimeError:
+        if not hub.files:
+            raise
+        at = f"@{hub.revision}" if hub.revision else ""
+        form = "parquet" if hub.files.endswith(".parquet") else "json"
+        address = f"hf://datasets/{hub.name}{at}/{hub.files}"
+        rows = load_dataset(form, data_files={hub.split: address}, **options)
+    return rows
 
 
 def _hashed(rows: Iterable[Located], origin: dict[str, str]) -> Iterator[Located]:

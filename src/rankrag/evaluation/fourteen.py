@@ -79,7 +79,7 @@ def _chatrag(name: str, title: str, split: str, size: int, **changed: object) ->
         hub=HubConfig(
             name="nvidia/ChatRAG-Bench",
             files=f"data/{name}/{split}.json",
-            split="train",
+            split=split,
             revision="22ece8bb870ddcf3f7aacfd5b6b0446d112a1e92",
         ),
         corpus="the 20 passages that come with each question, in the order of ChatQA's retriever",
@@ -148,7 +148,12 @@ PAPER: tuple[Benchmark, ...] = (
         split="dev",
         schema="2wiki",
         ours="multihop/2wiki_open.dev.jsonl.zst",
-        hub=HubConfig(name="xanhho/2WikiMultihopQA", split="dev", revision="612bc5039a457880d9e7d84c3b0a4cf154b70e4f"),
+        hub=HubConfig(
+            name="xanhho/2WikiMultihopQA",
+            files="dev.parquet",
+            split="dev",
+            revision="612bc5039a457880d9e7d84c3b0a4cf154b70e4f",
+        ),
         corpus=WIKIPEDIA_2018,
         corpus_source=_FROM_2018,
         answer_metrics=_FACTS,
