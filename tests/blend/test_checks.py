@@ -24,6 +24,15 @@ def test_the_paper_s_blends_are_compared_with_the_paper_s_evaluation_sets(stage)
             assert named & {f"hub/{name}.jsonl.zst", benchmark.rows, benchmark.companion}, name
 
 
+@pytest.mark.parametrize(
+    ("name", "others"), [("stage1", ["stage2"]), ("mini-stage2", ["mini-stage1", "mini-by-question"])]
+)
+def test_blends_of_the_same_data_are_compared_with_the_same_evaluation_sets(name, others, monkeypatch):
+    monkeypatch.setenv("RANKRAG_DATA", "/data")
+    first, *rest = (load_config(BlendConfig, SHIPPED[0].with_name(f"{of}.yaml")).evaluation for of in (name, *others))
+    assert all(of == first for of in rest)
+
+
 def problems(sources=(A, B), **fields):
     return config_problems(BlendConfig.model_validate({"data": ".", "sources": list(sources)} | fields))
 
