@@ -102,7 +102,7 @@ def test_rows_of_json_have_the_line_they_start_in(tmp_path):
         ('{"x": {}}', "y", "no object 'y' \\(found: x\\)"),
         ('{"x": {"1": {}, "1": {}}}', "x", "'1' stands twice"),
         ('{"x": {"1": 5}}', "x", "'1' holds int"),
-        ('[{"a": 1},\n', "", r"rows\.json:1: not JSON \(the array has no end\)"),
+        ('[{"a": 1},\n', "", r"rows\.json:2: not JSON \(the array has no end\)"),
         ("5", "", "holds int, neither an array nor an object"),
         ("{", "", "not JSON"),
     ],

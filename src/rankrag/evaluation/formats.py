@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from rankrag.blend.arrays import PIECE, packed_rows
 from rankrag.errors import DataError, Mistakes
 from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.journal import write_whole
@@ -159,29 +160,23 @@ def _table(path: Path, names: tuple[str, ...] | None) -> Iterator[Located]:
 
 def _json(path: Path, subset: str) -> Iterator[Located]:
     """Yield the rows of a JSON file with their lines; rows of an object get their name as `id`."""
-    text = _text(path)
-    if not text.lstrip().startswith("["):
-        yield from _objects(path, text, subset)
+    if not _is_array(path):
+        yield from _objects(path, _text(path), subset)
         return
-    decoder, place, line, counted = json.JSONDecoder(), text.index("[") + 1, 1, 0
-    while (start := _next(text, place)) < len(text) and text[start] != "]":
-        line += text.count("\n", counted, start)
-        counted = start
-        try:
-            row, place = decoder.raw_decode(text, start)
-        except ValueError as error:
-            raise DataError(f"{path}:{line}: not JSON ({error}); get the file anew") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{line}: holds {type(row).__name__}, not a JSON object")
+    for line, row in packed_rows(path, _refuse):
         yield f"{path}:{line}", row
-    if start == len(text):
-        raise DataError(f"{path}:{line}: not JSON (the array has no end); get the file anew")
 
 
-def _next(text: str, place: int) -> int:
-    while place < len(text) and text[place] in " \t\r\n,":
-        place += 1
-    return place
+def _is_array(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(PIECE).lstrip().startswith(b"[")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from None
+
+
+def _refuse(error: DataError) -> None:
+    raise error
 
 
 def _objects(path: Path, text: str, subset: str) -> Iterator[Located]:
