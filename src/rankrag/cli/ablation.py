@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from rankrag.cli import options
-from rankrag.cli.evaluation import Report, RunFolder, machine
+from rankrag.cli.evaluation import Report, machine
 from rankrag.cli.options import say
 
 
 def ablate(
     config: Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")],
     *,
-    out: RunFolder = Path("runs/ablation"),
+    out: options.RunFolder = Path("runs/ablation"),
     row: Annotated[list[str] | None, typer.Option("--row", help="A row to run, by default all; any number.")] = None,
     table: Annotated[bool, typer.Option("--table", help="Run nothing, only make the page from what is there.")] = False,
     report: Report = None,

@@ -1,8 +1,7 @@
-"""`rankrag evaluate` and `rankrag fit`: figures, and the values that are fitted before them."""
+"""`rankrag evaluate`: figures of first stages, reranking, answers and refusals."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -19,12 +18,10 @@ from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.contract import ScoreType
-    from rankrag.evaluation.head_choice import HeadReport
     from rankrag.evaluation.summary import ExampleFigures
     from rankrag.models import Form, LanguageModel
     from rankrag.retrieval.encoder import Encoder
 
-RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="A set to measure, by default all; with CONFIG key=value over the file's. Often."),
@@ -37,10 +34,6 @@ FirstStages = Annotated[
     typer.Option("--retriever", "-r", help="A first stage, by default all three; may be given often."),
 ]
 Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 is all of them.")]
-Head = Annotated[
-    str | None,
-    typer.Option(help="Also fit a head to rank from a middle layer: its number, or auto for one that loses nothing."),
-]
 Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as docs/results.md.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
 Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
@@ -55,7 +48,7 @@ def evaluate(
     config: ConfigFile = None,
     *,
     data: options.Data = None,
-    out: RunFolder = Path("runs/results"),
+    out: options.RunFolder = Path("runs/results"),
     set_: Sets = None,
     retriever: FirstStages = None,
     n: options.N = 20,
@@ -177,86 +170,6 @@ def _show(text: str, report: Path | None, out: Path) -> None:
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(text, encoding="utf-8")
     say(f"The tables are in {report}, the figures in {out}.")
-
-
-def fit(
-    config: Annotated[Path, typer.Argument(help="YAML file of the blend that the model was trained on.")],
-    *,
-    out: RunFolder = Path("runs/fit"),
-    save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="A source to fit on; may be given often.")] = None,
-    questions: Annotated[int, typer.Option(min=1, help="Held-back questions of one source, at most.")] = 60,
-    answers: Annotated[int, typer.Option(min=0, help="Questions of one source that are answered to find k.")] = 30,
-    n: options.N = 20,
-    seed: int = 0,
-    no_vectors: Annotated[
-        bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone; the order is then the model's.")
-    ] = False,
-    head: Head = None,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    encoder: options.EncoderDir = None,
-    set_: options.Set = None,
-) -> None:
-    """Fit thresholds and weights on held-back training data.
-
-    Fitted are the weight of the encoder's cosine in the final order, the log-odds below which no answer is given and
-    those at which judging may stop, the turns by which conversations are searched, and k; with --head also a head that
-    ranks from a middle layer. Without --save they are only printed.
-    """
-    from rankrag.config import BlendConfig
-    from rankrag.config_files import load_config
-    from rankrag.contract import save_contract
-    from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
-    from rankrag.evaluation.fit import fit as run
-    from rankrag.journal import write_whole
-    from rankrag.retrieval.encoder import Encoder
-
-    if head is not None and head != "auto" and not head.isdecimal():
-        raise ConfigError(f"--head {head}: must be auto or the number of a layer")
-    wanted = load_config(BlendConfig, config, tuple(set_ or ()))
-    opened, name = _opened(model, device, dtype)
-    with options.step_lines() as step:
-        contract, report = run(
-            wanted,
-            out,
-            opened,
-            model_name=name,
-            encoder=None if no_vectors else Encoder(encoder),
-            sources=tuple(source or SOURCES),
-            unanswerable=None if source else UNANSWERABLE,
-            n=n,
-            questions=questions,
-            answers=answers,
-            seed=seed,
-            head="auto" if head == "auto" else int(head) if head else None,
-            progress=step,
-        )
-    write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
-    if report.head:
-        _print_layers(report.head)
-    fitted = ("similarity_weight", "abstain_below", "settled_from")
-    values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
-    if contract.head:
-        own = {name: getattr(contract.head, name) for name in ("layer", *fitted)}
-        values |= {"score": contract.score, "head": own}
-    print(json.dumps(values))
-    if save:
-        save_contract(contract, save)
-        say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
-
-
-def _print_layers(found: HeadReport) -> None:
-    """Show quality against cost: P(True), then a head at each layer."""
-    say(f"{found.questions} questions, {found.pairs} candidates, {found.relevant} of them relevant; cross-validated:")
-    say(f"{'score':>8} {'layers':>7} {'AUC':>6} {'R@1':>6} {'MRR':>6}  loss")
-    for of in (found.own, *found.layers):
-        mark = "  ←" if of.loss and of.layer == found.layer else ""
-        name = f"layer {of.layer}" if of.loss else "P(True)"
-        say(f"{name:>8} {of.share:7.0%} {of.auc:6.3f} {of.r1:6.3f} {of.mrr:6.3f}  {of.loss}{mark}")
-    if not found.loses_nothing:
-        say("Each layer loses something against P(True), which stays in use unless a layer is asked for.")
 
 
 def machine() -> str:

@@ -87,6 +87,7 @@ Score = Annotated[
     Literal["true", "true_vs_false", "layer_head"] | None,
     typer.Option(help="What ranks: P(True) over all words, against False, or a middle layer; by default as fitted."),
 ]
+RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
 
 

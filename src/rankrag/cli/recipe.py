@@ -1,4 +1,4 @@
-"""`rankrag blend`, `rankrag train` and `rankrag push`: from data to a checkpoint with its contract."""
+"""`rankrag blend`, `train`, `fit` and `push`: from data to a checkpoint with its contract."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.config import BlendConfig, WritingConfig
+    from rankrag.evaluation.head_choice import HeadReport
 
+Head = Annotated[
+    str | None,
+    typer.Option(help="Also fit a head to rank from a middle layer: its number, or auto for one that loses nothing."),
+]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
@@ -56,7 +62,6 @@ def blend(
     from rankrag.blend.mixture import build_blend
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
-    from rankrag.errors import ConfigError
 
     if config is None and from_index is None:
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
@@ -88,7 +93,6 @@ def _with_own_documents(
     """Write questions about the passages of an index; return the configuration with them as one source more."""
     from rankrag.blend.checks import config_problems
     from rankrag.blend.own_corpus import own_source, write_own
-    from rankrag.errors import ConfigError
     from rankrag.evaluation.work import model_key
     from rankrag.models.mini import MINI, MINI_BASE, resolve_model
     from rankrag.opening import open_model, open_retriever
@@ -167,6 +171,89 @@ def train(
         result = run(wanted, resume=not fresh, say=say, report=report)
     if os.environ.get("RANK", "0") == "0":  # the first of a torchrun's processes speaks for all
         say(f"The result is in {result}.")
+
+
+def fit(
+    config: Annotated[Path, typer.Argument(help="YAML file of the blend that the model was trained on.")],
+    *,
+    out: options.RunFolder = Path("runs/fit"),
+    save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
+    source: Annotated[list[str] | None, typer.Option(help="A source to fit on; may be given often.")] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Held-back questions of one source, at most.")] = 60,
+    answers: Annotated[int, typer.Option(min=0, help="Questions of one source that are answered to find k.")] = 30,
+    n: options.N = 20,
+    seed: int = 0,
+    no_vectors: Annotated[
+        bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone; the order is then the model's.")
+    ] = False,
+    head: Head = None,
+    model: options.Model = "rankrag-mini",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    encoder: options.EncoderDir = None,
+    set_: options.Set = None,
+) -> None:
+    """Fit thresholds and weights on held-back training data.
+
+    Fitted are the weight of the encoder's cosine in the final order, the log-odds below which no answer is given and
+    those at which judging may stop, the turns by which conversations are searched, and k; with --head also a head that
+    ranks from a middle layer. Without --save they are only printed.
+    """
+    from rankrag.config import BlendConfig
+    from rankrag.config_files import load_config
+    from rankrag.contract import save_contract
+    from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
+    from rankrag.evaluation.fit import fit as run
+    from rankrag.journal import write_whole
+    from rankrag.models.mini import resolve_model
+    from rankrag.opening import open_model
+    from rankrag.retrieval.encoder import Encoder
+
+    if head is not None and head != "auto" and not head.isdecimal():
+        raise ConfigError(f"--head {head}: must be auto or the number of a layer")
+    wanted = load_config(BlendConfig, config, tuple(set_ or ()))
+    directory = resolve_model(model, say)
+    opened = open_model(directory, device=device, dtype=dtype, say=say)
+    with options.step_lines() as step:
+        contract, report = run(
+            wanted,
+            out,
+            opened,
+            model_name=directory,
+            encoder=None if no_vectors else Encoder(encoder),
+            sources=tuple(source or SOURCES),
+            unanswerable=None if source else UNANSWERABLE,
+            n=n,
+            questions=questions,
+            answers=answers,
+            seed=seed,
+            head="auto" if head == "auto" else int(head) if head else None,
+            progress=step,
+        )
+    write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
+    if report.head:
+        _print_layers(report.head)
+    fitted = ("similarity_weight", "abstain_below", "settled_from")
+    values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
+    if contract.head:
+        own = {name: getattr(contract.head, name) for name in ("layer", *fitted)}
+        values |= {"score": contract.score, "head": own}
+    print(json.dumps(values))
+    if save:
+        save_contract(contract, save)
+        say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
+
+
+def _print_layers(found: HeadReport) -> None:
+    """Show quality against cost: P(True), then a head at each layer."""
+    say(f"{found.questions} questions, {found.pairs} candidates, {found.relevant} of them relevant; cross-validated:")
+    say(f"{'score':>8} {'layers':>7} {'AUC':>6} {'R@1':>6} {'MRR':>6}  loss")
+    for of in (found.own, *found.layers):
+        mark = "  ←" if of.loss and of.layer == found.layer else ""
+        name = f"layer {of.layer}" if of.loss else "P(True)"
+        say(f"{name:>8} {of.share:7.0%} {of.auc:6.3f} {of.r1:6.3f} {of.mrr:6.3f}  {of.loss}{mark}")
+    if not found.loses_nothing:
+        say("Each layer loses something against P(True), which stays in use unless a layer is asked for.")
 
 
 def push(
