@@ -23,11 +23,10 @@ from harness import ROOT, put_figures, svg_pyplot
 from rankrag.cli.options import say, step_lines
 from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.first_stage import Ids
+from rankrag.evaluation.first_stage import Ids, first_stages
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, recall_at
 from rankrag.evaluation.nearness import NearnessWork
-from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.settling import settled_top, settling_trial, settling_trials
 from rankrag.evaluation.work import ModelWork, model_key

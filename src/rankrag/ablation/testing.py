@@ -16,10 +16,9 @@ from rankrag.blend.sft import sft_examples
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
 from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.first_stage import Ids, Progress
+from rankrag.evaluation.first_stage import Ids, Progress, first_stages
 from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, hit_at, token_f1
-from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.work import ModelWork, log_odds, model_key, reordered
 from rankrag.models import LanguageModel
 from rankrag.models.transformers import TransformersModel

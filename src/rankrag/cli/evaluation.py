@@ -77,9 +77,9 @@ def evaluate(
     """
     from rankrag.contract import Contract
     from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
     from rankrag.evaluation.listing import listing
     from rankrag.evaluation.report import render
-    from rankrag.evaluation.run import ALL_RETRIEVERS
     from rankrag.evaluation.run import evaluate as run
     from rankrag.retrieval.encoder import Encoder
 
@@ -136,7 +136,8 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     from rankrag.evaluation.catalogue import own_set
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
-    from rankrag.evaluation.systems import VECTORS, System
+    from rankrag.evaluation.first_stage import VECTORS
+    from rankrag.evaluation.systems import System
 
     wanted = load_config(ComparisonConfig, path, overrides)
     own = dict.fromkeys(VECTORS, wanted.encoder)

@@ -28,11 +28,11 @@ from rankrag.evaluation.asking import Parts, Prepared, keep_lines
 from rankrag.evaluation.benchmarks import Benchmark
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
-from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
+from rankrag.evaluation.first_stage import VECTORS, FirstStages, Progress, RetrieverName, first_stages, quiet
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.nearness import NearnessWork
-from rankrag.evaluation.run import RetrieverName, first_stages, sampled
-from rankrag.evaluation.systems import NOTHING, VECTORS, RankerKind, System, check_systems, open_ranker, ranker_key
+from rankrag.evaluation.run import sampled
+from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.opening import Say, open_nearness

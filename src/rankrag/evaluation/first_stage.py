@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rankrag.contract import HistoryQuery
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.benchmarks import Judged, TestSet
+from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
 from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
@@ -28,6 +29,19 @@ from rankrag.types import Passage, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
     from rankrag.retrieval.store import PassageStore
+
+RetrieverName = Literal["bm25", "dense", "hybrid"]
+ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
+
+VECTORS = ("dense", "hybrid")
+"""Those that need an encoder."""
+
+_FUSED: dict[RetrieverName, tuple[RetrieverName, ...]] = {
+    "bm25": ("bm25",),
+    "dense": ("dense",),
+    "hybrid": ("bm25", "dense"),
+}
+"""The rankings that a search by both the last turn and all turns fuses."""
 
 BATCH = 64
 """Questions between two lines of progress."""
@@ -45,6 +59,43 @@ Progress = Callable[[str, int, int], None]
 
 def quiet(text: str, done: int, total: int) -> None:
     """Report nothing."""
+
+
+def first_stages(
+    test_set: TestSet,
+    run: Path,
+    *,
+    retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
+    encoder: Encoder | None = None,
+    history: HistoryQuery = "both",
+    progress: Progress = quiet,
+) -> FirstStages:
+    """Return the rankings of BM25 and, with an encoder and where asked for, of dense and hybrid retrieval.
+
+    Conversations are searched by the last turn, by all turns, by both, and by `history`. A ranking that comes with a
+    set and cannot be made anew (`TestSet.fixed`) is what every retriever finds.
+    """
+    benchmark, histories = test_set.benchmark, _histories(test_set, history)
+    if test_set.fixed:
+        given = {of.question.id: of.given[:DEPTH] for of in test_set.questions}
+        return {(name, of): given for name in ("bm25", *retrievers) for of in (*histories, "both", "last")}
+    if not set(retrievers) & set(VECTORS):
+        encoder = None
+    corpus = run / "indexes" / _corpus_name(benchmark)
+    open_store = cache(partial(open_index, test_set, corpus, encoder)) if test_set.searchable else None
+    folder = run / folder_name(test_set)
+    found: FirstStages = {}
+    for turns in histories:
+        found["bm25", turns] = lexical = bm25(test_set, open_store, folder, turns, progress)
+        if encoder is not None:
+            found["dense", turns] = near = dense(test_set, open_store, folder, turns, encoder, progress)
+            if "hybrid" in retrievers:
+                found["hybrid", turns] = fused(lexical, near)
+    if len(histories) > 1:
+        for name, parts in _FUSED.items():
+            if (name, "last") in found:
+                found[name, "both"] = fused(*(found[of, turns] for of in parts for turns in ("last", "all")))
+    return found
 
 
 def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) -> PassageStore:
@@ -131,6 +182,17 @@ def search_seconds(folder: Path, retriever: str, history: HistoryQuery, encoder:
         for name, seconds in first.items()
         if all(name in of for of in others)
     }
+
+
+def _histories(test_set: TestSet, wanted: HistoryQuery) -> tuple[HistoryQuery, ...]:
+    """Return the turns that a set is searched by; "both" is fused from these."""
+    if test_set.benchmark.style != "conversation":
+        return ("last",)
+    return ("last", "all") if wanted == "both" else tuple(dict.fromkeys(("last", "all", wanted)))
+
+
+def _corpus_name(benchmark: Benchmark) -> str:
+    return "+".join(Path(name).name.partition(".")[0] for name in benchmark.corpora)
 
 
 def _journal(retriever: str, history: HistoryQuery, encoder: str | None = None, *, own: bool = False) -> str:

@@ -16,14 +16,13 @@ from rankrag.config import BlendConfig
 from rankrag.contract import Contract, Fitted, HistoryQuery, by_labels, with_fitted
 from rankrag.errors import ConfigError
 from rankrag.evaluation.benchmarks import TestSet, folder_name
-from rankrag.evaluation.first_stage import FirstStages, Progress, quiet
+from rankrag.evaluation.first_stage import FirstStages, Progress, first_stages, quiet
 from rankrag.evaluation.head_choice import HeadReport, choose_head, label
 from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.nearness import Cosines, NearnessWork, blended
-from rankrag.evaluation.run import first_stages
 from rankrag.evaluation.selection import (
     DEPTHS,
     Case,

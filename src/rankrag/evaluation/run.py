@@ -18,14 +18,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
-from typing import Literal
 
 from rankrag.contract import Fitted, HistoryQuery
 from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
+from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
 from rankrag.evaluation.calibration import calibration
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import (
@@ -37,7 +35,7 @@ from rankrag.evaluation.description import (
     maker_of,
     save_description,
 )
-from rankrag.evaluation.first_stage import FirstStages, Progress, bm25, dense, fused, open_index, quiet
+from rankrag.evaluation.first_stage import ALL_RETRIEVERS, FirstStages, Progress, RetrieverName, first_stages, quiet
 from rankrag.evaluation.frozen import freeze, origin_of
 from rankrag.evaluation.loading import at_hand, load
 from rankrag.evaluation.measuring import (
@@ -53,22 +51,12 @@ from rankrag.evaluation.measuring import (
 )
 from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
-from rankrag.evaluation.systems import VECTORS, System
+from rankrag.evaluation.systems import System
 from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.models import LanguageModel
 from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.fusion import DEPTH
-
-RetrieverName = Literal["bm25", "dense", "hybrid"]
-ALL_RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
-
-_FUSED: dict[RetrieverName, tuple[RetrieverName, ...]] = {
-    "bm25": ("bm25",),
-    "dense": ("dense",),
-    "hybrid": ("bm25", "dense"),
-}
-"""The rankings that a search by both the last turn and all turns fuses."""
 
 
 def evaluate(
@@ -188,43 +176,6 @@ def evaluate(
     return summary
 
 
-def first_stages(
-    test_set: TestSet,
-    run: Path,
-    *,
-    retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
-    encoder: Encoder | None = None,
-    history: HistoryQuery = "both",
-    progress: Progress = quiet,
-) -> FirstStages:
-    """Return the rankings of BM25 and, with an encoder and where asked for, of dense and hybrid retrieval.
-
-    Conversations are searched by the last turn, by all turns, by both, and by `history`. A ranking that comes with a
-    set and cannot be made anew (`TestSet.fixed`) is what every retriever finds.
-    """
-    benchmark, histories = test_set.benchmark, _histories(test_set, history)
-    if test_set.fixed:
-        given = {of.question.id: of.given[:DEPTH] for of in test_set.questions}
-        return {(name, of): given for name in ("bm25", *retrievers) for of in (*histories, "both", "last")}
-    if not set(retrievers) & set(VECTORS):
-        encoder = None
-    corpus = run / "indexes" / _corpus_name(benchmark)
-    open_store = cache(partial(open_index, test_set, corpus, encoder)) if test_set.searchable else None
-    folder = run / folder_name(test_set)
-    found: FirstStages = {}
-    for turns in histories:
-        found["bm25", turns] = lexical = bm25(test_set, open_store, folder, turns, progress)
-        if encoder is not None:
-            found["dense", turns] = near = dense(test_set, open_store, folder, turns, encoder, progress)
-            if "hybrid" in retrievers:
-                found["hybrid", turns] = fused(lexical, near)
-    if len(histories) > 1:
-        for name, parts in _FUSED.items():
-            if (name, "last") in found:
-                found[name, "both"] = fused(*(found[of, turns] for of in parts for turns in ("last", "all")))
-    return found
-
-
 def first_stage_figures(
     test_set: TestSet, stages: FirstStages, retrievers: Sequence[RetrieverName]
 ) -> tuple[FirstStageFigures, ...]:
@@ -306,13 +257,6 @@ def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, .
     return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
 
 
-def _histories(test_set: TestSet, wanted: HistoryQuery) -> tuple[HistoryQuery, ...]:
-    """Return the turns that a set is searched by; "both" is fused from these."""
-    if test_set.benchmark.style != "conversation":
-        return ("last",)
-    return ("last", "all") if wanted == "both" else tuple(dict.fromkeys(("last", "all", wanted)))
-
-
 def _readable(test_set: TestSet, of: Judged) -> bool:
     """Whether a question is read from its gold passage, which a frozen run may lack."""
     return test_set.benchmark.reading and of.gold[0] in test_set.passages
@@ -320,7 +264,3 @@ def _readable(test_set: TestSet, of: Judged) -> bool:
 
 def _shown(model_name: str) -> str:
     return Path(model_name).name if Path(model_name).is_dir() else model_name
-
-
-def _corpus_name(benchmark: Benchmark) -> str:
-    return "+".join(Path(name).name.partition(".")[0] for name in benchmark.corpora)

@@ -15,6 +15,7 @@ import numpy as np
 
 from rankrag.errors import ConfigError, ModelError
 from rankrag.evaluation.benchmarks import PaperSetting
+from rankrag.evaluation.first_stage import VECTORS
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
 from rankrag.retrieval.encoder import MINILM, Encoder
@@ -25,9 +26,6 @@ SystemRetriever = Literal["bm25", "dense", "hybrid", "none"]
 RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
 
 NOTHING = "none"
-
-VECTORS = ("dense", "hybrid")
-"""First stages that need an encoder."""
 
 SystemSetting = Literal["own", "paper-8b", "paper-70b"]
 
