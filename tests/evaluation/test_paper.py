@@ -8,11 +8,12 @@ import pytest
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
 from rankrag.evaluation.benchmarks import Origin
+from rankrag.evaluation.beside import beside_the_paper, column_of, render_table, setting_of
 from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.figures import plot_figure, render_figure, series_of
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.paper import beside_the_paper, column_of, paper_numbers, paper_table, render_table, setting_of
+from rankrag.evaluation.paper import paper_numbers, paper_table
 from rankrag.evaluation.questions import Seconds
 from rankrag.evaluation.systems import System
 

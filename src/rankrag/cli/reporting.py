@@ -47,8 +47,9 @@ def paper(
     plot: Annotated[Path | None, typer.Option(help="File of a figure's plot: .svg, .png or .pdf.")] = None,
 ) -> None:
     """Print a table or figure of the paper, with our numbers beside it where a run has them."""
+    from rankrag.evaluation.beside import render_table
     from rankrag.evaluation.figures import plot_figure, render_figure, series_of
-    from rankrag.evaluation.paper import paper_numbers, render_table
+    from rankrag.evaluation.paper import paper_numbers
 
     numbers = paper_numbers()
     if name is None:

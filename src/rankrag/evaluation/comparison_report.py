@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.beside import beside_the_paper, points
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.markdown import calibration_cells, calibration_section, section
 from rankrag.evaluation.outcomes import OUTCOMES
-from rankrag.evaluation.paper import beside_the_paper, points
 from rankrag.evaluation.statistics import Paired
 from rankrag.evaluation.systems import System
 

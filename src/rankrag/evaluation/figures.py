@@ -9,8 +9,9 @@ from typing import Any
 
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.beside import column_of, ours_of, points
 from rankrag.evaluation.metrics import Interval
-from rankrag.evaluation.paper import PaperFigure, column_of, ours_of, paper_numbers, points
+from rankrag.evaluation.paper import PaperFigure, paper_numbers
 from rankrag.evaluation.systems import System
 
 ADVICE = {
