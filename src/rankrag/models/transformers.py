@@ -15,8 +15,11 @@ from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, ScoreType, load_contract, with_score
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
+from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, layer_head
-from rankrag.models.devices import pick_device, pick_dtype
+from rankrag.models.attention import slice_attention
+from rankrag.models.devices import INT8, pick_device, pick_dtype
+from rankrag.models.int8 import put_in_int8
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves
 from rankrag.models.reading import PromptReader
@@ -34,14 +37,15 @@ class TransformersModel(PromptReader):
         directory: a model directory, an adapter as `rankrag train` writes it (merged into its base in memory), or the
             id of a model on the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16".
+        dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16", or "int8" for weights in
+            eight bits, computed as "auto" says.
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         score: what ranks; by default what the contract says.
         tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
             CPU, whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
 
     Raises:
-        ModelError: the model or its tokenizer cannot be loaded.
+        ModelError: the model or its tokenizer cannot be loaded, or has no weights that int8 can keep.
         ContractError: a label is not one token, or the contract belongs to another tokenizer.
     """
 
@@ -57,7 +61,14 @@ class TransformersModel(PromptReader):
     ) -> None:
         where = pick_device(device)
         tokenizer, model = load_weights(str(directory), pick_dtype(dtype, where))
+        self.in_int8 = dtype == INT8
+        if self.in_int8 and not put_in_int8(model):
+            raise ModelError(
+                f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
+            )
         model.to(where).eval()
+        if where.type == "cpu":
+            slice_attention(model)
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
         contract = with_score(contract or own or default_contract(tokenizer), score)
         if contract.head is not None:
