@@ -301,7 +301,7 @@ class ComparisonConfig(Schema):
     )
     state_cache: str = Field("memory", description="Where states of passages are kept: memory, off, or a folder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
-    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16.")
+    dtype: str = Field("auto", description="auto, float32, bfloat16, float16 or int8.")
     encoder: str | None = Field(
         None, description="Encoder of systems that search by vectors and name none; by default all-MiniLM-L6-v2."
     )

@@ -59,7 +59,7 @@ def load(
             what the model was fitted for.
         score: what ranks, of a model that is opened here; by default what its contract says.
         device: "auto", "cpu", "cuda", …; several, as in "cuda:0,cuda:1", share the work between replicas.
-        dtype: "auto", "float32", "bfloat16", "float16".
+        dtype: "auto", "float32", "bfloat16", "float16", "int8".
         state_cache: where the states of passages are kept from question to question: "memory" (1 GiB at most), "off",
             or a folder (4 GiB at most), which other processes find them in.
         state_form: "exact", "float16" or "int8"; by default exact in memory and float16 in a folder.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import random
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from rankrag.models import packing
+from rankrag.models.int8 import put_in_int8
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
@@ -106,8 +106,8 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
         found.append(ScorePath("kept states, 16 bit on disk", False, on_disk))
     if model.model.dtype == torch.float32:
         found.append(of_model("bfloat16", bfloat16(model), exact=False))
-    if (quantised := int8(model)) is not None:
-        found.append(of_model("int8, by the batch", quantised, exact=False))
+    if not model.in_int8 and (quantised := int8(model)) is not None:
+        found.append(of_model("int8 weights", quantised, exact=False))
     return found
 
 
@@ -136,23 +136,12 @@ def bfloat16(model: TransformersModel) -> TransformersModel:
 
 
 def int8(model: TransformersModel) -> TransformersModel | None:
-    """Return the model with its linear layers but the head in int8, or None where it has none or is not on a CPU.
-
-    Activations are scaled over the whole batch, so a score moves with its neighbours: never held to the tolerance.
-    """
-    head = model.model.get_output_embeddings()
-    linear = [m for m in model.model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    if model.device.type != "cpu" or model.model.dtype != torch.float32 or not linear:
-        return None
+    """Return the model with its weights in eight bits, or None where it has no layers that can be."""
     quantised = copy.copy(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.ao announces its successor, torchao, which is slower on a CPU
-        quantise: Any = torch.ao.quantization.quantize_dynamic
-        inner = quantise(model.model, {torch.nn.Linear}, dtype=torch.qint8)
-    inner.set_output_embeddings(head)
-    quantised.model = inner
+    quantised.model = copy.deepcopy(model.model)
     quantised.states = None  # those kept are the other model's
-    return quantised
+    quantised.in_int8 = True
+    return quantised if put_in_int8(quantised.model) else None
 
 
 def _asked(model: TransformersModel, prompts: Sequence[Prompt]) -> list[Row]:

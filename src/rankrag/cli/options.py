@@ -29,7 +29,7 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, or int8 for weights in eight bits.")]
 StateCacheName = Annotated[
     str,
     typer.Option(

@@ -23,7 +23,7 @@ from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.generate import answer_many
 from rankrag.journal import append_rows, read_journal
-from rankrag.models import LanguageModel, times_at_once
+from rankrag.models import LanguageModel, is_in_int8, times_at_once
 from rankrag.rerank import Judgement, judge
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question, ScoredPassage
@@ -59,7 +59,8 @@ def model_key(model: LanguageModel, name: str) -> str:
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
-    return hashlib.sha256(json.dumps([prompts, of], sort_keys=True).encode()).hexdigest()[:12]
+    also = ["int8"] if is_in_int8(model) else []  # other number types move scores little, and share a journal
+    return hashlib.sha256(json.dumps([prompts, of, *also], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def score_key(contract: Contract) -> str:

@@ -107,6 +107,16 @@ class KeepsStates(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeInt8(Protocol):
+    """A model whose weights may be kept in eight bits, which moves its scores."""
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether they are."""
+        ...
+
+
 def prompt_encoder(model: LanguageModel) -> PromptEncoder | None:
     """Return what makes token ids of a model's prompts; None where it does not show it, or has another `encoder`."""
     found = model.encoder if isinstance(model, EncodesPrompts) else None
@@ -126,6 +136,11 @@ def passages_cut(model: LanguageModel, prompts: Sequence[Prompt], *, reserve: in
 def times_at_once(model: LanguageModel) -> int:
     """Return how many times what a CPU is asked together is asked of a model; 1 where it does not say."""
     return model.times_at_once if isinstance(model, TakesMore) else 1
+
+
+def is_in_int8(model: LanguageModel) -> bool:
+    """Return whether a model's weights are kept in eight bits; False where it does not say."""
+    return isinstance(model, MayBeInt8) and model.in_int8
 
 
 def state_use(model: LanguageModel) -> StateUse | None:

@@ -6,6 +6,9 @@ import torch
 
 from rankrag.errors import ModelError
 
+INT8 = "int8"
+"""Weights in eight bits, computed in another number type (`models.int8`)."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -30,9 +33,12 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the number type of that name; "auto" is bfloat16 where the hardware has it, else float32."""
-    if dtype == "auto":
+    """Return the number type that one of that name is computed in.
+
+    "auto" and "int8" are computed in bfloat16 where the hardware has it, else in float32.
+    """
+    if dtype in ("auto", INT8):
         return torch.bfloat16 if has_bf16(str(device)) else torch.float32
     if dtype not in DTYPES:
-        raise ModelError(f"--dtype {dtype}: unknown; choose auto, {', '.join(DTYPES)}")
+        raise ModelError(f"--dtype {dtype}: unknown; choose auto, {', '.join(DTYPES)}, {INT8}")
     return DTYPES[dtype]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LayeredModel, SamplingParams, prompt_encoder, state_use, times_at_once
+from rankrag.models import LayeredModel, SamplingParams, is_in_int8, prompt_encoder, state_use, times_at_once
 from rankrag.types import Prompt, StateUse
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class ParallelModel:
         """How many states all replicas wanted and found; None where they keep none."""
         uses = [use for replica in self.replicas if (use := state_use(replica))]
         return StateUse(sum(use.found for use in uses), sum(use.wanted for use in uses)) if uses else None
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether the replicas' weights are kept in eight bits."""
+        return is_in_int8(self.replicas[0])
 
     def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
