@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rankrag.models import packing
-from rankrag.models.int8 import put_in_int8
+from rankrag.models.int8 import places_for_int8, put_in_int8
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
@@ -137,11 +137,14 @@ def bfloat16(model: TransformersModel) -> TransformersModel:
 
 def int8(model: TransformersModel) -> TransformersModel | None:
     """Return the model with its weights in eight bits, or None where it has no layers that can be."""
+    if not places_for_int8(model.model):
+        return None
     quantised = copy.copy(model)
     quantised.model = copy.deepcopy(model.model)
     quantised.states = None  # those kept are the other model's
     quantised.in_int8 = True
-    return quantised if put_in_int8(quantised.model) else None
+    put_in_int8(quantised.model)
+    return quantised
 
 
 def _asked(model: TransformersModel, prompts: Sequence[Prompt]) -> list[Row]:

@@ -90,3 +90,8 @@ def test_the_base_is_tested_as_it_is(run, config_of, tmp_path):
     found = json.loads((out / "rows" / "untrained.json").read_text(encoding="utf-8"))
     assert (found["tokens"], found["examples"]) == (0, 0)
     assert not (out / "models").exists()
+
+
+def test_rows_in_eight_bits_are_refused(run, config_of, tmp_path, capsys):
+    assert run("ablate", config_of(), "--out", tmp_path / "runs", "--dtype", "int8") == 2
+    assert "--dtype int8: rows are compared in the number type they were trained in" in capsys.readouterr().err

@@ -3,18 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from rankrag.models import attention
-from rankrag.models.attention import IN_SLICES, SLICE_TOKENS, in_slices
+from rankrag.models.attention import IN_SLICES, SLICE_TOKENS, in_slices, slice_attention, whole_attention
 from rankrag.models.transformers import TransformersModel
 
 from ..conftest import TINY_LLAMA, save_random
 
 
-def tensors(rows, length, past, *, shared, heads=4, width=8):
+def tensors(rows, length, past, *, shared, heads=4, width=8, of_values=5):
     generator = torch.Generator().manual_seed(length + past)
-    sizes = ((heads, length), (shared, past + length), (shared, past + length))
-    query, key, value = (torch.randn(rows, h, n, width, generator=generator) for h, n in sizes)
+    sizes = ((heads, length, width), (shared, past + length, width), (shared, past + length, of_values))
+    query, key, value = (torch.randn(rows, *size, generator=generator) for size in sizes)
     hidden = torch.rand(rows, 1, length, past + length, generator=generator) < 0.3
     hidden |= torch.ones(length, past + length, dtype=torch.bool).triu(past + 1)
     hidden &= ~torch.eye(length, past + length, dtype=torch.bool).roll(past, dims=1)
@@ -32,7 +33,7 @@ def test_slices_attend_as_whole_rows_do(length, past, shared):
     )
     found, weights = in_slices(nn.Module(), query, key, value, mask, scaling=0.3)
     assert weights is None
-    assert found.shape == (3, length, 4, 8)
+    assert found.shape == (3, length, 4, 5)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-5)
 
 
@@ -42,7 +43,20 @@ def test_what_is_scaled_by_default_is_scaled_as_torch_does():
     assert torch.allclose(in_slices(nn.Module(), query, key, value, mask)[0], expected.transpose(1, 2), atol=1e-5)
 
 
-def test_a_slice_multiplies_nothing_that_is_behind_it(monkeypatch):
+@pytest.mark.parametrize("length", [3, 2 * SLICE_TOKENS + 5])
+def test_in_sixteen_bits_scores_are_rounded_as_eager_attention_rounds_them(length):
+    query, key, value, mask = (part.bfloat16() for part in tensors(2, length, 9, shared=2))
+    whole = in_slices(nn.Module(), query.float(), key.float(), value.float(), mask.float(), scaling=0.3)[0]
+    module = nn.Module()
+    module.num_key_value_groups = 2
+    eager, _ = eager_attention_forward(module, query, key, value, mask, scaling=0.3)
+    found, _ = in_slices(module, query, key, value, mask, scaling=0.3)
+    assert found.dtype == torch.bfloat16
+    apart, of_eager = ((some.float() - whole).abs().mean() for some in (found, eager))
+    assert 0 < apart < 1.5 * of_eager
+
+
+def test_a_slice_multiplies_nothing_that_is_behind_it():
     query, key, value, mask = tensors(1, 2 * SLICE_TOKENS, 0, shared=4)
     value[:, :, SLICE_TOKENS:] = torch.nan  # shares of 0 would not save a product with these
     found, _ = in_slices(nn.Module(), query, key, value, mask)
@@ -50,8 +64,18 @@ def test_a_slice_multiplies_nothing_that_is_behind_it(monkeypatch):
     assert found[:, SLICE_TOKENS:].isnan().all()
 
 
-@pytest.mark.parametrize("kind", ["none", "of truths", "with a bias"])
-def test_other_masks_are_torch_s_own(kind, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("none", {}),
+        ("of truths", {}),
+        ("of numbers", {"position_bias": torch.zeros(1)}),
+        ("of numbers", {"softcap": 30.0}),
+        ("of numbers", {"s_aux": torch.zeros(1)}),
+        ("of numbers", {"is_causal": False}),
+    ],
+)
+def test_other_masks_and_what_changes_scores_are_torch_s_own(kind, more, monkeypatch):
     query, key, value, mask = tensors(1, 6, 0, shared=4)
     seen = []
 
@@ -60,8 +84,7 @@ def test_other_masks_are_torch_s_own(kind, monkeypatch):
         return "attended", None
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", sdpa)
-    given = {"none": None, "of truths": mask == 0, "with a bias": mask}[kind]
-    more = {"position_bias": mask} if kind == "with a bias" else {}
+    given = {"none": None, "of truths": mask == 0, "of numbers": mask}[kind]
     assert in_slices(nn.Module(), query, key, value, given, **more) == ("attended", None)
     assert seen == [(given, more)]
 
@@ -73,3 +96,16 @@ def test_a_model_on_a_cpu_attends_in_slices_unless_it_attends_in_a_way_of_its_ow
     assert opened("llama", **TINY_LLAMA).config._attn_implementation == IN_SLICES
     gemma = opened("gemma2", **TINY_LLAMA, head_dim=16)  # caps its scores
     assert gemma.config._attn_implementation == "eager"
+
+
+def test_a_model_that_asks_for_torch_s_function_by_name_is_left_alone(tiny_model_dir):
+    model = TransformersModel(tiny_model_dir, device="cpu").model
+    with whole_attention(model):
+        assert model.config._attn_implementation == "sdpa"
+        model.config.num_kv_shared_layers = 1  # Gemma 4's
+        slice_attention(model)
+        assert model.config._attn_implementation == "sdpa"
+        model.config.num_kv_shared_layers = 0
+        slice_attention(model)
+        assert model.config._attn_implementation == IN_SLICES
+    assert model.config._attn_implementation == IN_SLICES

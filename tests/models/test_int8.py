@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -8,14 +9,16 @@ from torch import nn
 
 from rankrag.errors import ModelError
 from rankrag.evaluation.work import model_key
-from rankrag.models import is_in_int8
+from rankrag.models import SamplingParams, is_in_int8
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.int8 import BLOCK, Int8Linear, put_in_int8
 from rankrag.models.parallel import ParallelModel
+from rankrag.models.state_cache import fingerprint
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, compare
 from rankrag.rerank import judge
 from rankrag.runs import read_candidates
+from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 
 from ..conftest import LONG_LLAMA, save_random
@@ -38,9 +41,10 @@ def layer(columns, rows=5, *, bias=True, dtype=torch.float32):
 def test_a_weight_is_within_half_a_step_of_its_scale(columns, bias):
     whole = layer(columns, bias=bias)
     kept = Int8Linear(whole)
-    assert kept.weight.dtype == torch.int8
-    steps = kept.scale.repeat_interleave(kept.weight.shape[-1], dim=-1).flatten(1)
-    again = (kept.weight * kept.scale).flatten(1)
+    assert (kept.numbers.dtype, kept.weight.dtype) == (torch.int8, whole.weight.dtype)
+    assert (kept.in_features, kept.out_features) == (columns, 5)
+    steps = kept.scales.repeat_interleave(kept.numbers.shape[-1], dim=-1).flatten(1)
+    again = kept.weight
     assert ((again - whole.weight).abs() <= 0.5001 * steps).all()
     inputs = torch.randn(2, 3, columns)
     assert torch.allclose(kept(inputs), nn.functional.linear(inputs, again, whole.bias))
@@ -52,7 +56,7 @@ def test_a_block_has_a_scale_of_its_own_and_one_of_zeros_stays_zero():
         whole.weight[:, :BLOCK] *= 1000
         whole.weight[0, BLOCK:] = 0
     kept = Int8Linear(whole)
-    again = (kept.weight * kept.scale).flatten(1)
+    again = kept.weight
     assert (again - whole.weight)[:, BLOCK:].abs().max() < 1e-3
     assert again[0, BLOCK:].eq(0).all()
 
@@ -68,6 +72,42 @@ def test_weights_take_half_the_memory_of_sixteen_bits(folder):
     assert size() < 0.55 * before
     assert put_in_int8(model) == 0
     assert model.dtype == torch.bfloat16
+
+
+def test_one_layer_at_a_time_exists_twice(folder, monkeypatch):
+    model = TransformersModel(folder, device="cpu", dtype="bfloat16").model
+    whole = [weakref.ref(part) for part in model.modules() if type(part) is nn.Linear]
+    alive = []
+    made = Int8Linear.__init__
+
+    def counted(self, linear):
+        alive.append(sum(part() is not None for part in whole))
+        made(self, linear)
+
+    monkeypatch.setattr(Int8Linear, "__init__", counted)
+    put_in_int8(model)
+    assert alive == list(range(len(whole), 1, -1))  # the head stays
+
+
+def test_a_layer_of_a_class_of_its_own_stays_as_it_is(folder):
+    class Router(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs), None
+
+    model = TransformersModel(folder, device="cpu", dtype="bfloat16").model
+    model.model.layers[0].mlp.router = router = Router(4, 4)
+    put_in_int8(model)
+    assert model.model.layers[0].mlp.router is router
+
+
+def test_replies_come_from_the_same_weights_and_a_disk_keeps_states_apart(folder):
+    whole = TransformersModel(folder, device="cpu", dtype="float32")
+    kept = TransformersModel(folder, device="cpu", dtype="int8")
+    prompt = ranking_prompt(kept.contract.format, *PAIRS_OF_TWO[0])
+    params = SamplingParams(max_new_tokens=4)
+    assert kept.generate([prompt], params) == ["".join(kept.stream(prompt, params)).strip()]
+    owners = {fingerprint(of.model, of.model.config.to_dict()) for of in (whole, kept)}
+    assert len(owners) == 2
 
 
 def test_all_paths_agree_in_eight_bits_and_a_score_has_no_neighbours(folder):

@@ -132,11 +132,11 @@ def _streamed(hub: HubConfig) -> Iterable[Row]:
     rows: Iterable[Row]
     try:
         rows = load_dataset(hub.name, hub.subset, data_files=files, revision=hub.revision, **options)
-    except RuntimeError:
-        if not hub.files:
+    except RuntimeError as error:
+        if not hub.files or "scripts" not in str(error):
             raise
         at = f"@{hub.revision}" if hub.revision else ""
-        form = "parquet" if hub.files.endswith(".parquet") else "json"
+        form = "parquet" if ".parquet" in hub.files else "json"
         address = f"hf://datasets/{hub.name}{at}/{hub.files}"
         rows = load_dataset(form, data_files={hub.split: address}, **options)
     return rows

@@ -11,6 +11,7 @@ import typer
 from rankrag.cli import options
 from rankrag.cli.evaluation import Report, machine
 from rankrag.cli.options import say
+from rankrag.errors import ConfigError
 
 
 def ablate(
@@ -45,6 +46,8 @@ def ablate(
         if report:
             write_whole(report, page(study, out, command))
 
+    if dtype == "int8":
+        raise ConfigError("--dtype int8: rows are compared in the number type they were trained in; take another")
     if not table:
         with options.step_lines() as step:
             run(

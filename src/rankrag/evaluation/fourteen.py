@@ -22,7 +22,7 @@ _FROM_2018 = "dl.fbaipublicfiles.com/dpr/wikipedia_split/psgs_w100.tsv.gz, unpac
 _FROM_2020 = "dl.fbaipublicfiles.com/atlas/corpora/wiki/enwiki-dec2020/text-list-100-sec.jsonl"
 _FROM_MEDRAG = "MedRAG/pubmed, statpearls, textbooks, wikipedia on the hub: the chunk/ of each as medcorp/PART/"
 _FACTS: tuple[AnswerMetric, ...] = ("EM", "Acc", "F1")
-# Found in one public repository, which reads the files of three tasks at it; the other commits stand in several.
+# Found in one public repository only, which reads three of the tasks at this commit; the others stand in several.
 _KILT = "0f7881c6bf693742af91a31b4d8f827db2f41233"
 
 

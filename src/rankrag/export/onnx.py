@@ -19,6 +19,7 @@ import torch
 from rankrag.contract import save_contract
 from rankrag.errors import MissingExtraError, ModelError, first_line
 from rankrag.export.checking import TOLERANCE, check, pairs_to_check
+from rankrag.models.attention import whole_attention
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 
@@ -78,7 +79,7 @@ def write_onnx(model: TransformersModel, path: Path) -> None:
     """Write the graph in 32 bit; `ModelError` where torch cannot trace the architecture."""
     ids = torch.tensor([[1, 2, 3, 4, 5]] * 3)
     axes = {0: "rows", 1: "length"}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), whole_attention(model.model):
         # torch announces its other exporter, which takes 134 seconds and two packages for what this does in a few
         warnings.simplefilter("ignore")
         try:

@@ -44,8 +44,8 @@ def in_halves(
     pieces = work if len(work) > 1 else split(work[0])
     if len(pieces) == 1:
         raise ModelError(
-            f"memory does not suffice for one prompt alone ({reason}); take --dtype bfloat16, a smaller model, or "
-            "passages that are cut earlier (passage_tokens in rankrag_config.json)"
+            f"memory does not suffice for one prompt alone ({reason}); take --dtype bfloat16 or int8, a smaller model, "
+            "or passages that are cut earlier (passage_tokens in rankrag_config.json)"
         )
     on_shortage()
     gc.collect()

@@ -60,13 +60,14 @@ class TransformersModel(PromptReader):
         tokens_per_batch: int | None = None,
     ) -> None:
         where = pick_device(device)
-        tokenizer, model = load_weights(str(directory), pick_dtype(dtype, where))
+        computed = pick_dtype(dtype, where)
         self.in_int8 = dtype == INT8
+        tokenizer, model = load_weights(str(directory), torch.bfloat16 if self.in_int8 else computed)
         if self.in_int8 and not put_in_int8(model):
             raise ModelError(
                 f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
             )
-        model.to(where).eval()
+        model.to(where, computed).eval()
         if where.type == "cpu":
             slice_attention(model)
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
