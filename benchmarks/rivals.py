@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 from rankrag.export.template import bordered
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
+from rankrag.parity_paths import bfloat16
 from rankrag.rerank import judge
 from rankrag.templates import passage_text, ranking_prompt
 from rankrag.types import Passage, Question
@@ -39,8 +40,7 @@ def rankrag(model: TransformersModel) -> Scorer:
 
 def in_bfloat16(model: TransformersModel) -> Scorer:
     """Return the same with the layers in 16 bits, as `--dtype auto` has them where the processor multiplies them."""
-    half = copy.copy(model)
-    half.model = copy.deepcopy(model.model).to(torch.bfloat16)
+    half = bfloat16(model)
     return lambda pairs: [j.log_odds for j in judge(half, pairs)]
 
 

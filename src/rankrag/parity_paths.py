@@ -104,9 +104,11 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
     if not model.why_no_states():
         found.append(ScorePath("kept states", True, lambda prompts: known(prompts, StateCache())))
         found.append(ScorePath("kept states, 16 bit on disk", False, on_disk))
+    if model.in_int8:
+        return found
     if model.model.dtype == torch.float32:
         found.append(of_model("bfloat16", bfloat16(model), exact=False))
-    if not model.in_int8 and (quantised := int8(model)) is not None:
+    if (quantised := int8(model)) is not None:
         found.append(of_model("int8 weights", quantised, exact=False))
     return found
 
@@ -130,7 +132,9 @@ def of_server(served: OpenAIModel, tolerance: float = SIXTEEN_BITS) -> ScorePath
 def bfloat16(model: TransformersModel) -> TransformersModel:
     """Return the model in bfloat16, which "auto" takes where the hardware has it."""
     half = copy.copy(model)
-    half.model = copy.deepcopy(model.model).to(torch.bfloat16)
+    half.model = copy.deepcopy(model.model)
+    for weight in half.model.parameters():  # not the angles of positions, which are float32 in any number type
+        weight.data = weight.data.bfloat16()
     half.states = None  # those kept are the other model's
     return half
 

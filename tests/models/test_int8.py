@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from rankrag import parity_paths
 from rankrag.errors import ModelError
 from rankrag.evaluation.work import model_key
 from rankrag.models import SamplingParams, is_in_int8
@@ -112,7 +113,7 @@ def test_replies_come_from_the_same_weights_and_a_disk_keeps_states_apart(folder
 
 def test_all_paths_agree_in_eight_bits_and_a_score_has_no_neighbours(folder):
     model = TransformersModel(folder, device="cpu", dtype="float32")
-    put_in_int8(model.model)
+    model.in_int8 = put_in_int8(model.model) > 0
     found = compare(model, [(question, ranking[:2]) for question, ranking in read_candidates(PAIRS)][:3])
     assert found.holds
     assert found.tolerance == 1e-4
@@ -135,6 +136,14 @@ def test_it_is_a_number_type_with_journals_of_its_own(folder):
     assert is_in_int8(ParallelModel([copy.copy(kept)]))
     assert not is_in_int8(FakeLanguageModel())
     assert model_key(whole, str(folder)) != model_key(kept, str(folder))
+
+
+def test_the_angles_of_positions_are_as_exact_as_in_sixteen_bits(folder):
+    for dtype in ("int8", "bfloat16", "float32"):
+        model = TransformersModel(folder, device="cpu", dtype=dtype).model
+        assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+    half = parity_paths.bfloat16(TransformersModel(folder, device="cpu", dtype="float32")).model
+    assert (half.dtype, half.model.rotary_emb.inv_freq.dtype) == (torch.bfloat16, torch.float32)
 
 
 def test_a_model_without_linear_layers_is_refused(tokenizer, tmp_path):

@@ -63,11 +63,14 @@ class TransformersModel(PromptReader):
         computed = pick_dtype(dtype, where)
         self.in_int8 = dtype == INT8
         tokenizer, model = load_weights(str(directory), torch.bfloat16 if self.in_int8 else computed)
-        if self.in_int8 and not put_in_int8(model):
-            raise ModelError(
-                f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
-            )
-        model.to(where, computed).eval()
+        if self.in_int8:
+            if not put_in_int8(model):
+                raise ModelError(
+                    f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
+                )
+            if computed == torch.float32:
+                model.float()
+        model.to(where).eval()
         if where.type == "cpu":
             slice_attention(model)
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
