@@ -52,7 +52,7 @@ for command in (
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
-    gc.set_threshold(100_000, 10, 10)  # imports make millions of objects that stay: looking through them took a second
+    gc.set_threshold(500_000, 10, 10)  # imports make a million objects that stay: looking through them took a second
     atexit.register(gc.freeze)  # and another one at the end
     debug = is_debugging(sys.argv)
     shown = logging.StreamHandler(sys.stderr)
