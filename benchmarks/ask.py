@@ -43,7 +43,7 @@ WAYS = (NONE, CAREFUL, COLD, KNOWN, EARLY, EARLY_KNOWN)
 HEADS = ("way", "judged", "rerank s", "of the careful loop's (spread)", "retrieve s", "answer and cite s")
 HEADS += ("first text s", "all s", "rerank / rest", "same answer")
 STEPS = ("retrieve", "rerank", "generate", "first_text", "total", "judged")
-COLD_GOAL, COLD_RUNS, COLD_N = 8.0, 3, 20
+COLD_GOAL, COLD_RUNS, COLD_N = 8.0, 6, 20
 """Seconds of a whole `rankrag ask` in a new process."""
 
 

@@ -131,11 +131,9 @@ def of_server(served: OpenAIModel, tolerance: float = SIXTEEN_BITS) -> ScorePath
 
 def bfloat16(model: TransformersModel) -> TransformersModel:
     """Return the model in bfloat16, which "auto" takes where the hardware has it."""
-    half = copy.copy(model)
-    half.model = copy.deepcopy(model.model)
+    half = _copied(model)
     for weight in half.model.parameters():  # not the angles of positions, which are float32 in any number type
         weight.data = weight.data.bfloat16()
-    half.states = None  # those kept are the other model's
     return half
 
 
@@ -143,12 +141,17 @@ def int8(model: TransformersModel) -> TransformersModel | None:
     """Return the model with its weights in eight bits, or None where it has no layers that can be."""
     if not places_for_int8(model.model):
         return None
-    quantised = copy.copy(model)
-    quantised.model = copy.deepcopy(model.model)
-    quantised.states = None  # those kept are the other model's
-    quantised.in_int8 = True
-    put_in_int8(quantised.model)
+    quantised = _copied(model)
+    quantised.in_int8 = put_in_int8(quantised.model) > 0
     return quantised
+
+
+def _copied(model: TransformersModel) -> TransformersModel:
+    """Return the model with weights of its own, and without states: those that are kept are the other's."""
+    twin = copy.copy(model)
+    twin.model = copy.deepcopy(model.model)
+    twin.states = None
+    return twin
 
 
 def _asked(model: TransformersModel, prompts: Sequence[Prompt]) -> list[Row]:
