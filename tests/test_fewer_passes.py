@@ -15,13 +15,12 @@ from rankrag.fewer_passes import (
     bound_of,
     judge_until_settled,
     named_in,
-    order_judged,
     rerank_in_windows,
     settled,
 )
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG
-from rankrag.rerank import Judgement, judge, ordered
+from rankrag.rerank import decide, judge
 from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTION = Question("q", "Which river?")
@@ -67,16 +66,7 @@ def test_an_infinite_bound_is_the_exact_order(texts):
     judged = until(model, retrieved, bound=NEVER)
     exact = judge(model, [(QUESTION, c.passage) for c in retrieved])
     assert judged == exact
-    assert order_judged(retrieved, judged) == ordered(retrieved, exact)
-
-
-@given(st.lists(st.floats(-9, 9), max_size=12), st.integers(0, 12))
-def test_each_candidate_appears_once_and_scores_fall(scores, count):
-    retrieved = ranking(*["x"] * len(scores))
-    found = order_judged(retrieved, [Judgement(s, 0.5) for s in scores[:count]])
-    assert sorted(ids(found)) == sorted(ids(retrieved))
-    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
-    assert ids(found)[count:] == ids(retrieved)[count:]
+    assert decide(retrieved, judged, model.contract, 1) == decide(retrieved, exact, model.contract, 1)
 
 
 def naming(text):

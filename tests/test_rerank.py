@@ -13,7 +13,7 @@ from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.parallel import ParallelModel
 from rankrag.models.transformers import TransformersModel
-from rankrag.rerank import AT_ONCE, Judgement, judge, ordered, rerank, rerank_many
+from rankrag.rerank import AT_ONCE, Judgement, decide, judge, ordered, rerank, rerank_many
 from rankrag.types import Passage, Question, ScoredPassage, Segment
 
 QUESTION = Question("q", "Which river?")
@@ -105,3 +105,53 @@ def test_ten_thousand_candidates_take_no_more_prompts_at_a_time_than_a_few_hundr
     assert len(reranked) == 10_000
     assert reranked[0].passage.id == "t"
     assert max(model.alive) <= 2 * AT_ONCE
+
+
+def decision_step_by_step(candidates, judgements, threshold, k):
+    """The same decision written slowly: take the best judged candidate, again and again, then the others."""
+    left = list(enumerate(judgements))
+    order = []
+    while left:
+        best = left[0]
+        for place, judgement in left:
+            if judgement.log_odds + judgement.added > best[1].log_odds + best[1].added:
+                best = (place, judgement)
+        left.remove(best)
+        order.append(candidates[best[0]].passage.id)
+    order += [c.passage.id for c in candidates[len(judgements) :]]
+    withheld = len(candidates) == 0
+    if judgements and threshold is not None:
+        withheld = all(judgement.log_odds < threshold for judgement in judgements)
+    return order, order[:k], withheld
+
+
+LOG_ODDS = st.integers(-3, 3).map(float)
+JUDGEMENTS = st.lists(st.builds(Judgement, LOG_ODDS, st.floats(0, 1), LOG_ODDS, st.booleans()), max_size=12)
+
+
+@given(JUDGEMENTS, st.integers(0, 4), st.none() | LOG_ODDS, st.integers(1, 14))
+def test_a_decision_is_the_one_made_step_by_step(judgements, unjudged, threshold, k):
+    count = len(judgements) + unjudged
+    candidates = tuple(ScoredPassage(Passage(f"p{i}", "x"), -float(i)) for i in range(count))
+    order, contexts, withheld = decision_step_by_step(candidates, judgements, threshold, k)
+    found = decide(candidates, judgements, Contract(abstain_below=threshold), k)
+    scores = [c.score for c in found.ranking]
+    assert ids(found.ranking) == order
+    assert ids(found.contexts) == contexts
+    assert found.withheld == withheld
+    assert found.relevance == {f"p{i}": j.probability for i, j in enumerate(judgements)}
+    assert found.truncated == {f"p{i}" for i, j in enumerate(judgements) if j.truncated}
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_without_judgements_the_retrievers_order_and_scores_stay(ranking_of):
+    found = decide(ranking_of("Ebro", "Tagus"), (), Contract(abstain_below=9.0), 1)
+    assert found.ranking == ranking_of("Ebro", "Tagus")
+    assert not found.withheld
+
+
+def test_the_encoders_share_moves_passages_but_never_the_threshold(ranking_of):
+    judged = [Judgement(1.0, 0.7, added=0.0), Judgement(0.0, 0.5, added=5.0)]
+    found = decide(ranking_of("Ebro", "Tagus"), judged, Contract(abstain_below=2.0), 1)
+    assert ids(found.contexts) == ["p1"]
+    assert found.withheld

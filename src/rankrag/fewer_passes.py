@@ -15,7 +15,7 @@ from typing import Literal
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError
 from rankrag.models import LanguageModel, SamplingParams
-from rankrag.rerank import Judgement, judge, ordered
+from rankrag.rerank import Judgement, judge
 from rankrag.templates import list_ranking_prompt
 from rankrag.types import Question, Ranking
 
@@ -69,17 +69,6 @@ def settled(log_odds: Sequence[float], k: int, bound: float) -> bool:
 def kth_best(log_odds: Sequence[float], k: int) -> float:
     """Return the k-th best of at least `k` log-odds."""
     return sorted(log_odds, reverse=True)[k - 1]
-
-
-def order_judged(retrieved: Ranking, judged: Sequence[Judgement]) -> Ranking:
-    """Return all candidates: those judged (the first ones) in the final order, the others as they stood behind them.
-
-    Each of the others scores 1 below the one before it, so that scores fall and mean nothing more.
-    """
-    best = ordered(retrieved[: len(judged)], judged)
-    lowest = best[-1].score if best else 0.0
-    rest = retrieved[len(judged) :]
-    return best + tuple(replace(c, score=lowest - place) for place, c in enumerate(rest, start=1))
 
 
 def rerank_in_windows(model: LanguageModel, question: Question, retrieved: Ranking) -> Ranking:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
-from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
+from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
 from rankrag.generate import contexts_cut, is_refusal, stream_answer
 from rankrag.models import LanguageModel, state_use
-from rankrag.rerank import Judgement
+from rankrag.rerank import Decision, Judgement, decide
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
 
 Reranker = Callable[[Question, Ranking], Ranking]
-
-
-@dataclass(frozen=True, slots=True)
-class Reranked:
-    """The passages in their final order, and whether any is relevant enough to answer from.
-
-    `relevance` holds P(True) of those judged, by passage id; `truncated` the ids of those judged by their beginning.
-    """
-
-    ranking: Ranking
-    relevant: bool
-    relevance: dict[str, float] = field(default_factory=dict)
-    truncated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +83,12 @@ class RankRAG:
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
         used = state_use(self.model)
-        reranked = self.rerank(question, retrieved)
+        decision = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
         use = state_use(self.model)
-        contexts = reranked.ranking[: self.depth]
+        contexts = decision.contexts
         text, cut = "", frozenset[str]()
-        if not reranked.relevant:
+        if decision.withheld:
             yield UNANSWERABLE
         else:
             ends = contexts_cut(self.model, question, [c.passage for c in contexts])
@@ -110,21 +97,21 @@ class RankRAG:
                 text += piece
                 yield piece
         abstained = is_refusal(text)
-        citations = () if abstained else cite(self.model, question, text, contexts, reranked.relevance)
+        citations = () if abstained else cite(self.model, question, text, contexts, decision.relevance)
         yield Answer(
             question=question,
             text=UNANSWERABLE if abstained else text,
             abstained=abstained,
             citations=citations,
             contexts=contexts,
-            reranked=reranked.ranking,
+            reranked=decision.ranking,
             retrieved=retrieved,
             timings=Timings(
                 after_retrieval - started, after_rerank - after_retrieval, time.perf_counter() - after_rerank
             ),
-            relevance=reranked.relevance,
-            states=use - used if use and used and reranked.relevance else None,
-            truncated=reranked.truncated,
+            relevance=decision.relevance,
+            states=use - used if use and used and decision.relevance else None,
+            truncated=decision.truncated,
             contexts_truncated=cut,
         )
 
@@ -133,26 +120,21 @@ class RankRAG:
         (ranking,) = search(self.retriever, [self._queries(question)], self.n)
         return ranking
 
-    def rerank(self, question: Question, retrieved: Ranking) -> Reranked:
-        """Return the new order, and what judging told."""
-        if self.reranker is None:
-            return Reranked(retrieved, bool(retrieved))
+    def rerank(self, question: Question, retrieved: Ranking) -> Decision:
+        """Return the final order and what follows from it."""
+        contract = self.model.contract
         if callable(self.reranker):
-            return Reranked(self.reranker(question, retrieved), bool(retrieved))
+            return decide(self.reranker(question, retrieved), (), contract, self.depth)
         if self.reranker == "windows":
-            return Reranked(rerank_in_windows(self.model, question, retrieved), bool(retrieved))
+            return decide(rerank_in_windows(self.model, question, retrieved), (), contract, self.depth)
+        judged = self.judge(question, retrieved) if self.reranker else ()
+        return decide(retrieved, judged, contract, self.depth)
+
+    def judge(self, question: Question, retrieved: Ranking) -> Sequence[Judgement]:
+        """Return the judgements of the first candidates, with the encoder's share of their final scores."""
         bound = bound_of(self.model.contract, self.settled_from)
         judged = judge_until_settled(self.model, question, retrieved, k=self.depth, bound=bound)
-        if self.nearness:
-            judged = with_nearness(self.nearness, self._queries(question), retrieved, judged)
-        best = max((j.log_odds for j in judged), default=float("-inf"))
-        below = self.model.contract.fitted.abstain_below
-        return Reranked(
-            order_judged(retrieved, judged),
-            bool(retrieved) and (below is None or best >= below),
-            {c.passage.id: j.probability for c, j in zip(retrieved, judged, strict=False)},
-            frozenset(c.passage.id for c, j in zip(retrieved, judged, strict=False) if j.truncated),
-        )
+        return with_nearness(self.nearness, self._queries(question), retrieved, judged) if self.nearness else judged
 
     def _queries(self, question: Question) -> tuple[str, ...]:
         return search_queries(question, self.history_query or self.model.contract.history_query)

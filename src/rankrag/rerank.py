@@ -1,10 +1,10 @@
-"""Step 2 of the paper (section 4.3): every candidate is judged by itself, then ordered by its score."""
+"""Step 2 of the paper (section 4.3): judge every candidate by itself, then decide what to answer from."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rankrag.contract import Contract, ScoreType, with_score
 from rankrag.errors import ModelError
@@ -66,6 +66,60 @@ def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Ques
             )
     cut = [any(row) for row in passages_cut(model, prompts)]
     return [replace(j, truncated=True) if ends else j for j, ends in zip(found, cut, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from the judgements of one question.
+
+    Attributes:
+        ranking: all candidates in the final order.
+        contexts: the passages to answer from, the first k of `ranking`.
+        withheld: no passage is relevant enough, so the answer is withheld.
+        relevance: P(True) of each judged passage, by passage id.
+        truncated: ids of the judged passages that the model could not read to the end.
+    """
+
+    ranking: Ranking
+    contexts: Ranking
+    withheld: bool
+    relevance: dict[str, float] = field(default_factory=dict)
+    truncated: frozenset[str] = frozenset()
+
+
+def decide(candidates: Ranking, judgements: Sequence[Judgement], contract: Contract, k: int) -> Decision:
+    """Order the candidates, keep the best `k` and decide whether the answer is withheld.
+
+    `judgements` belong to the first candidates, in the same order; there are fewer of them where judging stopped early.
+    Judged candidates come first, ordered by `Judgement.final`, ties in the retriever's order; `_in_order` says what
+    happens to the others. The answer is withheld if there are no candidates, or if some were judged and none of them
+    reaches the contract's `abstain_below`. This compares the model's own log-odds: the threshold was fitted to them.
+    """
+    ranking = _in_order(candidates, judgements)
+    threshold = contract.fitted.abstain_below
+    judged = list(zip(candidates, judgements, strict=False))
+    irrelevant = threshold is not None and judged and max(j.log_odds for j in judgements) < threshold
+    return Decision(
+        ranking,
+        ranking[:k],
+        withheld=not candidates or bool(irrelevant),
+        relevance={c.passage.id: j.probability for c, j in judged},
+        truncated=frozenset(c.passage.id for c, j in judged if j.truncated),
+    )
+
+
+def _in_order(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
+    """Return the judged candidates best first, then the others in their old order.
+
+    Each of the others scores 1 less than the one before it: their scores only keep the order. Without judgements the
+    candidates keep their scores too.
+    """
+    count = len(judgements)
+    best = ordered(candidates[:count], judgements)
+    if not best:
+        return candidates
+    rest = enumerate(candidates[count:], start=1)
+    return best + tuple(replace(c, score=best[-1].score - place) for place, c in rest)
 
 
 def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:

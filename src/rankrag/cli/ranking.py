@@ -55,11 +55,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A question with its ranking, and what was said of the passages that were judged, by id; or why there is none."""
+    """What was found for a question, or the error that prevented it."""
 
     question: Question
     ranking: Ranking = ()
-    judged: Mapping[str, Judgement] = field(default_factory=dict)
+    relevance: Mapping[str, float] = field(default_factory=dict)
+    truncated: frozenset[str] = frozenset()
     error: str = ""
 
 
@@ -176,10 +177,10 @@ def rerank(
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.evaluation.frozen import passages_beside
-    from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, order_judged, rerank_in_windows
+    from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
-    from rankrag.rerank import judge
+    from rankrag.rerank import decide, judge
 
     passages = index or (passages_beside(run) if run is not None else None)
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
@@ -197,8 +198,8 @@ def rerank(
     def outcome(question: Question, ranking: Ranking, judged: list[Judgement]) -> _Outcome:
         queries = search_queries(question, opened.contract.history_query)
         final = with_nearness(nearness, queries, ranking, judged) if nearness else judged
-        by_id = {c.passage.id: j for c, j in zip(ranking, judged, strict=False)}
-        return _Outcome(question, order_judged(ranking, final), by_id)
+        decision = decide(ranking, final, opened.contract, depth)
+        return _Outcome(question, decision.ranking, decision.relevance, decision.truncated)
 
     def ranked(batch: Sequence[tuple[Question, Ranking]]) -> list[_Outcome]:
         if windows:
@@ -288,9 +289,7 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
             elif out is not None and is_trec(out):
                 yield from trec_lines(of.question, of.ranking)
             else:
-                relevance = {name: j.probability for name, j in of.judged.items()}
-                truncated = {name for name, j in of.judged.items() if j.truncated}
-                yield json.dumps(run_row(of.question, of.ranking, relevance, truncated), ensure_ascii=False)
+                yield json.dumps(run_row(of.question, of.ranking, of.relevance, of.truncated), ensure_ascii=False)
 
     if out is None:
         for line in lines():
