@@ -12,7 +12,7 @@ from rankrag.config_files import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += [ROOT / "models" / "rankrag-mini" / "README.md"]
+PAGES += [ROOT / "models" / "rankrag-mini" / "README.md", *sorted((ROOT / "examples").rglob("README.md"))]
 
 
 def test_every_file_that_the_paper_map_names_exists() -> None:
@@ -25,7 +25,7 @@ def test_the_page_of_the_configuration_is_what_the_schemas_say() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == reference()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
