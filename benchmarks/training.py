@@ -28,8 +28,8 @@ import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from rankrag.config import LoraSettings, TrainConfig
+from rankrag.devices import has_bf16
 from rankrag.encoding import PromptEncoder
-from rankrag.models.devices import has_bf16
 from rankrag.models.mini import prepare_base
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of

@@ -14,11 +14,11 @@ import torch
 from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, ScoreType, load_contract, with_score
+from rankrag.devices import INT8, pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
 from rankrag.models import SamplingParams, layer_head
 from rankrag.models.attention import slice_attention
-from rankrag.models.devices import INT8, pick_device, pick_dtype
 from rankrag.models.int8 import put_in_int8
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves

@@ -157,7 +157,7 @@ class Encoder:
     def _sentence_transformer(self) -> Any:
         from sentence_transformers import SentenceTransformer  # as slow to import as torch and transformers together
 
-        from rankrag.models.devices import pick_device
+        from rankrag.devices import pick_device
 
         return _loaded(
             self._directory,
@@ -182,7 +182,7 @@ class _Pooled:
     def __init__(
         self, name: str, pooling: Pooling, max_tokens: int, titles: Literal["line", "segment"], device: str
     ) -> None:
-        from rankrag.models.devices import pick_device
+        from rankrag.devices import pick_device
 
         self._pooling, self._titles, self._device = pooling, titles, pick_device(device)
         self._tokenizer, self._model = _loaded(name, lambda: _open(name, device))
@@ -292,7 +292,7 @@ def _open(name: str, device: str) -> tuple[Any, Any]:
 
 def _dtype(device: str) -> Any:
     """Return bfloat16 where the hardware has it: 2.6x as fast, and cosines move by less than 0.0001."""
-    from rankrag.models.devices import pick_device, pick_dtype
+    from rankrag.devices import pick_device, pick_dtype
 
     return pick_dtype("auto", pick_device(device))
 
