@@ -222,7 +222,7 @@ def answers(bench: Bench, causal: Any) -> None:
     params = SamplingParams(max_new_tokens=NEW_TOKENS)
 
     def ours(batch: list[Prompt]) -> None:
-        model.generate(batch, params)
+        model.generate(model.encode(batch, reserve=NEW_TOKENS), params)
 
     def theirs(batch: list[Prompt]) -> None:
         rows = [encoded.ids for encoded in model.encoder.encode(batch, reserve=NEW_TOKENS)]

@@ -17,7 +17,7 @@ from .conftest import save_random
 
 def judged(model):
     prompt = ranking_prompt(model.contract.format, Question("q", "why?"), Passage("p", "so"))
-    return model.choice_logprobs([prompt], model.contract.labels)
+    return model.choice_logprobs(model.encode([prompt]), model.contract.labels)
 
 
 def test_a_folder_keeps_states_for_the_next_process(tiny_model_dir, tmp_path):
@@ -26,12 +26,12 @@ def test_a_folder_keeps_states_for_the_next_process(tiny_model_dir, tmp_path):
         open_model(str(tiny_model_dir), dtype="float32", state_cache=folder, say=pytest.fail) for _ in range(2)
     )
     assert judged(first)[0] == pytest.approx(judged(second)[0], abs=0.05)
-    assert second.state_use == StateUse(1, 1)
+    assert second.info.states == StateUse(1, 1)
     assert (folder / MARK).is_file()
 
 
 def test_off_keeps_nothing(tiny_model_dir):
-    assert open_model(str(tiny_model_dir), dtype="float32").state_use is None
+    assert open_model(str(tiny_model_dir), dtype="float32").info.states is None
 
 
 def test_a_model_without_shared_prefixes_says_why_a_folder_is_not_used(tokenizer, tmp_path):
@@ -39,7 +39,7 @@ def test_a_model_without_shared_prefixes_says_why_a_folder_is_not_used(tokenizer
     said = []
     model = open_model(str(directory), dtype="float32", state_cache=tmp_path / "states", say=said.append)
     assert said == [f"--state-cache {tmp_path / 'states'}: not used, no prefix is shared by bloom models"]
-    assert model.state_use is None
+    assert model.info.states is None
     assert not (tmp_path / "states").exists()
 
 

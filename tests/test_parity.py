@@ -107,7 +107,10 @@ def test_labels_of_a_reference_in_16_bits_do_not_tie_by_rounding(llama_dir, ques
     prompts = [ranking_prompt(model.contract.format, q, c.passage) for q, ranking in questions for c in ranking]
     found = [true - false for true, false in parity.reference(model, prompts).rows]
     assert any(odds != torch.tensor(odds).bfloat16().item() for odds in found)
-    alone = [true - false for ((true, false),) in (model.choice_logprobs([p], ["True", "False"]) for p in prompts)]
+    alone = [
+        true - false
+        for ((true, false),) in (model.choice_logprobs([p], ["True", "False"]) for p in model.encode(prompts))
+    ]
     assert found == pytest.approx(alone, abs=1e-3)
 
 
@@ -199,7 +202,7 @@ def test_a_lost_suffix_fails_and_its_place_is_named(compared, monkeypatch):
     encode = PromptEncoder.encode
 
     def cut(self, prompts, *, reserve=1):
-        return [EncodedPrompt(e.segments[:-1], e.cut) for e in encode(self, prompts, reserve=reserve)]
+        return [EncodedPrompt(e.prompt, e.segments[:-1], e.cut) for e in encode(self, prompts, reserve=reserve)]
 
     monkeypatch.setattr(PromptEncoder, "encode", cut)
     found = compared()

@@ -4,6 +4,7 @@ import pytest
 
 from rankrag.contract import Contract, LayerHead
 from rankrag.errors import ConfigError, DataError
+from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG, next_turn, search_queries
 from rankrag.templates import UNANSWERABLE
@@ -202,16 +203,10 @@ def test_the_next_turn_remembers_question_and_answer(rivers):
     assert following.history == (Message("user", "Which?"), Message("assistant", "The Tagus."))
 
 
-class Remembering(FakeLanguageModel):
-    """A fake that says it knew half of the passages it judged."""
-
-    @property
-    def state_use(self):
-        return StateUse(len(self.prompts) // 2, len(self.prompts))
-
-
-def test_an_answer_says_how_many_passages_were_known(rivers):
-    rag = RankRAG(rivers, Remembering(yes_if="tagus", reply="The Tagus."), n=4, k=2)
+def test_an_answer_says_how_many_passages_were_known(rivers, monkeypatch):
+    rag = RankRAG(rivers, FakeLanguageModel(yes_if="tagus", reply="The Tagus."), n=4, k=2)
+    half_known = property(lambda fake: ModelInfo(states=StateUse(len(fake.prompts) // 2, len(fake.prompts))))
+    monkeypatch.setattr(FakeLanguageModel, "info", half_known)
     rag.ask("Which river?")
     assert rag.ask("Which river is long?").states == StateUse(2, 4)
 

@@ -21,12 +21,13 @@ KEPT_TEXTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Token ids of a prompt by segment, and of each passage in it whether it had to be cut.
+    """A prompt with its token ids by segment, and for each passage in it whether it had to be cut.
 
     `head` counts the segments up to the end of its one passage where only text of ours stands before that, so that the
     head is the same for any question; else it is 0.
     """
 
+    prompt: Prompt
     segments: tuple[tuple[int, ...], ...]
     cut: tuple[bool, ...] = ()
     head: int = 0
@@ -136,7 +137,7 @@ class PromptEncoder:
             ids[i] = ids[i][:limit]
         foreign = [i for i, segment in enumerate(prompt) if segment.kind != "fixed"]
         head = passages[0] + 1 if len(passages) == 1 and foreign[0] == passages[0] > 0 else 0
-        return EncodedPrompt(tuple(ids), cut, head)
+        return EncodedPrompt(prompt, tuple(ids), cut, head)
 
 
 def turn_markers(tokenizer: Any, turns: Turns) -> dict[int, str]:

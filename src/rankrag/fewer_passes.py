@@ -80,7 +80,7 @@ def rerank_in_windows(model: LanguageModel, question: Question, retrieved: Ranki
     windows = [retrieved[start : start + WINDOW] for start in range(0, len(retrieved), WINDOW)]
     form = model.contract.format
     prompts = [list_ranking_prompt(form, question, [c.passage for c in window]) for window in windows]
-    replies = model.generate(prompts, _REPLY)
+    replies = model.generate(model.encode(prompts, reserve=_REPLY.max_new_tokens), _REPLY)
     scored = [
         replace(c, score=float(number in named_in(reply)))
         for window, reply in zip(windows, replies, strict=True)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ContractError
 from rankrag.matching import normalise
-from rankrag.models import LanguageModel, SamplingParams, passages_cut
+from rankrag.models import LanguageModel, SamplingParams
 from rankrag.templates import UNANSWERABLE, answer_prompt
-from rankrag.types import Passage, Prompt, Question, Style
+from rankrag.types import Passage, Question, Style
 
 _TOKENS: dict[Style, int] = {"short": 32, "span": 32, "claim": 8, "choice": 8, "arithmetic": 32}
 _LONG_REPLY = 128
@@ -45,7 +46,8 @@ def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequen
         for place, reply in zip(places, _chosen(model, [questions[p] for p in places], letters), strict=True):
             replies[place] = reply
     for params, places in by_limit.items():
-        prompts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
+        texts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
+        prompts = model.encode(texts, reserve=params.max_new_tokens)
         for place, reply in zip(places, model.generate(prompts, params), strict=True):
             replies[place] = reply
         refused = [(place, prompt) for place, prompt in zip(places, prompts, strict=True) if _refuses(replies[place])]
@@ -63,8 +65,9 @@ def stream_answer(
     if question.options:
         yield from answer_many(model, [(question, passages)])
         return
-    prompt = answer_prompt(model.contract.format, question, passages)
     params = params or sampling_for(question)
+    text = answer_prompt(model.contract.format, question, passages)
+    (prompt,) = model.encode([text], reserve=params.max_new_tokens)
     pieces = model.stream(prompt, params)
     begun = ""
     for piece in pieces:
@@ -82,15 +85,15 @@ def stream_answer(
 def contexts_cut(model: LanguageModel, question: Question, passages: Sequence[Passage]) -> tuple[bool, ...]:
     """Return of each passage whether the prompt of the answer leaves its end out."""
     reserve = 1 if question.options else sampling_for(question).max_new_tokens
-    (cut,) = passages_cut(model, [answer_prompt(model.contract.format, question, passages)], reserve=reserve)
-    return cut
+    (prompt,) = model.encode([answer_prompt(model.contract.format, question, passages)], reserve=reserve)
+    return prompt.cut
 
 
 def _chosen(
     model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]], letters: tuple[str, ...]
 ) -> list[str]:
     """Return the letter that is the likeliest next token of each answer prompt; of equal ones the first."""
-    prompts = [answer_prompt(model.contract.format, *of) for of in questions]
+    prompts = model.encode([answer_prompt(model.contract.format, *of) for of in questions])
     return [letters[row.index(max(row))] for row in model.choice_logprobs(prompts, letters)]
 
 
@@ -98,7 +101,7 @@ def _refuses(reply: str) -> bool:
     return bool(reply.strip()) and is_refusal(reply)
 
 
-def _doubted(model: LanguageModel, prompts: Sequence[Prompt]) -> list[bool]:
+def _doubted(model: LanguageModel, prompts: Sequence[EncodedPrompt]) -> list[bool]:
     """Return of each prompt whether anything else is likelier than a refusal; where that cannot be asked it is not.
 
     Nothing but the word itself is asked for: a server may list its likeliest tokens alone, and the word was the first.

@@ -122,8 +122,9 @@ def of_server(served: OpenAIModel, tolerance: float = SIXTEEN_BITS) -> ScorePath
     """Return the path that asks a server, with the tokens that it is sent."""
 
     def asked(prompts: Sequence[Prompt]) -> Scored:
-        rows = served.choice_logprobs(prompts, served.contract.labels)
-        ids = [encoded.ids + list(served.contract.label_ids) for encoded in served.encoder.encode(prompts)]
+        encoded = served.encode(prompts)
+        rows = served.choice_logprobs(encoded, served.contract.labels)
+        ids = [one.ids + list(served.contract.label_ids) for one in encoded]
         return Scored([_row(row) for row in rows], ids)
 
     return ScorePath(f"server, {served.kind}", True, asked, tolerance)
@@ -155,7 +156,7 @@ def _copied(model: TransformersModel) -> TransformersModel:
 
 
 def _asked(model: TransformersModel, prompts: Sequence[Prompt]) -> list[Row]:
-    return [_row(row) for row in model.choice_logprobs(prompts, model.contract.labels)]
+    return [_row(row) for row in model.choice_logprobs(model.encode(prompts), model.contract.labels)]
 
 
 def _labels(model: TransformersModel) -> list[int]:

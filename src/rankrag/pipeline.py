@@ -12,7 +12,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
 from rankrag.generate import contexts_cut, is_refusal, stream_answer
-from rankrag.models import LanguageModel, state_use
+from rankrag.models import LanguageModel
 from rankrag.rerank import Decision, Judgement, decide
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
@@ -82,10 +82,10 @@ class RankRAG:
         started = time.perf_counter()
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
-        used = state_use(self.model)
+        used = self.model.info.states
         decision = self.rerank(question, retrieved)
         after_rerank = time.perf_counter()
-        use = state_use(self.model)
+        use = self.model.info.states
         contexts = decision.contexts
         text, cut = "", frozenset[str]()
         if decision.withheld:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rankrag.contract import Contract, ScoreType, with_score
 from rankrag.errors import ModelError
-from rankrag.models import LanguageModel, LayeredModel, passages_cut
+from rankrag.models import LanguageModel, LayeredModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
@@ -50,7 +50,7 @@ def judge(
 
 
 def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-    prompts = [ranking_prompt(contract.format, question, passage) for question, passage in pairs]
+    prompts = model.encode([ranking_prompt(contract.format, question, passage) for question, passage in pairs])
     if contract.score != "layer_head":
         rows = model.choice_logprobs(prompts, contract.labels)
         found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
@@ -64,8 +64,7 @@ def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Ques
                 f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number; "
                 "try --dtype float32, or another checkpoint"
             )
-    cut = [any(row) for row in passages_cut(model, prompts)]
-    return [replace(j, truncated=True) if ends else j for j, ends in zip(found, cut, strict=True)]
+    return [replace(j, truncated=prompt.truncated) for j, prompt in zip(found, prompts, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.encoding import EncodedPrompt, PromptEncoder
+from rankrag.encoding import EncodedPrompt
+from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import StateUse
 
@@ -58,16 +59,12 @@ def test_ask_as_json_holds_everything_the_answer_came_from(
 def test_passages_that_were_cut_are_marked_where_they_were_ranked_and_where_they_were_answered_from(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Encoder(PromptEncoder):
-        def __init__(self):
-            pass
+    def encode(self, prompts, *, reserve=1):
+        texts = [[s.text for s in prompt if s.kind == "passage"] for prompt in prompts]
+        cut = [tuple("Douro" in text or (len(row) > 1 and "Tagus" in text) for text in row) for row in texts]
+        return [EncodedPrompt(prompt, (), row) for prompt, row in zip(prompts, cut, strict=True)]
 
-        def encode(self, prompts, *, reserve=1):
-            texts = [[s.text for s in prompt if s.kind == "passage"] for prompt in prompts]
-            cut = [tuple("Douro" in text or (len(row) > 1 and "Tagus" in text) for text in row) for row in texts]
-            return [EncodedPrompt((), row) for row in cut]
-
-    monkeypatch.setattr(FakeLanguageModel, "encoder", Encoder(), raising=False)
+    monkeypatch.setattr(FakeLanguageModel, "encode", encode)
     assert run("ask", QUESTION, "--index", index, "--k", "2", "--retriever", "bm25", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     marked = {
@@ -83,8 +80,8 @@ def test_passages_that_were_cut_are_marked_where_they_were_ranked_and_where_they
 def test_ask_says_how_many_passages_were_known(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = property(lambda fake: StateUse(2 * len(fake.prompts) // 3, len(fake.prompts)))
-    monkeypatch.setattr(FakeLanguageModel, "state_use", known, raising=False)
+    known = property(lambda fake: ModelInfo(states=StateUse(2 * len(fake.prompts) // 3, len(fake.prompts))))
+    monkeypatch.setattr(FakeLanguageModel, "info", known)
     assert run("ask", QUESTION, "--index", index) == 0
     assert "reranked in 0.00 s (2 of 3 known)" in capsys.readouterr().out
     assert run("ask", QUESTION, "--index", index, "--json") == 0

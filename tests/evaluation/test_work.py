@@ -18,6 +18,7 @@ from rankrag.evaluation.work import (
     reordered,
     score_key,
 )
+from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
@@ -148,14 +149,12 @@ def test_a_gpu_is_asked_more_questions_at_once(squad, work_of, times, calls):
     sizes = []
 
     class Fast(FakeLanguageModel):
-        times_at_once = times
-
         def generate(self, prompts, params):
             sizes.append(len(prompts))
             return super().generate(prompts, params)
 
     wanted = [(of, ids) for of in squad.questions for ids in (Q1, Q1[:1], Q1[1:])]
-    assert work_of(Fast(reply="land")).replies(wanted) == ["land"] * 6
+    assert work_of(Fast(reply="land", info=ModelInfo(batch_multiplier=times))).replies(wanted) == ["land"] * 6
     assert sizes == calls
 
 

@@ -33,9 +33,9 @@ def exported(model, tmp_path_factory):
 
 
 def test_its_log_probabilities_are_ours(model, exported):
-    prompts = [ranking_prompt(model.contract.format, *pair) for pair in PROMPTS]
+    prompts = model.encode([ranking_prompt(model.contract.format, *pair) for pair in PROMPTS])
     expected = model.choice_logprobs(prompts, model.contract.labels)
-    rows = [encoded.ids for encoded in model.encoder.encode(prompts)]
+    rows = [prompt.ids for prompt in prompts]
     together = logprobs(exported / "model.onnx", rows)
     for row, wanted, alone in zip(rows, expected, together, strict=True):
         assert alone == pytest.approx(wanted, abs=1e-4)
@@ -45,8 +45,8 @@ def test_its_log_probabilities_are_ours(model, exported):
 
 def test_int8_is_near_and_moves_with_its_neighbours(model, exported, tmp_path):
     onnx.quantise(exported / "model.onnx", tmp_path / "int8.onnx")
-    prompts = [ranking_prompt(model.contract.format, *pair) for pair in PROMPTS]
-    rows = [encoded.ids for encoded in model.encoder.encode(prompts)]
+    prompts = model.encode([ranking_prompt(model.contract.format, *pair) for pair in PROMPTS])
+    rows = [prompt.ids for prompt in prompts]
     found, exact = (logprobs(path, rows) for path in (tmp_path / "int8.onnx", exported / "model.onnx"))
     assert 0 < max(abs(a - b) for one, two in zip(found, exact, strict=True) for a, b in zip(one, two, strict=True)) < 1
     assert found[0] != pytest.approx(logprobs(tmp_path / "int8.onnx", rows[:1])[0], abs=1e-4)

@@ -10,7 +10,7 @@ from torch import nn
 from rankrag import parity_paths
 from rankrag.errors import ModelError
 from rankrag.evaluation.work import model_key
-from rankrag.models import SamplingParams, is_in_int8
+from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.int8 import BLOCK, Int8Linear, put_in_int8
 from rankrag.models.parallel import ParallelModel
@@ -104,7 +104,7 @@ def test_a_layer_of_a_class_of_its_own_stays_as_it_is(folder):
 def test_replies_come_from_the_same_weights_and_a_disk_keeps_states_apart(folder):
     whole = TransformersModel(folder, device="cpu", dtype="float32")
     kept = TransformersModel(folder, device="cpu", dtype="int8")
-    prompt = ranking_prompt(kept.contract.format, *PAIRS_OF_TWO[0])
+    (prompt,) = kept.encode([ranking_prompt(kept.contract.format, *PAIRS_OF_TWO[0])])
     params = SamplingParams(max_new_tokens=4)
     assert kept.generate([prompt], params) == ["".join(kept.stream(prompt, params)).strip()]
     owners = {fingerprint(of.model, of.model.config.to_dict()) for of in (whole, kept)}
@@ -133,8 +133,8 @@ def test_it_is_a_number_type_with_journals_of_its_own(folder):
     kept = TransformersModel(folder, device="cpu", dtype="int8")
     assert (whole.in_int8, kept.in_int8) == (False, True)
     assert any(isinstance(part, Int8Linear) for part in kept.model.modules())
-    assert is_in_int8(ParallelModel([copy.copy(kept)]))
-    assert not is_in_int8(FakeLanguageModel())
+    assert ParallelModel([copy.copy(kept)]).info.int8
+    assert not FakeLanguageModel().info.int8
     assert model_key(whole, str(folder)) != model_key(kept, str(folder))
 
 

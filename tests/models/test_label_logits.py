@@ -20,7 +20,7 @@ def opened(kind, tokenizer, directory):
 
 def prompts_of(model):
     passages = [Passage(str(j), f"word {j} " * (9 * j % 20 + 1)) for j in range(6)]
-    return [ranking_prompt(model.contract.format, Question("q", "why?"), passage) for passage in passages]
+    return model.encode([ranking_prompt(model.contract.format, Question("q", "why?"), passage) for passage in passages])
 
 
 @torch.inference_mode()
@@ -28,7 +28,7 @@ def by_hand(model, prompts, *, exact):
     """Log-odds of prompts that are read alone, with the head's product in float32 or as the model has it."""
     labels = list(model.contract.label_ids)
     odds = []
-    for one in model.encoder.encode(prompts):
+    for one in prompts:
         out = model.model(torch.tensor([one.ids]), output_hidden_states=True)
         states = out.hidden_states[-1][0, -1].float()
         weight = model.model.get_output_embeddings().weight[labels].float()
@@ -39,7 +39,7 @@ def by_hand(model, prompts, *, exact):
 
 def odds_of(model, prompts, path):
     labels = list(model.contract.label_ids)
-    found = [getattr(model, path)([one], labels) for one in model.encoder.encode(prompts)]
+    found = [getattr(model, path)([one], labels) for one in prompts]
     return torch.tensor([true - false for ((_, (true, false)),) in found])
 
 

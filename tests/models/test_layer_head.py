@@ -54,14 +54,14 @@ def pairs(count=5):
 
 
 def prompts_of(model):
-    return [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs()]
+    return model.encode([ranking_prompt(model.contract.format, question, passage) for question, passage in pairs()])
 
 
 def slow_states(model, prompts, layer):
     """One prompt at a time, all layers, no padding, no cache."""
     rows = []
     for prompt in prompts:
-        ids = reference_ids(model.tokenizer, model.contract, prompt)
+        ids = reference_ids(model.tokenizer, model.contract, prompt.prompt)
         with torch.no_grad():
             found = model.model(torch.tensor([ids]), output_hidden_states=True).hidden_states[layer]
         rows.append(found[0, -1].double())

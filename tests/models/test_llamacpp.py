@@ -39,10 +39,11 @@ def server(local):
 
 def test_its_scores_are_ours(server, local):
     _, model = local
-    prompts = [
+    texts = [
         ranking_prompt(model.contract.format, Question("q", f"{i} why?"), Passage(str(i), "word " * n))
         for i, n in enumerate((1, 9, 4, 2, 3, 6))
     ]
+    prompts = model.encode(texts)
     assert server.kind == "llama.cpp"
     found, expected = (m.choice_logprobs(prompts, ["True", "False"]) for m in (server, model))
     odds = [true - false for true, false in expected]

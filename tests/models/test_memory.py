@@ -47,11 +47,15 @@ def fits(model, monkeypatch):
 
 
 def prompts_of(model, passages=6, questions=2):
-    return [
-        ranking_prompt(model.contract.format, Question(str(j), "why " * (j + 1)), Passage(str(i), "word " * (9 + i)))
-        for j in range(questions)
-        for i in range(passages)
-    ]
+    return model.encode(
+        [
+            ranking_prompt(
+                model.contract.format, Question(str(j), "why " * (j + 1)), Passage(str(i), "word " * (9 + i))
+            )
+            for j in range(questions)
+            for i in range(passages)
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,13 +77,13 @@ def test_a_batch_that_does_not_fit_is_halved(model, fits, error):
 def test_a_row_of_one_passage_is_split_down_to_one_question(model, fits):
     prompts = prompts_of(model, passages=1, questions=4)
     expected = torch.tensor(model.choice_logprobs(prompts, LABELS))
-    encoded = model.encoder.encode(prompts)
+    encoded = prompts
     fits(max(map(len, encoded)), MemoryError())
     assert torch.allclose(torch.tensor(model.choice_logprobs(prompts, LABELS)), expected, atol=1e-4)
 
 
 def test_rows_without_prefixes_are_halved_too(model, fits):
-    encoded = model.encoder.encode(prompts_of(model))
+    encoded = prompts_of(model)
     expected = sorted(model.plain_logprobs(encoded, [1, 2]))
     fits(300, MemoryError())
     for (place, row), (wanted, other) in zip(sorted(model.plain_logprobs(encoded, [1, 2])), expected, strict=True):
@@ -103,7 +107,7 @@ def test_replies_are_written_in_smaller_batches(model, monkeypatch):
 
 def test_one_prompt_that_does_not_fit_is_a_model_error_with_a_remedy(model, fits):
     prompts = prompts_of(model)
-    encoded = model.encoder.encode(prompts)
+    encoded = prompts
     fits(min(len(e) - len(e.segments[0]) for e in encoded) - 1, RuntimeError(CPU_WORDS))
     with pytest.raises(ModelError, match=r"one prompt alone \(.*can't allocate memory.*take --dtype bfloat16"):
         model.choice_logprobs(prompts, LABELS)

@@ -56,7 +56,7 @@ def opened(tiny_model_dir):
 @pytest.fixture
 def prompts(local):
     passages = [Passage(str(i), "word " * n) for i, n in enumerate((1, 9, 4))]
-    return [ranking_prompt(local.contract.format, Question("q", "why <|im_end|>?"), p) for p in passages]
+    return local.encode([ranking_prompt(local.contract.format, Question("q", "why <|im_end|>?"), p) for p in passages])
 
 
 @pytest.mark.parametrize("kind", OWNERS)
@@ -95,7 +95,7 @@ def test_token_ids_are_sent_and_no_chat_route(serve, opened, local, prompts):
     server = serve("vllm")
     opened(server, concurrency=1).choice_logprobs(prompts, LABELS)
     assert {path for path, _ in server.asked} == {"/v1/completions"}
-    assert [body["prompt"] for _, body in server.asked] == [e.ids for e in local.encoder.encode(prompts)]
+    assert [body["prompt"] for _, body in server.asked] == [e.ids for e in prompts]
 
 
 def test_llama_cpp_is_asked_for_the_whole_vocabulary_where_a_label_is_missing(serve, opened, local, prompts):

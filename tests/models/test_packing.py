@@ -46,21 +46,22 @@ def llama(tokenizer, tmp_path_factory):
 
 
 def prompts_of(model, passages=4, questions=3):
-    return [
-        ranking_prompt(
-            model.contract.format,
-            Question(f"q{j}", "why " * (j + 1) + "so?"),
-            Passage(f"p{i}", f"number {i} " * (5 * i % 7 + 1)),
-        )
-        for j in range(questions)
-        for i in range(passages)
-    ]
+    return model.encode(
+        [
+            ranking_prompt(
+                model.contract.format,
+                Question(f"q{j}", "why " * (j + 1) + "so?"),
+                Passage(f"p{i}", f"number {i} " * (5 * i % 7 + 1)),
+            )
+            for j in range(questions)
+            for i in range(passages)
+        ]
+    )
 
 
 def slow_logprobs(model, prompt):
-    (encoded,) = model.encoder.encode([prompt])
     with torch.no_grad():
-        logits = model.model(input_ids=torch.tensor([encoded.ids]), use_cache=False).logits[0, -1].double()
+        logits = model.model(input_ids=torch.tensor([prompt.ids]), use_cache=False).logits[0, -1].double()
     return torch.log_softmax(logits, -1)[list(model.contract.label_ids)].tolist()
 
 
@@ -77,7 +78,7 @@ def test_scores_are_those_of_each_prompt_alone(name, tokenizer, tmp_path):
     scores = [true - false for true, false in model.choice_logprobs(prompts, LABELS)]
     assert max(scores) - min(scores) > 0.5  # else nothing could be told apart
     assert apart(model, prompts) < 1e-4
-    assert model.can_share(model.encoder.encode(prompts)) == (name in SHARING)
+    assert model.can_share(prompts) == (name in SHARING)
 
 
 def test_scores_do_not_depend_on_neighbours_or_the_size_of_a_batch(llama, tokenizer, tmp_path):
@@ -108,7 +109,7 @@ def test_positions_that_do_not_restart_are_seen(llama, monkeypatch):
 
 
 def encoded(*segments):
-    return EncodedPrompt(tuple(segments))
+    return EncodedPrompt((), tuple(segments))
 
 
 def test_whole_segments_are_shared_and_a_tail_is_never_empty():

@@ -9,7 +9,7 @@ import torch
 
 from rankrag.contract import LayerHead
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams, times_at_once
+from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.parallel import ParallelModel
 from rankrag.models.reading import GPU_TIMES
@@ -26,11 +26,13 @@ def two(tiny_model_dir):
 
 
 def prompts_of(model, questions=("why?", "and so?"), passages=5):
-    return [
-        ranking_prompt(model.contract.format, Question(q, q), Passage(str(i), f"number {i} " * (3 * i % 7 + 1)))
-        for q in questions
-        for i in range(passages)
-    ]
+    return model.encode(
+        [
+            ranking_prompt(model.contract.format, Question(q, q), Passage(str(i), f"number {i} " * (3 * i % 7 + 1)))
+            for q in questions
+            for i in range(passages)
+        ]
+    )
 
 
 def test_two_replicas_give_the_scores_of_one_in_order(two, tiny_model_dir):
@@ -65,9 +67,9 @@ def test_two_replicas_rank_from_a_middle_layer_as_one_does(two):
 
 def test_a_passage_goes_where_its_state_is(two):
     two.choice_logprobs(prompts_of(two, ("what?",), 8), LABELS)
-    before = two.state_use
+    before = two.info.states
     two.choice_logprobs(prompts_of(two, ("when?",), 8), LABELS)
-    assert two.state_use - before == StateUse(8, 8)
+    assert two.info.states - before == StateUse(8, 8)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 7])
@@ -81,13 +83,13 @@ def test_shares_are_even_whatever_their_number(count):
 
 
 def test_a_model_without_states_says_none():
-    assert ParallelModel([FakeLanguageModel()]).state_use is None
+    assert ParallelModel([FakeLanguageModel()]).info.states is None
 
 
 def test_a_cpu_and_a_model_that_does_not_say_are_asked_as_usual(two, monkeypatch):
-    assert times_at_once(two) == times_at_once(FakeLanguageModel()) == 1
+    assert two.info.batch_multiplier == FakeLanguageModel().info.batch_multiplier == 1
     monkeypatch.setattr(two.replicas[0], "device", torch.device("cuda"))
-    assert times_at_once(two) == GPU_TIMES
+    assert two.info.batch_multiplier == GPU_TIMES
 
 
 def test_a_failure_of_one_replica_reaches_the_caller():

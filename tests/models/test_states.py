@@ -40,7 +40,7 @@ def model(llama):
 
 
 def prompts_of(model, questions=QUESTIONS, passages=PASSAGES):
-    return [ranking_prompt(model.contract.format, q, p) for q in questions for p in passages]
+    return model.encode([ranking_prompt(model.contract.format, q, p) for q in questions for p in passages])
 
 
 def scores(model, prompts):
@@ -66,7 +66,7 @@ def test_warm_scores_are_the_cold_ones(name, tokenizer, tmp_path):
     cold = scores(model, prompts)
     model.states = StateCache()
     first, second = scores(model, prompts), scores(model, prompts)
-    assert model.state_use == StateUse(found=5, wanted=10)
+    assert model.info.states == StateUse(found=5, wanted=10)
     assert cold.std() > 0.1
     assert apart(first, cold) < 1e-4
     assert apart(second, cold) < 1e-4
@@ -84,7 +84,7 @@ def test_only_the_question_is_read_where_all_passages_are_known(model, monkeypat
     monkeypatch.setattr(model.model.model, "forward", seen)
     prompts = prompts_of(model, QUESTIONS[1:2])
     scores(model, prompts)
-    encoded = model.encoder.encode(prompts)
+    encoded = prompts
     assert sum(read) == sum(sum(map(len, e.segments[e.head :])) for e in encoded)
 
 
@@ -94,14 +94,14 @@ def test_known_and_new_passages_are_scored_together(model):
     model.states = StateCache()
     scores(model, prompts_of(model, QUESTIONS[:1], PASSAGES[1::2]))
     assert apart(scores(model, prompts), cold) < 1e-4
-    assert model.state_use == StateUse(found=2, wanted=7)
+    assert model.info.states == StateUse(found=2, wanted=7)
 
 
 def test_a_single_prompt_makes_and_finds_the_same_states(model):
     model.states = StateCache()
     (alone,) = (scores(model, prompts_of(model, QUESTIONS[:1], PASSAGES[:1])),)
     scores(model, prompts_of(model))
-    assert model.state_use == StateUse(found=1, wanted=6)
+    assert model.info.states == StateUse(found=1, wanted=6)
     assert apart(scores(model, prompts_of(model, QUESTIONS[:1], PASSAGES[:1])), alone) < 1e-4
 
 
@@ -142,7 +142,7 @@ def test_a_list_longer_than_memory_still_finds_what_is_left_of_it(model):
     model.states = StateCache(memory_bytes=150_000)
     for _ in range(3):
         assert apart(scores(model, prompts), cold) < 1e-4
-    assert 0 < model.state_use.found < 10
+    assert 0 < model.info.states.found < 10
 
 
 def test_a_state_that_is_gone_when_it_is_needed_is_computed(model, monkeypatch):
@@ -182,7 +182,8 @@ def test_a_misplaced_state_is_seen(model, monkeypatch):
 @pytest.mark.parametrize("name", sorted(SHARING))
 def test_replies_are_the_same_behind_a_system_text_that_is_known(name, tokenizer, tmp_path, monkeypatch):
     model = opened(name, tokenizer, tmp_path)
-    prompts = [answer_prompt(model.contract.format, q, PASSAGES[: i + 1]) for i, q in enumerate(QUESTIONS)]
+    texts = [answer_prompt(model.contract.format, q, PASSAGES[: i + 1]) for i, q in enumerate(QUESTIONS)]
+    prompts = model.encode(texts)
     model.tokens_per_batch = 10_000  # all in one batch: a prompt alone is read whole, and copied from
     params = SamplingParams(max_new_tokens=6)
     expected = model.generate(prompts, params)
@@ -196,7 +197,7 @@ def test_replies_are_the_same_behind_a_system_text_that_is_known(name, tokenizer
 
     monkeypatch.setattr(model.model.base_model, "forward", seen)
     assert model.generate(prompts[1:], params) == expected[1:]
-    encoded = model.encoder.encode(prompts[1:])
+    encoded = prompts[1:]
     assert max(width for _, width in read) == max(len(e) - len(e.segments[0]) for e in encoded)
     assert "".join(model.stream(prompts[2], params)) == expected[2]
     assert model.generate(prompts, params) == expected  # the first begins otherwise
@@ -206,10 +207,10 @@ def test_replies_are_the_same_behind_a_system_text_that_is_known(name, tokenizer
 def test_a_state_in_fewer_bits_is_written_from_in_the_numbers_of_the_model(model, form):
     model.model = copy.deepcopy(model.model).to(torch.bfloat16)
     model.states, model.tokens_per_batch = StateCache(form=form), 10_000
-    prompts = [answer_prompt(model.contract.format, q, PASSAGES[:2]) for q in QUESTIONS[:2]]
+    prompts = model.encode([answer_prompt(model.contract.format, q, PASSAGES[:2]) for q in QUESTIONS[:2]])
     params = SamplingParams(max_new_tokens=4)
     assert len(model.generate(prompts, params)) == len(model.generate(prompts, params)) == 2
-    root = model._root(model.encoder.encode(prompts)[0].segments[0])
+    root = model._root(prompts[0].segments[0])
     assert root.cache(model.model, 2).layers[0].keys.dtype is torch.bfloat16
 
 
@@ -228,11 +229,11 @@ def test_one_state_before_all_rows_is_put_there_as_many_equal_ones_are(length):
 
 def test_question_first_shares_the_question_and_keeps_nothing(llama, model):
     form = replace(llama.contract.format, layout="question_first")
-    prompts = [ranking_prompt(form, QUESTIONS[0], p) for p in PASSAGES]
+    prompts = model.encode([ranking_prompt(form, QUESTIONS[0], p) for p in PASSAGES])
     cold = scores(model, prompts)
     model.states = StateCache()
     assert apart(scores(model, prompts), cold) < 1e-4
-    assert model.state_use == StateUse(0, 0)
+    assert model.info.states == StateUse(0, 0)
 
 
 def test_another_process_finds_the_states_on_disk(llama, tmp_path):
@@ -241,7 +242,7 @@ def test_another_process_finds_the_states_on_disk(llama, tmp_path):
     scores(on_disk(copy.copy(llama), tmp_path / "states", form="exact"), prompts)
     again = on_disk(copy.copy(llama), tmp_path / "states", form="exact")
     assert apart(scores(again, prompts), cold) < 1e-4
-    assert again.state_use == StateUse(5, 5)
+    assert again.info.states == StateUse(5, 5)
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -255,7 +256,7 @@ def test_another_model_never_takes_the_states_of_this_one(llama, tokenizer, tmp_
     cold = scores(other, prompts)
     on_disk(other, tmp_path / "states", form="exact")
     assert apart(scores(other, prompts), cold) < 1e-4
-    assert other.state_use == StateUse(0, 5)
+    assert other.info.states == StateUse(0, 5)
 
 
 def test_a_file_under_another_name_or_half_a_file_is_not_used(llama, tmp_path):
@@ -288,7 +289,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(llama, model, tmp_path):
     (line,) = said
     assert f"{tmp_path}: holds other things than passage states" in line
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
-    assert model.state_use == StateUse(5, 10)  # memory goes on
+    assert model.info.states == StateUse(5, 10)  # memory goes on
 
 
 def test_a_folder_that_cannot_be_made_is_said_once(model, tmp_path):
@@ -312,7 +313,7 @@ def test_a_read_only_folder_is_read_and_said_once(llama, model, tmp_path, monkey
     said = []
     on_disk(model, tmp_path / "states", said, form="exact")
     assert apart(scores(model, prompts_of(model)), cold) < 1e-4
-    assert model.state_use == StateUse(2, 5)
+    assert model.info.states == StateUse(2, 5)
     (line,) = said
     assert "cannot be written (Read-only file system)" in line
 
@@ -360,5 +361,5 @@ def test_architectures_that_cannot_share_keep_nothing(tokenizer, tmp_path):
     model = opened(name, tokenizer, tmp_path)
     model.states = StateCache()
     scores(model, prompts_of(model))
-    assert model.state_use == StateUse(0, 0)
+    assert model.info.states == StateUse(0, 0)
     assert isinstance(model, TransformersModel)

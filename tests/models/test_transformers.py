@@ -28,17 +28,18 @@ def model(tiny_model_dir):
 
 
 def prompts_of(model, count=5):
-    return [
-        ranking_prompt(model.contract.format, Question("q", "why?"), Passage(str(i), "word " * (7 * i % 20 + 1)))
-        for i in range(count)
-    ]
+    return model.encode(
+        [
+            ranking_prompt(model.contract.format, Question("q", "why?"), Passage(str(i), "word " * (7 * i % 20 + 1)))
+            for i in range(count)
+        ]
+    )
 
 
 def slow_logprobs(model, prompt, labels):
     """One prompt at a time, logits at every place, no padding, no cache."""
-    (encoded,) = model.encoder.encode([prompt])
     with torch.no_grad():
-        logits = model.model(input_ids=torch.tensor([encoded.ids])).logits[0, -1].double()
+        logits = model.model(input_ids=torch.tensor([prompt.ids])).logits[0, -1].double()
     ids = model.encoder.label_ids(model.contract.format, labels)
     return torch.log_softmax(logits, -1)[ids].tolist()
 
@@ -114,7 +115,7 @@ def test_one_prompt_is_copied_from_in_fewer_passes_and_the_same_words(tokenizer,
 
 
 def test_nothing_is_guessed_where_a_window_forgets(model, monkeypatch):
-    (encoded,) = model.encoder.encode(prompts_of(model)[:1])
+    encoded = prompts_of(model)[0]
     params = SamplingParams(max_new_tokens=5)
     assert "prompt_lookup_num_tokens" in model._inputs([encoded], params)
     assert "prompt_lookup_num_tokens" not in model._inputs([encoded], replace(params, temperature=1.0))
@@ -125,7 +126,7 @@ def test_nothing_is_guessed_where_a_window_forgets(model, monkeypatch):
 def test_a_text_does_not_begin_with_the_word_it_is_not_to(model, monkeypatch):
     prompts = prompts_of(model, 3)
     free, params = SamplingParams(max_new_tokens=6), SamplingParams(max_new_tokens=6, not_first="likeliest")
-    row = model.next_logprobs(model.encoder.encode(prompts[:1]), list(range(len(model.tokenizer))))[0]
+    row = model.next_logprobs(prompts[:1], list(range(len(model.tokenizer))))[0]
     monkeypatch.setitem(model._choice_ids, ("likeliest",), [row.index(max(row))])
     alone = [model.generate([prompt], params)[0] for prompt in prompts]
     assert alone[0] != model.generate(prompts[:1], free)[0]

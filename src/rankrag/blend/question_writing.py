@@ -54,7 +54,8 @@ def write(
     """Return for each passage one question a sentence, with the reader's answers, in their order."""
     pairs = [(passage, sentence) for passage, of in asked for sentence in of]
     prompts = [writing_prompt(writer.contract.format, passage, sentence) for passage, sentence in pairs]
-    questions = [_first_line(reply) for reply in writer.generate(prompts, _ONE_LINE)]
+    encoded = writer.encode(prompts, reserve=_ONE_LINE.max_new_tokens)
+    questions = [_first_line(reply) for reply in writer.generate(encoded, _ONE_LINE)]
     proposed = _answers(
         reader,
         [

@@ -124,9 +124,7 @@ def say(text: str) -> None:
 
 def say_state_use(model: LanguageModel) -> None:
     """Say how many passages were known from earlier questions, where any were."""
-    from rankrag.models import state_use
-
-    use = state_use(model)
+    use = model.info.states
     if use and use.found:
         say(f"{use.found:,} of {use.wanted:,} passages were known and not read again ({use.found / use.wanted:.0%}).")
 

@@ -13,7 +13,7 @@ from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.evaluation.work import PAIRS_AT_ONCE, Judgements
 from rankrag.journal import append_rows, read_journal
-from rankrag.models import LayeredModel, times_at_once
+from rankrag.models import LayeredModel
 from rankrag.rerank import Judgement
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage
@@ -47,11 +47,11 @@ class LayerStates:
         todo = [(i, of) for of, ids in wanted for i in dict.fromkeys(ids) if (of.question.id, i) not in self._states]
         todo.sort(key=lambda pair: pair[0])
         form = self._model.contract.format
-        at_once = PAIRS_AT_ONCE * times_at_once(self._model)
+        at_once = PAIRS_AT_ONCE * self._model.info.batch_multiplier
         for start in range(0, len(todo), at_once):
             batch = todo[start : start + at_once]
             prompts = [ranking_prompt(form, of.question, self._passages[i]) for i, of in batch]
-            labels, states = self._model.layer_states(prompts, self._layers)
+            labels, states = self._model.layer_states(self._model.encode(prompts), self._layers)
             append_rows(
                 self._path,
                 [

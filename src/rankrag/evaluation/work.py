@@ -23,13 +23,13 @@ from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.first_stage import Ids, Progress, quiet
 from rankrag.generate import answer_many
 from rankrag.journal import append_rows, read_journal
-from rankrag.models import LanguageModel, is_in_int8, times_at_once
+from rankrag.models import LanguageModel
 from rankrag.rerank import Judgement, judge
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTIONS_AT_ONCE = 4
-"""Questions that a CPU answers between two commits of a journal: what a kill can cost (`times_at_once`)."""
+"""Questions that a CPU answers between two commits of a journal: what a kill can cost."""
 
 PAIRS_AT_ONCE = 128
 """Likewise, questions and passages judged."""
@@ -59,7 +59,7 @@ def model_key(model: LanguageModel, name: str) -> str:
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
-    also = ["int8"] if is_in_int8(model) else []  # other number types move scores little, and share a journal
+    also = ["int8"] if model.info.int8 else []  # other number types move scores little, and share a journal
     return hashlib.sha256(json.dumps([prompts, of, *also], sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -87,7 +87,7 @@ class JudgingWork:
     """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
 
     `key` tells several scores of one model apart, each in a file of its own (`score_key`); `times` as many pairs are
-    judged together as a CPU does (`times_at_once`).
+    judged together as a CPU does (`ModelInfo.batch_multiplier`).
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class ModelWork:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
-        key, times = score_key(model.contract), times_at_once(model)
+        key, times = score_key(model.contract), model.info.batch_multiplier
         self._at_once = QUESTIONS_AT_ONCE * times
         self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key, times=times)
         self._citations = folder / f"citations{key}.jsonl"

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rankrag.contract import Contract
+from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ContractError
-from rankrag.models import SamplingParams
+from rankrag.models import ModelInfo, SamplingParams
 from rankrag.types import Prompt
 
 
@@ -25,27 +26,33 @@ class FakeLanguageModel:
     otherwise: str = "another reply"
     sure: float = 0.9
     contract: Contract = field(default_factory=Contract)
+    info: ModelInfo = field(default_factory=ModelInfo)
     prompts: list[Prompt] = field(default_factory=list)
 
-    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+    def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:  # noqa: ARG002
+        """Return each prompt as it is: no tokens, and no passage is cut."""
+        return [EncodedPrompt(prompt, (), tuple(False for s in prompt if s.kind == "passage")) for prompt in prompts]
+
+    def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return log `sure` for the first label where `yes_if` is found, else for the second; likewise for its reply.
 
         The other choices share the rest.
         """
         if len(choices) < 2:
             raise ContractError(f"the fake model chooses among two or more (found: {list(choices)})")
-        self.prompts += prompts
+        texts = [encoded.prompt for encoded in prompts]
+        self.prompts += texts
         labels = tuple(choices) == self.contract.labels
-        return [self._row(prompt, choices) if labels else self._letters(prompt, choices) for prompt in prompts]
+        return [self._row(prompt, choices) if labels else self._letters(prompt, choices) for prompt in texts]
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+    def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return a reply to each prompt."""
         return ["".join(self.stream(prompt, params)) for prompt in prompts]
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+    def stream(self, prompt: EncodedPrompt, params: SamplingParams) -> Iterator[str]:
         """Yield a reply word by word, at most `max_new_tokens` of them."""
-        self.prompts.append(prompt)
-        said = self._said(prompt)
+        self.prompts.append(prompt.prompt)
+        said = self._said(prompt.prompt)
         words = (self.otherwise if params.not_first and said.startswith(params.not_first) else said).split(" ")
         for place, word in enumerate(words[: params.max_new_tokens]):
             yield f" {word}" if place else word

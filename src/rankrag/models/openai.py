@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rankrag.contract import Contract, ScoreType, by_labels, load_contract, with_score
-from rankrag.encoding import PromptEncoder, default_contract
+from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams
+from rankrag.models import ModelInfo, SamplingParams
 from rankrag.models.address import FORM, Address, Kind
 from rankrag.models.loading import load_tokenizer
 from rankrag.models.remote import Remote
@@ -57,26 +57,33 @@ class OpenAIModel:
         self.kind: Kind = address.kind or self._kind(served)
         check_tokenizer(self._remote, address, self.kind, self.name, self.encoder)
 
-    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+    @property
+    def info(self) -> ModelInfo:
+        """Nothing: a server does not say."""
+        return ModelInfo()
+
+    def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
+        """Return the token ids that the server is sent, leaving room for `reserve` tokens of a reply."""
+        return self.encoder.encode(prompts, reserve=reserve)
+
+    def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         ids = self.encoder.label_ids(self.contract.format, choices)
         ask = {"vllm": self._vllm, "sglang": self._sglang, "llama.cpp": self._llama_cpp, "generic": self._generic}
-        encoded = [e.ids for e in self.encoder.encode(prompts)]
-        return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), encoded)
+        return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), [p.ids for p in prompts])
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+    def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
 
         def one(ids: list[int]) -> str:
             body = self._sampling(ids, params)
             return "".join(tidy(iter([str(_choice(self._complete(body, ids)).get("text", ""))]), tuple(body["stop"])))
 
-        return self._all(one, [e.ids for e in self.encoder.encode(prompts, reserve=params.max_new_tokens)])
+        return self._all(one, [p.ids for p in prompts])
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+    def stream(self, prompt: EncodedPrompt, params: SamplingParams) -> Iterator[str]:
         """Yield one continuation in pieces, as `generate` would return it."""
-        (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
-        body = self._sampling(encoded.ids, params)
+        body = self._sampling(prompt.ids, params)
         events = self._remote.stream(f"{self._path}/completions", body | {"stream": True})
         pieces = (str(event["choices"][0].get("text") or "") for event in events if event.get("choices"))
         yield from tidy(pieces, tuple(body["stop"]))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from rankrag.contract import Contract
-from rankrag.models import LayeredModel, SamplingParams, is_in_int8, prompt_encoder, state_use, times_at_once
+from rankrag.encoding import EncodedPrompt
+from rankrag.models import LayeredModel, ModelInfo, SamplingParams
 from rankrag.types import Prompt, StateUse
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from rankrag.encoding import PromptEncoder
 
 R = TypeVar("R")
 
@@ -32,27 +32,18 @@ class ParallelModel:
         return self.replicas[0].contract
 
     @property
-    def encoder(self) -> PromptEncoder | None:
-        """What makes token ids of prompts for every replica; None where they do not show it."""
-        return prompt_encoder(self.replicas[0])
+    def info(self) -> ModelInfo:
+        """What one replica says about itself, with the passage states of all."""
+        of_each = [replica.info for replica in self.replicas]
+        uses = [info.states for info in of_each if info.states]
+        states = StateUse(sum(use.found for use in uses), sum(use.wanted for use in uses)) if uses else None
+        return replace(of_each[0], states=states)
 
-    @property
-    def times_at_once(self) -> int:
-        """How many times what a CPU is asked together takes a replica no longer."""
-        return times_at_once(self.replicas[0])
+    def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
+        """Return each prompt as every replica reads it."""
+        return self.replicas[0].encode(prompts, reserve=reserve)
 
-    @property
-    def state_use(self) -> StateUse | None:
-        """How many states all replicas wanted and found; None where they keep none."""
-        uses = [use for replica in self.replicas if (use := state_use(replica))]
-        return StateUse(sum(use.found for use in uses), sum(use.wanted for use in uses)) if uses else None
-
-    @property
-    def in_int8(self) -> bool:
-        """Whether the replicas' weights are kept in eight bits."""
-        return is_in_int8(self.replicas[0])
-
-    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+    def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
 
@@ -61,23 +52,27 @@ class ParallelModel:
         """The number of layers."""
         return self.replicas[0].layers
 
-    def head_log_odds(self, prompts: Sequence[Prompt]) -> list[float]:
+    def head_log_odds(self, prompts: Sequence[EncodedPrompt]) -> list[float]:
         """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
         return self._spread(prompts, lambda replica, share: replica.head_log_odds(share))
 
-    def layer_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> tuple[list[list[float]], np.ndarray]:
+    def layer_states(
+        self, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
+    ) -> tuple[list[list[float]], np.ndarray]:
         """Return the labels' log-probabilities of each prompt, and the unit states of its last token."""
         return self.replicas[0].layer_states(prompts, layers)
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+    def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt."""
         return self._spread(prompts, lambda replica, share: replica.generate(share, params))
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+    def stream(self, prompt: EncodedPrompt, params: SamplingParams) -> Iterator[str]:
         """Yield the continuation of one prompt in pieces."""
         return self.replicas[0].stream(prompt, params)
 
-    def _spread(self, prompts: Sequence[Prompt], call: Callable[[LayeredModel, list[Prompt]], list[R]]) -> list[R]:
+    def _spread(
+        self, prompts: Sequence[EncodedPrompt], call: Callable[[LayeredModel, list[EncodedPrompt]], list[R]]
+    ) -> list[R]:
         """Return what replicas make of equal shares, in the order of the prompts.
 
         Prompts are dealt out in the order of a checksum of their passages: prompts of one passage stay together, and
@@ -99,5 +94,5 @@ class ParallelModel:
         return [found[place] for place in range(len(prompts))]
 
 
-def _checksum(prompt: Prompt) -> int:
-    return zlib.crc32("\n".join(segment.text for segment in prompt if segment.kind == "passage").encode())
+def _checksum(prompt: EncodedPrompt) -> int:
+    return zlib.crc32("\n".join(segment.text for segment in prompt.prompt if segment.kind == "passage").encode())

@@ -11,14 +11,13 @@ import torch
 
 from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
-from rankrag.models import packing
+from rankrag.models import ModelInfo, packing
 from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.last_tokens import last_tokens_only
 from rankrag.models.memory import in_halves
 from rankrag.models.packing import Row
 from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
-from rankrag.types import StateUse
 
 GPU_TIMES = 32
 """A GPU takes as long for one short pass, or for one token of one reply, as for this many together."""
@@ -36,16 +35,16 @@ class PromptReader:
         self.device = device
         self.tokens_per_batch = tokens
         self.states: StateCache | None = None
+        self.in_int8 = False
 
     @property
-    def state_use(self) -> StateUse | None:
-        """How many passage states were wanted and found so far; None where `states`, the cache, is None."""
-        return self.states.use if self.states else None
-
-    @property
-    def times_at_once(self) -> int:
-        """How many times what a CPU is asked together takes this device no longer."""
-        return 1 if self.device.type == "cpu" else GPU_TIMES
+    def info(self) -> ModelInfo:
+        """Batch size, number type and kept states, as of now."""
+        return ModelInfo(
+            batch_multiplier=1 if self.device.type == "cpu" else GPU_TIMES,
+            int8=self.in_int8,
+            states=self.states.use if self.states else None,
+        )
 
     def can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
         """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""

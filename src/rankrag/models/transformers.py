@@ -61,9 +61,8 @@ class TransformersModel(PromptReader):
     ) -> None:
         where = pick_device(device)
         computed = pick_dtype(dtype, where)
-        self.in_int8 = dtype == INT8
-        tokenizer, model = load_weights(str(directory), torch.bfloat16 if self.in_int8 else computed)
-        if self.in_int8:
+        tokenizer, model = load_weights(str(directory), torch.bfloat16 if dtype == INT8 else computed)
+        if dtype == INT8:
             if not put_in_int8(model):
                 raise ModelError(
                     f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
@@ -81,27 +80,33 @@ class TransformersModel(PromptReader):
         self.encoder = PromptEncoder(tokenizer, replace(contract, max_tokens=min(contract.max_tokens, positions)))
         tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
         super().__init__(tokenizer, model, self.encoder.contract, where, tokens)
+        self.in_int8 = dtype == INT8
         self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
-    def choice_logprobs(self, prompts: Sequence[Prompt], choices: Sequence[str]) -> list[list[float]]:
+    def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
+        """Return the token ids of each prompt, leaving room for `reserve` tokens of a reply."""
+        return self.encoder.encode(prompts, reserve=reserve)
+
+    def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
-        return self.next_logprobs(self.encoder.encode(prompts), self._ids_of(tuple(choices)))
+        return self.next_logprobs(prompts, self._ids_of(tuple(choices)))
 
     @property
     def layers(self) -> int:
         """The number of layers."""
         return len(layer_head.layers_of(self.model))
 
-    def head_log_odds(self, prompts: Sequence[Prompt]) -> list[float]:
+    def head_log_odds(self, prompts: Sequence[EncodedPrompt]) -> list[float]:
         """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
         assert self.contract.head is not None  # `with_score` has seen to it
         short = copy.copy(self)
         short.model = layer_head.shortened(self.model, self.contract.head)
-        return [odds - none for odds, none in short.next_logprobs(self.encoder.encode(prompts), [0, 1])]
+        return [odds - none for odds, none in short.next_logprobs(prompts, [0, 1])]
 
-    def layer_states(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> tuple[list[list[float]], np.ndarray]:
+    def layer_states(
+        self, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
+    ) -> tuple[list[list[float]], np.ndarray]:
         """Return the labels' log-probabilities of each prompt, and unit states after `layers`, from one pass."""
-        encoded = self.encoder.encode(prompts)
         labels = list(self.contract.label_ids)
         states = np.zeros((len(prompts), len(layers), self.model.config.get_text_config().hidden_size), np.float16)
         with layer_head.watched(self.model, layers) as seen:
@@ -111,28 +116,26 @@ class TransformersModel(PromptReader):
                     last = layer_head.unit(seen[layer][ends[:, 1], ends[:, 2]])
                     states[ends[:, 0].cpu().numpy(), number] = last.cpu().numpy()
 
-            found = self.next_logprobs(encoded, labels, after=keep)
+            found = self.next_logprobs(prompts, labels, after=keep)
         return found, states
 
-    def generate(self, prompts: Sequence[Prompt], params: SamplingParams) -> list[str]:
+    def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
-        encoded = self.encoder.encode(prompts, reserve=params.max_new_tokens)
         texts = [""] * len(prompts)
 
         def written(batch: list[int]) -> list[tuple[int, str]]:
-            inputs = self._inputs([encoded[i] for i in batch], params)
+            inputs = self._inputs([prompts[i] for i in batch], params)
             output = self._generate(params, **inputs)[:, inputs["input_ids"].shape[1] :]
             return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
 
-        for batch in self._batches(encoded, extra=params.max_new_tokens):
+        for batch in self._batches(prompts, extra=params.max_new_tokens):
             for place, text in in_halves(batch, written, on_shortage=self._shrink):
                 texts[place] = cut(text, params.stop).strip()
         return texts
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> Iterator[str]:
+    def stream(self, prompt: EncodedPrompt, params: SamplingParams) -> Iterator[str]:
         """Yield one continuation in pieces, as `generate` would return it."""
-        (encoded,) = self.encoder.encode([prompt], reserve=params.max_new_tokens)
-        inputs = self._inputs([encoded], params)
+        inputs = self._inputs([prompt], params)
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         failure: list[BaseException] = []
 
