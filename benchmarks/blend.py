@@ -25,7 +25,7 @@ from rankrag.blend.reading import read_source
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
-from rankrag.examples import write_examples
+from rankrag.data.examples import write_examples
 from rankrag.types import Passage, Question
 
 

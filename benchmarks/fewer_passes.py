@@ -21,10 +21,10 @@ from statistics import fmean
 from harness import ROOT, put_figures, svg_pyplot
 
 from rankrag.cli.options import say, step_lines
-from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
-from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import load
+from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.evaluation.first_stage import Ids, first_stages
-from rankrag.evaluation.loading import load
 from rankrag.evaluation.metrics import exact_match, recall_at
 from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.selection import Case

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rankrag.data.files import Row, read_rows
 from rankrag.evaluation.examples import ExampleQuestion, read_examples
 from rankrag.evaluation.metrics import bootstrap_interval, exact_match, paired_difference, token_f1
-from rankrag.jsonl import Row, read_rows
 
 
 def figures(example: ExampleQuestion, row: Row) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rankrag.jsonl import write_rows
+from rankrag.data.files import write_rows
 
 from .conftest import Run
 

@@ -12,6 +12,7 @@ import torch
 from scipy.stats import kendalltau
 
 from rankrag import parity, parity_paths
+from rankrag.data.runs import read_candidates
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.models import packing
@@ -19,7 +20,6 @@ from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, compare, kendall_tau
 from rankrag.parity_paths import SIXTEEN_BITS, ScorePath, paths_of
-from rankrag.runs import read_candidates
 from rankrag.templates import ranking_prompt
 from rankrag.types import Question
 

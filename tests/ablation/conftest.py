@@ -10,7 +10,7 @@ import yaml
 from rankrag.ablation.study import open_study
 from rankrag.config import AblationConfig
 from rankrag.config_files import load_config
-from rankrag.jsonl import write_rows
+from rankrag.data.files import write_rows
 
 from ..training.conftest import without_pictures
 

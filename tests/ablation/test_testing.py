@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rankrag.ablation.testing import open_exam, reply_losses
+from rankrag.data.progress import quiet
 from rankrag.errors import ConfigError
-from rankrag.evaluation.first_stage import quiet
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import render
 

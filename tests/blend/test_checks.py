@@ -9,7 +9,7 @@ from rankrag.blend.checks import config_problems, data_problems
 from rankrag.blend.sources import Record, Source
 from rankrag.config import BlendConfig
 from rankrag.config_files import load_config
-from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.data.catalogue import BENCHMARKS
 from rankrag.types import DataKind, Passage, Question
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "blend").glob("*.yaml"))

@@ -12,8 +12,8 @@ import pytest
 
 from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, held_back_part
 from rankrag.config import BlendConfig
+from rankrag.data.examples import read_examples
 from rankrag.errors import ConfigError, DataError
-from rankrag.examples import read_examples
 from rankrag.types import DataKind
 
 
@@ -377,7 +377,7 @@ def test_a_killed_blend_goes_on_with_the_sources_that_are_done(of_three, tmp_pat
     build_blend(of_three(), tmp_path / "whole")
     for place in ("chat: reading rows", "t: mining negatives", "t: drawing lists of passages"):
         with pytest.raises(Killed):
-            build_blend(of_three(), tmp_path / "a", step=killed_at(place))
+            build_blend(of_three(), tmp_path / "a", progress=killed_at(place))
     assert not (tmp_path / "a" / EXAMPLES_FILE).exists()
     said, steps = [], set()
     build_blend(of_three(), tmp_path / "a", said.append, lambda text, _done, _total: steps.add(text.partition(":")[0]))
@@ -414,7 +414,7 @@ def test_data_that_is_gone_meanwhile_is_not_said_to_be_unwritable(of_three, tmp_
 @pytest.mark.parametrize("change", ["seed", "data", "evaluation", "weights"])
 def test_what_was_made_of_other_settings_or_data_is_made_anew(of_three, tmp_path, change):
     with pytest.raises(Killed):
-        build_blend(of_three(), tmp_path / "a", step=killed_at("t: mining negatives"))
+        build_blend(of_three(), tmp_path / "a", progress=killed_at("t: mining negatives"))
     rows = tmp_path / "data" / {"evaluation": "dev.jsonl"}.get(change, "corpus.jsonl")
     if change in ("data", "evaluation"):
         rows.write_text(rows.read_text().replace("own 3", "own 33"))
@@ -429,7 +429,7 @@ def test_what_was_made_of_other_settings_or_data_is_made_anew(of_three, tmp_path
 
 def test_a_source_that_turns_out_to_be_left_out_changes_the_share_of_one_that_was_done(of_three, tmp_path):
     with pytest.raises(Killed):
-        build_blend(of_three(), tmp_path / "a", step=killed_at("t: mining negatives"))
+        build_blend(of_three(), tmp_path / "a", progress=killed_at("t: mining negatives"))
     config = of_three()
     (tmp_path / "data" / "chat.jsonl").unlink()
     fields = [source.model_copy(update={"optional": True}) for source in config.sources]

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from rankrag.blend import arrays
 from rankrag.blend.preparation import prepare
 from rankrag.blend.reading import read_source
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data import arrays
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 
 

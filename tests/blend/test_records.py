@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rankrag.blend.records import parse_record
-from rankrag.blend.sources import LeftOut
 from rankrag.config import SourceConfig
+from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
 
 CONTEXTS = [{"title": "table", "text": "a | b"}, {"title": "", "text": "The sum is in the table."}]

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from rankrag.blend.sft import instruction_record, sft_examples
-from rankrag.blend.sources import LeftOut, Source
+from rankrag.blend.sources import Source
+from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
 from rankrag.templates import Format, render
 from rankrag.types import DataKind, Message

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from rankrag.cli.options import step_lines
-from rankrag.examples import read_examples
-from rankrag.jsonl import write_rows
+from rankrag.data.examples import read_examples
+from rankrag.data.files import write_rows
 from rankrag.templates import WRITE
 
 

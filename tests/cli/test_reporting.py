@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import yaml
 
+from rankrag.data.files import write_rows
 from rankrag.evaluation.questions import read_results
-from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.store import PassageStore

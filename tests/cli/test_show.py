@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.examples import write_examples
+from rankrag.data.examples import write_examples
 from rankrag.types import DataKind, Example, Passage, Question
 
 from ..conftest import Run

@@ -6,19 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.loading import load
-from rankrag.jsonl import write_rows
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import load
 from rankrag.retrieval.encoder import document_text
-
-PASSAGES = {
-    "s/decoy/0": "tagus river tagus river",
-    "s/tagus/0": "tagus river in a golden land of many other words",
-    "s/ebro/0": "ebro river golden",
-    "s/lake/0": "a lake without a stream",
-    "s/hill/0": "hill and dale",
-    "s/town/0": "the town by the river",
-}
+from tests.data.own_sets import write_sets
 
 
 class StubEncoder:
@@ -42,10 +33,6 @@ class StubEncoder:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def passage_rows(passages):
-    return [{"id": name, "title": "", "text": text} for name, text in passages.items()]
-
-
 @pytest.fixture
 def encoder():
     return StubEncoder()
@@ -53,61 +40,7 @@ def encoder():
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with one small set of every sort."""
-    folder = tmp_path / "data"
-    write_rows(folder / "squad/squad.corpus.jsonl.zst", passage_rows(PASSAGES))
-    write_rows(
-        folder / "squad/squad.dev.jsonl.zst",
-        [
-            {"id": "q1", "question": "tagus river", "answers": ["golden land"], "positive_ids": ["s/tagus/0"]},
-            {"id": "q2", "question": "ebro river", "answers": ["golden"], "positive_ids": ["s/ebro/0"]},
-        ],
-    )
-    write_rows(
-        folder / "squad/squad2_unanswerable.dev.jsonl.zst",
-        [
-            {"id": "u1", "question": "lake stream", "answers": [], "positive_ids": [], "near_ids": ["s/lake/0"]},
-            {"id": "u2", "question": "ebro", "answers": [], "positive_ids": [], "near_ids": ["s/hill/0"]},
-        ],
-    )
-    write_rows(
-        folder / "conversational/doc2dial.corpus.jsonl.zst",
-        passage_rows({"d/visa/0": "golden visa for workers", "d/tax/0": "tax for workers"}),
-    )
-    turns = [{"role": "user", "content": "tax tax"}, {"role": "agent", "content": "which tax"}]
-    write_rows(
-        folder / "conversational/doc2dial.dev.jsonl.zst",
-        [{"id": "c1", "question": "for visa", "answers": ["x"], "positive_ids": ["d/visa/0"], "history": turns}],
-    )
-    candidates = [
-        {"text": "nothing here", "label": 0},
-        {"text": "apple pie apple pie", "label": 0},
-        {"text": "a golden apple", "label": 1},
-    ]
-    write_rows(
-        folder / "ranking/msmarco.dev.jsonl.zst",
-        [
-            {"id": "m1", "query": "apple pie", "candidates": candidates},
-            {"id": "m2", "query": "pear", "candidates": [{"text": "pear", "label": 0}]},
-        ],
-    )
-    write_rows(
-        folder / "ranking/trec_dl19.corpus.jsonl.zst",
-        passage_rows({"1": "wind power", "2": "golden wind", "3": "sun"}),
-    )
-    write_rows(
-        folder / "ranking/trec_dl19.test.jsonl.zst",
-        [
-            {
-                "id": "t1",
-                "query": "wind",
-                "positive_ids": ["2"],
-                "grades": {"1": 1, "2": 3},
-                "bm25_ids": ["1", "3", "2"],
-            }
-        ],
-    )
-    return folder
+    return write_sets(tmp_path / "data")
 
 
 @pytest.fixture

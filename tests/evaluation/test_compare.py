@@ -8,20 +8,20 @@ import pytest
 from rankrag.config import ComparisonConfig
 from rankrag.config_files import load_config
 from rankrag.contract import Contract
+from rankrag.data.catalogue import own_set
+from rankrag.data.files import write_rows
 from rankrag.errors import ConfigError, DataError, ModelError
 from rankrag.evaluation import work
 from rankrag.evaluation.aggregate import aggregated
-from rankrag.evaluation.catalogue import own_set
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.comparison_report import render_comparison
 from rankrag.evaluation.description import load_description
 from rankrag.evaluation.questions import read_kept_passages, read_results
 from rankrag.evaluation.systems import System
-from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE
-from tests.evaluation.conftest import PASSAGES, passage_rows
+from tests.data.own_sets import PASSAGES, passage_rows
 
 SETS = ("squad", "doc2dial", "msmarco", "trec_dl19", "squad2_unanswerable")
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rankrag.contract import Contract
+from rankrag.data.files import write_rows
 from rankrag.errors import DataError
 from rankrag.evaluation.examples import examples_check, settings_key
 from rankrag.evaluation.summary import ExampleFigures
-from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG
 from rankrag.types import Passage, ScoredPassage, Source

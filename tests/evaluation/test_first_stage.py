@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
+from rankrag.data.journal import append_rows, read_journal
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation.first_stage import bm25, dense, fused, open_index, search_seconds
-from rankrag.journal import append_rows, read_journal
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Message
 

@@ -11,11 +11,11 @@ import pytest
 
 from rankrag.config import BlendConfig
 from rankrag.contract import Contract, by_labels, load_contract, save_contract
+from rankrag.data.files import write_rows
+from rankrag.data.sets import Judged
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.fit import fit
 from rankrag.evaluation.held_back import held_back_sets, without_answers
-from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge

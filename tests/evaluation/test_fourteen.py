@@ -10,15 +10,15 @@ from statistics import fmean
 
 import pytest
 
-from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.fourteen import PAPER
+from rankrag.data.load import at_hand, load, missing
 from rankrag.evaluation.compare import compare
-from rankrag.evaluation.fourteen import PAPER
-from rankrag.evaluation.loading import at_hand, load, missing
 from rankrag.evaluation.metrics import answer_recall_at, measure
 from rankrag.evaluation.questions import read_results
 from rankrag.evaluation.systems import System
 from rankrag.templates import UNANSWERABLE
-from tests.evaluation import published as files
+from tests.data import published as files
 
 
 class Road:

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import load
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.from_index import corpus_of, freeze_from_index
-from rankrag.evaluation.loading import load
 from rankrag.evaluation.systems import System
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
-from tests.evaluation import published as files
+from tests.data import published as files
 
 CORPUS = ("/corpora/psgs_w100.tsv", "sha", tuple(Passage(name, text, title) for name, text, title in files.WIKIPEDIA))
 

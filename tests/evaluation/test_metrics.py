@@ -6,9 +6,9 @@ from math import log2
 
 import pytest
 
+from rankrag.data.sets import Judged
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation import metrics
-from rankrag.evaluation.benchmarks import Judged
 from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.statistics import permutation_p
 from rankrag.types import Passage, Question

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.evaluation.benchmarks import Judged
+from rankrag.data.sets import Judged
 from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.work import with_cosines
 from rankrag.rerank import Judgement

@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
+from rankrag.data.files import read_rows, write_rows
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.page import as_html, write_page
 from rankrag.evaluation.systems import System
-from rankrag.jsonl import read_rows, write_rows
 from rankrag.models.fake import FakeLanguageModel
 
 EVIL = "</script><script>document.title = 'broken in'</script><img src=x onerror=\"document.title='broken in'\">"

@@ -5,11 +5,11 @@ from statistics import fmean
 
 import pytest
 
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.sets import Origin
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
-from rankrag.evaluation.benchmarks import Origin
 from rankrag.evaluation.beside import beside_the_paper, column_of, render_table, setting_of
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.figures import plot_figure, render_figure, series_of
 from rankrag.evaluation.metrics import Interval

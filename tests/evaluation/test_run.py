@@ -8,13 +8,13 @@ from math import log2
 import pytest
 
 from rankrag.contract import Contract
+from rankrag.data.files import write_rows
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.description import load_description
 from rankrag.evaluation.measuring import Settings, among_five, final_contexts
 from rankrag.evaluation.report import render
 from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.summary import load_summary
-from rankrag.jsonl import write_rows
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
 from rankrag.templates import UNANSWERABLE

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rankrag.evaluation.benchmarks import Judged
+from rankrag.data.sets import Judged
 from rankrag.evaluation.measuring import Settings, stopping_figures
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.settling import SettlingTrial, best_bound, judged_until_settled, settling_trials

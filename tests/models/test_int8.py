@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rankrag import parity_paths
+from rankrag.data.runs import read_candidates
 from rankrag.errors import ModelError
 from rankrag.evaluation.work import model_key
 from rankrag.models import SamplingParams
@@ -18,7 +19,6 @@ from rankrag.models.state_cache import fingerprint
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import PAIRS, compare
 from rankrag.rerank import judge
-from rankrag.runs import read_candidates
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 

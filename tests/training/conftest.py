@@ -8,8 +8,8 @@ import pytest
 
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract
+from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder, chat_turns
-from rankrag.examples import write_examples
 from rankrag.templates import Format
 from rankrag.training import folder
 from rankrag.training.rows import build_rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.examples import write_examples
+from rankrag.data.examples import write_examples
 from rankrag.training.checkpoints import all_checkpoints, newest_checkpoint, prune, publish
 from rankrag.training.run import train
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from rankrag.config import DevSettings
+from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder
 from rankrag.errors import ConfigError
-from rankrag.examples import write_examples
 from rankrag.generate import answer_many
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from rankrag.config import TrainConfig
-from rankrag.examples import write_examples
+from rankrag.data.examples import write_examples
 from rankrag.training.run import train
 
 pytestmark = pytest.mark.slow

@@ -255,7 +255,7 @@ def test_a_full_disk_before_or_after_the_steps_is_a_clear_error(tmp_path, config
 
 
 def test_an_empty_blend_is_refused(tmp_path, config_of):
-    from rankrag.examples import write_examples
+    from rankrag.data.examples import write_examples
 
     config = config_of()
     write_examples(tmp_path / "blend" / "examples.jsonl.zst", [])

@@ -9,7 +9,7 @@ from rankrag.ablation.claims import claims
 from rankrag.ablation.paper import SETS, TABLE_3, mean_of_nine
 from rankrag.ablation.results import Measure, RowResult
 from rankrag.ablation.study import FULL, Row, Study
-from rankrag.evaluation.catalogue import BENCHMARKS
+from rankrag.data.catalogue import BENCHMARKS
 from rankrag.evaluation.metrics import bootstrap_interval, paired_difference
 from rankrag.evaluation.statistics import compared
 

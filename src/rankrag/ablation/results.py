@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from rankrag.data.files import write_whole
 from rankrag.errors import ConfigError, DataError
-from rankrag.journal import write_whole
 
 Measure = Literal["hit@1", "EM", "F1", "loss"]
 """Gold passage in the first place of the model's order; the pipeline's answers; nats a token of held-back replies."""

@@ -20,8 +20,8 @@ from rankrag.blend.checks import config_problems
 from rankrag.blend.weights import blend_slots
 from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig
 from rankrag.config_files import load_config
+from rankrag.data.catalogue import BENCHMARKS
 from rankrag.errors import ConfigError
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.types import DataKind
 
 FULL = "full"

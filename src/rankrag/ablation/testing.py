@@ -13,11 +13,12 @@ from rankrag.ablation.results import Outcome
 from rankrag.ablation.study import Study
 from rankrag.blend.mixture import held_back_part
 from rankrag.blend.sft import sft_examples
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import load
+from rankrag.data.progress import Progress
+from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.first_stage import Ids, Progress, first_stages
-from rankrag.evaluation.loading import load
+from rankrag.evaluation.first_stage import Ids, first_stages
 from rankrag.evaluation.metrics import exact_match, hit_at, token_f1
 from rankrag.evaluation.work import ModelWork, log_odds, model_key, reordered
 from rankrag.models import LanguageModel

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rankrag.blend.arrays import is_packed, packed_rows
+from rankrag.data.arrays import is_packed, packed_rows
+from rankrag.data.files import Row, read_rows, read_table
+from rankrag.data.rows import parse_history
 from rankrag.errors import DataError, Mistakes
-from rankrag.jsonl import Row, parse_history, read_rows
-from rankrag.tables import read_table
 from rankrag.types import Message
 
 _TEXTS = ("question", "query", "input")

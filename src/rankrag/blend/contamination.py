@@ -14,9 +14,10 @@ from pathlib import Path
 
 from rankrag.blend.asked import asked_rows
 from rankrag.blend.sources import Record, Source
-from rankrag.blend.steps import Step, quiet, watched
 from rankrag.config import EvaluationConfig
-from rankrag.jsonl import Row, read_passages
+from rankrag.data.files import Row
+from rankrag.data.progress import Progress, quiet, watched
+from rankrag.data.rows import read_passages
 from rankrag.matching import normalise
 from rankrag.types import Message
 
@@ -78,13 +79,15 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     )
 
 
-def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float, step: Step = quiet) -> list[Overlap]:
+def overlaps(
+    source: Source, sets: Sequence[EvaluationSet], max_overlap: float, progress: Progress = quiet
+) -> list[Overlap]:
     """Return what of a source stands in each evaluation set."""
     if not sets:
         return []
     found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
     doing = f"{source.name}: comparing questions with evaluation sets"
-    for record in watched(source.records, step, doing, len(source.records)):
+    for record in watched(source.records, progress, doing, len(source.records)):
         text = _asked(record.question.history, record.question.text)
         runs = frozenset(_long_grams(text))
         for of, (same, shared, _) in zip(sets, found, strict=True):
@@ -93,7 +96,7 @@ def overlaps(source: Source, sets: Sequence[EvaluationSet], max_overlap: float, 
             elif not runs.isdisjoint(of.question_grams):
                 shared.add(record.question.id)
     doing = f"{source.name}: comparing passages with evaluation sets"
-    for passage in watched(source.passages.values(), step, doing, len(source.passages)):
+    for passage in watched(source.passages.values(), progress, doing, len(source.passages)):
         listed = list(grams(normalise(passage.text)))
         for of, (_, _, passages) in zip(sets, found, strict=True):
             hits = sum(gram in of.passage_grams for gram in listed)

@@ -13,9 +13,9 @@ from rankrag.blend.mining import Mined
 from rankrag.blend.mixture import source_groups
 from rankrag.blend.preparation import Report, prepare
 from rankrag.blend.sources import Record, Source
-from rankrag.blend.steps import Step, quiet
 from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data.progress import Progress, quiet
 from rankrag.types import Example
 
 _SAMPLE = 200  # groups of a source that its tokens are counted on
@@ -37,13 +37,13 @@ class Part:
         return round((self.examples or 0) * (self.tokens_each or 0))
 
 
-def dry_run(config: BlendConfig, report: Report = lambda _: None, step: Step = quiet) -> list[Part]:
+def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Progress = quiet) -> list[Part]:
     """Return every part of the blend; one whose data is absent has its share and nothing else.
 
     Random passages stand in for mined ones, so that parts without a weight are counted to a few in a hundred; tokens
     are an average over some groups. `ConfigError` lists what is wrong with the configuration and the data at hand.
     """
-    prepared = prepare(config, report, step=step, absent_is_fine=True)
+    prepared = prepare(config, report, progress=progress, absent_is_fine=True)
     count = token_counter(config.tokenizer)
     configs = {source.name: source for source in config.sources}
     parts = []

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rankrag.blend.false_negatives import is_negative
 from rankrag.blend.sources import Record, Source
-from rankrag.blend.steps import Step, quiet, watched
+from rankrag.data.progress import Progress, quiet, watched
 from rankrag.errors import MissingExtraError
 from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.templates import passage_text
@@ -20,7 +20,7 @@ Mined = Sequence[Sequence[str]]
 """For each record of a source the ids of its hard negatives, best first."""
 
 
-def mine(source: Source, depth: int, step: Step = quiet) -> list[tuple[str, ...]]:
+def mine(source: Source, depth: int, progress: Progress = quiet) -> list[tuple[str, ...]]:
     """Return, for each record, ids of the `depth` best BM25 passages of the source that do not answer it, best first.
 
     Ties keep the order of the source's passages; one that shares no term with the question is not found. Left out, and
@@ -29,9 +29,9 @@ def mine(source: Source, depth: int, step: Step = quiet) -> list[tuple[str, ...]
     ids = list(source.passages)
     if not ids or not depth:
         return [() for _ in source.records]
-    index = _index(source, step)
+    index = _index(source, progress)
     mined = []
-    for record in watched(source.records, step, f"{source.name}: mining negatives", len(source.records)):
+    for record in watched(source.records, progress, f"{source.name}: mining negatives", len(source.records)):
         terms = index.get_tokens_ids(analyse(search_text(record))) if index else []
         found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
         mined.append(_negatives(source, record, [ids[place] for place in found], depth))
@@ -56,7 +56,7 @@ def search_text(record: Record) -> str:
     return " ".join([m.content for m in record.question.history[-2:]] + [record.question.text])
 
 
-def _index(source: Source, step: Step) -> Any:
+def _index(source: Source, progress: Progress) -> Any:
     """Return an index of the source's passages, None where these have no terms.
 
     Terms go in as numbers, by first appearance: lists of words would take gigabytes for a million passages.
@@ -69,7 +69,7 @@ def _index(source: Source, step: Step) -> Any:
     terms = [
         array("i", [numbers.setdefault(term, len(numbers)) for term in analyse(passage_text(passage))])
         for passage in watched(
-            source.passages.values(), step, f"{source.name}: indexing passages", len(source.passages)
+            source.passages.values(), progress, f"{source.name}: indexing passages", len(source.passages)
         )
     ]
     index = bm25s.BM25(k1=K1, b=B, method="lucene")

@@ -17,20 +17,18 @@ from rankrag.blend.drawing import drawn
 from rankrag.blend.mining import Mined, mine
 from rankrag.blend.parts import GOES_ON, Part, Parts, lines
 from rankrag.blend.preparation import Prepared, Report, prepare
-from rankrag.blend.public import KNOWN_DEFECTS
 from rankrag.blend.reading import read_source
 from rankrag.blend.records import MAX_ANSWER_WORDS
 from rankrag.blend.retrieval_qa import passage_lists, retrieval_qa_examples
 from rankrag.blend.retrieval_ranking import retrieval_ranking_examples
 from rankrag.blend.sft import sft_examples
 from rankrag.blend.sources import Source, split_held_back
-from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import LIST_KINDS
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data.files import sha256, write_lines, write_whole
+from rankrag.data.progress import Progress, quiet, watched
+from rankrag.data.public import KNOWN_DEFECTS
 from rankrag.errors import DataError, writing
-from rankrag.file_hash import sha256
-from rankrag.journal import write_whole
-from rankrag.jsonl import write_lines
 from rankrag.types import DataKind, Example
 
 EXAMPLES_FILE = "examples.jsonl.zst"
@@ -41,7 +39,7 @@ PASSAGE_KINDS = frozenset({DataKind.CONTEXT_QA, DataKind.CONTEXT_RANKING})
 
 
 def build_blend(
-    config: BlendConfig, out: Path, report: Report = lambda _: None, step: Step = quiet
+    config: BlendConfig, out: Path, report: Report = lambda _: None, progress: Progress = quiet
 ) -> dict[str, object]:
     """Write the blend and its manifest into `out`; return the manifest. The same config gives the same bytes.
 
@@ -50,7 +48,7 @@ def build_blend(
     `DataError` tells of a full disk.
     """
     parts = Parts(out / PARTS_FOLDER, config)
-    prepared = prepare(config, report, step=step, made=lambda *of: parts.find(*of) is not None)
+    prepared = prepare(config, report, progress=progress, made=lambda *of: parts.find(*of) is not None)
     count = token_counter(config.tokenizer)
     found: dict[str, Part] = {}
     for wanted in config.sources:
@@ -58,7 +56,7 @@ def build_blend(
             continue
         part = parts.find(wanted, prepared.slots)
         kept = "" if part is None else ", kept from the run before"
-        part = part or _made(config, wanted, prepared, parts, count, step)
+        part = part or _made(config, wanted, prepared, parts, count, progress)
         prepared.sources.pop(wanted.name, None)
         found[wanted.name] = part
         counts = part.entry["examples"]
@@ -73,13 +71,13 @@ def build_blend(
     return manifest
 
 
-def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, step: Step = quiet) -> Mined:
+def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, progress: Progress = quiet) -> Mined:
     """Return the hard negatives of a source, none where it needs none.
 
     Chunks of a conversation's document are negatives of each other only, as in the paper.
     """
     needless = set(wanted.kinds) <= {DataKind.SFT, DataKind.CONTEXT_QA} and not wanted.unanswerable
-    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, step)
+    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, progress)
 
 
 def source_groups(
@@ -89,27 +87,27 @@ def source_groups(
     mined: Mined,
     kinds: frozenset[DataKind],
     rng: random.Random,
-    step: Step = quiet,
+    progress: Progress = quiet,
 ) -> Iterator[list[Example]]:
     """Yield the examples of one source, those that share their passages together."""
     if DataKind.SFT in kinds:
         yield from ([example] for example in sft_examples(source))
     if DataKind.CONTEXT_RANKING in kinds and wanted.ranking_by == "question":
         kinds -= {DataKind.CONTEXT_RANKING}
-        yield from _by_question(source, wanted, mined, rng, step)
+        yield from _by_question(source, wanted, mined, rng, progress)
     if kinds & PASSAGE_KINDS:
         near = neighbours(source, mined)
         positive, others = [n for n in near if n.positive], [n for n in near if not n.positive]
         amount = len(positive) if wanted.passages is None else min(wanted.passages, len(positive))
         chosen = rng.sample(positive, amount)
         chosen += rng.sample(others, min(wanted.negative_passages, len(others)))
-        for of in watched(chosen, step, f"{source.name}: drawing from passages", len(chosen)):
+        for of in watched(chosen, progress, f"{source.name}: drawing from passages", len(chosen)):
             yield list(_passage_examples(source, wanted, of, kinds, rng))
     if kinds & LIST_KINDS:
         lists = passage_lists(
             source, mined, lists=wanted.lists, size=config.list_size, questions=wanted.list_questions, rng=rng
         )
-        for of_list in watched(lists, step, f"{source.name}: drawing lists of passages"):
+        for of_list in watched(lists, progress, f"{source.name}: drawing lists of passages"):
             examples = list(retrieval_qa_examples(source, of_list, unanswerable=wanted.unanswerable, rng=rng))
             examples += retrieval_ranking_examples(source, of_list)
             yield [example for example in examples if example.kind in kinds]
@@ -121,11 +119,11 @@ def held_back_part(config: BlendConfig, wanted: SourceConfig) -> Source:
 
 
 def _by_question(
-    source: Source, wanted: SourceConfig, mined: Mined, rng: random.Random, step: Step
+    source: Source, wanted: SourceConfig, mined: Mined, rng: random.Random, progress: Progress
 ) -> Iterator[list[Example]]:
     """Yield the ranking examples of each question."""
     pairs, passages = list(zip(source.records, mined, strict=True)), tuple(source.passages)
-    for record, found in watched(pairs, step, f"{source.name}: drawing candidates of questions", len(pairs)):
+    for record, found in watched(pairs, progress, f"{source.name}: drawing candidates of questions", len(pairs)):
         yield candidate_examples(source, record, found, passages, hard=wanted.hard, random_share=wanted.random, rng=rng)
 
 
@@ -148,12 +146,14 @@ def _passage_examples(
 
 
 def _made(
-    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: TokenCounter, step: Step
+    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: TokenCounter, progress: Progress
 ) -> Part:
     """Mine and draw the examples of one source and write them as its part."""
     source = prepared.sources[wanted.name]
     slots = [slot for slot in prepared.slots if slot.source == wanted.name]
-    groups = partial(source_groups, config, wanted, source, mined_for(config, wanted, source, step), step=step)
+    groups = partial(
+        source_groups, config, wanted, source, mined_for(config, wanted, source, progress), progress=progress
+    )
     counts, tokens = Counter[str](), 0
 
     def counted() -> Iterator[list[Example]]:

@@ -22,9 +22,9 @@ from rankrag.blend.question_writing import Written, sentences_to_ask, write
 from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
 from rankrag.blend.sources import Record, Source
 from rankrag.config import SourceConfig, WritingConfig
+from rankrag.data.files import Row, write_rows
+from rankrag.data.journal import append_rows, read_journal
 from rankrag.errors import DataError, ModelError
-from rankrag.journal import append_rows, read_journal
-from rankrag.jsonl import Row, write_rows
 from rankrag.models import LanguageModel
 from rankrag.retrieval import Retriever
 from rankrag.templates import WRITE, WRITER

@@ -24,10 +24,9 @@ from typing import Any
 from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.weights import Slot
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data.examples import example_line
+from rankrag.data.files import sha256, write_whole
 from rankrag.errors import DataError, writing
-from rankrag.examples import example_line
-from rankrag.file_hash import sha256
-from rankrag.journal import write_whole
 from rankrag.types import Example
 
 GOES_ON = "the same command goes on with the sources that are done"

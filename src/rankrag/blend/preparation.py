@@ -9,11 +9,12 @@ from pathlib import Path
 from rankrag.blend.checks import absent_evaluation, absent_files, config_problems, data_problems
 from rankrag.blend.contamination import EvaluationSet, overlaps, read_evaluation, without
 from rankrag.blend.licences import allows_commercial
-from rankrag.blend.reading import FORBIDDEN, HubUnreachableError, read_source
+from rankrag.blend.reading import FORBIDDEN, read_source
 from rankrag.blend.sources import Source, split_held_back
-from rankrag.blend.steps import Step, quiet, watched
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data.hub import HubUnreachableError
+from rankrag.data.progress import Progress, quiet, watched
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 
 Report = Callable[[str], None]
@@ -43,7 +44,7 @@ def prepare(
     config: BlendConfig,
     report: Report,
     *,
-    step: Step = quiet,
+    progress: Progress = quiet,
     made: Made = lambda _wanted, _slots: False,
     absent_is_fine: bool = False,
 ) -> Prepared:
@@ -71,17 +72,19 @@ def prepare(
     read: dict[str, Source] = {}
     if problems:
         files = [source for source in wanted if source.rows and not source.hub]
-        problems += _read(config, files, read, left_out, report, step, absent_is_fine)
+        problems += _read(config, files, read, left_out, report, progress, absent_is_fine)
     else:
         named = {slot.source for slot in blend_slots(config)}
         wanted = [source for source in wanted if source.name in named]
     while not problems and (unread := _unread(config, wanted, {*read, *left_out}, left_out, made)):
-        problems += _read(config, unread, read, left_out, report, step, absent_is_fine)  # one less changes all shares
-    sets, broken = _evaluation_sets(config, step) if read or problems else ([], [])
+        problems += _read(
+            config, unread, read, left_out, report, progress, absent_is_fine
+        )  # one less changes all shares
+    sets, broken = _evaluation_sets(config, progress) if read or problems else ([], [])
     if problems + broken:
         raise _all(problems + broken)
     in_order = {source.name: read[source.name] for source in wanted if source.name in read}
-    return _cleaned(config, in_order, sets, left_out, report, step, absent_is_fine)
+    return _cleaned(config, in_order, sets, left_out, report, progress, absent_is_fine)
 
 
 def training_part(source: Source, held_back: float) -> Source:
@@ -105,7 +108,7 @@ def _read(
     read: dict[str, Source],
     left_out: dict[str, str],
     report: Report,
-    step: Step,
+    progress: Progress,
     absent_is_fine: bool,
 ) -> list[str]:
     """Put every source into `read` or `left_out`; return what is wrong with those that cannot be read or are empty."""
@@ -116,7 +119,7 @@ def _read(
         try:
             if source.hub and unreachable:
                 raise HubUnreachableError(source.hub.name, "it was asked for another source")
-            found = read_source(source, Path(config.data), seed=config.seed, commercial=commercial, step=step)
+            found = read_source(source, Path(config.data), seed=config.seed, commercial=commercial, progress=progress)
         except (DataError, MissingExtraError) as error:
             unreachable = unreachable or isinstance(error, HubUnreachableError)
             if source.hub and (absent_is_fine or source.optional):
@@ -141,7 +144,7 @@ def _cleaned(
     sets: Sequence[EvaluationSet],
     left_out: dict[str, str],
     report: Report,
-    step: Step,
+    progress: Progress,
     absent_is_fine: bool,
 ) -> Prepared:
     """Take out what is held back or stands in an evaluation set, and check that enough is left."""
@@ -149,7 +152,7 @@ def _cleaned(
     contamination: dict[str, dict[str, dict[str, int]]] = {}
     sources = {name: training_part(source, config.held_back) for name, source in read.items()}
     for name, source in sources.items():
-        sources[name], contamination[name] = _without(config, source, sets, step)
+        sources[name], contamination[name] = _without(config, source, sets, progress)
     slots = tuple(blend_slots(config, frozenset(left_out)))
     problems = [
         problem
@@ -170,12 +173,12 @@ def _cleaned(
     return Prepared(sources, slots, rows, left_out, contamination, uncompared)
 
 
-def _evaluation_sets(config: BlendConfig, step: Step) -> tuple[list[EvaluationSet], list[str]]:
+def _evaluation_sets(config: BlendConfig, progress: Progress) -> tuple[list[EvaluationSet], list[str]]:
     """Return the evaluation sets that are there, and what is wrong with those that cannot be read."""
     absent = absent_evaluation(config)
     there = [of for of in config.evaluation if of.rows not in absent]
     sets, problems = [], []
-    for of in watched(there, step, "reading evaluation sets", len(there)) if there else ():
+    for of in watched(there, progress, "reading evaluation sets", len(there)) if there else ():
         try:
             sets.append(read_evaluation(of, Path(config.data)))
         except DataError as error:
@@ -184,11 +187,11 @@ def _evaluation_sets(config: BlendConfig, step: Step) -> tuple[list[EvaluationSe
 
 
 def _without(
-    config: BlendConfig, source: Source, sets: Sequence[EvaluationSet], step: Step
+    config: BlendConfig, source: Source, sets: Sequence[EvaluationSet], progress: Progress
 ) -> tuple[Source, dict[str, dict[str, int]]]:
     """Return the source to train on, and what of it stands in evaluation sets, by set."""
     contamination = {}
-    for of, found in zip(sets, overlaps(source, sets, config.max_overlap, step), strict=True):
+    for of, found in zip(sets, overlaps(source, sets, config.max_overlap, progress), strict=True):
         if found:
             contamination[of.name] = found.as_json()
             source = without(source, found) if config.remove_contaminated else source

@@ -9,44 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from rankrag.blend.arrays import is_packed, packed_rows
 from rankrag.blend.licences import allows_commercial
-from rankrag.blend.public import converted
 from rankrag.blend.records import parse_record
-from rankrag.blend.sources import LeftOut, Record, Source, document_of
-from rankrag.blend.steps import Step, quiet, watched
-from rankrag.config import HubConfig, SourceConfig
-from rankrag.errors import DataError, MissingExtraError, Mistakes, first_line
-from rankrag.jsonl import Row, read_passages, read_rows
+from rankrag.blend.sources import Record, Source, document_of
+from rankrag.config import SourceConfig
+from rankrag.data.arrays import is_packed, packed_rows
+from rankrag.data.files import Located, read_rows
+from rankrag.data.hub import hub_rows
+from rankrag.data.progress import Progress, quiet, watched
+from rankrag.data.public import LeftOut, converted
+from rankrag.data.rows import read_passages
+from rankrag.errors import DataError, Mistakes
 from rankrag.types import Passage
-
-Located = tuple[str, Row]
-"""Where a row stands, for errors, and the row."""
 
 FORBIDDEN = "licence forbids commercial use"
 """Why a row was dropped: its own licence, or that of its source, does not allow it or is not stated."""
 
-INSTEAD = "name its file as 'rows' with the same reader"
-"""What is advised for a set of a hub that cannot be had from there."""
-
-
-class HubUnreachableError(DataError):
-    """No connection to the hub, so that asking it for the next data set is in vain."""
-
-    def __init__(self, name: str, reason: str, instead: str = INSTEAD) -> None:
-        super().__init__(
-            f"{name}: the hub cannot be reached ({reason}); check the network, or download the set and {instead}"
-        )
-
 
 def read_source(
-    wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False, step: Step = quiet
+    wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False, progress: Progress = quiet
 ) -> Source:
     """Return a question set of the folder `data`, or of a hub; `seed` draws the rows where there is a limit.
 
@@ -58,7 +44,7 @@ def read_source(
     origin: dict[str, str] = {}
     mistakes = Mistakes()
     raw = raw_rows(wanted, data, origin, lambda error: mistakes.add(str(error)))
-    watched_rows = watched(raw, step, f"{wanted.name}: reading rows")
+    watched_rows = watched(raw, progress, f"{wanted.name}: reading rows")
     rows = converted(wanted.reader, watched_rows, dropped, lambda error: mistakes.add(str(error)))
     for where, row in _limited(_kept(wanted, rows, dropped, commercial), wanted.limit, random.Random(seed), dropped):
         try:
@@ -69,7 +55,7 @@ def read_source(
             mistakes.add(str(error))
     readable = wanted.corpus is None
     if wanted.corpus:
-        read = watched(read_passages(data / wanted.corpus), step, f"{wanted.name}: reading passages")
+        read = watched(read_passages(data / wanted.corpus), progress, f"{wanted.name}: reading passages")
         with mistakes.caught():
             passages |= named_passages(read, records)
             readable = True
@@ -95,66 +81,12 @@ def raw_rows(
     return ((f"{path}:{line}", row) for line, row in rows)
 
 
-def hub_rows(hub: HubConfig, instead: str = INSTEAD, origin: dict[str, str] | None = None) -> Iterator[Located]:
-    """Yield the rows of a data set of a hub as they arrive; nothing but the row at hand is in memory.
-
-    `instead` is what the error advises for a set that was downloaded otherwise; `origin` gets the `revision`.
-    """
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError('reading a hub needs datasets; install it with: pip install "rankrag[blend]"') from None
-    try:
-        rows = _streamed(hub)
-        if origin is not None and (commit := _revision(hub, rows)):
-            origin["revision"] = commit
-        for number, row in enumerate(rows, start=1):
-            yield f"{hub.name} ({hub.split}, row {number})", dict(row)
-    except ConnectionError as error:
-        raise HubUnreachableError(hub.name, first_line(error), instead) from None
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(
-            f"{hub.name}: cannot be read ({first_line(error)}); check name, subset and network, or download it and "
-            f"{instead}"
-        ) from None
-
-
-def _streamed(hub: HubConfig) -> Iterable[Row]:
-    """Return the rows of a data set of a hub, each read when it is its turn.
-
-    A repository that also holds a loading script is refused (`RuntimeError`), whatever is asked of it; its data files
-    are read by their addresses.
-    """
-    from datasets import load_dataset
-
-    files = {hub.split: hub.files} if hub.files else None
-    options = {"split": hub.split, "streaming": True}
-    rows: Iterable[Row]
-    try:
-        rows = load_dataset(hub.name, hub.subset, data_files=files, revision=hub.revision, **options)
-    except RuntimeError as error:
-        if not hub.files or "scripts" not in str(error):
-            raise
-        at = f"@{hub.revision}" if hub.revision else ""
-        form = "parquet" if ".parquet" in hub.files else "json"
-        address = f"hf://datasets/{hub.name}{at}/{hub.files}"
-        rows = load_dataset(form, data_files={hub.split: address}, **options)
-    return rows
-
-
 def _hashed(rows: Iterable[Located], origin: dict[str, str]) -> Iterator[Located]:
     digest = hashlib.sha256()
     for where, row in rows:
         digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
         yield where, row
     origin["rows_sha256"] = digest.hexdigest()
-
-
-def _revision(hub: HubConfig, rows: object) -> str:
-    """Return the commit of streamed rows, which stands in the addresses of their files; else what was asked for."""
-    files = getattr(getattr(rows, "_ex_iterable", None), "kwargs", {})
-    found = re.search(r"@([0-9a-f]{40})/", str(files))
-    return found[1] if found else hub.revision or ""
 
 
 def named_passages(corpus: Iterable[Passage], records: Iterable[Record]) -> dict[str, Passage]:

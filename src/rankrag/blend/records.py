@@ -8,10 +8,12 @@ from typing import Any
 
 from rankrag.blend.pseudo_labels import labelled_chunks
 from rankrag.blend.sft import instruction_record
-from rankrag.blend.sources import LeftOut, Record
+from rankrag.blend.sources import Record
 from rankrag.config import SourceConfig
+from rankrag.data.files import Row
+from rankrag.data.public import LeftOut
+from rankrag.data.rows import as_choice, parse_history
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, as_choice, parse_history
 from rankrag.types import DataKind, Passage, Question
 
 MAX_ANSWER_WORDS = 40

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rankrag.blend.sources import LeftOut, Record, Source
+from rankrag.blend.sources import Record, Source
+from rankrag.data.files import Row
+from rankrag.data.public import LeftOut
+from rankrag.data.rows import parse_history
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_history
 from rankrag.types import DataKind, Example, Question
 
 

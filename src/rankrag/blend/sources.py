@@ -10,10 +10,6 @@ from dataclasses import dataclass, field, replace
 from rankrag.types import Passage, Question
 
 
-class LeftOut(Exception):  # noqa: N818 - not a mistake: a row that is passed over for a reason that is counted
-    """A row that gives no example; the message is the reason, as it stands in the manifest."""
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """A question and the ids of passages that answer it, do not, only look as if they did (`near`), or may (`unclear`).

@@ -32,7 +32,7 @@ def ablate(
     from rankrag.ablation.study import open_study
     from rankrag.config import AblationConfig
     from rankrag.config_files import load_config
-    from rankrag.journal import write_whole
+    from rankrag.data.files import write_whole
 
     study = open_study(load_config(AblationConfig, config, tuple(set_ or ())))
     rows = study.chosen(row or ())

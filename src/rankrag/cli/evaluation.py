@@ -76,9 +76,9 @@ def evaluate(
     Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
     """
     from rankrag.contract import Contract
-    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.data.catalogue import BENCHMARKS
+    from rankrag.data.listing import listing
     from rankrag.evaluation.first_stage import ALL_RETRIEVERS
-    from rankrag.evaluation.listing import listing
     from rankrag.evaluation.report import render
     from rankrag.evaluation.run import evaluate as run
     from rankrag.retrieval.encoder import Encoder
@@ -133,7 +133,7 @@ def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> Non
     """Compare the systems of a configuration."""
     from rankrag.config import ComparisonConfig
     from rankrag.config_files import load_config
-    from rankrag.evaluation.catalogue import own_set
+    from rankrag.data.catalogue import own_set
     from rankrag.evaluation.compare import compare
     from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.first_stage import VECTORS
@@ -187,8 +187,8 @@ def machine() -> str:
 
 
 def _fetch(names: Sequence[str], data: Path) -> None:
-    from rankrag.evaluation.catalogue import BENCHMARKS
-    from rankrag.evaluation.loading import fetch
+    from rankrag.data.catalogue import BENCHMARKS
+    from rankrag.data.load import fetch
 
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown or not names:

@@ -64,13 +64,13 @@ def parity(
 def _pairs(
     candidates: Path | None, questions: Path | None, index: Path | None, k: int
 ) -> list[tuple[Question, Ranking]]:
-    from rankrag.runs import read_candidates
+    from rankrag.data.runs import read_candidates
 
     if questions is None or index is None:
         from rankrag.parity import PAIRS
 
         return list(read_candidates(candidates or PAIRS))
-    from rankrag.jsonl import read_questions
+    from rankrag.data.rows import read_questions
     from rankrag.opening import open_retriever
 
     wanted = list(read_questions(questions))

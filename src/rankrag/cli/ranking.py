@@ -89,8 +89,8 @@ def retrieve(
     if freeze and out is None:
         raise ConfigError("--freeze keeps the passages of a run beside it; name the run with --out FILE")
     options.refuse_input(out, questions=questions)
-    from rankrag.evaluation.frozen import keep_passages, passages_beside
-    from rankrag.jsonl import read_questions
+    from rankrag.data.frozen import keep_passages, passages_beside
+    from rankrag.data.rows import read_questions
     from rankrag.opening import open_retriever
     from rankrag.pipeline import search_queries
     from rankrag.retrieval.fusion import search
@@ -126,7 +126,7 @@ def _freeze_set(
     history: HistoryQuery,
     encoder: Path | None,
 ) -> None:
-    from rankrag.evaluation.catalogue import BENCHMARKS
+    from rankrag.data.catalogue import BENCHMARKS
     from rankrag.evaluation.from_index import freeze_from_index
     from rankrag.opening import open_retriever
     from rankrag.retrieval.encoder import Encoder
@@ -176,7 +176,7 @@ def rerank(
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
-    from rankrag.evaluation.frozen import passages_beside
+    from rankrag.data.frozen import passages_beside
     from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
     from rankrag.pipeline import search_queries, with_nearness
@@ -236,10 +236,10 @@ def rerank(
 def _run_candidates(
     run: Path, index: Path | None, questions: Path | None, n: int
 ) -> Iterator[tuple[Question, Ranking]]:
-    from rankrag.evaluation.frozen import passages_beside
-    from rankrag.jsonl import read_passages, read_questions
+    from rankrag.data.frozen import passages_beside
+    from rankrag.data.rows import read_passages, read_questions
+    from rankrag.data.runs import by_id, is_trec, read_run
     from rankrag.retrieval.store import PassageStore
-    from rankrag.runs import by_id, is_trec, read_run
 
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
@@ -262,7 +262,7 @@ def _run_candidates(
 
 
 def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking]]:
-    from rankrag.runs import read_candidates
+    from rankrag.data.runs import read_candidates
 
     assert candidates is not None
     return read_candidates(candidates)
@@ -273,7 +273,7 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
 
     Return how many questions have no ranking. Their rows have `error`; a TREC run has no place for it, so it is said.
     """
-    from rankrag.runs import is_trec, run_row, trec_lines
+    from rankrag.data.runs import is_trec, run_row, trec_lines
 
     failed = 0
 

@@ -202,9 +202,9 @@ def fit(
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
     from rankrag.contract import save_contract
+    from rankrag.data.files import write_whole
     from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
     from rankrag.evaluation.fit import fit as run
-    from rankrag.journal import write_whole
     from rankrag.models.mini import resolve_model
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder

@@ -38,7 +38,7 @@ def show(
     """
     if (examples is None) == (question is None):
         raise ConfigError("show takes a file of examples, or --question with --passage; see rankrag show --help")
-    from rankrag.examples import read_examples
+    from rankrag.data.examples import read_examples
 
     shown = read_examples(examples) if examples else _asked(str(question), passage or [], kind)
     encoder = _encoder(model)

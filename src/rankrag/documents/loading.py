@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from rankrag.data.files import Row, read_rows, read_table
+from rankrag.data.rows import parse_passage, passage_row
 from rankrag.documents.chunking import Document, Section, split
 from rankrag.documents.parts import LAST, part_name
 from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
 from rankrag.errors import DataError
-from rankrag.jsonl import Row, parse_passage, passage_row, read_rows
-from rankrag.tables import read_table
 from rankrag.types import Passage, Source
 
 PART_PASSAGES = 20_000
@@ -63,7 +63,7 @@ class Failed:
 def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
     """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
-    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `jsonl.passage_row`, are passages and stay
+    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `rows.passage_row`, are passages and stay
     whole; rows with `text` alone are documents.
     """
     for path in files:

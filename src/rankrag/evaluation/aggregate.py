@@ -10,6 +10,7 @@ from statistics import fmean
 
 from pydantic import TypeAdapter, ValidationError
 
+from rankrag.data.files import write_whole
 from rankrag.errors import DataError
 from rankrag.evaluation.calibration import Calibration, calibration
 from rankrag.evaluation.description import RunDescription, SetDescription
@@ -20,7 +21,6 @@ from rankrag.evaluation.questions import QuestionResult, Seconds, read_results
 from rankrag.evaluation.statistics import Paired, compared, cost_ratio
 from rankrag.evaluation.summary import Figures
 from rankrag.evaluation.systems import System
-from rankrag.journal import write_whole
 
 FILE_NAME = "comparison.json"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankrag.contract import HistoryQuery
-from rankrag.evaluation.benchmarks import Judged, TestSet
+from rankrag.data.sets import Judged, TestSet
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.first_stage import FirstStages, search_seconds
 from rankrag.evaluation.measuring import Rankings

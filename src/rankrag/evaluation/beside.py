@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.fourteen import PAPER
+from rankrag.data.sets import PaperSetting
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
-from rankrag.evaluation.benchmarks import PaperSetting
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import SetDescription
-from rankrag.evaluation.fourteen import PAPER
 from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.paper import Column, PaperTable, paper_numbers, paper_table
 from rankrag.evaluation.systems import ENCODERS, N_OF_70B, System

@@ -22,14 +22,15 @@ from functools import cache
 from pathlib import Path
 
 from rankrag.contract import HistoryQuery
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import at_hand, load
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Benchmark
 from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Comparison, aggregated, save_comparison
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.benchmarks import Benchmark
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
-from rankrag.evaluation.first_stage import VECTORS, FirstStages, Progress, RetrieverName, first_stages, quiet
-from rankrag.evaluation.loading import at_hand, load
+from rankrag.evaluation.first_stage import VECTORS, FirstStages, RetrieverName, first_stages
 from rankrag.evaluation.nearness import NearnessWork
 from rankrag.evaluation.run import sampled
 from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems, open_ranker, ranker_key

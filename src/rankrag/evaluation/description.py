@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from rankrag.data.files import write_whole
+from rankrag.data.sets import Origin, PaperSetting, TestSet, folder_name
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import Origin, PaperSetting, TestSet, folder_name
 from rankrag.evaluation.systems import System
-from rankrag.journal import write_whole
 
 FILE_NAME = "run.json"
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from rankrag.data.files import read_rows
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.rows import parse_question
 from rankrag.errors import DataError
-from rankrag.evaluation.first_stage import Progress, quiet
 from rankrag.evaluation.metrics import exact_match, token_f1
 from rankrag.evaluation.summary import ExampleFigures
 from rankrag.evaluation.work import model_key
-from rankrag.journal import append_rows, read_journal
-from rankrag.jsonl import parse_question, read_rows
 from rankrag.pipeline import RankRAG
 from rankrag.types import Answer, Question
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rankrag.contract import HistoryQuery
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Benchmark, Judged, TestSet, folder_name
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet, folder_name
-from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
@@ -52,13 +53,6 @@ FirstStages = dict[tuple[str, HistoryQuery], Mapping[str, Ids]]
 
 OpenStore = Callable[[], "PassageStore"]
 """Returns the index of a set's passages, made at the first call."""
-
-Progress = Callable[[str, int, int], None]
-"""Gets what is being done, how much of it is done, and how much there is."""
-
-
-def quiet(text: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def first_stages(

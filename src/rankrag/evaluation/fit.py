@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from rankrag.config import BlendConfig
 from rankrag.contract import Contract, Fitted, HistoryQuery, by_labels, with_fitted
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import TestSet, folder_name
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import TestSet, folder_name
-from rankrag.evaluation.first_stage import FirstStages, Progress, first_stages, quiet
+from rankrag.evaluation.first_stage import FirstStages, first_stages
 from rankrag.evaluation.head_choice import HeadReport, choose_head, label
 from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
 from rankrag.evaluation.layer_states import LayerStates

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankrag.contract import HistoryQuery
+from rankrag.data.fourteen import PASSAGES
+from rankrag.data.frozen import freeze, frozen_files, origin_of
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.load import load
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Benchmark
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.benchmarks import Benchmark
-from rankrag.evaluation.first_stage import BATCH, Progress, quiet
-from rankrag.evaluation.fourteen import PASSAGES
-from rankrag.evaluation.frozen import freeze, frozen_files, origin_of
-from rankrag.evaluation.loading import load
-from rankrag.journal import append_rows, read_journal
+from rankrag.evaluation.first_stage import BATCH
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search

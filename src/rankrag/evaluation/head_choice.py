@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankrag.contract import LayerHead
+from rankrag.data.progress import Progress
 from rankrag.errors import ConfigError
-from rankrag.evaluation.first_stage import Progress
 from rankrag.evaluation.head_fit import FOLDS, FittedHead, Pairs, Quality, choose_layer, fit_head, fold_of, quality
 from rankrag.evaluation.held_back import Drawn, without_answers
 from rankrag.evaluation.layer_states import LayerStates

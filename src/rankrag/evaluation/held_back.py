@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from rankrag.blend.mixture import held_back_part
 from rankrag.blend.sources import Source
 from rankrag.config import BlendConfig, SourceConfig
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.measuring import Rankings, candidates
 from rankrag.matching import contains_any, near_duplicate

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from rankrag.contract import by_labels
-from rankrag.evaluation.benchmarks import Judged
-from rankrag.evaluation.first_stage import Ids, Progress, quiet
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Judged
+from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.work import PAIRS_AT_ONCE, Judgements
-from rankrag.journal import append_rows, read_journal
 from rankrag.models import LayeredModel
 from rankrag.rerank import Judgement
 from rankrag.templates import ranking_prompt

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, Judged, Metric, TestSet
+from rankrag.data.sets import AnswerMetric, Benchmark, Judged, Metric, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import (
     Interval,

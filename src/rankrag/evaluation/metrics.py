@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rankrag.data.sets import AnswerMetric, Judged, Metric
 from rankrag.errors import MissingExtraError
-from rankrag.evaluation.benchmarks import AnswerMetric, Judged, Metric
 from rankrag.evaluation.labels import letter_of, verdict_of
 from rankrag.matching import contains_any, has_answer, normalise
 from rankrag.types import Passage

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rankrag.contract import HistoryQuery
-from rankrag.evaluation.benchmarks import Judged
-from rankrag.evaluation.first_stage import BATCH, Ids, Progress, quiet
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Judged
+from rankrag.evaluation.first_stage import BATCH, Ids
 from rankrag.evaluation.work import Judgements, with_cosines
-from rankrag.journal import append_rows, read_journal
 from rankrag.pipeline import search_queries
 from rankrag.retrieval.nearness import Nearness
 from rankrag.types import Passage

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from rankrag.data.files import write_whole
 from rankrag.evaluation.aggregate import Comparison, lines_of
 from rankrag.evaluation.calibration import (
     area_under_risk,
@@ -27,7 +28,6 @@ from rankrag.evaluation.charts import interval_plot, line_plot, outcome_bars
 from rankrag.evaluation.comparison_report import render_comparison
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.questions import QuestionResult, read_kept_passages
-from rankrag.journal import write_whole
 from rankrag.types import Passage
 
 QUESTIONS_AT_ONCE = 250

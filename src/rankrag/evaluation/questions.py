@@ -11,14 +11,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from rankrag.data.files import write_whole
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.sets import Judged, TestSet
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import Judged, TestSet
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.measuring import Rankings, metrics_of, reachable
 from rankrag.evaluation.metrics import answer_scores, holds_answer, measure
 from rankrag.evaluation.outcomes import Outcome, found_in, is_right, outcome, withheld_or_refused
 from rankrag.evaluation.work import Judgements, finals, reordered
-from rankrag.journal import append_rows, read_journal, write_whole
 from rankrag.rerank import Judgement
 from rankrag.types import Passage
 

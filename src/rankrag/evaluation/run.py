@@ -21,11 +21,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from rankrag.contract import Fitted, HistoryQuery
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.frozen import freeze, origin_of
+from rankrag.data.load import at_hand, load
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.errors import ConfigError
 from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.benchmarks import Judged, TestSet, folder_name
 from rankrag.evaluation.calibration import calibration
-from rankrag.evaluation.catalogue import BENCHMARKS
 from rankrag.evaluation.description import (
     RunDescription,
     SetDescription,
@@ -35,9 +38,7 @@ from rankrag.evaluation.description import (
     maker_of,
     save_description,
 )
-from rankrag.evaluation.first_stage import ALL_RETRIEVERS, FirstStages, Progress, RetrieverName, first_stages, quiet
-from rankrag.evaluation.frozen import freeze, origin_of
-from rankrag.evaluation.loading import at_hand, load
+from rankrag.evaluation.first_stage import ALL_RETRIEVERS, FirstStages, RetrieverName, first_stages
 from rankrag.evaluation.measuring import (
     Settings,
     among_five,

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from rankrag.evaluation.benchmarks import Metric
+from rankrag.data.sets import Metric
 from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import all_gold_at, exact_match, recall_at, reciprocal_rank, token_f1
 from rankrag.evaluation.work import finals, reordered, with_cosines

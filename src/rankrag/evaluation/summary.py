@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from rankrag.data.files import write_whole
 from rankrag.errors import DataError
 from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.metrics import Interval
-from rankrag.journal import write_whole
 
 FILE_NAME = "evaluation.json"
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rankrag.data.sets import PaperSetting
 from rankrag.errors import ConfigError, ModelError
-from rankrag.evaluation.benchmarks import PaperSetting
 from rankrag.evaluation.first_stage import VECTORS
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement

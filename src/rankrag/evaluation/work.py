@@ -18,11 +18,12 @@ from pathlib import Path
 
 from rankrag.citations import cite
 from rankrag.contract import Contract, by_labels
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.progress import Progress, quiet
+from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
-from rankrag.evaluation.benchmarks import Judged
-from rankrag.evaluation.first_stage import Ids, Progress, quiet
+from rankrag.evaluation.first_stage import Ids
 from rankrag.generate import answer_many
-from rankrag.journal import append_rows, read_journal
 from rankrag.models import LanguageModel
 from rankrag.rerank import Judgement, judge
 from rankrag.templates import UNANSWERABLE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rankrag.contract import load_contract
+from rankrag.data.files import sha256
 from rankrag.errors import ContractError
-from rankrag.file_hash import sha256
 from rankrag.models.mini import BASE_SHA256, MINI, MINI_BASE
 
 

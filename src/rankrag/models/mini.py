@@ -24,8 +24,8 @@ from typing import Any
 from filelock import FileLock
 from safetensors import SafetensorError
 
+from rankrag.data.files import sha256
 from rankrag.errors import ModelError
-from rankrag.file_hash import sha256
 
 MINI = "rankrag-mini"
 MINI_BASE = "rankrag-mini-base"

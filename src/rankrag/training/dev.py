@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from rankrag.blend.sources import document_of
 from rankrag.config import DevSettings
-from rankrag.examples import read_examples
+from rankrag.data.examples import read_examples
 from rankrag.training.batches import IGNORE, KINDS, Batch
 from rankrag.training.loss import RowModel
 from rankrag.types import DataKind, Example

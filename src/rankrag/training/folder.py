@@ -19,9 +19,8 @@ from safetensors import SafetensorError
 
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract, save_contract
+from rankrag.data.files import sha256, write_whole
 from rankrag.errors import ConfigError, ModelError, first_line, writing
-from rankrag.file_hash import sha256
-from rankrag.journal import write_whole
 from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.checkpoints import newest_checkpoint

@@ -13,9 +13,9 @@ import torch
 from transformers import AutoConfig
 
 from rankrag.config import TrainConfig
+from rankrag.data.examples import read_examples
 from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
-from rankrag.examples import read_examples
 from rankrag.training.batches import Step, pack, plan
 from rankrag.training.checkpoints import newest_checkpoint, prune
 from rankrag.training.checks import Prepared, prepare

@@ -7,10 +7,11 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rankrag.errors import DataError
-from rankrag.jsonl import Row
+
+Row = dict[str, Any]
 
 PIECE = 2**20
 """Characters that are read at once; memory holds these and the row at hand."""

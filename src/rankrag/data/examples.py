@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rankrag.data.files import read_rows, row_line, write_lines
+from rankrag.data.rows import parse_history, parse_options
 from rankrag.errors import DataError
-from rankrag.jsonl import parse_history, parse_options, read_rows, row_line, write_lines
 from rankrag.types import DataKind, Example, Passage, Question
 
 

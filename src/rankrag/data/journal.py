@@ -47,14 +47,6 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         os.fsync(file.fileno())
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: readers see the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # other processes may write the same file
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _row(line: bytes, where: str, is_row: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
     try:
         row = json.loads(line)

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankrag.blend.reading import hub_rows
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.files import Row, corpus_files, located_rows, write_rows
+from rankrag.data.formats import companion_of, corpus_rows
+from rankrag.data.frozen import frozen_files, read_frozen, read_origin
+from rankrag.data.hub import hub_rows
+from rankrag.data.rows import as_choice, parse_history, parse_passage
+from rankrag.data.schemas import our_row
+from rankrag.data.sets import Benchmark, Judged, Schema, TestSet
 from rankrag.errors import ConfigError, DataError, Mistakes
-from rankrag.evaluation.benchmarks import Benchmark, Judged, Schema, TestSet
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.formats import companion_of, corpus_files, corpus_rows, located_rows
-from rankrag.evaluation.frozen import frozen_files, read_frozen, read_origin
-from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import Row, as_choice, parse_history, parse_passage, write_rows
 from rankrag.types import Passage, Question
 
 NO_GOLD = "no passage is known to be right"

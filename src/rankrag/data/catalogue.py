@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rankrag.config import SetConfig
+from rankrag.data.fourteen import DPR_SPLITS, PAPER
+from rankrag.data.sets import Benchmark
 from rankrag.errors import ConfigError
-from rankrag.evaluation.benchmarks import Benchmark
-from rankrag.evaluation.fourteen import DPR_SPLITS, PAPER
 
 _SQUAD = ("squad/squad.corpus.jsonl.zst",)
 

@@ -1,87 +1,17 @@
-"""JSON Lines on disk, plain or compressed (`.zst`): one row a line, errors with file and line.
-
-Rows of passages, questions and conversations are read in the forms that are in use: ours (docs/data.md), BEIR's, and
-for passages FlashRAG's and MedRAG's.
-"""
+"""Rows of passages, questions and conversations: our form (docs/data.md) and those of BEIR, FlashRAG and MedRAG."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Literal, get_args
 
-import zstandard
-
+from rankrag.data.files import Row, read_rows
 from rankrag.errors import DataError
 from rankrag.types import Answer, Message, Passage, Question, ScoredPassage, Style
 
-Row = dict[str, Any]
-
-STDIN = Path("-")
-"""Stands for standard input wherever rows are read."""
-
 _ROLES: dict[str, Literal["user", "assistant"]] = {"user": "user", "assistant": "assistant", "agent": "assistant"}
-
-
-def read_rows(path: Path, on_bad_row: Callable[[DataError], None] | None = None) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, row) of a file or of standard input (`-`); empty lines are passed over.
-
-    `DataError` names the line that is not a JSON object, or says why the file cannot be read. With `on_bad_row`, bad
-    lines are told to it instead and reading goes on.
-    """
-    number = 0
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = _row(line, f"{path}:{number}")
-                except DataError as error:
-                    if on_bad_row is None:
-                        raise
-                    on_bad_row(error)
-                else:
-                    yield number, row
-    except (OSError, zstandard.ZstdError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({reason}); check the name and that the file is whole") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows, compressed where the name ends in `.zst`; return how many. The file appears whole or not at all."""
-    return write_lines(path, map(row_line, rows))
-
-
-def row_line(row: Row) -> bytes:
-    """Return a row as a line of a file."""
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write lines of rows as `write_rows` does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    count = -1
-    try:
-        with partial.open("wb") as raw:
-            sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
-            for count, line in enumerate(lines):  # noqa: B007
-                sink.write(line)
-            if sink is not raw:
-                sink.close()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count + 1
 
 
 def read_passages(path: Path) -> Iterator[Passage]:
@@ -215,29 +145,6 @@ def _scored(found: ScoredPassage, answer: Answer | None = None, truncated: froze
         row["relevance"] = answer.relevance[passage.id]
     if passage.id in truncated:
         row["truncated"] = True
-    return row
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a file of UTF-8 text for reading: plain, compressed (`.zst`), or standard input (`-`)."""
-    if path == STDIN:
-        yield sys.stdin
-    elif path.suffix == ".zst":
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield io.TextIOWrapper(stream, "utf-8", newline="")
-    else:
-        with path.open(encoding="utf-8-sig", newline="") as plain:
-            yield plain
-
-
-def _row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error}); every line must be one JSON object") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: holds {type(row).__name__}, not a JSON object")
     return row
 
 

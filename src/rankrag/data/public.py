@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
 from typing import Any
 
-from rankrag.blend.sources import LeftOut
 from rankrag.config import Reader
+from rankrag.data.files import Row
 from rankrag.errors import DataError
-from rankrag.jsonl import Row
 from rankrag.matching import contains_any
 
 NO_ANSWER = "No Answer Present."
 """What MS MARCO has as the answer of a query that its passages do not answer."""
+
+
+class LeftOut(Exception):  # noqa: N818 - not a mistake: a row that is passed over for a reason that is counted
+    """A row that gives no example; the message is the reason, as it stands in the manifest."""
 
 
 def converted(

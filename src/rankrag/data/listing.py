@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rankrag.evaluation.benchmarks import Benchmark
-from rankrag.evaluation.loading import missing
+from rankrag.data.load import missing
+from rankrag.data.sets import Benchmark
 
 
 def listing(benchmarks: Sequence[Benchmark], data: Path | None) -> Iterator[str]:

@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rankrag.data.files import Row
+from rankrag.data.sets import Schema
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import Schema
-from rankrag.jsonl import Row
 from rankrag.templates import UNANSWERABLE
 
 Companion = Mapping[str, Any]

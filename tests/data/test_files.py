@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import zstandard
 
+from rankrag.data.files import read_table
 from rankrag.documents.loading import Failed, Loaded, load_documents
 from rankrag.errors import DataError
-from rankrag.tables import read_table
 
 LONG = "word " * 30_000
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Step = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Gets what is being done, how much of it is done, and how much there is; 0 where that is not known."""
 
 _EVERY = 500
@@ -17,12 +17,12 @@ def quiet(text: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
-def watched(items: Iterable[T], step: Step, text: str, total: int = 0) -> Iterator[T]:
-    """Yield the items as they are and tell `step` of the start, of every 500 that went through, and of the end."""
+def watched(items: Iterable[T], progress: Progress, text: str, total: int = 0) -> Iterator[T]:
+    """Yield the items as they are and tell `progress` of the start, of every 500 that went through, and of the end."""
     number = 0
-    step(text, 0, total)
+    progress(text, 0, total)
     for number, item in enumerate(items, start=1):
         yield item
         if number % _EVERY == 0:
-            step(text, number, total)
-    step(text, number, total)
+            progress(text, number, total)
+    progress(text, number, total)

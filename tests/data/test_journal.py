@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.data.files import write_whole
+from rankrag.data.journal import append_rows, read_journal
 from rankrag.errors import DataError
-from rankrag.journal import append_rows, read_journal, write_whole
 
 
 def test_rows_come_back_in_their_order(tmp_path):

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rankrag.data.examples import read_examples, write_examples
+from rankrag.data.files import STDIN, read_rows, write_rows
+from rankrag.data.rows import answer_row, parse_history, parse_question, read_passages, read_questions
 from rankrag.errors import DataError
-from rankrag.examples import read_examples, write_examples
-from rankrag.jsonl import (
-    STDIN,
-    answer_row,
-    parse_history,
-    parse_question,
-    read_passages,
-    read_questions,
-    read_rows,
-    write_rows,
-)
 from rankrag.types import (
     Answer,
     Citation,

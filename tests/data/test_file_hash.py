@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-from rankrag.file_hash import sha256
+from rankrag.data.files import sha256
 
 
 def test_files_have_the_hash_of_their_bytes_one_after_the_other(tmp_path):

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.files import read_rows, write_rows
+from rankrag.data.listing import listing
+from rankrag.data.load import fetch, load
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.listing import listing
-from rankrag.evaluation.loading import fetch, load
-from rankrag.jsonl import read_rows, write_rows
-from tests.evaluation import published as files
+from tests.data import published as files
 
 
 def test_each_set_says_where_it_comes_from_and_what_is_missing(data):

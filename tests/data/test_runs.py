@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.data.files import write_rows
+from rankrag.data.runs import read_run, run_row, trec_lines
 from rankrag.errors import DataError
-from rankrag.jsonl import write_rows
-from rankrag.runs import read_run, run_row, trec_lines
 from rankrag.types import Passage, Question, ScoredPassage
 
 QUESTIONS = {"q 1": Question("q 1", "Which river?"), "q2": Question("q2", "Which sea?")}

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from rankrag.data.files import Row, read_rows
+from rankrag.data.rows import parse_passage, parse_question
 from rankrag.errors import DataError, Mistakes
-from rankrag.jsonl import Row, parse_passage, parse_question, read_rows
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 TAG = "rankrag"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rankrag.config import HubConfig
-from rankrag.evaluation.benchmarks import AnswerMetric, Benchmark, PaperSetting, Schema
+from rankrag.data.sets import AnswerMetric, Benchmark, PaperSetting, Schema
 
 WIKIPEDIA_2018 = "Wikipedia of Dec 2018 in passages of 100 words (DPR's psgs_w100.tsv)"
 WIKIPEDIA_2020 = "Wikipedia of Dec 2020 in passages of 100 words (Atlas)"

@@ -6,15 +6,15 @@ from functools import partial
 import pytest
 from pydantic import TypeAdapter
 
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.files import read_rows, write_rows
+from rankrag.data.frozen import freeze, origin_of
+from rankrag.data.load import load
+from rankrag.data.schemas import our_row
+from rankrag.data.sets import Origin, folder_name
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.benchmarks import Origin, folder_name
-from rankrag.evaluation.catalogue import BENCHMARKS
-from rankrag.evaluation.frozen import freeze, origin_of
-from rankrag.evaluation.loading import load
-from rankrag.evaluation.schemas import our_row
-from rankrag.jsonl import read_rows, write_rows
-from tests.evaluation.conftest import PASSAGES, passage_rows
-from tests.evaluation.published import write_json
+from tests.data.own_sets import PASSAGES, passage_rows
+from tests.data.published import write_json
 
 
 def test_a_set_has_its_questions_and_all_passages(loaded):

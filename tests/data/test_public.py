@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from rankrag.blend.public import KNOWN_DEFECTS, READERS, converted
 from rankrag.config import Reader
+from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
 from rankrag.errors import DataError, Mistakes
 
 

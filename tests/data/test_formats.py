@@ -4,20 +4,13 @@ import json
 
 import pytest
 
+from rankrag.data.files import located_rows
+from rankrag.data.formats import corpus_rows, read_qrels, write_beir, write_flashrag, write_mirage, write_qrels
+from rankrag.data.load import load
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import DataError
-from rankrag.evaluation.benchmarks import Benchmark, Judged, TestSet
-from rankrag.evaluation.formats import (
-    corpus_rows,
-    located_rows,
-    read_qrels,
-    write_beir,
-    write_flashrag,
-    write_mirage,
-    write_qrels,
-)
-from rankrag.evaluation.loading import load
 from rankrag.types import Passage, Question
-from tests.evaluation.published import write
+from tests.data.published import write
 
 PASSAGES = {
     "d 1": Passage("d 1", "A line.\nAnother, with a tab\there.", 'The "first" title'),

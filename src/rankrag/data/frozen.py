@@ -14,11 +14,10 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.contract import HistoryQuery
+from rankrag.data.files import write_rows, write_whole
+from rankrag.data.runs import read_run, trec_lines
+from rankrag.data.sets import Benchmark, Judged, Origin
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.benchmarks import Benchmark, Judged, Origin
-from rankrag.journal import write_whole
-from rankrag.jsonl import write_rows
-from rankrag.runs import read_run, trec_lines
 from rankrag.types import Passage, Question, ScoredPassage
 
 Ids = tuple[str, ...]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rankrag.data.examples import read_examples, write_examples
+from rankrag.data.files import write_rows
 from rankrag.errors import DataError
-from rankrag.examples import read_examples, write_examples
-from rankrag.jsonl import write_rows
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
 texts = st.text(max_size=20)
