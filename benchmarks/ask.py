@@ -95,7 +95,7 @@ def main() -> None:
         f"{str(model.model.dtype).removeprefix('torch.')}; torch {version('torch')}, transformers "
         f"{version('transformers')}; matrix products in float32: {rate / 1e9:.1f} Gflop/s, a token of mini takes "
         f"{work(model) / 1e9:.2f} GFLOP. {len(questions)} questions, k = {model.contract.k}; early: "
-        f"`--settled-from fitted`, {model.contract.fitted.settled_from}.",
+        f"`--settled-from fitted`, {model.contract.settled_from}.",
     ]
     for n in wanted.n:
         lines += ["", *table(n, [row for row in rows if row.n == n])]

@@ -76,7 +76,7 @@ def main() -> None:
         print("\n".join(table([point for point in points if point.title == test_set.benchmark.title])), flush=True)
     if wanted.dry:
         return
-    fitted = model.contract.fitted.settled_from
+    fitted = model.contract.settled_from
     shown = [near(points, title, fitted) for title in dict.fromkeys(point.title for point in points)]
     command = shlex.join(["python", "benchmarks/fewer_passes.py", *sys.argv[1:]])
     lines = [
@@ -107,7 +107,7 @@ def measured(test_set: TestSet, model: LanguageModel, directory: str, wanted: ar
         if nearness:
             judged = NearnessWork(nearness, history, test_set.passages, folder, title, step).added(judged, asked)
         cases = [Case(of.gold, (ids,), judged[of.question.id]) for of, ids in asked]
-        fitted = model.contract.fitted.settled_from
+        fitted = model.contract.settled_from
         trials = [*settling_trials(cases, k), *([settling_trial(cases, k, fitted)] if fitted is not None else [])]
         exact_tops: list[Ids] = []
         for trial in trials:

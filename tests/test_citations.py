@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from rankrag.citations import cite, sentences, with_markers
-from rankrag.contract import Contract, LayerHead
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import Citation, Question
 
@@ -58,12 +57,6 @@ def test_equal_judgements_cite_the_first_passage(ranking_of):
 
 def test_bare_words_are_judged_even_where_a_passage_holds_them(ranking_of):
     assert cited(FakeLanguageModel(yes_if="two"), "Yes.", ranking_of("yes one", "two")) == [1]
-
-
-def test_support_is_judged_by_the_labels_even_where_a_head_ranks(ranking_of):
-    by_head = Contract(score="layer_head", head=LayerHead(1, (1.0,), 0.0))
-    model = FakeLanguageModel(yes_if="two", contract=by_head)
-    assert cited(model, "Lisbon.", ranking_of("Lisbon one", "Lisbon two")) == [1]
 
 
 def test_two_sentences_cite_two_passages(ranking_of):

@@ -56,6 +56,11 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(yaml_of):
         load_config(TrainConfig, yaml_of(TRAIN + "learning_rat: 1\n"))
 
 
+def test_a_retired_key_names_what_replaces_it(yaml_of):
+    with pytest.raises(ConfigError, match="aux_layer: ranking is learnt after the last layer only; leave it out"):
+        load_config(TrainConfig, yaml_of(TRAIN + "aux_layer: 3\n"))
+
+
 def test_an_unknown_key_like_no_other_gets_no_guess(yaml_of):
     with pytest.raises(ConfigError, match=r"xqzw: unknown key$"):
         load_config(TrainConfig, yaml_of(TRAIN + "xqzw: 1\n"))

@@ -10,14 +10,9 @@ import pytest
 from rankrag.contract import (
     FILE_NAME,
     Contract,
-    Fitted,
-    LayerHead,
-    by_labels,
     load_contract,
     save_contract,
-    with_fitted,
     with_label_ids,
-    with_score,
 )
 from rankrag.errors import ContractError
 from rankrag.templates import Format, Turns, Wordings
@@ -45,12 +40,17 @@ def test_a_contract_comes_back_as_it_was_saved(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
 
 
-def test_the_weight_of_a_rank_in_an_earlier_contract_is_passed_over(tmp_path):
-    save_contract(Contract(head=HEAD, similarity_encoder="minilm@1"), tmp_path)
-    found = json.loads((tmp_path / FILE_NAME).read_text())
-    found["first_stage_weight"] = found["head"]["first_stage_weight"] = 0.1
-    (tmp_path / FILE_NAME).write_text(json.dumps(found))
-    assert load_contract(tmp_path) == Contract(head=HEAD, similarity_encoder="minilm@1")
+@pytest.mark.parametrize(
+    ("fields", "instead"),
+    [
+        ({"head": {"layer": 3}}, "'head' was for ranking from a middle layer, which P.True. replaces; delete it"),
+        ({"score": "layer_head"}, "'layer_head' is no score any more; set 'score' to 'true_vs_false'"),
+        ({"first_stage_weight": 0.1}, "'first_stage_weight' is replaced by 'similarity_weight'"),
+    ],
+)
+def test_a_retired_field_names_what_replaces_it(changed, fields, instead):
+    with pytest.raises(ContractError, match=instead):
+        load_contract(changed(**fields))
 
 
 def test_a_directory_without_a_contract_has_none(tmp_path):
@@ -114,63 +114,6 @@ def test_a_wrong_field_is_named(changed, fields, problem):
 def test_all_wrong_values_are_named_together(changed):
     with pytest.raises(ContractError, match=r"'score'.*; .*'max_tokens'"):
         load_contract(changed(score="best", max_tokens=-1))
-
-
-HEAD = LayerHead(3, (0.5, -1.25, 0.0), 0.75, abstain_below=-2.0, similarity_weight=0.5, settled_from=1.5)
-
-
-def test_a_contract_with_a_head_comes_back_as_it_was_saved(tmp_path):
-    contract = Contract(score="layer_head", head=HEAD, abstain_below=0.25, similarity_encoder="minilm@1")
-    save_contract(contract, tmp_path)
-    assert load_contract(tmp_path) == contract
-
-
-def test_a_contract_without_a_head_does_not_name_one(tmp_path):
-    save_contract(Contract(), tmp_path)
-    assert "head" not in json.loads((tmp_path / FILE_NAME).read_text())
-
-
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        ({"weight": "not base64"}, "'head' needs 'layer', 'bias' and 'weight'"),
-        ({"weight": None}, "'head' needs 'layer', 'bias' and 'weight'"),
-        ({"weight": ""}, "'head.weight' must hold finite numbers"),
-        ({"layer": 0}, "'head.layer' is 0"),
-        ({"bias": float("inf")}, "'head.bias' is inf"),
-        ({"colour": "red"}, "unknown layerhead fields"),
-    ],
-)
-def test_a_wrong_field_of_a_head_is_named(tmp_path, fields, problem):
-    save_contract(Contract(head=HEAD, similarity_encoder="minilm@1"), tmp_path)
-    found = json.loads((tmp_path / FILE_NAME).read_text())
-    (tmp_path / FILE_NAME).write_text(json.dumps(found | {"head": found["head"] | fields}))
-    with pytest.raises(ContractError, match=problem):
-        load_contract(tmp_path)
-
-
-def test_a_score_without_its_head_is_refused(changed):
-    with pytest.raises(ContractError, match="'layer_head', but there is no 'head'"):
-        load_contract(changed(score="layer_head"))
-    with pytest.raises(ContractError, match="no layer head"):
-        with_score(Contract(), "layer_head")
-
-
-def test_each_score_has_fitted_values_of_its_own():
-    contract = Contract(head=HEAD, abstain_below=0.25, similarity_weight=0.1, settled_from=3.0)
-    assert contract.fitted == Fitted(0.25, 0.1, 3.0)
-    by_head = with_score(contract, "layer_head")
-    assert by_head.fitted == Fitted(-2.0, 0.5, 1.5)
-    new = Fitted(1.0, 2.0, 4.0)
-    assert with_fitted(by_head, new).fitted == new
-    assert with_score(with_fitted(by_head, new), "true").fitted == Fitted(0.25, 0.1, 3.0)
-    assert with_fitted(contract, new) == Contract(head=HEAD, abstain_below=1.0, similarity_weight=2.0, settled_from=4.0)
-
-
-def test_a_backend_without_layers_reads_the_labels_and_their_values():
-    contract = Contract(score="layer_head", head=HEAD, abstain_below=0.25)
-    assert by_labels(contract) == Contract(abstain_below=0.25)
-    assert by_labels(Contract(score="true")).score == "true"
 
 
 def test_label_ids_are_filled_in_once():

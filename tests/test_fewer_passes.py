@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.contract import Contract, LayerHead
+from rankrag.contract import Contract
 from rankrag.errors import ConfigError
 from rankrag.fewer_passes import (
     BLOCK,
@@ -131,14 +130,11 @@ def test_the_pipeline_reranks_in_windows():
     assert (ids(answer.contexts), answer.relevance) == (["p1", "p0"], {})
 
 
-def test_the_fitted_bound_is_the_one_of_the_score_in_use():
+def test_the_fitted_bound_is_the_contract_s():
     model = FakeLanguageModel(yes_if="tagus", contract=Contract(settled_from=0.0))
     assert len(RankRAG(RIVERS, model, n=10, k=1, settled_from="fitted").ask("Which?").relevance) == BLOCK
-    head = LayerHead(1, (0.0,), 0.0, settled_from=SURE + 1)
-    contract = Contract(settled_from=0.0, head=head)
-    assert bound_of(contract, "fitted") == 0.0
-    assert bound_of(replace(contract, score="layer_head"), "fitted") == SURE + 1
-    assert bound_of(contract, 2.0) == 2.0
+    assert bound_of(model.contract, "fitted") == 0.0
+    assert bound_of(model.contract, 2.0) == 2.0
 
 
 def test_a_bound_that_is_no_number_is_refused():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.contract import Contract, LayerHead
+from rankrag.contract import Contract
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_cache import MARK
 from rankrag.opening import load, open_model, open_nearness
@@ -66,10 +66,7 @@ def test_minilm_takes_the_place_of_an_index_s_own_encoder():
         assert open_nearness(contract, other, pytest.fail).encoder.name == Encoder().name
 
 
-def test_a_score_without_a_weight_adds_nothing():
-    head = LayerHead(1, (0.0,), 0.0)
-    contract = Contract(similarity_weight=11.0, similarity_encoder="own@1", head=head, score="layer_head")
-    assert open_nearness(contract, Named("own@1"), pytest.fail) is None
+def test_a_contract_without_a_weight_adds_nothing():
     assert open_nearness(Contract(), Named("own@1"), pytest.fail) is None
 
 

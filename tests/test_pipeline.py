@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.contract import Contract, LayerHead
+from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
@@ -97,32 +97,6 @@ def test_the_answer_is_withheld_below_the_threshold(rivers):
 
 def test_the_answer_is_given_from_the_threshold_on(rivers):
     assert not RankRAG(rivers, model(contract=Contract(abstain_below=2.0))).ask("Which?").abstained
-
-
-class LayeredFake(FakeLanguageModel):
-    """Its middle layer finds every passage as relevant as `ODDS`, in the order of the prompts."""
-
-    layers = 2
-    ODDS = (1.0, 3.0, 2.0, 0.0)
-
-    def head_log_odds(self, prompts):
-        return list(self.ODDS[: len(prompts)])
-
-    def layer_states(self, prompts, layers):
-        raise AssertionError("nothing is fitted here")
-
-
-def test_a_head_ranks_and_withholds_by_its_own_values(rivers):
-    def answer(head_threshold):
-        head = LayerHead(1, (1.0,), 0.0, abstain_below=head_threshold)
-        contract = Contract(score="layer_head", head=head, abstain_below=100.0)
-        return RankRAG(rivers, LayeredFake(reply="The Tagus.", contract=contract), n=3, k=2).ask("Which?")
-
-    found = answer(head_threshold=2.5)
-    assert ids(found.reranked) == ["p1", "p2", "p0"]
-    assert found.relevance["p1"] == pytest.approx(0.9525741)
-    assert not found.abstained
-    assert answer(head_threshold=3.5).abstained
 
 
 def test_nothing_retrieved_means_no_answer():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.contract import Contract, LayerHead
+from rankrag.contract import Contract
 from rankrag.errors import ModelError
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.parallel import ParallelModel
@@ -57,12 +57,6 @@ def test_a_judgement_says_where_only_the_beginning_of_a_passage_was_read(tiny_mo
     for one in (model, ParallelModel([model])):
         assert [j.truncated for j in judge(one, pairs)] == [True, False]
     assert [j.truncated for j in judge(FakeLanguageModel(), pairs)] == [False, False]
-
-
-def test_a_backend_that_cannot_stop_at_a_layer_refuses_a_head(ranking_of):
-    contract = Contract(score="layer_head", head=LayerHead(1, (1.0,), 0.0))
-    with pytest.raises(ModelError, match="cannot rank from a middle layer"):
-        judge(FakeLanguageModel(contract=contract), [(QUESTION, ranking_of("a")[0].passage)])
 
 
 def test_many_questions_are_scored_in_one_call_and_kept_apart(ranking_of):

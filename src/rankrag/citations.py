@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from rankrag.contract import by_labels
 from rankrag.matching import contains, normalise
 from rankrag.models import LanguageModel
 from rankrag.rerank import judge
@@ -69,7 +68,6 @@ def _support(
         return max(holding, key=lambda i: relevance[contexts[i].passage.id])
     candidates = holding or places
     claim = replace(question, text=f"{question.text} {sentence}")
-    labels = by_labels(model.contract).score
-    judged = [j.probability for j in judge(model, [(claim, contexts[i].passage) for i in candidates], score=labels)]
+    judged = [j.probability for j in judge(model, [(claim, contexts[i].passage) for i in candidates])]
     best = max(zip(judged, (-i for i in candidates), strict=True), default=(0.0, 0))
     return -best[1] if holding or best[0] >= SUPPORTED_FROM else None

@@ -210,8 +210,6 @@ class TrainConfig(Schema):
     ranking_loss: Literal["pointwise", "listwise", "both"] = Field(
         "pointwise", description="Each label by itself (paper), a softmax over a question's candidates, or the sum."
     )
-    aux_layer: int | None = Field(None, ge=1, description="Also learn to rank after this many layers.")
-    aux_weight: float = Field(0.2, gt=0, description="Weight of the ranking loss at `aux_layer`.")
     gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     compile: bool = Field(True, description="Compile each layer (2x on a CPU; needs a C++ compiler there).")
     bf16: bool | None = Field(None, description="Compute in bfloat16; by default where the machine has it.")

@@ -30,6 +30,12 @@ from rankrag.errors import ConfigError
 
 S = TypeVar("S", bound=Schema)
 
+_RETIRED = {
+    "aux_layer": "ranking is learnt after the last layer only; leave it out",
+    "aux_weight": "ranking is learnt after the last layer only; leave it out",
+}
+"""What replaces each key that YAML files once had."""
+
 
 def load_config(schema: type[S], path: Path | None, overrides: tuple[str, ...] = ()) -> S:
     """Return the configuration of a YAML file with `key=value` overrides; `ConfigError` lists all problems at once.
@@ -120,6 +126,8 @@ def _problem(schema: type[Schema], error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']} (found: {error['input']!r})"
+    if error["loc"][-1] in _RETIRED:
+        return f"{place}: {_RETIRED[error['loc'][-1]]}"
     inner: dict[str, type[Schema]] = {
         "sources": SourceConfig,
         "hub": HubConfig,

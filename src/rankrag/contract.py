@@ -6,11 +6,9 @@ Wrong scores of LLM rerankers nearly always come from a template, label or suffi
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,34 +20,9 @@ from rankrag.templates import Format, Turns, Wordings
 VERSION = 1
 FILE_NAME = "rankrag_config.json"
 
-ScoreType = Literal["true", "true_vs_false", "layer_head"]
+ScoreType = Literal["true", "true_vs_false"]
 HistoryQuery = Literal["last", "all", "speakers", "both"]
 """What of a conversation the retriever is asked: its last turn, all turns, all with who said them, or last and all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What is fitted on one score's scale and means nothing on another's; the attributes are `Contract`'s."""
-
-    abstain_below: float | None = None
-    similarity_weight: float = 0.0
-    settled_from: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerHead:
-    """Log-odds of relevance from the state of a prompt's last token after `layer` layers: weight · unit(state) + bias.
-
-    `unit` divides a state by its root mean square, so that no parameter of the model is needed. The last three fields
-    are `Contract`'s, on this score's scale.
-    """
-
-    layer: int
-    weight: tuple[float, ...]
-    bias: float
-    abstain_below: float | None = None
-    similarity_weight: float = 0.0
-    settled_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +33,18 @@ class Contract:
         format: turn markers, layout and wordings of every prompt.
         labels: the two words that stand for relevant and not relevant, first tokens of the reply.
         label_ids: their token ids, resolved in context; empty until a tokenizer has been seen.
-        score: "true" is P(True) over the vocabulary, the paper's; "true_vs_false" is P(True)/(P(True)+P(False));
-            "layer_head" is `head`'s, and where a backend cannot stop at a layer, "true_vs_false" takes its place.
+        score: "true" is P(True) over the vocabulary, the paper's; "true_vs_false" is P(True)/(P(True)+P(False)).
         passage_tokens: a passage is cut to this many tokens, in ranking and in answering.
         max_tokens: longest prompt with its reply.
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
         similarity_weight: w of the final order, log-odds + w * cosine of question and passage; 0 is the paper's.
         settled_from: log-odds of the k-th best passage from which judging more changes next to nothing, used where it
-            is asked for (`fewer_passes`); None where none was found. All three are P(True)'s; `fitted` has those of the
-            score in use.
+            is asked for (`fewer_passes`); None where none was found.
         similarity_encoder: name of the encoder whose cosine that is; empty where there is no weight.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`).
         k: passages that an answer is written from where nobody says how many (paper: 5).
         base_sha256: hash of the weights that the adapter belongs to, which others are refused by (`models.base_hash`);
             empty for full checkpoints, and for bases on the hub.
-        head: ranks from a middle layer; None where none was fitted.
     """
 
     format: Format = field(default_factory=Format)
@@ -91,18 +61,6 @@ class Contract:
     k: int = 5
     base_sha256: str = ""
     version: int = VERSION
-    head: LayerHead | None = None
-
-    @property
-    def fitted(self) -> Fitted:
-        """Return what was fitted for the score in use."""
-        of = self.head if self.score == "layer_head" else self
-        return Fitted(of.abstain_below, of.similarity_weight, of.settled_from) if of is not None else Fitted()
-
-    @property
-    def any_similarity(self) -> bool:
-        """Whether a score of it, in use or not, has a share of the encoder's cosine."""
-        return bool(self.similarity_weight or (self.head is not None and self.head.similarity_weight))
 
     def depth(self, n: int, k: int | None = None) -> int:
         """Return how many of `n` passages an answer is written from: `k`, or where it is None as many as fitted."""
@@ -113,21 +71,19 @@ class Contract:
         return math.exp(true) if self.score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))
 
 
-_FORMER = "first_stage_weight"
-"""A field of earlier contracts, on the rank in the first stage; the similarity has taken its place."""
+_RETIRED = {
+    "head": "was for ranking from a middle layer, which P(True) replaces; delete it and run `rankrag fit --save` again",
+    "layer_head": "is no score any more; set 'score' to 'true_vs_false'",
+    "first_stage_weight": "is replaced by 'similarity_weight'; delete it and run `rankrag fit --save` again",
+}
+"""What replaces the fields and scores that contracts once had."""
 
 
 def save_contract(contract: Contract, directory: Path) -> None:
     """Write the contract beside the weights in `directory`, atomically."""
     path = directory / FILE_NAME
     partial = path.with_suffix(".partial")
-    row = asdict(contract)
-    if contract.head is None:
-        del row["head"]
-    else:
-        weight = contract.head.weight
-        row["head"]["weight"] = base64.b64encode(struct.pack(f"<{len(weight)}f", *weight)).decode()
-    partial.write_text(json.dumps(row, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(asdict(contract), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -148,9 +104,9 @@ def load_contract(directory: Path) -> Contract | None:
             f"{path}: contract version {version}, this rankrag reads version {VERSION}; "
             "install the rankrag that wrote the checkpoint, or export the checkpoint again"
         )
-    for part in (found, found.get("head")):
-        if isinstance(part, dict):
-            part.pop(_FORMER, None)
+    for name, instead in _RETIRED.items():
+        if name in found or name == found.get("score"):
+            raise ContractError(f"{path}: '{name}' {instead}")
     form = _section(path, found, "format", Format)
     wordings = Wordings(**_section(path, form, "wordings", Wordings))
     _check_wordings(path, wordings)
@@ -161,31 +117,10 @@ def load_contract(directory: Path) -> Contract | None:
             "format": Format(**form),
             "labels": _labels(path, found.get("labels", ["True", "False"])),
             "label_ids": _label_ids(path, found.get("label_ids", [])),
-            "head": _head(path, found),
         }
     )
     _check_values(path, contract)
     return contract
-
-
-def with_score(contract: Contract, score: ScoreType | None) -> Contract:
-    """Return the contract with another score in use; None is its own. `ContractError` where it has no head to use."""
-    if score == "layer_head" and contract.head is None:
-        raise ContractError("the contract has no layer head, or this backend cannot stop at one; `rankrag fit --head`")
-    return replace(contract, score=score or contract.score)
-
-
-def by_labels(contract: Contract) -> Contract:
-    """Return the contract as a backend reads it that cannot stop at a layer: P(True), with P(True)'s fitted values."""
-    return replace(contract, score="true_vs_false" if contract.score == "layer_head" else contract.score, head=None)
-
-
-def with_fitted(contract: Contract, values: Fitted) -> Contract:
-    """Return the contract with fitted values of the score in use; those of other scores stay."""
-    if contract.score != "layer_head":
-        return replace(contract, **asdict(values))
-    assert contract.head is not None
-    return replace(contract, head=replace(contract.head, **asdict(values)))
 
 
 def with_label_ids(contract: Contract, ids: Sequence[int]) -> Contract:
@@ -211,20 +146,6 @@ def _checked(path: Path, value: dict[str, Any], kind: type) -> dict[str, Any]:
     if unknown:
         raise ContractError(f"{path}: unknown {kind.__name__.lower()} fields {unknown}; known are {sorted(known)}")
     return dict(value)
-
-
-def _head(path: Path, found: dict[str, Any]) -> LayerHead | None:
-    if found.get("head") is None:
-        return None
-    value = _section(path, found, "head", LayerHead)
-    try:
-        weight = base64.b64decode(value["weight"], validate=True)
-        value["weight"] = struct.unpack(f"<{len(weight) // 4}f", weight)
-        return LayerHead(**value)
-    except (KeyError, TypeError, ValueError, struct.error) as error:
-        raise ContractError(
-            f"{path}: 'head' needs 'layer', 'bias' and 'weight', float32 in base64 ({error}); fit it again"
-        ) from None
 
 
 def _labels(path: Path, value: object) -> tuple[str, str]:
@@ -253,8 +174,6 @@ def _check_values(path: Path, contract: Contract) -> None:
     problems = []
     if contract.score not in get_args(ScoreType):
         problems.append(f"'score' is {contract.score!r}, known are {', '.join(map(repr, get_args(ScoreType)))}")
-    if contract.score == "layer_head" and contract.head is None:
-        problems.append("'score' is 'layer_head', but there is no 'head'")
     if contract.format.layout not in ("passage_first", "question_first"):
         problems.append(f"'layout' is {contract.format.layout!r}, known are 'passage_first' and 'question_first'")
     turns, history = contract.format.turns, contract.format.history_turns
@@ -270,27 +189,17 @@ def _check_values(path: Path, contract: Contract) -> None:
         known = ", ".join(get_args(HistoryQuery))
         problems.append(f"'history_query' is {contract.history_query!r}, known are {known}")
     encoder: object = contract.similarity_encoder
-    if not isinstance(encoder, str) or (contract.any_similarity and not encoder):
+    if not isinstance(encoder, str) or (contract.similarity_weight and not encoder):
         problems.append(f"'similarity_encoder' is {encoder!r}, must be the name of the encoder of 'similarity_weight'")
     for name in ("passage_tokens", "max_tokens", "k"):
         value = getattr(contract, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             problems.append(f"'{name}' is {value!r}, must be a whole number above 0")
-    numbers: dict[str, object] = {f.name: getattr(contract, f.name) for f in fields(Fitted)}
-    if contract.head is not None:
-        numbers |= {
-            f"head.{name}": getattr(contract.head, name) for name in (*(f.name for f in fields(Fitted)), "bias")
-        }
-    for name, value in numbers.items():
-        if value is None and name.endswith(("abstain_below", "settled_from")):
+    for name in ("abstain_below", "similarity_weight", "settled_from"):
+        value = getattr(contract, name)
+        if value is None and name != "similarity_weight":
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             problems.append(f"'{name}' is {value!r}, must be a finite number")
-    if contract.head is not None:
-        layer, weight = contract.head.layer, contract.head.weight
-        if not isinstance(layer, int) or isinstance(layer, bool) or layer < 1:
-            problems.append(f"'head.layer' is {layer!r}, must be a whole number above 0")
-        if not weight or not all(map(math.isfinite, weight)):
-            problems.append("'head.weight' must hold finite numbers")
     if problems:
         raise ContractError(f"{path}: " + "; ".join(problems))

@@ -36,7 +36,7 @@ def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> flo
 
     `ConfigError` for what is no number, and where none was fitted.
     """
-    bound = contract.fitted.settled_from if settled_from == "fitted" else settled_from
+    bound = contract.settled_from if settled_from == "fitted" else settled_from
     if bound is None:
         raise ConfigError("settled_from: no bound was fitted for this score; run rankrag fit --save, or give a number")
     if not isinstance(bound, int | float) or math.isnan(bound):

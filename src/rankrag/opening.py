@@ -154,7 +154,7 @@ def open_nearness(
     The encoder is the one that the weight was fitted with: `encoder`, or else all-MiniLM-L6-v2. Where it is neither,
     `say` gets a line, and the model orders alone. Vectors that stand in `index` are not made again.
     """
-    weight = contract.fitted.similarity_weight
+    weight = contract.similarity_weight
     if not weight:
         return None
     from rankrag.retrieval.encoder import Encoder

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from rankrag.contract import Contract, ScoreType, with_score
+from rankrag.contract import Contract
 from rankrag.errors import ModelError
-from rankrag.models import LanguageModel, LayeredModel
+from rankrag.models import LanguageModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
@@ -36,28 +36,20 @@ AT_ONCE = 512
 """Pairs whose prompts exist at the same time, so that ten thousand candidates take no more memory than these."""
 
 
-def judge(
-    model: LanguageModel, pairs: Sequence[tuple[Question, Passage]], *, score: ScoreType | None = None
-) -> list[Judgement]:
+def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
     """Return the judgement of each (question, passage) pair, in their order; the model gets up to `AT_ONCE` a call.
 
-    `score` is the contract's by default. `ModelError` if it is a layer head's and the model cannot stop at a layer, and
-    for a score that is not a number, which would have no place in any order: it names the pair.
+    `ModelError` for a score that is not a number, which would have no place in any order: it names the pair.
     """
-    contract = with_score(model.contract, score)
     starts = range(0, len(pairs), AT_ONCE)
-    return [judgement for start in starts for judgement in _judged(model, contract, pairs[start : start + AT_ONCE])]
+    return [judgement for start in starts for judgement in _judged(model, pairs[start : start + AT_ONCE])]
 
 
-def _judged(model: LanguageModel, contract: Contract, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+def _judged(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
+    contract = model.contract
     prompts = model.encode([ranking_prompt(contract.format, question, passage) for question, passage in pairs])
-    if contract.score != "layer_head":
-        rows = model.choice_logprobs(prompts, contract.labels)
-        found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
-    elif isinstance(model, LayeredModel):
-        found = [Judgement(odds, contract.probability(odds, 0.0)) for odds in model.head_log_odds(prompts)]
-    else:
-        raise ModelError("this backend cannot rank from a middle layer; give it a contract without the head")
+    rows = model.choice_logprobs(prompts, contract.labels)
+    found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
     for (question, passage), judgement in zip(pairs, found, strict=True):
         if math.isnan(judgement.log_odds):
             raise ModelError(
@@ -95,7 +87,7 @@ def decide(candidates: Ranking, judgements: Sequence[Judgement], contract: Contr
     reaches the contract's `abstain_below`. This compares the model's own log-odds: the threshold was fitted to them.
     """
     ranking = _in_order(candidates, judgements)
-    threshold = contract.fitted.abstain_below
+    threshold = contract.abstain_below
     judged = list(zip(candidates, judgements, strict=False))
     irrelevant = threshold is not None and judged and max(j.log_odds for j in judgements) < threshold
     return Decision(

@@ -32,12 +32,12 @@ def test_an_estimate_of_a_model_that_is_not_there_says_so(run, tmp_path, capsys)
 
 def test_what_is_wrong_with_a_run_is_printed_as_a_list(run, tmp_path, tiny_model_dir, capsys):
     config = tmp_path / "train.yaml"
-    settings = {"model": str(tiny_model_dir), "blend": "none", "out": str(tmp_path / "run"), "aux_layer": 9}
+    settings = {"model": str(tiny_model_dir), "blend": "none", "out": str(tmp_path / "run"), "lora": {"top_layers": 9}}
     config.write_text(yaml.safe_dump(settings))
     assert run("train", config) == 2
     printed = capsys.readouterr().err
     assert "2 problems:\n  - blend: none/examples.jsonl.zst" in printed
-    assert "\n  - aux_layer: 9" in printed
+    assert "\n  - lora.top_layers: 9" in printed
 
 
 def test_pushing_an_unfinished_run_is_refused(run, tmp_path, capsys):

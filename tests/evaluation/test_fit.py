@@ -1,27 +1,21 @@
 from __future__ import annotations
 
-import base64
-import copy
 import json
-import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from rankrag.config import BlendConfig
-from rankrag.contract import Contract, by_labels, load_contract, save_contract
+from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.files import write_rows
 from rankrag.data.sets import Judged
 from rankrag.errors import ConfigError
 from rankrag.evaluation.fit import fit
 from rankrag.evaluation.held_back import held_back_sets, without_answers
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.models.transformers import TransformersModel
-from rankrag.rerank import judge
 from rankrag.types import Passage, Question
 
-from .conftest import PASSAGES, passage_rows
+from ..data.own_sets import PASSAGES, passage_rows
 
 
 @pytest.fixture
@@ -161,97 +155,3 @@ def test_what_may_answer_is_taken_away():
     passages = {name: Passage(name, text) for name, text in texts.items()}
     asked = Judged(Question("q", "?", answers=("Lisbon",)), ("gold",), {})
     assert without_answers(asked, tuple(texts), passages) == ("left",)
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A source with a dozen questions, each with its own passage and others that share a word with it."""
-    folder = tmp_path_factory.mktemp("many")
-    words = ["ash", "bay", "cow", "dew", "elm", "fog", "gem", "hay", "ink", "jar", "kit", "log", "mud", "net"]
-    texts = {f"s/{word}/{i}": f"river {word} number {i} golden" for word in words for i in range(2)}
-    write_rows(folder / "squad.corpus.jsonl", passage_rows(texts))
-    rows = [
-        {"id": f"q{word}", "question": f"river {word} {i}", "answers": ["none"], "positive_ids": [f"s/{word}/{i % 2}"]}
-        for i, word in enumerate(words)
-    ]
-    write_rows(folder / "squad.train.jsonl", rows)
-    source = {"name": "squad", "rows": "squad.train.jsonl", "corpus": "squad.corpus.jsonl"}
-    return BlendConfig.model_validate({"data": str(folder), "held_back": 0.999999, "sources": [source]})
-
-
-def fit_layers(config, run, model, head):
-    return fit(config, run, model, model_name="m", sources=["squad"], unanswerable=None, n=6, head=head)
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_model_dir):
-    return TransformersModel(tiny_model_dir, device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def fitted(many, tiny, tmp_path_factory):
-    """The run folder of a fit with a head at layer 1, and the contract and the report that came of it."""
-    run = tmp_path_factory.mktemp("fitted") / "run"
-    return run, *fit_layers(many, run, tiny, 1)
-
-
-def test_a_head_is_fitted_beside_the_values_of_p_true(many, tmp_path, tiny, fitted):
-    run, contract, report = fitted
-    assert (contract.score, contract.head.layer, len(contract.head.weight)) == ("layer_head", 1, 64)
-    assert report.head.questions == 14
-    assert [trial.layer for trial in report.head.layers] == [1]
-    assert (report.head.own.layer, report.head.own.share, report.head.layers[0].share) == (2, 1.0, 0.5)
-    assert contract.fitted == report.head_values.fitted
-    # Without a head the same values of P(True) come out.
-    alone, plain = fit(many, run, tiny, model_name="m", sources=["squad"], unanswerable=None, n=6)
-    assert plain.values.fitted == report.values.fitted == alone.fitted == by_labels(contract).fitted
-    save_contract(contract, tmp_path)
-    assert load_contract(tmp_path) == contract
-    assert json.loads(json.dumps(report.as_json()))["head"]["layer"] == 1
-
-
-def test_the_saved_head_scores_as_it_was_fitted(many, tiny, fitted):
-    run, contract, _ = fitted
-    (path,) = run.glob("*/*/states-1.jsonl")
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    model = copy.copy(tiny)
-    model.contract = contract
-    sets = held_back_sets(many, ["squad"])["squad"]
-    asked = {of.question.id: of.question for of in sets.questions}
-    judged = judge(model, [(asked[row["id"]], sets.passages[row["passage"]]) for row in rows])
-    for row, j in zip(rows, judged, strict=True):
-        state = np.frombuffer(base64.b64decode(row["states"]), np.float16).astype(np.float64)
-        assert j.log_odds == pytest.approx(state @ contract.head.weight + contract.head.bias, abs=0.02)
-
-
-def test_layers_are_read_again_only_where_a_kill_lost_them(many, tmp_path, tiny, fitted, monkeypatch):
-    shutil.copytree(fitted[0], tmp_path / "run")
-    first = fit_layers(many, tmp_path / "run", tiny, "auto")
-    (path,) = (tmp_path / "run").glob("*/*/states-2.jsonl")
-    path.write_bytes(path.read_bytes()[:-5])
-    asked, read = [], TransformersModel.layer_states
-    monkeypatch.setattr(
-        TransformersModel,
-        "layer_states",
-        lambda self, prompts, layers: asked.append(prompts) or read(self, prompts, layers),
-    )
-    again = fit_layers(many, tmp_path / "run", tiny, "auto")
-    assert [len(prompts) for prompts in asked] == [1]
-    assert again[1].head.layer == first[1].head.layer == 2
-    assert again[0].head.weight == pytest.approx(first[0].head.weight, rel=0.05, abs=0.05)
-
-
-@pytest.mark.parametrize("layer", [0, 3])
-def test_a_layer_that_the_model_lacks_is_refused(many, tmp_path, tiny, layer):
-    with pytest.raises(ConfigError, match="the model has 2 layers"):
-        fit_layers(many, tmp_path / "run", tiny, layer)
-
-
-def test_a_model_whose_layers_cannot_be_read_is_refused(many, tmp_path):
-    with pytest.raises(ConfigError, match="in this process, not to a server's"):
-        fit_layers(many, tmp_path / "run", golden(), "auto")
-
-
-def test_too_few_questions_for_a_head_are_refused(config, tmp_path, tiny):
-    with pytest.raises(ConfigError, match="needs 10 held-back questions"):
-        fit(config, tmp_path / "run", tiny, model_name="m", sources=["squad"], head="auto")

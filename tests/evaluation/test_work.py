@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rankrag.contract import Contract, LayerHead
+from rankrag.contract import Contract
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.work import (
     NOT_JUDGED,
@@ -16,7 +16,6 @@ from rankrag.evaluation.work import (
     log_odds,
     model_key,
     reordered,
-    score_key,
 )
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
@@ -195,23 +194,3 @@ def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tm
     empty = model_key(plain, str(weights))
     (weights / "model.safetensors").write_bytes(b"weights")
     assert model_key(plain, str(weights)) != empty
-
-
-def test_judgements_of_a_head_have_files_of_their_own(squad, work_of, tmp_path):
-    head = LayerHead(3, (0.5,), 0.0)
-    plain, by_head = Contract(head=head), Contract(head=head, score="layer_head")
-    keys = [score_key(plain), score_key(by_head), score_key(replace(by_head, head=replace(head, bias=1.0)))]
-    assert keys[0] == ""
-    assert len(set(keys)) == 3
-    refitted = replace(by_head, head=replace(head, abstain_below=1.0, similarity_weight=0.5))
-    assert score_key(refitted) == keys[1]
-    work_of(golden(contract=plain)).judgements([(squad.questions[0], Q1)])
-    layered = golden(contract=by_head)
-    with pytest.raises(ModelError, match="cannot rank from a middle layer"):
-        work_of(layered).judgements([(squad.questions[0], Q1)])
-
-
-def test_replies_are_shared_by_the_scores_of_one_model():
-    head = LayerHead(3, (0.5,), 0.0)
-    models = [golden(contract=Contract()), golden(contract=Contract(head=head, score="layer_head"))]
-    assert len({model_key(model, "mini") for model in models}) == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rankrag.models.last_tokens import last_tokens_only
-from rankrag.models.layer_head import layers_of
+from rankrag.models.loading import layers_of
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
 from rankrag.types import Passage, Question

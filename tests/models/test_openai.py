@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from rankrag.contract import Fitted, LayerHead, save_contract
+from rankrag.contract import save_contract
 from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.address import Address, parse_address
@@ -76,19 +76,17 @@ def test_a_server_gives_the_scores_of_this_process(serve, opened, local, prompts
         assert row == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_server_ranks_by_the_labels_with_their_own_threshold(serve, tiny_model_dir, local, tmp_path):
+def test_a_server_s_contract_is_the_directory_s_and_its_score_may_be_chosen(serve, tiny_model_dir, local, tmp_path):
     directory = tmp_path / "model"
     shutil.copytree(tiny_model_dir, directory)
-    head = LayerHead(1, (0.0,) * 64, 0.0, abstain_below=7.0)
-    save_contract(replace(local.contract, score="layer_head", head=head, abstain_below=-1.0), directory)
+    save_contract(replace(local.contract, abstain_below=-1.0), directory)
     url = f"{serve('vllm').url}#{directory}"
     contract = open_model(url).contract
-    assert (contract.score, contract.fitted) == ("true_vs_false", Fitted(abstain_below=-1.0))
+    assert contract.score == "true_vs_false"
+    assert contract.abstain_below == -1.0
     assert open_model(url, score="true").contract.score == "true"
-    with pytest.raises(ContractError, match="no layer head, or this backend cannot stop"):
-        open_model(url, score="layer_head")
-    assert open_model(str(directory), device="cpu").contract.fitted == Fitted(abstain_below=7.0)
-    assert open_model(str(directory), device="cpu", score="true_vs_false").contract.fitted == contract.fitted
+    assert open_model(str(directory), device="cpu").contract == contract
+    assert open_model(str(directory), device="cpu", score="true").contract.score == "true"
 
 
 def test_token_ids_are_sent_and_no_chat_route(serve, opened, local, prompts):

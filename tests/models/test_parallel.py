@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from rankrag.contract import LayerHead
 from rankrag.errors import ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
@@ -45,24 +42,6 @@ def test_two_replicas_give_the_scores_of_one_in_order(two, tiny_model_dir):
     params = SamplingParams(max_new_tokens=4)
     assert two.generate(prompts[:3], params) == one.generate(prompts[:3], params)
     assert "".join(two.stream(prompts[0], params)) == one.generate(prompts[:1], params)[0]
-
-
-def test_two_replicas_rank_from_a_middle_layer_as_one_does(two):
-    first, _ = two.replicas
-    width = first.model.config.hidden_size
-    head = LayerHead(1, tuple((-1.0) ** i * i / width for i in range(width)), 0.5)
-    kept = first.contract
-    try:
-        for replica in two.replicas:
-            replica.contract = replace(kept, score="layer_head", head=head)
-        prompts = prompts_of(two)
-        alone = first.head_log_odds(prompts)
-        assert len({round(odds, 3) for odds in alone}) > 1
-        assert two.head_log_odds(prompts) == pytest.approx(alone, abs=1e-4)
-        assert two.layers == first.layers
-    finally:
-        for replica in two.replicas:
-            replica.contract = kept
 
 
 def test_a_passage_goes_where_its_state_is(two):

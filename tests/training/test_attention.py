@@ -104,7 +104,7 @@ def attended(device):
         model.set_attn_implementation(name)
         model.zero_grad()
         with torch.set_grad_enabled(name != attention.IN_BLOCKS or device != "cpu"):
-            logits[name], _ = RowModel(model)(batch)
+            logits[name] = RowModel(model)(batch)
         if logits[name].requires_grad:
             logits[name].square().sum().backward()
             gradients[name] = model.model.layers[0].self_attn.k_proj.weight.grad.clone()

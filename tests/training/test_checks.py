@@ -37,17 +37,16 @@ def model_with(tmp_path, tiny_model_dir, tokenizer_with):
 def test_all_problems_are_listed_in_one_error_before_any_weights_are_loaded(config_of, model_with, monkeypatch):
     monkeypatch.delattr("transformers.PreTrainedModel.from_pretrained")
     config = config_of(
-        model=str(model_with(pad_token=None)), lora={"target_modules": ["q_prok", "lstm"]}, aux_layer=2, blend="nowhere"
+        model=str(model_with(pad_token=None)), lora={"target_modules": ["q_prok", "lstm"]}, blend="nowhere"
     )
     with pytest.raises(ConfigError) as caught:
         train(config)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "this run cannot start, 6 problems:"
+    assert lines[0] == "this run cannot start, 5 problems:"
     expected = (
         "blend: nowhere/examples.jsonl.zst is not there; run `rankrag blend` first",
         "no module is called 'q_prok'; did you mean 'q_proj'?",
         "no module is called 'lstm'; the model has",
-        "aux_layer: 2 is not before the last of the model's 2 layers",
         "pad_token: this tokenizer has no padding token; name one of its tokens",
         "this tokenizer has no chat template",
     )
@@ -195,8 +194,6 @@ def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_
         prepare(config_of(lora={"top_layers": 3}))
     with pytest.raises(ConfigError, match=r"PEFT would adapt lm_head, which is not in the last 1 layers of this Llama"):
         prepare(config_of(lora={"top_layers": 1, "target_modules": ["lm_head"]}))
-    with pytest.raises(ConfigError, match=r"aux_layer: 1 is below the adapted layers.* it must be above 1"):
-        prepare(config_of(lora={"top_layers": 1}, aux_layer=1))
     (tmp_path / "other").mkdir()
     tokenizer.save_pretrained(tmp_path / "other")
     AutoConfig.for_model("gpt2", n_layer=3, n_embd=8, n_head=2).save_pretrained(tmp_path / "other")

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from rankrag.training import attention
 from rankrag.training import loss as loss_module
-from rankrag.training.batches import IGNORE, attention_mask, to_batch
+from rankrag.training.batches import attention_mask, to_batch
 from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_losses, ranking_losses
 
 POINTWISE = LossSettings((0, 1))
@@ -96,16 +96,6 @@ def test_what_a_model_does_behind_its_head_and_to_its_scores_is_part_of_the_loss
     assert max(apart(tiny(family, len(tokenizer), attention.IN_PIECES, **RESCALED[family]), rows)) < 1e-5
 
 
-@pytest.mark.parametrize("family", RESCALED)
-def test_early_logits_are_rescaled_too(family, rows, tokenizer):
-    model = tiny(family, len(tokenizer), attention.IN_PIECES, **RESCALED[family])
-    batch = to_batch([rows], sum(map(len, rows)), 0)
-    wanted = RowModel(model, 1)(batch)[1]
-    model.model.layers = model.model.layers[:1]  # the final norm and what is behind it stay
-    kept = batch.groups[batch.labels != IGNORE] >= 0
-    assert torch.allclose(RowModel(model)(batch)[0][kept], wanted)
-
-
 @pytest.mark.parametrize("family", ["mistral", "gemma3_text"])
 def test_a_window_as_long_as_the_longest_example_changes_nothing_and_a_shorter_one_does(family, rows, tokenizer):
     longest = max(len(row.prefix) + len(tail.ids) + len(tail.target) for row in rows for tail in row.tails)
@@ -143,7 +133,7 @@ def test_each_token_counts_with_its_weight_and_prompts_not_at_all(rows):
     targets = [(token, tail.weight) for row in rows for tail in row.tails for token in tail.target]
     uniform = torch.zeros(len(targets), 50)
     batch = dataclasses.replace(batch, labels=batch.labels.clamp_max(49))
-    total, losses = batch_loss((uniform, uniform[:0]), batch, POINTWISE)
+    total, losses = batch_loss(uniform, batch, POINTWISE)
     assert total.item() == pytest.approx(math.log(50) * sum(weight for _, weight in targets), rel=1e-6)
     assert losses.tolist() == pytest.approx([math.log(50)] * len(targets))
 
@@ -174,20 +164,3 @@ def test_a_question_with_nothing_to_order_keeps_the_pointwise_loss():
     assert listwise.tolist() == pytest.approx([10.0, 20.0, ordered, ordered], rel=1e-4)
     both = ranking_losses(logits, targets, groups, pointwise, LossSettings((0, 1), "both"))
     assert both.tolist() == pytest.approx([10.0, 20.0, 30.0 + ordered, 40.0 + ordered])
-
-
-def test_the_early_loss_reads_the_label_from_a_middle_layer(rows, tokenizer):
-    model = tiny("llama", len(tokenizer))
-    batch = to_batch([rows], sum(map(len, rows)), 0)
-    labels = [tail for row in rows for tail in row.tails if tail.group >= 0]
-    plain, _ = batch_loss(RowModel(model)(batch), batch, POINTWISE)
-    both, _ = batch_loss(RowModel(model, 1)(batch), batch, dataclasses.replace(POINTWISE, aux_weight=0.25))
-    expected = 0.0
-    for row in rows:
-        for tail in row.tails:
-            if tail in labels:
-                states = model(input_ids=torch.tensor([[*row.prefix, *tail.ids]]), output_hidden_states=True)
-                early = model.lm_head(model.model.norm(states.hidden_states[1][0, -1])).log_softmax(-1)
-                expected -= 0.25 * tail.weight * early[tail.target[0]].item()
-    assert len(labels) == 4
-    assert both.item() - plain.item() == pytest.approx(expected, rel=1e-5)

@@ -17,6 +17,7 @@ import typer
 
 from rankrag.cli import ablation, ask, documents, evaluation, export, parity, ranking, recipe, reporting, show
 from rankrag.cli.options import is_debugging
+from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
 
 app = typer.Typer(
@@ -66,7 +67,9 @@ def main() -> None:
 
         warnings.simplefilter("ignore")
     try:
-        app(args=[a for a in sys.argv[1:] if a != "--debug"], prog_name="rankrag")
+        arguments = [a for a in sys.argv[1:] if a != "--debug"]
+        refuse_retired(arguments)
+        app(args=arguments, prog_name="rankrag")
     except RankragError as error:
         if debug:
             traceback.print_exc()

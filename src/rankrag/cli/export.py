@@ -41,14 +41,13 @@ def export(
         raise ConfigError(f"--out {out}: there is something already; name a new folder")
     if dtype == "int8":
         raise ConfigError("--dtype int8: an export is made of whole weights; --weights says what gguf and onnx hold")
-    from rankrag.contract import by_labels, save_contract
+    from rankrag.contract import save_contract
     from rankrag.models.mini import resolve_model
     from rankrag.models.transformers import TransformersModel
 
     here = options.model_here(model, "an export is made of weights; name their directory")
     kind = _weights_for(to, weights)
     opened = TransformersModel(resolve_model(here, say), device="cpu", dtype=dtype)
-    opened.contract = by_labels(opened.contract)  # other programs compute all layers
     apart = _writer(to, kind)(opened, out)
     save_contract(opened.contract, out)
     say(f"{out}: a {to} export whose log-odds differ from ours by at most {apart:.1e} on the pairs of its check.")

@@ -84,8 +84,8 @@ HistoryQueryName = Annotated[
     ),
 ]
 Score = Annotated[
-    Literal["true", "true_vs_false", "layer_head"] | None,
-    typer.Option(help="What ranks: P(True) over all words, against False, or a middle layer; by default as fitted."),
+    Literal["true", "true_vs_false"] | None,
+    typer.Option(help="P(True) over all words, or against False; by default as the model's contract says."),
 ]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]

@@ -17,12 +17,7 @@ from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.config import BlendConfig, WritingConfig
-    from rankrag.evaluation.head_choice import HeadReport
 
-Head = Annotated[
-    str | None,
-    typer.Option(help="Also fit a head to rank from a middle layer: its number, or auto for one that loses nothing."),
-]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
@@ -186,7 +181,6 @@ def fit(
     no_vectors: Annotated[
         bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone; the order is then the model's.")
     ] = False,
-    head: Head = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -196,8 +190,8 @@ def fit(
     """Fit thresholds and weights on held-back training data.
 
     Fitted are the weight of the encoder's cosine in the final order, the log-odds below which no answer is given and
-    those at which judging may stop, the turns by which conversations are searched, and k; with --head also a head that
-    ranks from a middle layer. Without --save they are only printed.
+    those at which judging may stop, the turns by which conversations are searched, and k. Without --save they are only
+    printed.
     """
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
@@ -209,8 +203,6 @@ def fit(
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
 
-    if head is not None and head != "auto" and not head.isdecimal():
-        raise ConfigError(f"--head {head}: must be auto or the number of a layer")
     wanted = load_config(BlendConfig, config, tuple(set_ or ()))
     directory = resolve_model(model, say)
     opened = open_model(directory, device=device, dtype=dtype, say=say)
@@ -227,33 +219,15 @@ def fit(
             questions=questions,
             answers=answers,
             seed=seed,
-            head="auto" if head == "auto" else int(head) if head else None,
             progress=step,
         )
     write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
-    if report.head:
-        _print_layers(report.head)
     fitted = ("similarity_weight", "abstain_below", "settled_from")
     values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
-    if contract.head:
-        own = {name: getattr(contract.head, name) for name in ("layer", *fitted)}
-        values |= {"score": contract.score, "head": own}
     print(json.dumps(values))
     if save:
         save_contract(contract, save)
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
-
-
-def _print_layers(found: HeadReport) -> None:
-    """Show quality against cost: P(True), then a head at each layer."""
-    say(f"{found.questions} questions, {found.pairs} candidates, {found.relevant} of them relevant; cross-validated:")
-    say(f"{'score':>8} {'layers':>7} {'AUC':>6} {'R@1':>6} {'MRR':>6}  loss")
-    for of in (found.own, *found.layers):
-        mark = "  ←" if of.loss and of.layer == found.layer else ""
-        name = f"layer {of.layer}" if of.loss else "P(True)"
-        say(f"{name:>8} {of.share:7.0%} {of.auc:6.3f} {of.r1:6.3f} {of.mrr:6.3f}  {of.loss}{mark}")
-    if not found.loses_nothing:
-        say("Each layer loses something against P(True), which stays in use unless a layer is asked for.")
 
 
 def push(

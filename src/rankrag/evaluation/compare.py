@@ -155,7 +155,7 @@ def _parts(
     if near:
         searched = of.test_set.benchmark.searched_by(history)
         nearness = NearnessWork(near, searched, of.test_set.passages, of.folder, title, progress)
-    return Parts(ranking.judging, answering, nearness, contract.fitted.abstain_below if system.abstain else None)
+    return Parts(ranking.judging, answering, nearness, contract.abstain_below if system.abstain else None)
 
 
 def _nearness(
@@ -166,7 +166,7 @@ def _nearness(
     if kind != "model" or system.pure:
         return None
     contract = opened[ranker][0].contract
-    if not contract.fitted.similarity_weight:
+    if not contract.similarity_weight:
         return None
     return open_nearness(contract, open_encoder(system.encoder), say)
 

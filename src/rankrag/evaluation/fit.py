@@ -1,4 +1,4 @@
-"""`fit`: the contract's threshold, encoder's share, history, k and layer head, from held-back training questions.
+"""`fit`: the contract's threshold, encoder's share, history and k, from held-back training questions.
 
 The questions are those that the blend keeps back (5 % of the training rows, by document); no dev set is read.
 Unanswerable ones are SQuAD 2.0's, and the same questions with every passage that may answer them taken away.
@@ -10,17 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from rankrag.config import BlendConfig
-from rankrag.contract import Contract, Fitted, HistoryQuery, by_labels, with_fitted
+from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import TestSet, folder_name
 from rankrag.errors import ConfigError
 from rankrag.evaluation.first_stage import FirstStages, first_stages
-from rankrag.evaluation.head_choice import HeadReport, choose_head, label
 from rankrag.evaluation.held_back import Drawn, held_back_sets, without_answers
-from rankrag.evaluation.layer_states import LayerStates
 from rankrag.evaluation.measuring import Settings, final_contexts
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.nearness import Cosines, NearnessWork, blended
@@ -38,7 +36,7 @@ from rankrag.evaluation.selection import (
 )
 from rankrag.evaluation.settling import SettlingTrial, best_bound, settling_trials
 from rankrag.evaluation.work import Judgements, ModelWork, log_odds, model_key
-from rankrag.models import LanguageModel, LayeredModel
+from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.nearness import Nearness
 
@@ -48,7 +46,7 @@ UNANSWERABLE = "squad2"
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The values of one score and how they were found: every weight tried, the threshold's shares and their counts.
+    """The fitted values and how they were found: every weight tried, the threshold's shares and their counts.
 
     `settling` shows what judging fewer passages costs (`fewer_passes`) the top k that is answered from, and
     `settled_from` is the bound of it that loses next to nothing.
@@ -61,26 +59,27 @@ class Values:
     settling: tuple[SettlingTrial, ...]
     settled_from: float | None
 
-    @property
-    def fitted(self) -> Fitted:
-        """What goes into the contract."""
-        return Fitted(self.threshold.below, best_weight(self.weights), self.settled_from)
+    def put_into(self, contract: Contract) -> Contract:
+        """Return the contract with these values."""
+        return replace(
+            contract,
+            abstain_below=self.threshold.below,
+            similarity_weight=best_weight(self.weights),
+            settled_from=self.settled_from,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the values were found: questions by source, R@5 by history, the values, k, and a head with values of its own.
+    """How the values were found: questions by source, R@5 by history, the values and k.
 
-    A source with 0 questions holds nothing back, because too few documents make it up. With a head, `values` are
-    P(True)'s.
+    A source with 0 questions holds nothing back, because too few documents make it up.
     """
 
     questions: dict[str, int]
     history_recall: dict[str, float]
     values: Values
     depths: tuple[DepthTrial, ...] = ()
-    head: HeadReport | None = None
-    head_values: Values | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON takes it."""
@@ -100,7 +99,6 @@ def fit(
     questions: int = 60,
     answers: int = 30,
     seed: int = 0,
-    head: int | Literal["auto"] | None = None,
     progress: Progress = quiet,
 ) -> tuple[Contract, FitReport]:
     """Return the model's contract with fitted values, and how they were found; save it with `save_contract`.
@@ -118,8 +116,6 @@ def fit(
         questions: of one source, at most.
         answers: questions of one source that are also answered, at most, to choose k; 0 leaves k as it is.
         seed: of the questions drawn.
-        head: also fit a layer head, to this layer or to the earliest that loses nothing; P(True)'s values are fitted
-            beside it. The contract then ranks by the head, unless "auto" finds that every layer loses something.
         progress: hears of what takes long.
     """
     sets = held_back_sets(config, (*sources, *([unanswerable] if unanswerable else [])))
@@ -146,19 +142,7 @@ def fit(
     work = {name: ModelWork(model, of.passages, folder(name), of.title, progress) for name, of in drawn.items()}
     asked = (*sources, *([unanswerable] if unanswerable else []))
     counts = {name: len(drawn[name].questions) if name in drawn else 0 for name in asked}
-    states: dict[str, LayerStates] = {}
-    layers: tuple[int, ...] = ()
-    if head is None:
-        judged = {name: work[name].judgements(of.wanted) for name, of in drawn.items()}
-    elif isinstance(model, LayeredModel):
-        layers = tuple(range(2, model.layers + 1, 2)) if head == "auto" else (head,)
-        if not layers or not 1 <= max(layers) <= model.layers:
-            raise ConfigError(f"--head {head}: the model has {model.layers} layers; a head needs one of them")
-        for name, of in drawn.items():
-            states[name] = LayerStates(model, layers, of.passages, folder(name), of.title, progress)
-        judged = {name: states[name].judgements(of.wanted) for name, of in drawn.items()}
-    else:
-        raise ConfigError(f"{model_name}: a layer head is fitted to a model in this process, not to a server's")
+    judged = {name: work[name].judgements(of.wanted) for name, of in drawn.items()}
     near: dict[str, Cosines] = {name: {} for name in drawn}
     if encoder is not None:
         nearness = Nearness(encoder)
@@ -173,25 +157,14 @@ def fit(
     depths = _depth_trials(drawn, final, work, fitted_on, answers)
     base = replace(base, k=best_depth(depths) if depths else base.k)
     values = fit_values(judged_sources, weights, fitted_on, base.depth(n))
-    if not isinstance(model, LayeredModel) or not states:
-        return _by(encoder, with_fitted(base, values.fitted)), FitReport(counts, recall, values, depths)
-
-    labelled = label({name: drawn[name] for name in fitted_on})
-    found = choose_head(labelled, states, judged, layers, model.layers, progress)
-    by_head = {
-        name: judge_source(of, found.judgements(of, states[name], labelled), near[name]) for name, of in drawn.items()
-    }
-    head_values = fit_values(by_head, fit_weights(drawn, by_head, fitted_on), fitted_on, base.depth(n))
-    contract = replace(with_fitted(by_labels(base), values.fitted), head=found.head)
-    ranked = with_fitted(replace(contract, score="layer_head"), head_values.fitted)
-    if head == "auto" and not found.report.loses_nothing:
-        ranked = replace(ranked, score=contract.score)
-    return _by(encoder, ranked), FitReport(counts, recall, values, depths, found.report, head_values)
+    return _by(encoder, values.put_into(base)), FitReport(counts, recall, values, depths)
 
 
 def _by(encoder: Encoder | None, contract: Contract) -> Contract:
     """Return the contract with the name of the encoder that its weights are of."""
-    return replace(contract, similarity_encoder=encoder.name if encoder is not None and contract.any_similarity else "")
+    return replace(
+        contract, similarity_encoder=encoder.name if encoder is not None and contract.similarity_weight else ""
+    )
 
 
 def fit_weights(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rankrag.contract import Fitted, HistoryQuery
+from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.frozen import freeze, origin_of
 from rankrag.data.load import at_hand, load
@@ -117,8 +117,7 @@ def evaluate(
     if freeze_in is not None and (len(retrievers) != 1 or (encoder is None and retrievers[0] != "bm25")):
         raise ConfigError(f"{', '.join(retrievers)}: one first stage can be frozen; name it, with its encoder")
     contract = model.contract if model is not None else None
-    fitted = contract.fitted if contract else Fitted()
-    settings = Settings(n, k, fitted.abstain_below, seed)
+    settings = Settings(n, k, contract.abstain_below if contract else None, seed)
     nearness = open_nearness(contract, encoder, say) if contract else None
     history: HistoryQuery = contract.history_query if contract else "last"
     best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 from rankrag.citations import cite
-from rankrag.contract import Contract, by_labels
 from rankrag.data.journal import append_rows, read_journal
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Judged
@@ -45,32 +44,22 @@ NOT_JUDGED = Judgement(-1e9, 0.0)
 """Stands for a pair that could not be put to the model."""
 
 
-FITTED = {"abstain_below", "similarity_weight", "settled_from", "similarity_encoder", "history_query", "k", "head"}
+FITTED = {"abstain_below", "similarity_weight", "settled_from", "similarity_encoder", "history_query", "k"}
 """Fields of a contract that are fitted after training and change no prompt."""
 
 
 def model_key(model: LanguageModel, name: str) -> str:
     """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
 
-    Values that are fitted afterwards (`FITTED`) change neither; a layer head's judgements are kept in files of their
-    own (`score_key`). Where `name` is a folder, its weights are told apart by what they hold, read at even distances;
-    else by the name.
+    Values that are fitted afterwards (`FITTED`) change neither. Where `name` is a folder, its weights are told apart by
+    what they hold, read at even distances; else by the name.
     """
-    prompts = {name: value for name, value in asdict(by_labels(model.contract)).items() if name not in FITTED}
+    prompts = {name: value for name, value in asdict(model.contract).items() if name not in FITTED}
     folder = Path(name)
     weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
     also = ["int8"] if model.info.int8 else []  # other number types move scores little, and share a journal
     return hashlib.sha256(json.dumps([prompts, of, *also], sort_keys=True).encode()).hexdigest()[:12]
-
-
-def score_key(contract: Contract) -> str:
-    """Return what tells the judgements of a layer head apart, "-layer20-" and a digest; empty for P(True)."""
-    head = contract.head
-    if contract.score != "layer_head" or head is None:
-        return ""
-    digest = hashlib.sha256(json.dumps([head.weight, head.bias]).encode()).hexdigest()[:8]
-    return f"-layer{head.layer}-{digest}"
 
 
 def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
@@ -87,8 +76,7 @@ def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
 class JudgingWork:
     """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
 
-    `key` tells several scores of one model apart, each in a file of its own (`score_key`); `times` as many pairs are
-    judged together as a CPU does (`ModelInfo.batch_multiplier`).
+    `times` as many pairs are judged together as a CPU does (`ModelInfo.batch_multiplier`).
     """
 
     def __init__(
@@ -99,11 +87,10 @@ class JudgingWork:
         title: str,
         progress: Progress = quiet,
         *,
-        key: str = "",
         times: int = 1,
     ) -> None:
         """Read what was done before; `progress` hears of what is done now under `title`."""
-        self._judging, self._passages, self._path = judging, passages, folder / f"judgements{key}.jsonl"
+        self._judging, self._passages, self._path = judging, passages, folder / "judgements.jsonl"
         self._title, self._progress, self._at_once = title, progress, PAIRS_AT_ONCE * times
         self._judged: Judgements = {}
         self._seconds: dict[str, list[float]] = {}
@@ -189,10 +176,10 @@ class ModelWork:
         """Read what was done before; `progress` hears of what is done now under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
-        key, times = score_key(model.contract), model.info.batch_multiplier
+        times = model.info.batch_multiplier
         self._at_once = QUESTIONS_AT_ONCE * times
-        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, key=key, times=times)
-        self._citations = folder / f"citations{key}.jsonl"
+        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, times=times)
+        self._citations = folder / "citations.jsonl"
         self.failures: dict[str, str] = {}
         rows = read_journal(folder / "replies.jsonl")
         self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
@@ -12,9 +12,6 @@ from rankrag.types import Prompt, StateUse
 
 Form = Literal["exact", "float16", "int8"]
 """How passage states are kept: in the model's own number type, in 16 bits, or in 8 with a scale for each channel."""
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +80,4 @@ class LanguageModel(Protocol):
 
     def stream(self, prompt: EncodedPrompt, params: SamplingParams) -> Iterator[str]:
         """Yield the continuation of one prompt in pieces; joined they equal what `generate` returns."""
-        ...
-
-
-@runtime_checkable
-class LayeredModel(LanguageModel, Protocol):
-    """A language model whose middle layers can be read: a head can be fitted to one, and rank from there."""
-
-    @property
-    def layers(self) -> int:
-        """Its number of layers."""
-        ...
-
-    def head_log_odds(self, prompts: Sequence[EncodedPrompt]) -> list[float]:
-        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
-        ...
-
-    def layer_states(
-        self, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
-    ) -> tuple[list[list[float]], np.ndarray]:
-        """Return the labels' log-probabilities of each prompt, and the unit states of its last token, from one pass.
-
-        States are [prompts, layers, hidden size] in 16 bit, each divided by its root mean square (`LayerHead`).
-        """
         ...

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rankrag.models.layer_head import layers_of
+from rankrag.models.loading import layers_of
 
 _TOKENWISE = ("mlp", "feed_forward")
 """What architectures call the part of a layer that takes each token by itself."""

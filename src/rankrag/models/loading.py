@@ -15,6 +15,7 @@ from rankrag.models.mini import made_anew, resolve_model
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 def load_tokenizer(name: str) -> Any:
@@ -38,6 +39,13 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         if not made_anew(Path(name)):
             raise
         return _loaded(name, dtype)
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """Return the decoder layers of a model: the longest list of modules in it."""
+    from torch import nn
+
+    return max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len)
 
 
 def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:

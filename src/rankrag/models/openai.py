@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rankrag.contract import Contract, ScoreType, by_labels, load_contract, with_score
+from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
 from rankrag.models import ModelInfo, SamplingParams
@@ -47,7 +48,7 @@ class OpenAIModel:
     def __init__(self, address: Address, *, score: ScoreType | None = None, wait: float = 0.5) -> None:
         tokenizer = load_tokenizer(address.directory)
         contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
-        self.encoder = PromptEncoder(tokenizer, with_score(by_labels(contract), score))
+        self.encoder = PromptEncoder(tokenizer, replace(contract, score=score or contract.score))
         self.contract: Contract = self.encoder.contract
         self._concurrency = address.concurrency
         self._path = address.path

@@ -6,15 +6,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
-from rankrag.models import LayeredModel, ModelInfo, SamplingParams
+from rankrag.models import LanguageModel, ModelInfo, SamplingParams
 from rankrag.types import Prompt, StateUse
-
-if TYPE_CHECKING:
-    import numpy as np
 
 R = TypeVar("R")
 
@@ -22,7 +19,7 @@ R = TypeVar("R")
 class ParallelModel:
     """Replicas of one model, each with a device and passage states of its own; scores are those of one alone."""
 
-    def __init__(self, replicas: Sequence[LayeredModel]) -> None:
+    def __init__(self, replicas: Sequence[LanguageModel]) -> None:
         assert replicas
         self.replicas = tuple(replicas)
 
@@ -47,21 +44,6 @@ class ParallelModel:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self._spread(prompts, lambda replica, share: replica.choice_logprobs(share, choices))
 
-    @property
-    def layers(self) -> int:
-        """The number of layers."""
-        return self.replicas[0].layers
-
-    def head_log_odds(self, prompts: Sequence[EncodedPrompt]) -> list[float]:
-        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
-        return self._spread(prompts, lambda replica, share: replica.head_log_odds(share))
-
-    def layer_states(
-        self, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
-    ) -> tuple[list[list[float]], np.ndarray]:
-        """Return the labels' log-probabilities of each prompt, and the unit states of its last token."""
-        return self.replicas[0].layer_states(prompts, layers)
-
     def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt."""
         return self._spread(prompts, lambda replica, share: replica.generate(share, params))
@@ -71,7 +53,7 @@ class ParallelModel:
         return self.replicas[0].stream(prompt, params)
 
     def _spread(
-        self, prompts: Sequence[EncodedPrompt], call: Callable[[LayeredModel, list[EncodedPrompt]], list[R]]
+        self, prompts: Sequence[EncodedPrompt], call: Callable[[LanguageModel, list[EncodedPrompt]], list[R]]
     ) -> list[R]:
         """Return what replicas make of equal shares, in the order of the prompts.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,6 @@ from rankrag.models.states import NOTHING, Before, State
 
 GPU_TIMES = 32
 """A GPU takes as long for one short pass, or for one token of one reply, as for this many together."""
-
-After = Callable[[torch.Tensor], None]
 
 
 class PromptReader:
@@ -67,25 +65,18 @@ class PromptReader:
             return "the model reads the question first, so what it makes of a passage is another with every question"
         return "" if self.can_share([]) else f"no prefix is shared by {self.model.config.model_type} models"
 
-    def next_logprobs(
-        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
-    ) -> list[list[float]]:
-        """Return the log-probabilities of these next tokens of each prompt, over the whole vocabulary.
-
-        `after` each forward pass hears of (place, row, column) of the prompts' last tokens in it.
-        """
+    def next_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[list[float]]:
+        """Return the log-probabilities of these next tokens of each prompt, over the whole vocabulary."""
         read = self.shared_logprobs if self.can_share(encoded) else self.plain_logprobs
-        found = read(encoded, choices, after=after)
+        found = read(encoded, choices)
         return [row for _, row in sorted(found)]
 
     @torch.inference_mode()
-    def shared_logprobs(
-        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
-    ) -> list[tuple[int, list[float]]]:
+    def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
 
         def scored(rows: list[Row]) -> list[tuple[int, list[float]]]:
-            return self._row_logprobs(rows, choices, after)
+            return self._row_logprobs(rows, choices)
 
         passes = self._passes(encoded)
         return [
@@ -153,7 +144,7 @@ class PromptReader:
                 self.states.put(state, modules)
         return made
 
-    def _row_logprobs(self, rows: list[Row], choices: list[int], after: After) -> list[tuple[int, list[float]]]:
+    def _row_logprobs(self, rows: list[Row], choices: list[int]) -> list[tuple[int, list[float]]]:
         laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
@@ -176,13 +167,10 @@ class PromptReader:
                 use_cache=True,
             )
         self._kept(before)
-        after(ends)
         return list(zip(ends[:, 0].tolist(), found.tolist(), strict=True))
 
     @torch.inference_mode()
-    def plain_logprobs(
-        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, after: After = lambda _: None
-    ) -> list[tuple[int, list[float]]]:
+    def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return the same, each prompt as a row of its own."""
 
         def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
@@ -202,7 +190,6 @@ class PromptReader:
                 logits_to_keep=ends,
                 use_cache=False,
             )
-            after(torch.stack([torch.tensor(batch), torch.arange(len(batch)), lengths.cpu() - 1], dim=1))
             return list(zip(batch, found.tolist(), strict=True))
 
         batches = self._batches(encoded)

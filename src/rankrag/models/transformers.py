@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import TextIteratorStreamer
 
-from rankrag.contract import Contract, ScoreType, load_contract, with_score
+from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.devices import INT8, pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
-from rankrag.models import SamplingParams, layer_head
+from rankrag.models import SamplingParams
 from rankrag.models.attention import slice_attention
 from rankrag.models.int8 import put_in_int8
 from rankrag.models.loading import load_weights
@@ -73,9 +71,8 @@ class TransformersModel(PromptReader):
         if where.type == "cpu":
             slice_attention(model)
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
-        contract = with_score(contract or own or default_contract(tokenizer), score)
-        if contract.head is not None:
-            layer_head.check_head(model, contract.head)
+        contract = contract or own or default_contract(tokenizer)
+        contract = replace(contract, score=score or contract.score)
         positions = getattr(model.config, "max_position_embeddings", None) or contract.max_tokens
         self.encoder = PromptEncoder(tokenizer, replace(contract, max_tokens=min(contract.max_tokens, positions)))
         tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
@@ -90,34 +87,6 @@ class TransformersModel(PromptReader):
     def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
         return self.next_logprobs(prompts, self._ids_of(tuple(choices)))
-
-    @property
-    def layers(self) -> int:
-        """The number of layers."""
-        return len(layer_head.layers_of(self.model))
-
-    def head_log_odds(self, prompts: Sequence[EncodedPrompt]) -> list[float]:
-        """Return what the contract's head makes of each prompt; nothing behind its layer is computed."""
-        assert self.contract.head is not None  # `with_score` has seen to it
-        short = copy.copy(self)
-        short.model = layer_head.shortened(self.model, self.contract.head)
-        return [odds - none for odds, none in short.next_logprobs(prompts, [0, 1])]
-
-    def layer_states(
-        self, prompts: Sequence[EncodedPrompt], layers: Sequence[int]
-    ) -> tuple[list[list[float]], np.ndarray]:
-        """Return the labels' log-probabilities of each prompt, and unit states after `layers`, from one pass."""
-        labels = list(self.contract.label_ids)
-        states = np.zeros((len(prompts), len(layers), self.model.config.get_text_config().hidden_size), np.float16)
-        with layer_head.watched(self.model, layers) as seen:
-
-            def keep(ends: torch.Tensor) -> None:
-                for number, layer in enumerate(layers):
-                    last = layer_head.unit(seen[layer][ends[:, 1], ends[:, 2]])
-                    states[ends[:, 0].cpu().numpy(), number] = last.cpu().numpy()
-
-            found = self.next_logprobs(prompts, labels, after=keep)
-        return found, states
 
     def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""

@@ -17,7 +17,7 @@ from rankrag.config import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError, first_line
-from rankrag.models.layer_head import final_norm, layers_of
+from rankrag.models.loading import layers_of
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
 from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits, new_adapter
@@ -146,14 +146,6 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
             yield f"lora.target_modules: no module is called {wanted!r}; {meant}"
     if config.lora.top_layers is not None and config.method != "full" and start.adapter is None:
         yield from _top_layer_problems(config, config.lora.top_layers, model)
-    if config.aux_layer is None:
-        return
-    if config.aux_layer >= len(layers_of(model)):
-        yield f"aux_layer: {config.aux_layer} is not before the last of the model's {len(layers_of(model))} layers"
-    try:
-        final_norm(model)
-    except AttributeError:
-        yield f"aux_layer: the final norm of a {type(model).__name__} is not known; leave aux_layer out"
 
 
 def _attention_problems(config: TrainConfig, model: Any) -> Iterator[str]:
@@ -188,11 +180,6 @@ def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[s
     if astray or not adapted:
         found = f"would adapt {astray[0]}, which is not in" if astray else "finds nothing to adapt in"
         yield f"lora.top_layers: PEFT {found} the last {top} layers of this {type(model).__name__}; name target_modules"
-    if config.aux_layer is not None and config.aux_layer <= len(layers) - top:
-        yield (
-            f"aux_layer: {config.aux_layer} is below the adapted layers, so nothing is learnt there; with "
-            f"lora.top_layers {top} it must be above {len(layers) - top}"
-        )
 
 
 def unopened(name: str, part: str, error: Exception) -> str:

@@ -95,7 +95,7 @@ def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Examp
 @torch.no_grad()
 def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Reading]:
     """Return the reading of each example of a batch; `label_ids` are those of relevant and irrelevant."""
-    logits = model(batch)[0].float()
+    logits = model(batch).float()
     wanted = batch.labels[:, 1:] != IGNORE
     targets, groups, kinds = (of[:, 1:][wanted] for of in (batch.labels, batch.groups, batch.kinds))
     losses = cross_entropy(logits, targets, reduction="none").double()

@@ -29,7 +29,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag.config import TrainConfig
 from rankrag.errors import ConfigError
-from rankrag.models.layer_head import layers_of
+from rankrag.models.loading import layers_of
 from rankrag.training.checks import unopened
 from rankrag.training.start import find_start
 

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rankrag.models.label_logits import vocabulary_logits
-from rankrag.models.layer_head import final_norm
 from rankrag.training.attention import mask_for
 from rankrag.training.batches import IGNORE, Batch
 
@@ -24,32 +23,26 @@ RankingLoss = Literal["pointwise", "listwise", "both"]
 
 @dataclass(frozen=True, slots=True)
 class LossSettings:
-    """What is summed: the two label ids (relevant first), the ranking loss, and the weight of the early one."""
+    """The two label ids (relevant first) and the ranking loss."""
 
     label_ids: tuple[int, int]
     ranking: RankingLoss = "pointwise"
-    aux_weight: float = 0.0
 
 
 class RowModel(nn.Module):
-    """A causal language model that is called with a batch of rows.
+    """A causal language model that takes a batch of rows and computes vocabulary logits before target tokens only."""
 
-    Its vocabulary logits are computed before target tokens only, and after `aux_layer` layers (where it is given)
-    before ranking labels only, read through the final norm and the head.
-    """
-
-    def __init__(self, causal: Any, aux_layer: int | None = None) -> None:
+    def __init__(self, causal: Any) -> None:
         super().__init__()
         self.causal = causal
-        self.aux_layer = aux_layer
 
     @property
     def inner(self) -> Any:
         """The language model itself, adapter layers in place."""
         return self.causal.get_base_model() if isinstance(self.causal, PeftModel) else self.causal
 
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits [targets, vocabulary] and early logits [ranking labels, vocabulary] (none: no rows)."""
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return logits [targets, vocabulary]."""
         causal = self.inner
         found = causal.base_model(
             input_ids=batch.input_ids,
@@ -58,20 +51,12 @@ class RowModel(nn.Module):
             ),
             position_ids=batch.positions,
             use_cache=False,
-            output_hidden_states=self.aux_layer is not None,
         )
-        logits = vocabulary_logits(causal, found.last_hidden_state[:, :-1][batch.labels[:, 1:] != IGNORE])
-        if self.aux_layer is None:
-            return logits, logits[:0]
-        early = found.hidden_states[self.aux_layer][:, :-1][batch.groups[:, 1:] >= 0]
-        return logits, vocabulary_logits(causal, final_norm(causal)(early))
+        return vocabulary_logits(causal, found.last_hidden_state[:, :-1][batch.labels[:, 1:] != IGNORE])
 
 
-def batch_loss(
-    found: tuple[torch.Tensor, torch.Tensor], batch: Batch, settings: LossSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weighted sum of the losses of what a `RowModel` gave, and each target token's own cross-entropy."""
-    logits, early = found
+def batch_loss(logits: torch.Tensor, batch: Batch, settings: LossSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sum of the losses of a `RowModel`'s logits, and each target token's own cross-entropy."""
     wanted = batch.labels[:, 1:] != IGNORE
     targets, weights = batch.labels[:, 1:][wanted], batch.weights[:, 1:][wanted]
     groups = batch.groups[:, 1:][wanted]
@@ -81,12 +66,7 @@ def batch_loss(
     if settings.ranking != "pointwise":
         ranked = ranking_losses(logits[labels], targets[labels], groups[labels], losses[labels], settings)
         terms = losses.masked_scatter(labels, ranked)
-    total = (terms * weights).sum()
-    if settings.aux_weight:
-        own = cross_entropy(early.float(), targets[labels], reduction="none")
-        ranked = ranking_losses(early, targets[labels], groups[labels], own, settings)
-        total = total + settings.aux_weight * (ranked * weights[labels]).sum()
-    return total, losses.detach()
+    return (terms * weights).sum(), losses.detach()
 
 
 def ranking_losses(

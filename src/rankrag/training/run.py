@@ -86,12 +86,12 @@ def train(
 def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, bf16: bool) -> RowModel:
     """Return the model to train, whole or in shards."""
     if config.sharding == "none":
-        model = RowModel(load_model(config, prepared.start, bf16=bf16), config.aux_layer)
+        model = RowModel(load_model(config, prepared.start, bf16=bf16))
         tune(config, model.inner)
         return model
     whole = load_model(config, prepared.start, bf16=bf16).state_dict() if is_first() else {}
     shape = AutoConfig.from_pretrained(prepared.start.base)
-    model = RowModel(without_weights(shape, compiled=config.compile), config.aux_layer)
+    model = RowModel(without_weights(shape, compiled=config.compile))
     tune(config, model.inner)
     return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 
@@ -139,5 +139,4 @@ def bundles_of(config: TrainConfig, prepared: Prepared, examples: Iterable[Examp
 def loss_settings(config: TrainConfig, prepared: Prepared) -> LossSettings:
     """Return what the loss of a run is made of."""
     true, false = prepared.encoder.contract.label_ids
-    aux_weight = config.aux_weight if config.aux_layer is not None else 0.0
-    return LossSettings((true, false), config.ranking_loss, aux_weight)
+    return LossSettings((true, false), config.ranking_loss)

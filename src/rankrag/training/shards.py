@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import AutoModelForCausalLM
 
-from rankrag.models.layer_head import layers_of
+from rankrag.models.loading import layers_of
 from rankrag.training.attention import implementation
 from rankrag.training.loss import RowModel
 

@@ -22,7 +22,7 @@ from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models import loading
 from rankrag.models.base_hash import base_sha256, check_base
-from rankrag.models.layer_head import layers_of
+from rankrag.models.loading import layers_of
 from rankrag.models.mini import MINI_BASE, resolve_model
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
