@@ -36,7 +36,7 @@ from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, Row, build_rows
 from rankrag.training.start import Start, load_model, load_tokenizer, tune
-from rankrag.training.trainer import Progress, RowTrainer, Shares, arguments
+from rankrag.training.trainer import RowTrainer, Shares, StepReport, arguments
 from rankrag.types import DataKind, Example, Passage, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "corpus"
@@ -254,7 +254,7 @@ def timed(trainer: Trainer) -> list[float]:
             torch.cuda.synchronize()
         ends.append(time.perf_counter() if torch.cuda.is_available() else time.process_time())
 
-    trainer.add_callback(Progress(record))
+    trainer.add_callback(StepReport(record))
     trainer.train()
     return [end - begin for begin, end in pairwise(ends[WARM_UP - 1 :])]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rankrag.data.files import write_whole
-from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.journal import Journal, append_rows, read_journal
 from rankrag.errors import DataError
 
 
@@ -61,3 +61,52 @@ def test_a_last_row_that_lacks_only_its_line_end_is_kept(tmp_path):
 def test_a_file_is_written_whole(tmp_path):
     write_whole(tmp_path / "a" / "b.json", "new")
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.json"]
+
+
+def by_id(row):
+    yield row["id"], row["n"]
+
+
+def doubled(batch):
+    return [{"id": key, "n": 2 * value} for key, value in batch.items()]
+
+
+def test_a_journal_makes_only_what_is_missing_and_keeps_each_batch(tmp_path):
+    path, said, batches = tmp_path / "work.jsonl", [], []
+
+    def killed_in_the_second(batch):
+        batches.append(list(batch))
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        return doubled(batch)
+
+    wanted = {"a": 1, "b": 2, "c": 3}
+    with pytest.raises(KeyboardInterrupt):
+        Journal(path, by_id).fill(wanted, killed_in_the_second, at_once=2)
+    again = Journal(path, by_id)
+    assert dict(again) == {"a": 2, "b": 4}
+    again.fill(wanted, doubled, progress=lambda *heard: said.append(heard), text="doubling")
+    assert dict(again) == {"a": 2, "b": 4, "c": 6}
+    assert said == [("doubling", 2, 3), ("doubling", 3, 3)]
+    assert [row["id"] for row in read_journal(path)] == ["a", "b", "c"]
+
+
+def test_a_key_that_no_row_is_made_for_stays_missing():
+    journal = Journal(None, by_id)
+    journal.fill({"a": 1, "b": 2}, lambda batch: doubled({k: v for k, v in batch.items() if k != "a"}), at_once=2)
+    assert dict(journal) == {"b": 4}
+
+
+def test_a_row_may_hold_several_keys_and_a_later_one_wins(tmp_path):
+    path = tmp_path / "work.jsonl"
+    append_rows(path, [{"id": 1, "found": {"x": 1, "y": 2}}, {"id": 1, "found": {"y": 3}}])
+    journal = Journal(path, lambda row: (((row["id"], name), n) for name, n in row["found"].items()))
+    assert dict(journal) == {(1, "x"): 1, (1, "y"): 3}
+
+
+def test_rows_in_memory_are_nowhere_on_disk(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    journal = Journal(None, by_id)
+    journal.append([{"id": "a", "n": 1}])
+    assert journal["a"] == 1
+    assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,7 @@ def test_vectors_are_filled_in_batches_with_progress(store, document_of, encoder
     store.put([document_of("a", "one", "two", "three", "four", "five")])
     seen = []
     assert store.missing_vectors() == 5
-    assert store.fill_vectors(encoder, lambda done, total: seen.append((done, total)), batch=2) == 5
+    assert store.fill_vectors(encoder, lambda _, done, total: seen.append((done, total)), batch=2) == 5
     assert seen == [(2, 5), (4, 5), (5, 5)]
     assert store.missing_vectors() == 0
     assert store.encoder_name() == "fake@1"
@@ -135,7 +135,7 @@ def test_vectors_are_filled_in_batches_with_progress(store, document_of, encoder
 def test_filling_goes_on_where_it_was_interrupted(store, document_of, encoder):
     store.put([document_of("a", "one", "two", "three", "four", "five")])
 
-    def interrupt(done, total):
+    def interrupt(text, done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

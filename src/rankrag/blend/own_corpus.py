@@ -12,7 +12,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
 from rankrag.blend.sources import Record, Source
 from rankrag.config import SourceConfig, WritingConfig
 from rankrag.data.files import Row, write_rows
-from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.journal import Journal
+from rankrag.data.progress import Progress, quiet
 from rankrag.errors import DataError, ModelError
 from rankrag.models import LanguageModel
 from rankrag.retrieval import Retriever
@@ -37,8 +38,6 @@ _AT_ONCE = 8  # passages whose questions go to the models in one call
 _GIVE_UP_AFTER = 40  # passages without one question that could be asked
 _NEGATIVES = 12
 _SEARCHED_AT_ONCE = 256
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def write_own(
     *,
     seed: int = 0,
     models: Sequence[str] = (),
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = quiet,
 ) -> Counter[str]:
     """Write rows and corpus of own documents into `out`; return how many questions were kept, and left out for what.
 
@@ -146,21 +145,20 @@ def _said(
     progress: Progress,
 ) -> list[Row]:
     """Return what the models said of each passage, from the journal where it is there already."""
-    keys = [_digest([*settings, of.passage.title, of.passage.text, of.sentences]) for of in asked]
-    known = {row["key"]: row for row in read_journal(journal)}
-    todo = [(key, of) for key, of in zip(keys, asked, strict=True) if key not in known]
-    progress(len(asked) - len(todo), len(asked))
-    for start in range(0, len(todo), _AT_ONCE):
-        batch = todo[start : start + _AT_ONCE]
-        rows = _written(batch, writer, reader)
-        append_rows(journal, rows)
-        known |= {row["key"]: row for row in rows}
-        progress(len(asked) - len(todo) + start + len(batch), len(asked))
-        if start + len(batch) >= _GIVE_UP_AFTER and not any(_fit(known[key]) for key in keys if key in known):
+    keys = [_digest([*settings, one.passage.title, one.passage.text, one.sentences]) for one in asked]
+    wanted = dict(zip(keys, asked, strict=True))
+    known = Journal(journal, lambda row: [(row["key"], row)])
+
+    def make(batch: Mapping[str, Asked]) -> list[Row]:
+        done = [known[key] for key in wanted if key in known]
+        if len(done) >= _GIVE_UP_AFTER and not any(map(_fit, done)):
             raise ModelError(
-                f"the model wrote no question about {start + len(batch)} passages (one reply: "
-                f"{_one_reply(known.values())!r}); name another with --model"
+                f"the model wrote no question about {len(done)} passages (one reply: {_one_reply(done)!r}); "
+                "name another with --model"
             )
+        return _written(list(batch.items()), writer, reader)
+
+    known.fill(wanted, make, at_once=_AT_ONCE, progress=progress, text="Writing questions")
     return [known[key] for key in keys]
 
 

@@ -243,7 +243,7 @@ def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
     from rankrag.retrieval.encoder import Encoder
 
     with options.progress_bar("Vectors", missing, unit="passages") as show:
-        filled = store.fill_vectors(Encoder(encoder), lambda done, _: show(done), batch=64)
+        filled = store.fill_vectors(Encoder(encoder), lambda _, done, __: show(done), batch=64)
     store.refresh()
     say(f"{filled} vectors made.")
 

@@ -103,14 +103,7 @@ def _with_own_documents(
     writer = open_model(writing.model, device=device, dtype=dtype, say=say)
     reader = writer if reads == writing.model else open_model(reads, device=device, dtype=dtype, say=say)
     opened = ((writer, writing.model), (reader, reads))
-    with ExitStack() as stack:
-        bars: list[Callable[[int], None]] = []
-
-        def show(done: int, total: int) -> None:
-            if not bars:  # the total is known only when the passages were looked at
-                bars.append(stack.enter_context(options.progress_bar("Writing questions", total, unit="passages")))
-            bars[0](done)
-
+    with options.step_lines() as progress:
         counted = write_own(
             writing,
             passages,
@@ -120,7 +113,7 @@ def _with_own_documents(
             out,
             seed=config.seed,
             models=[model_key(of, resolve_model(name)) for of, name in opened],
-            progress=show,
+            progress=progress,
         )
     why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common() if reason != "kept")
     say(f"{counted['kept']} of {counted.total()} questions kept" + (f"; left out: {why}." if why else "."))

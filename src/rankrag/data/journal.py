@@ -4,21 +4,102 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rankrag.data.files import Row
+from rankrag.data.progress import Progress, quiet
 from rankrag.errors import DataError
 
 _ROW_START = b'{"'
 
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
 
-def read_journal(path: Path, is_row: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> list[dict[str, Any]]:
-    """Return the rows of a journal, oldest first; none where there is no file.
+
+class Journal(Mapping[K, V]):
+    """What the rows of a journal hold, by key. `fill` makes the rows that are missing and appends them.
+
+    A row may hold several keys, or none; a later row replaces an earlier one.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        items: Callable[[Row], Iterable[tuple[K, V]]],
+        *,
+        is_row: Callable[[Row], bool] = lambda _: True,
+    ) -> None:
+        """Read the rows of earlier runs.
+
+        Args:
+            path: the file, created by the first row; None keeps the rows in memory only.
+            items: returns the keys and values of a row.
+            is_row: whether a row was written by this work; `DataError` if one was not.
+        """
+        self._path, self._items = path, items
+        self._values: dict[K, V] = {}
+        for row in read_journal(path, is_row) if path else ():
+            self._values.update(items(row))
+
+    def __getitem__(self, key: K) -> V:
+        """Return the newest value of a key."""
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[K]:
+        """Yield the keys, oldest first."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._values)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Take rows in; return when they are on the disk."""
+        rows = list(rows)
+        if self._path:
+            append_rows(self._path, rows)
+        for row in rows:
+            self._values.update(self._items(row))
+
+    def fill(
+        self,
+        wanted: Mapping[K, T],
+        make: Callable[[Mapping[K, T]], Iterable[Row]],
+        *,
+        at_once: int = 1,
+        progress: Progress = quiet,
+        text: str = "",
+    ) -> None:
+        """Make the rows of the wanted keys that are missing, and append each batch as soon as it is made.
+
+        Args:
+            wanted: what each key needs to be made, in order.
+            make: returns the rows of a batch; keys that it makes no row for stay missing.
+            at_once: keys in a batch.
+            progress: hears, under `text`, how many of the wanted keys are done: at first those of earlier runs.
+        """
+        missing = {key: value for key, value in wanted.items() if key not in self._values}
+        if not missing:
+            return
+        done = len(wanted) - len(missing)
+        progress(text, done, len(wanted))
+        todo = iter(missing.items())
+        while batch := dict(islice(todo, at_once)):
+            self.append(make(batch))
+            done += len(batch)
+            progress(text, done, len(wanted))
+
+
+def read_journal(path: Path, is_row: Callable[[Row], bool] = lambda _: True) -> list[Row]:
+    """Return the rows of a journal, oldest first; none if there is no file.
 
     A last line that a kill cut short is removed from the file, so that the next row starts on a line of its own.
-    `DataError`, and a file that is as it was, where a line before it is no JSON object, or none of which `is_row`
-    says that this work wrote it: then the file is somebody else's.
+    `DataError` if an earlier line is not a JSON object or not a row of this work (`is_row`): then the file is somebody
+    else's and stays as it is.
     """
     if not path.exists():
         return []
@@ -47,7 +128,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         os.fsync(file.fileno())
 
 
-def _row(line: bytes, where: str, is_row: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+def _row(line: bytes, where: str, is_row: Callable[[Row], bool]) -> Row:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -58,4 +139,4 @@ def _row(line: bytes, where: str, is_row: Callable[[Mapping[str, Any]], bool]) -
 
 
 def _not_ours(where: str, found: str) -> DataError:
-    return DataError(f"{where}: {found}; choose another file, or, if rankrag wrote it, delete the file to begin anew")
+    return DataError(f"{where}: {found}; choose another file, or, if rankrag wrote it, delete the file to start over")

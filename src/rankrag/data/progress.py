@@ -1,4 +1,4 @@
-"""Saying how far long work is: one helper around every loop that may take minutes."""
+"""Progress of long work: one signature, and one helper around loops that may take minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
-"""Gets what is being done, how much of it is done, and how much there is; 0 where that is not known."""
+"""Hears what is being done, how much of it is done, and how much there is; 0 if that is not known."""
 
 _EVERY = 500
 
@@ -18,7 +18,7 @@ def quiet(text: str, done: int, total: int) -> None:
 
 
 def watched(items: Iterable[T], progress: Progress, text: str, total: int = 0) -> Iterator[T]:
-    """Yield the items as they are and tell `progress` of the start, of every 500 that went through, and of the end."""
+    """Yield the items and report the start, every 500th item, and the end."""
     number = 0
     progress(text, 0, total)
     for number, item in enumerate(items, start=1):

@@ -144,7 +144,7 @@ def dense(
         if open_store is None:
             return _own_by_vector(test_set, encoder, history)
         store = open_store()
-        store.fill_vectors(encoder, lambda done, total: progress(f"{title}: encoding passages", done, total))
+        store.fill_vectors(encoder, lambda _, done, total: progress(f"{title}: encoding passages", done, total))
         return _searching(store.dense(encoder), history)
 
     name = _journal("dense", history, encoder.name, own=open_store is None)

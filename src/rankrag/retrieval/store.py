@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from lancedb.index import IvfSq
 from lancedb.table import Table
 
+from rankrag.data.progress import Progress, quiet
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import vector_key
@@ -52,7 +53,6 @@ EXACT_UP_TO = 200_000
 _OLD_STATES_KEPT = timedelta(hours=1)
 """How long readers may go on with the state they opened after another process has refreshed the index."""
 
-Progress = Callable[[int, int], None]
 _PASSAGES, _VECTORS = "passages", "vectors"
 _OURS = {f"{_PASSAGES}.lance", ".write.lock"}  # what an interrupted creation leaves
 _ENCODER, _SIMILARITY = b"rankrag.encoder", b"rankrag.similarity"
@@ -215,11 +215,11 @@ class PassageStore:
             keys = scan(self._table(_PASSAGES), ["key"])["key"]
             return int(keys.length() - (pc.sum(pc.is_in(keys, value_set=self._vector_keys())).as_py() or 0))
 
-    def fill_vectors(self, encoder: Encoder, progress: Progress | None = None, *, batch: int = 256) -> int:
+    def fill_vectors(self, encoder: Encoder, progress: Progress = quiet, *, batch: int = 256) -> int:
         """Encode the texts that have no vector yet; return their number.
 
-        Each `batch` is committed when it is done and then reported as (done, total), so a killed run goes on where it
-        stopped. Passages may be put meanwhile; those need another call.
+        Each `batch` is committed when it is done and then reported, so a killed run goes on where it
+        stopped. Passages that are put meanwhile need another call.
         """
         with self._locked("fill"):
             with explained(self._path):
@@ -238,8 +238,7 @@ class PassageStore:
                         made_by = {_ENCODER: encoder.name, _SIMILARITY: encoder.similarity}
                         self._create(_VECTORS, filled.schema.with_metadata(made_by))
                     self._table(_VECTORS).add(filled)
-                if progress is not None:
-                    progress(min(start + batch, len(todo)), len(todo))
+                progress("encoding passages", min(start + batch, len(todo)), len(todo))
         return len(todo)
 
     def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> dict[str, npt.NDArray[np.float32]]:

@@ -25,7 +25,7 @@ from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, build_rows
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
 from rankrag.training.start import load_model, tune
-from rankrag.training.trainer import Progress, Report, RowTrainer, Shares, arguments
+from rankrag.training.trainer import Report, RowTrainer, Shares, StepReport, arguments
 from rankrag.types import Example
 
 
@@ -73,7 +73,7 @@ def train(
         loss=loss_settings(config, prepared),
         dev=shares([dev]) if dev else None,
     )
-    trainer.add_callback(Progress(report))
+    trainer.add_callback(StepReport(report))
     checkpoint = newest_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     weights = whole_weights(trainer.model) if trainer.sharded else None

@@ -213,7 +213,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return f"step {self.state.global_step}: {reason}; {rest}"
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class StepReport(TrainerCallback):  # type: ignore[misc]
     """Tells `report` after each step how many are done, and of how many."""
 
     def __init__(self, report: Report) -> None:
