@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += [ROOT / "models" / "rankrag-mini" / "README.md", *sorted((ROOT / "examples").rglob("README.md"))]
 
+WRITTEN = [page for page in PAGES if page.name not in ("results.md", "comparison.md", "ablations.md")]
+
 
 def test_every_file_that_the_paper_map_names_exists() -> None:
     named = re.findall(r"`((?:src|tests)/[^`]+)`", (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8"))
@@ -37,6 +39,26 @@ def test_every_folder_and_module_of_the_file_map_exists() -> None:
     named = re.findall(r"`((?:src|models|configs|examples|benchmarks|docs)/[^`]*)`", rows)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_index_of_the_documents_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert sorted(pages - set(re.findall(r"\]\((?:\.\./)?([^)#/]+\.md)\)", index))) == []
+
+
+def test_the_readme_is_short_enough_to_be_read_once() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```|^[|#].*?$", "", readme, flags=re.MULTILINE | re.DOTALL)
+    sentences = [words for part in re.split(r"[.!?:]\s", prose) if (words := part.split())]
+    assert len(readme.splitlines()) < 120
+    assert sum(map(len, sentences)) / len(sentences) < 20
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_decimals_have_a_leading_zero(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert re.findall(r"(?<![\w.)*\]-])[-+±(\[]?\.\d+(?![\w-])[^|\n]{0,20}", text) == []
 
 
 def test_every_dependency_has_its_reason() -> None:
