@@ -34,7 +34,7 @@ from rankrag.models.mini import prepare_base
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
-from rankrag.training.rows import Bundle, Row, build_rows
+from rankrag.training.rows import Bundle, Row, build_rows, encode_examples
 from rankrag.training.start import Start, load_model, load_tokenizer, tune
 from rankrag.training.trainer import RowTrainer, Shares, StepReport, arguments
 from rankrag.types import DataKind, Example, Passage, Question
@@ -151,8 +151,8 @@ def example_set(passages: int, questions: int) -> list[Example]:
 
 def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainConfig) -> list[Bundle]:
     """Return shared-prefix rows."""
-    limits = {"max_tokens": 1024, "row_tokens": config.tokens_per_batch}
-    return build_rows(encoder, examples, **limits, label_weight=1.0, answer_weight=1.0)
+    encoded = encode_examples(encoder, examples, min(1024, config.tokens_per_batch))
+    return build_rows(encoded, row_tokens=config.tokens_per_batch, label_weight=1.0, answer_weight=1.0)
 
 
 def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], steps: int) -> Steps:

@@ -69,9 +69,15 @@ class PromptEncoder:
         ids.update({(False, t): i for t, i in zip(foreign, self._foreign(foreign), strict=True)})
         return [self._fit(prompt, [ids[s.kind == "fixed", s.text] for s in prompt], reserve) for prompt in prompts]
 
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """Tokenise foreign texts that will soon be asked for, in one call, which uses all cores."""
+        self._foreign(list(dict.fromkeys(texts)))
+
     def encode_target(self, target: str) -> list[int]:
         """Return the ids of a reply, with the token that ends it."""
         text = self.contract.format.turns.before_target + target
+        if target in self.contract.labels:  # most examples of a blend have one of these two
+            return [*self._fixed(text), *self.end_ids]
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], *self.end_ids]
 
     def label_ids(self, form: Format, labels: Sequence[str]) -> list[int]:
@@ -107,8 +113,11 @@ class PromptEncoder:
         return list(self._fixed_ids[text])
 
     def _foreign(self, texts: list[str]) -> list[tuple[int, ...]]:
-        known = self._foreign_ids = self._foreign_ids if len(self._foreign_ids) < KEPT_TEXTS else {}
-        if new := [text for text in texts if text not in known]:
+        new = [text for text in texts if text not in self._foreign_ids]
+        if len(self._foreign_ids) + len(new) > KEPT_TEXTS:
+            self._foreign_ids, new = {}, texts
+        known = self._foreign_ids
+        if new:
             rows = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             for text, row in zip(new, rows, strict=True):
                 known[text] = tuple(self._inert(text, row) if not self._markers.keys().isdisjoint(row) else row)

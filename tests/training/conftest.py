@@ -12,7 +12,7 @@ from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder, chat_turns
 from rankrag.templates import Format
 from rankrag.training import folder
-from rankrag.training.rows import build_rows
+from rankrag.training.rows import build_rows, encode_examples
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
@@ -71,8 +71,8 @@ def rows_of(encoder):
 
     def make(examples, max_tokens=1024, **settings):
         weights = {"label_weight": 2.0, "answer_weight": 0.5}
-        limits = {"max_tokens": max_tokens, "row_tokens": max_tokens}
-        return build_rows(encoder, examples, **limits, **weights, **settings)
+        encoded = encode_examples(encoder, examples, max_tokens)
+        return build_rows(encoded, row_tokens=max_tokens, **weights, **settings)
 
     return make
 

@@ -49,6 +49,15 @@ def test_an_adapter_learns_and_opens_as_a_model_with_its_contract(tmp_path, conf
     assert load_contract(adapter).format.history_turns == 7
 
 
+def test_a_run_says_where_it_is_and_what_it_has_learnt_so_far(config_of):
+    said, steps = [], []
+    train(config_of(max_steps=4), say=said.append, say_steps=steps.append)
+    assert said[-1].startswith("12 examples in 4 steps, ")
+    assert [line.partition(",")[0] for line in steps] == ["step 1 of 4", "step 2 of 4", "step 4 of 4"]
+    assert all("tokens/s" in line and "left" in line for line in steps)
+    assert "loss_context_ranking" in steps[-1]
+
+
 def test_an_adapter_on_other_weights_than_its_own_is_refused(tmp_path, config_of, tiny_model_dir):
     base = tmp_path / "base"
     shutil.copytree(tiny_model_dir, base)

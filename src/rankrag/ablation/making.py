@@ -11,7 +11,7 @@ from rankrag.blend.preparation import Report as Say
 from rankrag.training.checkpoints import prune
 from rankrag.training.run import train
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE
-from rankrag.training.trainer import Report
+from rankrag.training.step_report import Report
 
 
 def made(recipe: Recipe, out: Path, *, say: Say, report: Report) -> Path:

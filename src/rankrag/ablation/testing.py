@@ -26,7 +26,7 @@ from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
 from rankrag.training.dev import read
 from rankrag.training.loss import RowModel
-from rankrag.training.rows import build_rows
+from rankrag.training.rows import build_rows, encode_examples
 from rankrag.types import DataKind, Example
 
 
@@ -113,9 +113,8 @@ def reply_losses(model: TransformersModel, instructions: Sequence[Example], prog
 @torch.inference_mode()
 def _losses(model: TransformersModel, instructions: Sequence[Example], progress: Progress) -> list[float]:
     limit = model.contract.max_tokens
-    rows = build_rows(
-        model.encoder, instructions, max_tokens=limit, row_tokens=limit, label_weight=1.0, answer_weight=1.0
-    )
+    encoded = encode_examples(model.encoder, instructions, limit)
+    rows = build_rows(encoded, row_tokens=limit, label_weight=1.0, answer_weight=1.0)
     true, false = model.contract.label_ids
     whole = RowModel(model.model)
     found = []

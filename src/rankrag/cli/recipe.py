@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,7 +157,8 @@ def train(
                 bars.append(stack.enter_context(options.progress_bar("training", total, unit="steps")))
             bars[0](done)
 
-        result = run(wanted, resume=not fresh, say=say, report=report)
+        lines = (lambda _: None) if sys.stderr.isatty() else say  # a terminal has the bar
+        result = run(wanted, resume=not fresh, say=say, report=report, say_steps=lines)
     if os.environ.get("RANK", "0") == "0":  # the first of a torchrun's processes speaks for all
         say(f"The result is in {result}.")
 

@@ -59,6 +59,11 @@ class Step:
         return sum(tail.weight * len(tail.target) for tail in self._tails())
 
     @property
+    def tokens(self) -> int:
+        """Number of tokens, padding not counted."""
+        return sum(len(row) for batch in self.batches for rows in batch for row in rows)
+
+    @property
     def examples(self) -> int:
         """Number of examples."""
         return sum(1 for _ in self._tails())

@@ -1,19 +1,23 @@
-"""Shared-prefix rows: examples of one passage as one sequence, the passage once and every question a tail.
+"""Shared-prefix rows: examples about one passage as one sequence, the passage once and every question a tail.
 
 A tail sees the prefix and itself; its positions go on from the prefix's end. So each example gets the logits it
-would get alone, at a fraction of the tokens. Targets are never cut: where an example is too long, its passages are
+would get alone, at a fraction of the tokens. Targets are never cut: if an example is too long, its passages are cut
 (`encoding`), then its oldest turns are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.templates import Layout, render
 from rankrag.types import DataKind, Example, Prompt
+
+AT_ONCE = 512
+"""Examples whose texts are tokenised in one call, which uses all cores."""
 
 _SHOWN = 5
 
@@ -22,7 +26,7 @@ _SHOWN = 5
 class Tail:
     """One example's own tokens: the rest of its prompt, then its target, with the weight of a target token.
 
-    `group` numbers the question whose candidate this is; -1 where nothing is ranked.
+    `group` is the number of the question that this passage is a candidate for; -1 if nothing is ranked.
     """
 
     ids: tuple[int, ...]
@@ -47,14 +51,39 @@ class Row:
 
 
 Bundle = Sequence[Row]
-"""Rows that must stand in one sequence, because one loss looks at all of them; mostly a single row."""
+"""Rows that must be in one sequence, because one loss looks at all of them; mostly a single row."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """Token ids of an example: what others may share, the rest of its prompt, its target.
+
+    `problem` says why it does not fit; the ids are empty then.
+    """
+
+    prefix: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+    target: tuple[int, ...] = ()
+    problem: str = ""
+
+
+def encode_examples(
+    encoder: PromptEncoder, examples: Iterable[Example], limit: int
+) -> Iterator[tuple[Example, EncodedExample]]:
+    """Yield each example with its token ids, at most `limit` of them."""
+    rest = iter(examples)
+    while batch := list(islice(rest, AT_ONCE)):
+        encoder.read_ahead([s.text for e in batch for s in render(encoder.contract.format, e)[0] if s.kind != "fixed"])
+        for example in batch:
+            try:
+                yield example, _encode(encoder, example, limit)
+            except DataError as error:
+                yield example, EncodedExample(problem=str(error))
 
 
 def build_rows(
-    encoder: PromptEncoder,
-    examples: Iterable[Example],
+    examples: Iterable[tuple[Example, EncodedExample]],
     *,
-    max_tokens: int,
     row_tokens: int,
     label_weight: float,
     answer_weight: float,
@@ -63,34 +92,34 @@ def build_rows(
     """Return one row for each prefix, in order of first appearance; a row is split where it passes `row_tokens`.
 
     `listwise` gives each question's candidates rows of their own, bundled. Examples without a common prefix (no
-    passage) stay alone. `DataError` lists the examples that do not fit into `max_tokens`, and the questions whose
-    candidates do not fit into `row_tokens`.
+    passage) stay alone. `DataError` lists the examples that do not fit, and the questions whose candidates do not fit
+    into `row_tokens`.
     """
     open_rows: dict[tuple[tuple[int, ...], int], Row] = {}
     bundles: dict[int, list[Row]] = {}
     groups: dict[tuple[str, str], int] = {}
     problems: list[str] = []
-    for example in examples:
+    for example, encoded in examples:
         name = (example.source, example.question.id)
-        try:
-            prefix, tail = _encode(encoder, example, min(max_tokens, row_tokens))
-        except DataError as error:
-            problems.append(f"{'/'.join(name)}: {error}")
+        if encoded.problem:
+            problems.append(f"{'/'.join(name)}: {encoded.problem}")
             continue
         ranking = example.kind is DataKind.CONTEXT_RANKING
         group = groups.setdefault(name, len(groups)) if ranking else -1
-        tail = replace(tail, weight=label_weight if ranking else answer_weight, group=group)
-        key = (prefix, group if listwise else -1)
-        row = open_rows.get(key) if prefix else None
+        weight = label_weight if ranking else answer_weight
+        tail = Tail(encoded.ids, encoded.target, weight, example.kind, group)
+        key = (encoded.prefix, group if listwise else -1)
+        row = open_rows.get(key) if encoded.prefix else None
         if row is None or len(row) + len(tail) > row_tokens:
-            row = open_rows[key] = Row(prefix)
+            row = open_rows[key] = Row(encoded.prefix)
+            # rows that no loss ties to others get a bundle, and a number below 0, of their own
             bundles.setdefault(group if listwise and ranking else -1 - len(bundles), []).append(row)
         row.tails.append(tail)
     if listwise:
-        found = ((name, sum(map(len, bundles.get(group, ())))) for name, group in groups.items())
+        sizes = ((name, sum(map(len, bundles.get(group, ())))) for name, group in groups.items())
         problems += [
             f"{'/'.join(name)}: its candidates have {size} tokens, which no sequence of {row_tokens} holds"
-            for name, size in found
+            for name, size in sizes
             if size > row_tokens
         ]
     if problems:
@@ -107,15 +136,16 @@ def shared_segments(prompt: Prompt, layout: Layout) -> int:
     return passages[-1] + 1 if layout == "passage_first" else passages[0]
 
 
-def _encode(encoder: PromptEncoder, example: Example, max_tokens: int) -> tuple[tuple[int, ...], Tail]:
-    ids = tuple(encoder.encode_target(example.target))
-    if len(ids) >= max_tokens:
-        raise DataError(f"the target has {len(ids)} tokens, the whole example may have {max_tokens}")
-    prompt, encoded = _fitted(encoder, example, encoder.contract.max_tokens - max_tokens + len(ids))
+def _encode(encoder: PromptEncoder, example: Example, limit: int) -> EncodedExample:
+    target = tuple(encoder.encode_target(example.target))
+    if len(target) >= limit:
+        raise DataError(f"the target has {len(target)} tokens, the whole example may have {limit}")
+    prompt, encoded = _fitted(encoder, example, encoder.contract.max_tokens - limit + len(target))
     border = shared_segments(prompt, encoder.contract.format.layout)
-    prefix = tuple(i for segment in encoded.segments[:border] for i in segment)
-    rest = tuple(i for segment in encoded.segments[border:] for i in segment)
-    return prefix, Tail(rest, ids, 1.0, example.kind)
+    prefix, rest = (
+        tuple(i for segment in part for i in segment) for part in (encoded.segments[:border], encoded.segments[border:])
+    )
+    return EncodedExample(prefix, rest, target)
 
 
 def _fitted(encoder: PromptEncoder, example: Example, reserve: int) -> tuple[Prompt, EncodedPrompt]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -13,19 +13,20 @@ import torch
 from transformers import AutoConfig
 
 from rankrag.config import TrainConfig
-from rankrag.data.examples import read_examples
 from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
 from rankrag.training.batches import Step, pack, plan
 from rankrag.training.checkpoints import newest_checkpoint, prune
 from rankrag.training.checks import Prepared, prepare
 from rankrag.training.dev import Split, dev_examples, split_of
+from rankrag.training.encoded import encoded_blend
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import LossSettings, RowModel
-from rankrag.training.rows import Bundle, build_rows
+from rankrag.training.rows import Bundle, EncodedExample, build_rows, encode_examples
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
-from rankrag.training.start import load_model, tune
-from rankrag.training.trainer import Report, RowTrainer, Shares, StepReport, arguments
+from rankrag.training.start import fingerprint, load_model, tune
+from rankrag.training.step_report import Report, Say, StepReport
+from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import Example
 
 
@@ -33,21 +34,25 @@ def train(
     config: TrainConfig,
     *,
     resume: bool = True,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     report: Report = lambda _done, _total: None,
+    say_steps: Say = lambda _: None,
 ) -> Path:
     """Train as configured; return the directory of the result: an adapter, or a model after `method: full`.
 
-    Goes on from the newest whole checkpoint in the run folder where there is one. Each process of a `torchrun` computes
-    its share of every step. `ConfigError` and `DataError` list what is wrong before any weights are loaded; a loss that
-    is not finite, or a disk that is full, stops the run with `ModelError` and leaves the last checkpoint.
+    Goes on from the newest whole checkpoint in the run folder, if any. Each process of a `torchrun` computes its share
+    of every step. `report` hears of every step, `say_steps` of every entry of the log.
+
+    Raises:
+        ConfigError, DataError: before any weights are loaded; they list all that is wrong.
+        ModelError: a loss is not finite, or the disk is full; the last checkpoint stays.
     """
     out = Path(config.out)
     if resume:
         check_same_run(config, out)
     prepared = prepare(config, say)
     split = split_of(config.dev, prepared.examples)
-    steps = plan_of(config, prepared, split)
+    steps = plan_of(config, prepared, split, say)
     dev = dev_step(config, prepared, split)
     bf16 = has_bf16() if config.bf16 is None else config.bf16
     logs = out / "tensorboard" if importlib.util.find_spec("tensorboard") else None
@@ -58,6 +63,8 @@ def train(
         if not resume:
             prune(out, 0)
         open_folder(config, prepared, steps)
+        examples, tokens = sum(s.examples for s in steps), sum(s.tokens for s in steps)
+        say(f"{examples:,} examples in {len(steps):,} steps, {tokens:,} tokens")
     shares = partial(
         Shares,
         tokens=config.tokens_per_batch,
@@ -73,7 +80,7 @@ def train(
         loss=loss_settings(config, prepared),
         dev=shares([dev]) if dev else None,
     )
-    trainer.add_callback(StepReport(report))
+    trainer.add_callback(StepReport([step.tokens for step in steps], report, say_steps))
     checkpoint = newest_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     weights = whole_weights(trainer.model) if trainer.sharded else None
@@ -96,10 +103,14 @@ def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, 
     return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 
 
-def plan_of(config: TrainConfig, prepared: Prepared, split: Split) -> list[Step]:
+def plan_of(config: TrainConfig, prepared: Prepared, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    learnt = filter(split.learns, read_examples(prepared.examples))
-    bundles = bundles_of(config, prepared, learnt, listwise=config.ranking_loss != "pointwise")
+    tokenizer = fingerprint(prepared.tokenizer)
+    blend = encoded_blend(
+        prepared.encoder, prepared.examples, _limit(config, prepared), tokenizer_sha256=tokenizer, say=say
+    )
+    learnt = ((example, encoded) for example, encoded in blend if split.learns(example))
+    bundles = _bundles(config, learnt, listwise=config.ranking_loss != "pointwise")
     if not bundles:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
@@ -119,24 +130,29 @@ def dev_step(config: TrainConfig, prepared: Prepared, split: Split) -> Step | No
     examples = dev_examples(config.dev, prepared.examples, split)
     if not examples:
         raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
-    bundles = bundles_of(config, prepared, examples, listwise=False)
+    encoded = encode_examples(prepared.encoder, examples, _limit(config, prepared))
+    bundles = _bundles(config, encoded, listwise=False)
     return Step(tuple(pack(bundles, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
-
-
-def bundles_of(config: TrainConfig, prepared: Prepared, examples: Iterable[Example], *, listwise: bool) -> list[Bundle]:
-    """Return examples as rows of the run's format and limits."""
-    return build_rows(
-        prepared.encoder,
-        examples,
-        max_tokens=prepared.encoder.contract.max_tokens,
-        row_tokens=config.tokens_per_batch,
-        label_weight=config.label_weight,
-        answer_weight=config.answer_weight,
-        listwise=listwise,
-    )
 
 
 def loss_settings(config: TrainConfig, prepared: Prepared) -> LossSettings:
     """Return what the loss of a run is made of."""
     true, false = prepared.encoder.contract.label_ids
     return LossSettings((true, false), config.ranking_loss)
+
+
+def _limit(config: TrainConfig, prepared: Prepared) -> int:
+    """Return the tokens of the longest example."""
+    return min(prepared.encoder.contract.max_tokens, config.tokens_per_batch)
+
+
+def _bundles(
+    config: TrainConfig, examples: Iterable[tuple[Example, EncodedExample]], *, listwise: bool
+) -> list[Bundle]:
+    return build_rows(
+        examples,
+        row_tokens=config.tokens_per_batch,
+        label_weight=config.label_weight,
+        answer_weight=config.answer_weight,
+        listwise=listwise,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from rankrag.config import TrainConfig
 from rankrag.errors import ModelError
@@ -27,8 +26,6 @@ from rankrag.training.loss import LossSettings, RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
 
 _WEIGHTS, _SHARDS, _SCHEDULER = "trained.safetensors", "shards", "scheduler.pt"
-
-Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +208,6 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         kept = newest_checkpoint(Path(self.args.output_dir))
         rest = f"{kept} is whole, the same command goes on from it" if kept else "no checkpoint was written yet"
         return f"step {self.state.global_step}: {reason}; {rest}"
-
-
-class StepReport(TrainerCallback):  # type: ignore[misc]
-    """Tells `report` after each step how many are done, and of how many."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002, D102
-        self.report(state.global_step, state.max_steps)
 
 
 def rate_share(config: TrainConfig, step: int, steps: int) -> float:
