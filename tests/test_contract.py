@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 
@@ -123,15 +122,3 @@ def test_label_ids_are_filled_in_once():
 def test_other_label_ids_mean_another_tokenizer():
     with pytest.raises(ContractError, match="not the one the model was trained with"):
         with_label_ids(Contract(label_ids=(1, 2)), [5, 6])
-
-
-def test_the_papers_score_is_the_probability_over_the_vocabulary():
-    assert Contract(score="true").probability(math.log(0.2), math.log(0.1)) == pytest.approx(0.2)
-
-
-def test_the_other_score_is_the_share_of_true_among_the_labels():
-    assert Contract().probability(math.log(0.2), math.log(0.1)) == pytest.approx(2 / 3)
-
-
-def test_far_apart_log_probabilities_do_not_overflow():
-    assert Contract().probability(-5000.0, 0.0) == pytest.approx(0.0)

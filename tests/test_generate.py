@@ -5,13 +5,16 @@ import math
 import pytest
 
 from rankrag.errors import ContractError
-from rankrag.generate import answer_many, is_refusal, sampling_for, stream_answer
-from rankrag.models import SamplingParams
+from rankrag.generate import answer_many, encode_answer, is_refusal, sampling_for, stream_answer
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question
 
 PASSAGE = Passage("p", "text")
+
+
+def streamed(model, question, passages=(PASSAGE,)):
+    return list(stream_answer(model, question, encode_answer(model, question, passages)))
 
 
 @pytest.mark.parametrize(("style", "limit"), [("short", 32), ("claim", 8), ("choice", 8), ("conversation", 128)])
@@ -36,7 +39,7 @@ def test_options_are_answered_by_the_likeliest_letter_whatever_their_number():
         "B",
         "C",
     ]
-    assert list(stream_answer(model, three, [PASSAGE])) == ["C"]
+    assert streamed(model, three) == ["C"]
 
 
 def test_of_equally_likely_letters_the_first_is_taken():
@@ -49,13 +52,13 @@ def test_no_questions_give_no_replies():
 
 
 def test_streamed_pieces_join_to_the_reply():
-    pieces = list(stream_answer(FakeLanguageModel(reply="one two three"), Question("q", "x"), [PASSAGE]))
+    pieces = streamed(FakeLanguageModel(reply="one two three"), Question("q", "x"))
     assert pieces == ["one", " two", " three"]
 
 
-def test_given_sampling_goes_before_the_questions_own():
-    params = SamplingParams(max_new_tokens=1)
-    assert list(stream_answer(FakeLanguageModel(reply="one two"), Question("q", "x"), [], params)) == ["one"]
+def test_streaming_keeps_to_the_limit_of_the_style():
+    model = FakeLanguageModel(reply="1 2 3 4 5 6 7 8 9 10")
+    assert "".join(streamed(model, Question("q", "x", style="claim"))) == "1 2 3 4 5 6 7 8"
 
 
 @pytest.mark.parametrize("reply", ["", " \n", UNANSWERABLE, "sorry, I cannot find the answer", UNANSWERABLE + " Hm."])
@@ -80,7 +83,7 @@ class Doubtful(FakeLanguageModel):
 def test_a_refusal_stands_where_it_is_likelier_than_all_else(sure, said):
     model = Doubtful(reply=UNANSWERABLE, sure=sure)
     assert answer_many(model, [(Question("q", "x"), [PASSAGE])]) == [said]
-    assert "".join(stream_answer(model, Question("q", "x"), [PASSAGE])) == said
+    assert "".join(streamed(model, Question("q", "x"))) == said
 
 
 def test_only_what_was_refused_is_asked_again():
@@ -102,4 +105,4 @@ def test_where_the_word_is_several_tokens_refusals_stand():
 
 @pytest.mark.parametrize("reply", ["Sorry is the name of a song", "So what", "S", ""])
 def test_a_reply_that_begins_like_a_refusal_comes_whole(reply):
-    assert "".join(stream_answer(FakeLanguageModel(reply=reply), Question("q", "x"), [PASSAGE])) == reply
+    assert "".join(streamed(FakeLanguageModel(reply=reply), Question("q", "x"))) == reply

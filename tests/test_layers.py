@@ -34,7 +34,6 @@ LAYERS = (
 """Files and folders of src/rankrag, the lowest layer first."""
 
 OLD_PARTS = {
-    "rerank": {"fewer_passes"},
     "evaluation": {"ablation"},
     "parity": {"parity_paths"},
 }

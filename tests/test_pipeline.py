@@ -4,9 +4,11 @@ import pytest
 
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError
+from rankrag.generate import answer_many
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG, next_turn, search_queries
+from rankrag.rerank import BLOCK, judge
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, StateUse
 
@@ -187,3 +189,48 @@ def test_an_answer_says_how_many_passages_were_known(rivers, monkeypatch):
 
 def test_a_model_that_keeps_no_states_says_nothing_of_them(rivers):
     assert RankRAG(rivers, model()).ask("Which river?").states is None
+
+
+def test_only_as_many_passages_are_judged_as_settle_the_top_k(ranking_of):
+    retriever = FakeRetriever(ranking_of("The Ebro.", "The Tagus.", *["The Minho."] * 8))
+    answer = RankRAG(retriever, model(), n=10, k=1, settled_from=0.0).ask("Which?")
+    assert ids(answer.contexts) == ["p1"]
+    assert len(answer.relevance) == BLOCK
+    assert len(answer.reranked) == 10
+    fitted = RankRAG(retriever, model(contract=Contract(settled_from=0.0)), n=10, k=1, settled_from="fitted")
+    assert len(fitted.ask("Which?").relevance) == BLOCK
+
+
+def test_a_bound_that_the_contract_lacks_is_refused_before_any_question(rivers):
+    with pytest.raises(ConfigError, match="no bound was fitted"):
+        RankRAG(rivers, model(), settled_from="fitted")
+
+
+def test_windows_of_five_are_gone_and_the_error_says_what_to_use(rivers):
+    with pytest.raises(ConfigError, match="use 'model', with settled_from"):
+        RankRAG(rivers, model(), reranker="windows")
+
+
+def test_the_answer_and_its_steps_called_one_by_one_agree(rivers):
+    rag = RankRAG(rivers, model(contract=Contract(abstain_below=0.0)), n=4, k=2)
+    question = Question("q", "Which?")
+    (retrieved,) = rag.retrieve_many([question])
+    decision = rag.decide(retrieved, judge(rag.model, [(question, c.passage) for c in retrieved]))
+    (text,) = answer_many(rag.model, [(question, [c.passage for c in decision.contexts])])
+    reply = rag.conclude(question, decision, text)
+    answer = rag.ask(question)
+    assert (answer.retrieved, answer.reranked, answer.contexts) == (retrieved, decision.ranking, decision.contexts)
+    assert (answer.text, answer.abstained, answer.citations) == (reply.text, reply.abstained, reply.citations)
+
+
+def test_each_prompt_is_encoded_once(rivers, monkeypatch):
+    encoded = []
+    encode = FakeLanguageModel.encode
+
+    def counting(self, prompts, **options):
+        encoded.extend(prompts)
+        return encode(self, prompts, **options)
+
+    monkeypatch.setattr(FakeLanguageModel, "encode", counting)
+    RankRAG(rivers, model(), n=4, k=2).ask("Which?")
+    assert len(encoded) == len(set(encoded)) == 4 + 1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import gc
-from math import nan
+import math
 from typing import ClassVar
 
 import pytest
@@ -9,18 +9,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankrag.contract import Contract
-from rankrag.errors import ModelError
+from rankrag.errors import ConfigError, ModelError
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.parallel import ParallelModel
 from rankrag.models.transformers import TransformersModel
-from rankrag.rerank import AT_ONCE, Judgement, decide, judge, ordered, rerank, rerank_many
+from rankrag.rerank import (
+    AT_ONCE,
+    BLOCK,
+    NEVER,
+    Judgement,
+    bound_of,
+    decide,
+    judge,
+    judge_until_settled,
+    probability,
+    rerank,
+    settled,
+    settled_after,
+)
 from rankrag.types import Passage, Question, ScoredPassage, Segment
 
 QUESTION = Question("q", "Which river?")
+LOG_ODDS = st.integers(-3, 3).map(float)
+JUDGEMENTS = st.lists(st.builds(Judgement, LOG_ODDS, st.floats(0, 1), LOG_ODDS, st.booleans()), max_size=12)
 
 
-def ids(ranking):
-    return [c.passage.id for c in ranking]
+def ids(found):
+    return [c.passage.id for c in found]
+
+
+def ranking(*texts):
+    return tuple(ScoredPassage(Passage(f"p{i}", text), float(-i)) for i, text in enumerate(texts))
 
 
 def test_the_passage_the_model_finds_relevant_comes_first(ranking_of):
@@ -34,7 +53,7 @@ def test_ties_keep_the_retrievers_order(ranking_of):
 def test_a_score_that_is_not_a_number_is_an_error_that_names_the_pair(ranking_of):
     class Broken(FakeLanguageModel):
         def choice_logprobs(self, prompts, choices):
-            return [[-1.0, -2.0], [nan, nan]][: len(prompts)]
+            return [[-1.0, -2.0], [math.nan, math.nan]][: len(prompts)]
 
     with pytest.raises(ModelError, match=r"question 'q', passage 'p1': the model's score is not a number"):
         rerank(Broken(), QUESTION, ranking_of("a", "b"))
@@ -59,26 +78,18 @@ def test_a_judgement_says_where_only_the_beginning_of_a_passage_was_read(tiny_mo
     assert [j.truncated for j in judge(FakeLanguageModel(), pairs)] == [False, False]
 
 
-def test_many_questions_are_scored_in_one_call_and_kept_apart(ranking_of):
-    model = FakeLanguageModel(yes_if="tagus")
-    first, none, last = rerank_many(
-        model, [(QUESTION, ranking_of("Ebro", "Tagus")), (QUESTION, ()), (QUESTION, ranking_of("Tagus", "Duero"))]
-    )
-    assert (ids(first), none, ids(last)) == (["p1", "p0"], (), ["p0", "p1"])
-    assert len(model.prompts) == 4
-
-
-@given(st.lists(st.floats(-50, 50), max_size=12))
-def test_an_order_is_a_permutation_best_first(scores):
-    candidates = tuple(ScoredPassage(Passage(str(i), "x"), 0.0) for i in range(len(scores)))
-    found = ordered(candidates, [Judgement(s, 0.5) for s in scores])
+@given(JUDGEMENTS, st.integers(0, 4))
+def test_each_candidate_appears_once_and_scores_fall(judgements, unjudged):
+    candidates = ranking(*["x"] * (len(judgements) + unjudged))
+    found = decide(candidates, judgements, Contract(), 1).ranking
     assert sorted(ids(found)) == sorted(ids(candidates))
-    assert [c.score for c in found] == sorted(scores, reverse=True)
+    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+    assert ids(found)[len(judgements) :] == ids(candidates)[len(judgements) :]
 
 
-def test_what_is_added_counts_in_the_order(ranking_of):
+def test_the_encoders_share_counts_in_the_order(ranking_of):
     judged = [Judgement(1.0, 0.5), Judgement(0.5, 0.5, added=0.75), Judgement(0.0, 0.5)]
-    found = ordered(ranking_of("Ebro", "Duero", "Tagus"), judged)
+    found = decide(ranking_of("Ebro", "Duero", "Tagus"), judged, Contract(), 1).ranking
     assert [(c.passage.id, c.score) for c in found] == [("p1", 1.25), ("p0", 1.0), ("p2", 0.0)]
 
 
@@ -119,10 +130,6 @@ def decision_step_by_step(candidates, judgements, threshold, k):
     return order, order[:k], withheld
 
 
-LOG_ODDS = st.integers(-3, 3).map(float)
-JUDGEMENTS = st.lists(st.builds(Judgement, LOG_ODDS, st.floats(0, 1), LOG_ODDS, st.booleans()), max_size=12)
-
-
 @given(JUDGEMENTS, st.integers(0, 4), st.none() | LOG_ODDS, st.integers(1, 14))
 def test_a_decision_is_the_one_made_step_by_step(judgements, unjudged, threshold, k):
     count = len(judgements) + unjudged
@@ -149,3 +156,69 @@ def test_the_encoders_share_moves_passages_but_never_the_threshold(ranking_of):
     found = decide(ranking_of("Ebro", "Tagus"), judged, Contract(abstain_below=2.0), 1)
     assert ids(found.contexts) == ["p1"]
     assert found.withheld
+
+
+SURE = math.log(0.9 / 0.1)
+
+
+def until(model, retrieved, **options):
+    return judge_until_settled(model, QUESTION, retrieved, **{"k": 1, "bound": 0.0} | options)
+
+
+def test_judging_stops_after_the_block_that_settles_the_top_k():
+    model = FakeLanguageModel(yes_if="tagus")
+    found = until(model, ranking(*["ebro"] * 6, "tagus", *["ebro"] * 20))
+    assert len(found) == len(model.prompts) == 2 * BLOCK
+
+
+def test_judging_goes_on_until_k_passages_reach_the_bound():
+    retrieved = ranking("tagus", *["ebro"] * 11, "tagus", *["ebro"] * 20)
+    assert len(until(FakeLanguageModel(yes_if="tagus"), retrieved, k=2)) == 3 * BLOCK
+
+
+def test_a_bound_that_nothing_reaches_judges_all():
+    assert len(until(FakeLanguageModel(), ranking(*["ebro"] * 13), bound=100.0)) == 13
+
+
+def test_the_top_is_settled_once_its_last_log_odds_reach_the_bound():
+    assert settled([0.0, SURE], 1, SURE)
+    assert not settled([0.0, SURE], 2, SURE)
+    assert not settled([SURE], 2, SURE)
+
+
+@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17))
+def test_an_infinite_bound_judges_all(texts):
+    retrieved, model = ranking(*texts), FakeLanguageModel(yes_if="tagus")
+    assert until(model, retrieved, bound=NEVER) == judge(model, [(QUESTION, c.passage) for c in retrieved])
+
+
+@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17), st.integers(1, 4), st.sampled_from([-9.0, 0.0, 9.0]))
+def test_the_number_of_judged_passages_is_known_from_their_log_odds(texts, k, bound):
+    retrieved, model = ranking(*texts), FakeLanguageModel(yes_if="tagus")
+    log_odds = [j.log_odds for j in until(model, retrieved, bound=NEVER)]
+    assert settled_after(log_odds, k, bound) == len(until(model, retrieved, k=k, bound=bound))
+
+
+def test_the_fitted_bound_is_the_contracts():
+    assert bound_of(Contract(settled_from=0.5), "fitted") == 0.5
+    assert bound_of(Contract(settled_from=0.5), 2.0) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("bound", "said"), [("fitted", "no bound was fitted"), ("3", "settled_from='3'"), (math.nan, "settled_from=nan")]
+)
+def test_a_bound_that_is_no_number_is_refused(bound, said):
+    with pytest.raises(ConfigError, match=said):
+        bound_of(Contract(), bound)
+
+
+def test_the_papers_score_is_the_probability_over_the_whole_vocabulary():
+    assert probability("true", math.log(0.2), math.log(0.1)) == pytest.approx(0.2)
+
+
+def test_true_vs_false_compares_the_two_labels_alone():
+    assert probability("true_vs_false", math.log(0.2), math.log(0.1)) == pytest.approx(2 / 3)
+
+
+def test_a_hopeless_passage_has_probability_zero():
+    assert probability("true_vs_false", -5000.0, 0.0) == pytest.approx(0.0)

@@ -39,7 +39,7 @@ class Contract:
         abstain_below: the answer is withheld when no passage reaches this log-odds; None never withholds.
         similarity_weight: w of the final order, log-odds + w * cosine of question and passage; 0 is the paper's.
         settled_from: log-odds of the k-th best passage from which judging more changes next to nothing, used where it
-            is asked for (`fewer_passes`); None where none was found.
+            is asked for (`rerank.judge_until_settled`); None where none was found.
         similarity_encoder: name of the encoder whose cosine that is; empty where there is no weight.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`).
         k: passages that an answer is written from where nobody says how many (paper: 5).
@@ -65,10 +65,6 @@ class Contract:
     def depth(self, n: int, k: int | None = None) -> int:
         """Return how many of `n` passages an answer is written from: `k`, or where it is None as many as fitted."""
         return min(n, self.k) if k is None else k
-
-    def probability(self, true: float, false: float) -> float:
-        """Return P(True) in [0, 1] from the two labels' log-probabilities over the vocabulary."""
-        return math.exp(true) if self.score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))
 
 
 _RETIRED = {

@@ -17,57 +17,42 @@ _TOKENS: dict[Style, int] = {"short": 32, "span": 32, "claim": 8, "choice": 8, "
 _LONG_REPLY = 128
 
 REFUSES = UNANSWERABLE.partition(".")[0]
-"""The word that a refusal begins with."""
+"""The first word of a refusal."""
 
 REFUSED_FROM = 0.5
-"""Probability from which a refusal stands. Answers begin with many words, so that a refusal can be the likeliest
-beginning where an answer is likelier than none."""
+"""Probability from which a refusal is believed.
+
+The probability of answering is spread over many first words, so a refusal can be the likeliest single beginning even
+where answering is likelier.
+"""
 
 
 def sampling_for(question: Question) -> SamplingParams:
-    """Return greedy decoding with the paper's limits: 32 tokens for short answers, 128 in conversations, 8 for labels.
+    """Return greedy decoding with the paper's limits (section 5.1).
 
-    (Section 5.1; styles that ask for more than a phrase get the limit of conversations.)
+    These are 32 tokens for short answers, 8 for labels, 128 in conversations and for styles that ask for more than a
+    phrase. With options the reply is one letter.
     """
-    return SamplingParams(max_new_tokens=_TOKENS.get(question.style, _LONG_REPLY))
+    limit = 1 if question.options else _TOKENS.get(question.style, _LONG_REPLY)
+    return SamplingParams(max_new_tokens=limit)
 
 
-def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str]:
-    """Return the model's reply to each question from its passages, in their order; with options it is a letter."""
-    replies = [""] * len(questions)
-    by_limit: dict[SamplingParams, list[int]] = {}
-    by_letters: dict[tuple[str, ...], list[int]] = {}
-    for place, (question, _) in enumerate(questions):
-        if question.options:
-            by_letters.setdefault(question.letters, []).append(place)
-        else:
-            by_limit.setdefault(sampling_for(question), []).append(place)
-    for letters, places in by_letters.items():
-        for place, reply in zip(places, _chosen(model, [questions[p] for p in places], letters), strict=True):
-            replies[place] = reply
-    for params, places in by_limit.items():
-        texts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
-        prompts = model.encode(texts, reserve=params.max_new_tokens)
-        for place, reply in zip(places, model.generate(prompts, params), strict=True):
-            replies[place] = reply
-        refused = [(place, prompt) for place, prompt in zip(places, prompts, strict=True) if _refuses(replies[place])]
-        again = [of for of, doubted in zip(refused, _doubted(model, [p for _, p in refused]), strict=True) if doubted]
-        answers = model.generate([prompt for _, prompt in again], replace(params, not_first=REFUSES)) if again else []
-        for (place, _), reply in zip(again, answers, strict=True):
-            replies[place] = reply
-    return replies
+def encode_answer(model: LanguageModel, question: Question, passages: Sequence[Passage]) -> EncodedPrompt:
+    """Return the prompt that asks for the answer, with room for the reply; it says which passages are cut."""
+    prompt = answer_prompt(model.contract.format, question, passages)
+    (encoded,) = model.encode([prompt], reserve=sampling_for(question).max_new_tokens)
+    return encoded
 
 
-def stream_answer(
-    model: LanguageModel, question: Question, passages: Sequence[Passage], params: SamplingParams | None = None
-) -> Iterator[str]:
-    """Yield the model's reply in pieces; the letter of an option comes whole, and so does a refusal."""
+def stream_answer(model: LanguageModel, question: Question, prompt: EncodedPrompt) -> Iterator[str]:
+    """Yield the reply to a prompt of `encode_answer` in pieces.
+
+    The letter of an option comes in one piece, and so does a refusal: it can still be replaced by an answer.
+    """
     if question.options:
-        yield from answer_many(model, [(question, passages)])
+        yield from _chosen(model, [prompt], question.letters)
         return
-    params = params or sampling_for(question)
-    text = answer_prompt(model.contract.format, question, passages)
-    (prompt,) = model.encode([text], reserve=params.max_new_tokens)
+    params = sampling_for(question)
     pieces = model.stream(prompt, params)
     begun = ""
     for piece in pieces:
@@ -82,19 +67,37 @@ def stream_answer(
         yield begun
 
 
-def contexts_cut(model: LanguageModel, question: Question, passages: Sequence[Passage]) -> tuple[bool, ...]:
-    """Return of each passage whether the prompt of the answer leaves its end out."""
-    reserve = 1 if question.options else sampling_for(question).max_new_tokens
-    (prompt,) = model.encode([answer_prompt(model.contract.format, question, passages)], reserve=reserve)
-    return prompt.cut
+def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str]:
+    """Return the model's reply to each question from its passages, in their order; with options it is a letter."""
+    replies = [""] * len(questions)
+    alike: dict[tuple[tuple[str, ...], SamplingParams], list[int]] = {}
+    for place, (question, _) in enumerate(questions):
+        alike.setdefault((question.letters, sampling_for(question)), []).append(place)
+    for (letters, params), places in alike.items():
+        texts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
+        prompts = model.encode(texts, reserve=params.max_new_tokens)
+        found = _chosen(model, prompts, letters) if letters else _written(model, prompts, params)
+        for place, reply in zip(places, found, strict=True):
+            replies[place] = reply
+    return replies
 
 
-def _chosen(
-    model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]], letters: tuple[str, ...]
-) -> list[str]:
-    """Return the letter that is the likeliest next token of each answer prompt; of equal ones the first."""
-    prompts = model.encode([answer_prompt(model.contract.format, *of) for of in questions])
+def _chosen(model: LanguageModel, prompts: Sequence[EncodedPrompt], letters: Sequence[str]) -> list[str]:
+    """Return the letter that is the likeliest next token of each prompt, the first of equal ones."""
     return [letters[row.index(max(row))] for row in model.choice_logprobs(prompts, letters)]
+
+
+def _written(model: LanguageModel, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
+    """Return a reply to each prompt; where a refusal is doubted, the reply that does not begin with its first word."""
+    replies = list(model.generate(prompts, params))
+    refused = [place for place, reply in enumerate(replies) if _refuses(reply)]
+    doubted = _doubted(model, [prompts[place] for place in refused])
+    again = [place for place, doubt in zip(refused, doubted, strict=True) if doubt]
+    if again:
+        answers = model.generate([prompts[place] for place in again], replace(params, not_first=REFUSES))
+        for place, reply in zip(again, answers, strict=True):
+            replies[place] = reply
+    return replies
 
 
 def _refuses(reply: str) -> bool:
@@ -102,9 +105,9 @@ def _refuses(reply: str) -> bool:
 
 
 def _doubted(model: LanguageModel, prompts: Sequence[EncodedPrompt]) -> list[bool]:
-    """Return of each prompt whether anything else is likelier than a refusal; where that cannot be asked it is not.
+    """For each prompt, whether answering is likelier than refusing; False if the model cannot be asked.
 
-    Nothing but the word itself is asked for: a server may list its likeliest tokens alone, and the word was the first.
+    The model is asked for one word only, the one it began with: a server may list only its likeliest tokens.
     """
     try:
         rows = model.choice_logprobs(prompts, (REFUSES,)) if prompts else []
@@ -114,5 +117,5 @@ def _doubted(model: LanguageModel, prompts: Sequence[EncodedPrompt]) -> list[boo
 
 
 def is_refusal(reply: str) -> bool:
-    """Whether a reply says that the passages do not hold the answer, in the words the model was taught."""
+    """Whether a reply is empty, or says in the words of the training data that the passages do not hold the answer."""
     return not reply.strip() or normalise(reply).startswith(normalise(UNANSWERABLE)[:24])

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.errors import ConfigError
-from rankrag.fewer_passes import NEVER
 from rankrag.models import Form, LanguageModel
 from rankrag.models.address import is_address, parse_address
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.pipeline import RankRAG, Reranker
+from rankrag.rerank import NEVER
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def load(
         retriever: the first stage; "hybrid" falls back to BM25 while the index has no vectors.
         n: passages to retrieve and rerank.
         k: passages to answer from, at most `n`; by default as many as the model was fitted for.
-        reranker: "model", "windows", None for the retriever's order, or a function.
+        reranker: "model", None for the retriever's order, or a function.
         settled_from: judging stops once the k-th best passage reaches this log-odds, "fitted" is the contract's; by
             default all N are judged.
         history_query: by which turns a conversation is searched (`pipeline.search_queries`); by default

@@ -1,4 +1,8 @@
-"""The whole road of a question: retrieve N, rerank by P(True), keep k, answer, cite (paper, section 4.3)."""
+"""A question from beginning to end: retrieve N, rerank by P(True), keep k, answer, cite (paper, section 4.3).
+
+`RankRAG.stream` calls one step after the other. Each step is a method of its own, so that an evaluation runs the same
+steps, for many questions at a time.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,21 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
-from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
-from rankrag.generate import contexts_cut, is_refusal, stream_answer
+from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import Decision, Judgement, decide
+from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_until_settled, with_nearness
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Message, Question, Ranking, Timings
+from rankrag.types import Answer, Citation, Message, Question, Ranking, Timings
 
 if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
 
 Reranker = Callable[[Question, Ranking], Ranking]
+
+_REMOVED = {"windows": "windows of five ranked worse; use 'model', with settled_from to judge fewer passages"}
+"""Values of `reranker` that are gone, and what replaces them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +39,13 @@ class RankRAG:
         retriever: the first stage.
         model: ranks and answers.
         n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).
-        k: passages that the answer is written from (paper: 5), at most `n`; None is the contract's.
-        reranker: "model" reranks with `model`, "windows" in windows of five (`fewer_passes`); None keeps the
-            retriever's order (the paper's ablation); a function takes its place. But for "model", nothing is withheld
-            for lack of relevance.
-        history_query: by which turns a conversation is searched (`search_queries`); None is the contract's.
-        nearness: what an encoder adds to the model's log-odds in the final order; None is the paper's, the model alone.
-        settled_from: judging stops once the k-th best passage reaches this log-odds, or the contract's for "fitted"
-            (`fewer_passes`); by default all are judged.
+        k: passages to answer from (paper: 5), at most `n`; None takes the contract's.
+        reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
+            replaces the model. Only "model" withholds answers for lack of relevance.
+        history_query: which turns of a conversation are searched for (`search_queries`); None takes the contract's.
+        nearness: adds an encoder's share to the model's log-odds; None orders by the model alone, as in the paper.
+        settled_from: stop judging once the k-th best passage reaches this log-odds; "fitted" takes the contract's.
+            By default all passages are judged.
     """
 
     retriever: Retriever
@@ -56,20 +61,20 @@ class RankRAG:
         if self.n < 1 or not 1 <= self.depth <= self.n:
             raise ConfigError(f"n={self.n}, k={self.k}: n must be at least 1 and k between 1 and n")
         if self.history_query not in (None, *get_args(HistoryQuery)):
-            raise ConfigError(
-                f"history_query={self.history_query!r}: must be {', '.join(get_args(HistoryQuery))} or None"
-            )
-        if isinstance(self.reranker, str) and self.reranker not in ("model", "windows"):
-            raise ConfigError(f"reranker={self.reranker!r}: must be 'model', 'windows', None or a function")
+            known = ", ".join(get_args(HistoryQuery))
+            raise ConfigError(f"history_query={self.history_query!r}: must be {known} or None")
+        if isinstance(self.reranker, str) and self.reranker != "model":
+            instead = _REMOVED.get(self.reranker, "must be 'model', None or a function")
+            raise ConfigError(f"reranker={self.reranker!r}: {instead}")
         bound_of(self.model.contract, self.settled_from)
 
     @property
     def depth(self) -> int:
-        """Passages that the answer is written from."""
-        return self.model.contract.depth(self.n, self.k)
+        """The number of passages to answer from."""
+        return min(self.n, self.model.contract.k) if self.k is None else self.k
 
     def ask(self, question: Question | str) -> Answer:
-        """Return the answer to a question with everything it came from; `DataError` if it is empty or too long."""
+        """Return the answer with everything it came from; `DataError` if the question is empty or too long."""
         *_, answer = self.stream(question)
         assert isinstance(answer, Answer)
         return answer
@@ -79,80 +84,88 @@ class RankRAG:
         question = Question("", question) if isinstance(question, str) else question
         if not question.text.strip():
             raise DataError("the question is empty; ask something")
-        started = time.perf_counter()
+        started, states_before = time.perf_counter(), self.model.info.states
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
-        used = self.model.info.states
         decision = self.rerank(question, retrieved)
-        after_rerank = time.perf_counter()
-        use = self.model.info.states
-        contexts = decision.contexts
-        text, cut = "", frozenset[str]()
+        after_rerank, states = time.perf_counter(), self.model.info.states
+        text, truncated = UNANSWERABLE, frozenset[str]()
         if decision.withheld:
-            yield UNANSWERABLE
+            yield text
         else:
-            ends = contexts_cut(self.model, question, [c.passage for c in contexts])
-            cut = frozenset(c.passage.id for c, one in zip(contexts, ends, strict=True) if one)
-            for piece in stream_answer(self.model, question, [c.passage for c in contexts]):
+            text, prompt = "", encode_answer(self.model, question, [c.passage for c in decision.contexts])
+            cut = zip(decision.contexts, prompt.cut, strict=True)
+            truncated = frozenset(c.passage.id for c, is_cut in cut if is_cut)
+            for piece in stream_answer(self.model, question, prompt):
                 text += piece
                 yield piece
-        abstained = is_refusal(text)
-        citations = () if abstained else cite(self.model, question, text, contexts, decision.relevance)
+        reply = self.conclude(question, decision, text)
+        done = time.perf_counter()
         yield Answer(
             question=question,
-            text=UNANSWERABLE if abstained else text,
-            abstained=abstained,
-            citations=citations,
-            contexts=contexts,
+            text=reply.text,
+            abstained=reply.abstained,
+            citations=reply.citations,
+            contexts=decision.contexts,
             reranked=decision.ranking,
             retrieved=retrieved,
-            timings=Timings(
-                after_retrieval - started, after_rerank - after_retrieval, time.perf_counter() - after_rerank
-            ),
+            timings=Timings(after_retrieval - started, after_rerank - after_retrieval, done - after_rerank),
             relevance=decision.relevance,
-            states=use - used if use and used and decision.relevance else None,
+            states=states - states_before if states and states_before and decision.relevance else None,
             truncated=decision.truncated,
-            contexts_truncated=cut,
+            contexts_truncated=truncated,
         )
 
     def retrieve(self, question: Question) -> Ranking:
         """Return the first stage's `n` passages."""
-        (ranking,) = search(self.retriever, [self._queries(question)], self.n)
+        (ranking,) = self.retrieve_many([question])
         return ranking
 
+    def retrieve_many(self, questions: Sequence[Question]) -> list[Ranking]:
+        """Return the first stage's `n` passages for each question."""
+        return search(self.retriever, [self.queries(question) for question in questions], self.n)
+
     def rerank(self, question: Question, retrieved: Ranking) -> Decision:
-        """Return the final order and what follows from it."""
-        contract = self.model.contract
+        """Return the final order, and what follows from it."""
         if callable(self.reranker):
-            return decide(self.reranker(question, retrieved), (), contract, self.depth)
-        if self.reranker == "windows":
-            return decide(rerank_in_windows(self.model, question, retrieved), (), contract, self.depth)
-        judged = self.judge(question, retrieved) if self.reranker else ()
-        return decide(retrieved, judged, contract, self.depth)
+            return self.decide(self.reranker(question, retrieved), ())
+        return self.decide(retrieved, self.judge(question, retrieved) if self.reranker else ())
 
     def judge(self, question: Question, retrieved: Ranking) -> Sequence[Judgement]:
-        """Return the judgements of the first candidates, with the encoder's share of their final scores."""
+        """Return the judgements of the first passages, as many as `settled_from` asks for."""
         bound = bound_of(self.model.contract, self.settled_from)
         judged = judge_until_settled(self.model, question, retrieved, k=self.depth, bound=bound)
-        return with_nearness(self.nearness, self._queries(question), retrieved, judged) if self.nearness else judged
+        return with_nearness(self.nearness, self.queries(question), retrieved, judged) if self.nearness else judged
 
-    def _queries(self, question: Question) -> tuple[str, ...]:
+    def decide(self, retrieved: Ranking, judgements: Sequence[Judgement]) -> Decision:
+        """Return what follows from these judgements of the first passages (`rerank.decide`)."""
+        return decide(retrieved, judgements, self.model.contract, self.depth)
+
+    def conclude(self, question: Question, decision: Decision, text: str) -> Reply:
+        """Return what a written text means: a refusal in the one wording, or an answer with citations."""
+        if is_refusal(text):
+            return Reply(UNANSWERABLE, abstained=True)
+        return Reply(text, citations=cite(self.model, question, text, decision.contexts, decision.relevance))
+
+    def queries(self, question: Question) -> tuple[str, ...]:
+        """Return the queries that the retriever gets for a question."""
         return search_queries(question, self.history_query or self.model.contract.history_query)
 
 
-def with_nearness(
-    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
-) -> list[Judgement]:
-    """Return the judgements of the first candidates with what their nearness to the question adds."""
-    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
-    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The text of an answer, whether it abstains, and its citations."""
+
+    text: str
+    abstained: bool = False
+    citations: tuple[Citation, ...] = ()
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:
-    """Return what the retriever is asked, for `fusion.search`: the question alone for "last", below all earlier turns
-    for "all", one and the other for "both".
+    """Return the queries for a question in a conversation, as `fusion.search` takes them.
 
-    "speakers" names who said what, as dragon-multiturn was trained (ChatQA).
+    "last" searches for the question alone, "all" for all turns in one query, "both" for one and the other. "speakers"
+    is "all" with the name of the speaker before each turn, as dragon-multiturn was trained (ChatQA).
     """
     turns = (*question.history, Message("user", question.text))
     if history == "speakers":
@@ -165,6 +178,6 @@ _SPEAKERS = {"user": "user", "assistant": "agent"}
 
 
 def next_turn(question: Question, answer: Answer, text: str) -> Question:
-    """Return the question that follows in a conversation: the turns so far as its history."""
+    """Return the next question of a conversation; the turns so far are its history."""
     turns = (*question.history, Message("user", question.text), Message("assistant", answer.text))
     return replace(question, text=text, history=turns, style="conversation")

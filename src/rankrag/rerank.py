@@ -5,20 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
-from rankrag.contract import Contract
-from rankrag.errors import ModelError
+from rankrag.contract import Contract, ScoreType
+from rankrag.errors import ConfigError, ModelError
 from rankrag.models import LanguageModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
 
+if TYPE_CHECKING:
+    from rankrag.retrieval.nearness import Nearness
+
+AT_ONCE = 512
+"""Prompts that exist at the same time: ten thousand candidates take no more memory than 512."""
+
+NEVER = math.inf
+"""The bound at which judging never stops early: all candidates are judged, and the order is exact."""
+
+BLOCK = 5
+"""Candidates judged between two looks at the top k, where judging may stop early."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model says of one passage: the log-odds of relevance, and the probability in [0, 1] that people see.
+    """What the model says about one passage.
 
-    `added` is what an encoder adds to the log-odds that order passages (`retrieval.nearness`); the paper adds nothing.
-    `truncated` says that the model read the passage's beginning alone.
+    Attributes:
+        log_odds: of relevance.
+        probability: P(True) in [0, 1], the number that people see.
+        added: the encoder's share in the final order (`retrieval.nearness`); 0 in the paper.
+        truncated: the model did not read the passage to its end.
     """
 
     log_odds: float
@@ -28,18 +44,15 @@ class Judgement:
 
     @property
     def final(self) -> float:
-        """What the passage is ordered by."""
+        """The score that orders passages."""
         return self.log_odds + self.added
 
 
-AT_ONCE = 512
-"""Pairs whose prompts exist at the same time, so that ten thousand candidates take no more memory than these."""
-
-
 def judge(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-    """Return the judgement of each (question, passage) pair, in their order; the model gets up to `AT_ONCE` a call.
+    """Return the judgement of each (question, passage) pair, in the order of the pairs.
 
-    `ModelError` for a score that is not a number, which would have no place in any order: it names the pair.
+    The log-odds are those of the label `True` against `False` as the first token of the reply (paper, section 4.3).
+    The model gets up to `AT_ONCE` pairs a call. `ModelError` names a pair whose score is not a number.
     """
     starts = range(0, len(pairs), AT_ONCE)
     return [judgement for start in starts for judgement in _judged(model, pairs[start : start + AT_ONCE])]
@@ -49,14 +62,75 @@ def _judged(model: LanguageModel, pairs: Sequence[tuple[Question, Passage]]) -> 
     contract = model.contract
     prompts = model.encode([ranking_prompt(contract.format, question, passage) for question, passage in pairs])
     rows = model.choice_logprobs(prompts, contract.labels)
-    found = [Judgement(true - false, contract.probability(true, false)) for true, false in rows]
-    for (question, passage), judgement in zip(pairs, found, strict=True):
-        if math.isnan(judgement.log_odds):
+    found = []
+    for (question, passage), prompt, (true, false) in zip(pairs, prompts, rows, strict=True):
+        if math.isnan(true - false):
             raise ModelError(
                 f"question {question.id!r}, passage {passage.id!r}: the model's score is not a number; "
                 "try --dtype float32, or another checkpoint"
             )
-    return [replace(j, truncated=prompt.truncated) for j, prompt in zip(found, prompts, strict=True)]
+        p_true = probability(contract.score, true, false)
+        found.append(Judgement(true - false, p_true, truncated=prompt.truncated))
+    return found
+
+
+def probability(score: ScoreType, true: float, false: float) -> float:
+    """Return P(True) in [0, 1] from the log-probabilities of the two labels over the vocabulary."""
+    return math.exp(true) if score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))
+
+
+def judge_until_settled(
+    model: LanguageModel, question: Question, candidates: Ranking, *, k: int, bound: float
+) -> list[Judgement]:
+    """Return the judgements of the first candidates, as many as it takes to settle the top `k`.
+
+    The paper judges all candidates, and so does the bound `NEVER`, in one call. With another bound judging stops after
+    the first block in which `settled` holds.
+    """
+    if bound == NEVER:
+        return judge(model, [(question, c.passage) for c in candidates])
+    judged: list[Judgement] = []
+    while len(judged) < len(candidates) and not settled([j.log_odds for j in judged], k, bound):
+        block = candidates[len(judged) : len(judged) + BLOCK]
+        judged += judge(model, [(question, c.passage) for c in block])
+    return judged
+
+
+def settled(log_odds: Sequence[float], k: int, bound: float) -> bool:
+    """Whether the k-th best of these log-odds reaches `bound`."""
+    return len(log_odds) >= k and kth_best(log_odds, k) >= bound
+
+
+def settled_after(log_odds: Sequence[float], k: int, bound: float) -> int:
+    """Return how many of the candidates with these log-odds `judge_until_settled` judges."""
+    looks = range(BLOCK, len(log_odds), BLOCK)
+    return next((count for count in looks if settled(log_odds[:count], k, bound)), len(log_odds))
+
+
+def kth_best(log_odds: Sequence[float], k: int) -> float:
+    """Return the k-th best of at least `k` log-odds."""
+    return sorted(log_odds, reverse=True)[k - 1]
+
+
+def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> float:
+    """Return `settled_from` as a number; "fitted" is the contract's bound.
+
+    `ConfigError` if it is not a number, or if the contract has no bound.
+    """
+    bound = contract.settled_from if settled_from == "fitted" else settled_from
+    if bound is None:
+        raise ConfigError("settled_from: no bound was fitted for this model; run rankrag fit --save, or give a number")
+    if not isinstance(bound, int | float) or math.isnan(bound):
+        raise ConfigError(f"settled_from={bound!r}: must be a number or 'fitted'; infinity judges all passages")
+    return bound
+
+
+def with_nearness(
+    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
+) -> list[Judgement]:
+    """Return the judgements of the first candidates with the encoder's share of their final scores."""
+    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
+    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +155,7 @@ class Decision:
 def decide(candidates: Ranking, judgements: Sequence[Judgement], contract: Contract, k: int) -> Decision:
     """Order the candidates, keep the best `k` and decide whether the answer is withheld.
 
-    `judgements` belong to the first candidates, in the same order; there are fewer of them where judging stopped early.
+    `judgements` belong to the first candidates, in the same order; there are fewer of them if judging stopped early.
     Judged candidates come first, ordered by `Judgement.final`, ties in the retriever's order; `_in_order` says what
     happens to the others. The answer is withheld if there are no candidates, or if some were judged and none of them
     reaches the contract's `abstain_below`. This compares the model's own log-odds: the threshold was fitted to them.
@@ -105,10 +179,11 @@ def _in_order(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
     Each of the others scores 1 less than the one before it: their scores only keep the order. Without judgements the
     candidates keep their scores too.
     """
-    count = len(judgements)
-    best = ordered(candidates[:count], judgements)
-    if not best:
+    if not judgements:
         return candidates
+    count = len(judgements)
+    scored = [replace(c, score=j.final) for c, j in zip(candidates[:count], judgements, strict=True)]
+    best = tuple(sorted(scored, key=lambda c: -c.score))
     rest = enumerate(candidates[count:], start=1)
     return best + tuple(replace(c, score=best[-1].score - place) for place, c in rest)
 
@@ -116,21 +191,8 @@ def _in_order(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
 def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:
     """Return all candidates, the one the model finds most relevant first.
 
-    A score is the log-odds of the label `True` against `False` as the first token of the reply (paper, section 4.3).
-    Ties keep the retriever's order; no candidates give an empty ranking.
+    A score is the log-odds of relevance (`judge`). Ties keep the retriever's order; no candidates give an empty
+    ranking.
     """
-    (ranking,) = rerank_many(model, [(question, candidates)])
-    return ranking
-
-
-def rerank_many(model: LanguageModel, questions: Sequence[tuple[Question, Ranking]]) -> list[Ranking]:
-    """Return the reranked candidates of each question; all pairs go to the model in one call."""
-    pairs = [(question, c.passage) for question, candidates in questions for c in candidates]
-    judgements = iter(judge(model, pairs))
-    return [ordered(candidates, [next(judgements) for _ in candidates]) for _, candidates in questions]
-
-
-def ordered(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
-    """Return the candidates with their final scores, best first, ties in the given order."""
-    scored = [replace(c, score=j.final) for c, j in zip(candidates, judgements, strict=True)]
-    return tuple(sorted(scored, key=lambda c: -c.score))
+    judged = judge(model, [(question, c.passage) for c in candidates])
+    return _in_order(candidates, judged)

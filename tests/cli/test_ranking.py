@@ -71,7 +71,6 @@ def test_the_encoder_has_its_share_in_the_order_but_for_pure(
         ("--settled-from=0", 5, "q/c1"),
         ("--settled-from=fitted", 5, "q/c1"),
         ("--settled-from=9", 12, "q/c1"),
-        ("--windows", 0, "q/c2"),
     ],
 )
 def test_fewer_passages_are_judged_where_asked_for(
@@ -92,7 +91,7 @@ def test_fewer_passages_are_judged_where_asked_for(
     assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
 
 
-@pytest.mark.parametrize("options", [(), ("--settled-from=9e9",), ("--windows",)])
+@pytest.mark.parametrize("options", [(), ("--settled-from=9e9",)])
 def test_a_question_that_is_too_long_does_not_cost_the_others(
     run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
@@ -171,8 +170,8 @@ def test_the_first_stage_of_a_set_is_frozen_from_an_index(
         (["retrieve"], "retrieve takes --questions FILE, or --set NAME"),
         (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set is frozen in runs/ of the data folder"),
         (["retrieve", "--set", "squat", "--data", "."], "--set squat: not known; sets are squad"),
-        (["rerank", "--candidates", "-", "--windows", "--settled-from", "1"], "exclude each other"),
-        (["ask", "why?", "--windows", "--no-rerank"], "exclude each other"),
+        (["rerank", "--candidates", "-", "--windows"], "--settled-from judges fewer passages"),
+        (["ask", "why?", "--settled-from", "1", "--no-rerank"], "exclude each other"),
         (["ask", "why?", "--settled-from", "soon"], "'soon' is neither a number nor 'fitted'"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
         (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),

@@ -20,6 +20,8 @@ def test_a_value_behind_an_equals_sign_is_refused_too():
 
 def test_a_question_that_holds_a_retired_word_is_asked():
     refuse_retired(["ask", "why does rankrag fit --head auto fail", "--score", "true"])
+    refuse_retired(["ask", "what does --windows mean"])
+    refuse_retired(["ask", "--", "--windows"])
 
 
 def test_the_command_line_ends_with_that_line_and_exit_code_2(run, capsys):

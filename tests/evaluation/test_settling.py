@@ -9,8 +9,7 @@ from rankrag.evaluation.measuring import Settings, stopping_figures
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.settling import SettlingTrial, best_bound, judged_until_settled, settling_trials
 from rankrag.evaluation.work import finals, reordered
-from rankrag.fewer_passes import BLOCK, NEVER
-from rankrag.rerank import Judgement
+from rankrag.rerank import BLOCK, NEVER, Judgement
 from rankrag.types import Question
 
 IDS = tuple(f"p{i}" for i in range(20))

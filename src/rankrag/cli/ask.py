@@ -37,7 +37,6 @@ def ask(
     k: options.K = None,
     no_rerank: options.NoRerank = False,
     settled_from: options.Settled = float("inf"),
-    windows: options.Windows = False,
     as_json: AsJson = False,
     questions: Questions = None,
     out: Out = None,
@@ -65,7 +64,7 @@ def ask(
             retriever=retriever,
             n=n,
             k=k,
-            reranker=_reranker(no_rerank, windows, settled_from),
+            reranker=_reranker(no_rerank, settled_from),
             settled_from=settled_from,
             history_query=history_query,
             score=score,
@@ -95,7 +94,6 @@ def chat(
     k: options.K = None,
     no_rerank: options.NoRerank = False,
     settled_from: options.Settled = float("inf"),
-    windows: options.Windows = False,
     history_query: options.HistoryQueryName = None,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
@@ -115,7 +113,7 @@ def chat(
         retriever=retriever,
         n=n,
         k=k,
-        reranker=_reranker(no_rerank, windows, settled_from),
+        reranker=_reranker(no_rerank, settled_from),
         settled_from=settled_from,
         history_query=history_query,
         score=score,
@@ -148,10 +146,10 @@ def chat(
                 say(f"rankrag: {error}")
 
 
-def _reranker(no_rerank: bool, windows: bool, settled_from: float) -> str | None:
-    if no_rerank + windows + (settled_from != float("inf")) > 1:
-        raise ConfigError("--no-rerank, --windows and --settled-from exclude each other; choose one")
-    return None if no_rerank else "windows" if windows else "model"
+def _reranker(no_rerank: bool, settled_from: float) -> str | None:
+    if no_rerank and settled_from != float("inf"):
+        raise ConfigError("--no-rerank and --settled-from exclude each other; choose one")
+    return None if no_rerank else "model"
 
 
 def _stream(rag: RankRAG, question: Question) -> Answer:

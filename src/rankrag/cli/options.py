@@ -75,7 +75,6 @@ Settled = Annotated[
         help="Stop judging once the k-th best passage reaches this, or what was `fitted` to lose next to nothing.",
     ),
 ]
-Windows = Annotated[bool, typer.Option("--windows", help="Rerank in windows of five, one call each; coarser.")]
 HistoryQueryName = Annotated[
     Literal["last", "all", "speakers", "both"] | None,
     typer.Option(

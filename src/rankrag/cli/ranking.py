@@ -164,7 +164,6 @@ def rerank(
     pure: Pure = False,
     k: SettledTop = None,
     settled_from: options.Settled = float("inf"),
-    windows: options.Windows = False,
     score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
@@ -177,15 +176,12 @@ def rerank(
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.data.frozen import passages_beside
-    from rankrag.fewer_passes import NEVER, bound_of, judge_until_settled, rerank_in_windows
     from rankrag.opening import open_model, open_nearness
-    from rankrag.pipeline import search_queries, with_nearness
-    from rankrag.rerank import decide, judge
+    from rankrag.pipeline import search_queries
+    from rankrag.rerank import NEVER, bound_of, decide, judge, judge_until_settled, with_nearness
 
     passages = index or (passages_beside(run) if run is not None else None)
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
-    if windows and settled_from != NEVER:
-        raise ConfigError("--windows and --settled-from exclude each other; choose one")
 
     wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
     opened = open_model(
@@ -193,7 +189,7 @@ def rerank(
     )
     bound, depth = bound_of(opened.contract, settled_from), opened.contract.depth(n, k)
     store = index if index is not None and index.is_dir() else None
-    nearness = None if pure or windows else open_nearness(opened.contract, encoder, say, store)
+    nearness = None if pure else open_nearness(opened.contract, encoder, say, store)
 
     def outcome(question: Question, ranking: Ranking, judged: list[Judgement]) -> _Outcome:
         queries = search_queries(question, opened.contract.history_query)
@@ -202,8 +198,6 @@ def rerank(
         return _Outcome(question, decision.ranking, decision.relevance, decision.truncated)
 
     def ranked(batch: Sequence[tuple[Question, Ranking]]) -> list[_Outcome]:
-        if windows:
-            return [_Outcome(question, rerank_in_windows(opened, question, ranking)) for question, ranking in batch]
         if settled_from != NEVER:
             own = [judge_until_settled(opened, *of, k=depth, bound=bound) for of in batch]
         else:
@@ -220,7 +214,7 @@ def rerank(
     def outcomes() -> Iterator[_Outcome]:
         with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
             done = 0
-            for batch in _batches(wanted, _AT_ONCE if settled_from == NEVER and not windows else 1):
+            for batch in _batches(wanted, _AT_ONCE if settled_from == NEVER else 1):
                 try:
                     yield from ranked(batch)
                 except DataError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rankrag.errors import ConfigError
 
 RETIRED = {
+    "--windows": "windows of five rank worse than judging each passage; --settled-from judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
     "--score layer_head": "a middle layer ranks no more; --score true_vs_false takes its place",
 }
@@ -15,9 +16,20 @@ RETIRED = {
 
 def refuse_retired(arguments: Sequence[str]) -> None:
     """Raise `ConfigError` with the replacement if the command line names something that is gone."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    line = f" {' '.join(words)} "
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     for name, instead in RETIRED.items():
         command, _, option = name.partition(" ") if not name.startswith("-") else ("", "", name)
-        if (not command or words[:1] == [command]) and (not option or f" {option} " in line):
+        if (not command or arguments[:1] == [command]) and (not option or _names(options, option)):
             raise ConfigError(f"{name}: {instead}")
+
+
+def _names(arguments: Sequence[str], option: str) -> bool:
+    """Whether the arguments hold an option, or an option with this value as `--option value` or `--option=value`."""
+    key, _, value = option.partition(" ")
+    following = [*arguments[1:], ""]
+    return any(
+        (argument.partition("=")[0] == key and not value)
+        or argument == f"{key}={value}"
+        or (argument == key and after == value)
+        for argument, after in zip(arguments, following, strict=True)
+    )

@@ -48,7 +48,7 @@ UNANSWERABLE = "squad2"
 class Values:
     """The fitted values and how they were found: every weight tried, the threshold's shares and their counts.
 
-    `settling` shows what judging fewer passages costs (`fewer_passes`) the top k that is answered from, and
+    `settling` shows what judging fewer passages costs (`rerank.settled`) the top k that is answered from, and
     `settled_from` is the bound of it that loses next to nothing.
     """
 

@@ -35,8 +35,8 @@ from rankrag.evaluation.summary import (
     StoppingFigures,
 )
 from rankrag.evaluation.work import Judgements, ModelWork, finals, log_odds, reordered
-from rankrag.fewer_passes import NEVER
 from rankrag.generate import is_refusal
+from rankrag.rerank import NEVER
 
 OTHERS = 4
 """Passages beside the gold one when a reader has to find it (the paper's lists hold five)."""
@@ -173,7 +173,7 @@ def stopping_figures(
     *,
     answered: bool,
 ) -> tuple[StoppingFigures, ...]:
-    """Return what judging all candidates gives, then what stopping at each of `BOUNDS` does (`fewer_passes`)."""
+    """Return what judging all candidates gives, then what stopping at each of `BOUNDS` does (`rerank.settled`)."""
     found: list[StoppingFigures] = []
     exact: list[Ids] = []
     for bound in (NEVER, *BOUNDS):

@@ -13,8 +13,7 @@ from rankrag.evaluation.first_stage import Ids
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.selection import Case
 from rankrag.evaluation.work import finals, reordered
-from rankrag.fewer_passes import BLOCK, NEVER, kth_best, settled
-from rankrag.rerank import Judgement
+from rankrag.rerank import BLOCK, NEVER, Judgement, kth_best, settled
 
 MAY_LOSE = 0.005
 """Recall that a bound may lose on the questions it is fitted on."""
