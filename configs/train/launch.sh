@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Start one training run on this machine's GPUs, or as this machine's part of several: the same line on each of them.
+# Start a training run on this machine's GPUs. For several machines, run the same line on each of them.
 #   configs/train/launch.sh CONFIG [--set key=value …]
 #   NODES=16 HOST=first-machine configs/train/launch.sh CONFIG
 set -euo pipefail
