@@ -14,7 +14,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -27,14 +27,15 @@ from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.evaluation.first_stage import Ids, first_stages
 from rankrag.evaluation.metrics import exact_match
 from rankrag.evaluation.nearness import NearnessWork
-from rankrag.evaluation.selection import Case
-from rankrag.evaluation.settling import settled_top, settling_trial, settling_trials
 from rankrag.evaluation.work import ModelWork, model_key
+from rankrag.fitting.selection import Case
+from rankrag.fitting.settling import settled_top, settling_trial, settling_trials
 from rankrag.models import LanguageModel
 from rankrag.models.mini import MINI, resolve_model
 from rankrag.opening import open_model, open_nearness
 from rankrag.rerank import NEVER
 from rankrag.retrieval.encoder import Encoder
+from rankrag.types import Ranking, ScoredPassage
 
 SETS = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
 PAGE, PLOT = ROOT / "docs" / "backends.md", ROOT / "docs" / "fewer-passes.svg"
@@ -103,12 +104,15 @@ def measured(test_set: TestSet, model: LanguageModel, directory: str, wanted: ar
         nearness = open_nearness(model.contract, encoder, say)
         if nearness:
             judged = NearnessWork(nearness, history, test_set.passages, folder, title, step).added(judged, asked)
-        cases = [Case(of.gold, (ids,), judged[of.question.id]) for of, ids in asked]
+        cases = [Case(of, (ranking(test_set, ids),), judged[of.question.id]) for of, ids in asked]
+        contract = replace(model.contract, similarity_weight=0.0)  # the cosines are in the judgements already
         fitted = model.contract.settled_from
-        trials = [*settling_trials(cases, k), *([settling_trial(cases, k, fitted)] if fitted is not None else [])]
+        trials = list(settling_trials(cases, contract, k))
+        if fitted is not None:
+            trials.append(settling_trial(cases, contract, k, fitted))
         for trial in trials:
             bound = NEVER if trial.bound is None else trial.bound
-            tops = [settled_top(ids, case.judged, k, bound)[1] for case, (_, ids) in zip(cases, asked, strict=True)]
+            tops = [settled_top(case, case.first_stages[0], contract, k, bound)[1] for case in cases]
             em = exact(work, questions, tops)
             points.append(Point(title, trial.bound, trial.judged, trial.recall, trial.same, em))
     return points
@@ -118,6 +122,11 @@ def exact(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids])
     """Return exact match of the replies from these passages."""
     replies = work.replies(list(zip(questions, contexts, strict=True)))
     return fmean(exact_match(reply, of.question.answers) for reply, of in zip(replies, questions, strict=True))
+
+
+def ranking(test_set: TestSet, ids: Ids) -> Ranking:
+    """Return the passages with these ids, in their order."""
+    return tuple(ScoredPassage(test_set.passages[i], -float(rank)) for rank, i in enumerate(ids))
 
 
 def near(points: Sequence[Point], title: str, fitted: float | None) -> list[Point]:

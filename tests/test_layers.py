@@ -26,8 +26,8 @@ LAYERS = (
     {"pipeline", "opening", "__init__"},
     {"blend"},
     {"training"},
-    {"fitting"},
     {"evaluation"},
+    {"fitting"},
     {"parity", "export"},
     {"cli", "__main__"},
 )

@@ -138,6 +138,7 @@ class BlendConfig(Schema):
     max_overlap: float = Field(0.5, ge=0, le=1, description="Share of 13-grams a passage may share with a set's.")
     tokenizer: str | None = Field(None, description="Counts tokens; by default words are counted, times 1.3.")
     sources: tuple[SourceConfig, ...] = Field((), description="The question sets.")
+    fit: tuple[str, ...] = Field((), description="Sources that `rankrag fit` fits on; none: all with passages.")
     writing: WritingConfig | None = Field(None, description="Own documents, as one source more; see below.")
 
 

@@ -199,7 +199,7 @@ def test_the_contexts_are_the_first_k_of_the_reranked_n(loaded):
 
 def test_measuring_loads_no_torch_and_no_command_line():
     code = (
-        "import sys, rankrag.evaluation.run, rankrag.evaluation.fit, rankrag.evaluation.report;"
+        "import sys, rankrag.evaluation.run, rankrag.fitting.fit, rankrag.evaluation.report;"
         "import rankrag.evaluation.examples; print(sorted({'torch', 'transformers', 'rankrag.cli'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

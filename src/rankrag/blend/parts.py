@@ -31,7 +31,7 @@ from rankrag.types import Example
 
 GOES_ON = "the same command goes on with the sources that are done"
 
-_OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "writing"}
+_OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "fit", "writing"}
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
 
 

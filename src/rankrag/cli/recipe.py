@@ -168,13 +168,15 @@ def fit(
     *,
     out: options.RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
-    source: Annotated[list[str] | None, typer.Option(help="A source to fit on; may be given often.")] = None,
-    questions: Annotated[int, typer.Option(min=1, help="Held-back questions of one source, at most.")] = 60,
-    answers: Annotated[int, typer.Option(min=0, help="Questions of one source that are answered to find k.")] = 30,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Source to fit on (repeatable; default: `fit` in CONFIG).")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions per source, at most.")] = 60,
+    answers: Annotated[int, typer.Option(min=0, help="Questions per source that are answered to choose k.")] = 30,
     n: options.N = 20,
     seed: int = 0,
     no_vectors: Annotated[
-        bool, typer.Option("--no-vectors", help="Take candidates from BM25 alone; the order is then the model's.")
+        bool, typer.Option("--no-vectors", help="Find candidates by BM25 alone and order them by the model alone.")
     ] = False,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
@@ -182,18 +184,18 @@ def fit(
     encoder: options.EncoderDir = None,
     set_: options.Set = None,
 ) -> None:
-    """Fit thresholds and weights on held-back training data.
+    """Fit thresholds and weights on held-out training data.
 
-    Fitted are the weight of the encoder's cosine in the final order, the log-odds below which no answer is given and
-    those at which judging may stop, the turns by which conversations are searched, and k. Without --save they are only
-    printed.
+    Sets the weight of the encoder's cosine in the final order, the threshold below which answers are withheld, the
+    bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
+    only printed.
     """
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
     from rankrag.contract import save_contract
     from rankrag.data.files import write_whole
-    from rankrag.evaluation.fit import SOURCES, UNANSWERABLE
-    from rankrag.evaluation.fit import fit as run
+    from rankrag.fitting.fit import FitSize
+    from rankrag.fitting.fit import fit as run
     from rankrag.models.mini import resolve_model
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
@@ -208,12 +210,8 @@ def fit(
             opened,
             model_name=directory,
             encoder=None if no_vectors else Encoder(encoder),
-            sources=tuple(source or SOURCES),
-            unanswerable=None if source else UNANSWERABLE,
-            n=n,
-            questions=questions,
-            answers=answers,
-            seed=seed,
+            sources=tuple(source or ()),
+            size=FitSize(n, questions, answers, seed),
             progress=step,
         )
     write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")

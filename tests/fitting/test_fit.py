@@ -10,12 +10,11 @@ from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.files import write_rows
 from rankrag.data.sets import Judged
 from rankrag.errors import ConfigError
-from rankrag.evaluation.fit import fit
-from rankrag.evaluation.held_back import held_back_sets, without_answers
+from rankrag.fitting.fit import FitSize, fit
+from rankrag.fitting.held_back import held_back_sets, without_answers
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import Passage, Question
-
-from ..data.own_sets import PASSAGES, passage_rows
+from tests.data.own_sets import PASSAGES, passage_rows
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def golden():
 
 def test_all_three_values_are_fitted(config, tmp_path, encoder):
     contract, report = fit(
-        config, tmp_path / "run", golden(), model_name="m", encoder=encoder, sources=["squad", "talk"]
+        config, tmp_path / "run", golden(), model_name="m", encoder=encoder, sources=["squad", "talk", "squad2"]
     )
     # "tax" and "which tax office" find the gold passage, the last turn alone finds only the golden visa by BM25.
     assert report.history_recall["all"] > report.history_recall["last"]
@@ -74,7 +73,7 @@ def test_all_three_values_are_fitted(config, tmp_path, encoder):
 
 
 def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
-    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"])
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "squad2"])
     # Only passages of named documents are there. q1 and q2 find golden ones: log-odds ln 9. With gold and answers taken
     # away q1 keeps the golden Ebro (ln 9) and q2 nothing; u1 has the lake (-ln 9). Half-way between them is 0.
     assert (report.values.answerable, report.values.unanswerable) == (2, 2)
@@ -91,7 +90,8 @@ def test_k_is_fitted_by_the_answers(config, tmp_path):
         return "golden" if sum(segment.kind == "passage" for segment in prompt) == 1 else "lake"
 
     model = replace(golden(), reply=distracted)
-    contract, report = fit(config, tmp_path / "run", model, model_name="m", sources=["squad"], answers=1)
+    asked = {"model_name": "m", "sources": ["squad", "squad2"]}
+    contract, report = fit(config, tmp_path / "run", model, **asked, size=FitSize(answers=1))
     # The answer is "golden land" or "golden"; the other question is not asked.
     assert [(trial.k, trial.questions, trial.f1 > 0) for trial in report.depths] == [
         (1, 1, True),
@@ -100,24 +100,33 @@ def test_k_is_fitted_by_the_answers(config, tmp_path):
         (5, 1, False),
     ]
     assert contract.k == 1
-    kept, without = fit(config, tmp_path / "run", model, model_name="m", sources=["squad"], answers=0)
-    assert (kept.k, without.depths) == (5, ())
+    kept, without = fit(config, tmp_path / "run", model, **asked, size=FitSize(answers=0))
+    assert kept.k == 5
+    assert without.depths == ()
+
+
+def test_a_configuration_names_the_sources_to_fit_on(config, tmp_path):
+    named = config.model_copy(update={"fit": ("squad",)})
+    _, report = fit(named, tmp_path / "run", golden(), model_name="m")
+    assert list(report.questions) == ["squad"]
+    _, everything = fit(config, tmp_path / "run", golden(), model_name="m")
+    assert list(everything.questions) == ["squad", "squad2", "talk"]
 
 
 def test_made_unanswerable_questions_suffice(config, tmp_path):
-    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"], unanswerable=None)
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"])
     assert (report.values.unanswerable, contract.abstain_below) == (1, None)
 
 
 def test_fitting_goes_on_where_it_was_killed(config, tmp_path):
-    first = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
+    first = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
     for path in (tmp_path / "run").glob("*/*/judgements.jsonl"):
         path.write_bytes(path.read_bytes()[:-5])
     model = golden()
-    assert fit(config, tmp_path / "run", model, model_name="m", sources=["squad", "talk"]) == first
+    assert fit(config, tmp_path / "run", model, model_name="m", sources=["squad", "talk", "squad2"]) == first
     assert model.prompts
     rested = golden()
-    assert fit(config, tmp_path / "run", rested, model_name="m", sources=["squad", "talk"]) == first
+    assert fit(config, tmp_path / "run", rested, model_name="m", sources=["squad", "talk", "squad2"]) == first
     assert rested.prompts == []
 
 
@@ -135,14 +144,14 @@ def test_a_source_that_is_not_there_is_named(config):
 
 def test_a_source_that_holds_nothing_back_counts_no_questions(config, tmp_path):
     (tmp_path / "train" / "talk.train.jsonl").write_text("")
-    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
+    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
     assert report.questions == {"squad": 2, "talk": 0, "squad2": 1}
 
 
 def test_without_any_held_back_question_nothing_is_fitted(config, tmp_path):
     nothing = config.model_copy(update={"held_back": 0.0})
-    with pytest.raises(ConfigError, match="squad, talk: none holds back a question"):
-        fit(nothing, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk"])
+    with pytest.raises(ConfigError, match="squad, talk, squad2: none holds back a question"):
+        fit(nothing, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
 
 
 def test_what_may_answer_is_taken_away():

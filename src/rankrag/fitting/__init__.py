@@ -1,0 +1,1 @@
+"""Setting a contract's values after training, on held-out training questions."""

@@ -1,0 +1,192 @@
+"""Choosing the values of a contract from judgements: rules without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from statistics import fmean
+
+import numpy as np
+
+from rankrag.contract import Contract
+from rankrag.data.sets import Judged, Metric
+from rankrag.evaluation.metrics import all_gold_at, exact_match, recall_at, reciprocal_rank, token_f1
+from rankrag.rerank import Decision, Judgement, decide
+from rankrag.types import Ranking
+
+WEIGHTS = tuple(float(step) for step in range(41))
+"""Log-odds that a cosine of 1 may add."""
+
+DEPTHS = (1, 2, 3, 5)
+"""Values of k that are tried."""
+
+ANSWERABLE_REFUSED_AT_MOST = 0.04
+"""Share of answerable questions that the threshold may refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A held-out question with its judged candidates.
+
+    Attributes:
+        question: the question with its gold passages.
+        first_stages: the candidates of each first stage; answers are written from the last one.
+        judged: the judgement of each candidate, by passage id.
+        cosines: of the question and each candidate, by passage id; empty without an encoder.
+    """
+
+    question: Judged
+    first_stages: tuple[Ranking, ...]
+    judged: Mapping[str, Judgement]
+    cosines: Mapping[str, float] = field(default_factory=dict)
+
+    def judgements(self, candidates: Ranking, weight: float) -> list[Judgement]:
+        """Return the judgements of these candidates, in their order; a cosine adds `weight` times itself."""
+        found = [self.judged[c.passage.id] for c in candidates]
+        if not weight:
+            return found
+        return [replace(j, added=weight * self.cosines[c.passage.id]) for c, j in zip(candidates, found, strict=True)]
+
+    def decision(self, candidates: Ranking, contract: Contract, k: int) -> Decision:
+        """Return what the pipeline decides with this contract."""
+        return decide(candidates, self.judgements(candidates, contract.similarity_weight), contract, k)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTrial:
+    """A weight of the cosine with its means over sources: loss, metric and MRR.
+
+    The loss chooses the weight. It is that of a softmax over a question's candidates, in nats; each source's scores
+    are scaled to its lowest loss.
+    """
+
+    weight: float
+    loss: float
+    metric: float
+    mrr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A log-odds threshold (None: nothing is withheld) and the shares of both kinds of questions that it refuses."""
+
+    below: float | None
+    unanswerable_refused: float
+    answerable_refused: float
+
+
+@dataclass(frozen=True, slots=True)
+class DepthTrial:
+    """Mean exact match and F1 of answers from the first `k` passages."""
+
+    k: int
+    questions: int
+    em: float
+    f1: float
+
+
+def weight_trials(
+    sources: Sequence[tuple[Sequence[Case], Metric]], contract: Contract, weights: Sequence[float] = WEIGHTS
+) -> tuple[WeightTrial, ...]:
+    """Return one trial for each weight, in their order; without cosines one trial, of weight 0.
+
+    Each source is averaged over its questions and first stages by its metric, all-gold@5 or R@1.
+    """
+    if not any(case.cosines for cases, _ in sources for case in cases):
+        weights = (0.0,)
+    return tuple(_weight_trial(sources, replace(contract, similarity_weight=weight)) for weight in weights)
+
+
+def best_weight(trials: Sequence[WeightTrial]) -> float:
+    """Return the weight with the lowest loss; the smaller one of equals.
+
+    A loss sees every candidate. R@1 of a few hundred questions moves in steps that are larger than the differences
+    between weights.
+    """
+    return min(trials, key=lambda t: (round(t.loss, 9), t.weight)).weight
+
+
+def depth_trial(k: int, replies: Sequence[str], answers: Sequence[Sequence[str]]) -> DepthTrial:
+    """Return the trial of the replies from `k` passages; each reply is compared with its best answer."""
+    pairs = list(zip(replies, answers, strict=True))
+    em, f1 = (fmean(metric(reply, right) for reply, right in pairs) for metric in (exact_match, token_f1))
+    return DepthTrial(k, len(pairs), em, f1)
+
+
+def best_depth(trials: Sequence[DepthTrial]) -> int:
+    """Return the k with the best F1; of equals the smallest, which takes the least time."""
+    return max(trials, key=lambda t: (round(t.f1, 9), -t.k)).k
+
+
+def best_threshold(
+    answerable: Sequence[float], unanswerable: Sequence[float], at_most: float = ANSWERABLE_REFUSED_AT_MOST
+) -> Threshold:
+    """Return the threshold with the largest difference of refused shares, unanswerable minus answerable.
+
+    The values are the log-odds of each question's best passage. Thresholds are midpoints of neighbouring values. One
+    that refuses more than `at_most` of the answerable questions is not allowed; of equals the lowest is taken. If no
+    threshold is better than none, nothing is withheld.
+    """
+    best = Threshold(None, 0.0, 0.0)
+    for low, high in pairwise(sorted({*answerable, *unanswerable})):
+        below = (low + high) / 2
+        tried = Threshold(below, _share_below(unanswerable, below), _share_below(answerable, below))
+        allowed = tried.answerable_refused <= at_most
+        if allowed and _difference(tried) > _difference(best) + 1e-12:
+            best = tried
+    return best
+
+
+def _difference(threshold: Threshold) -> float:
+    return threshold.unanswerable_refused - threshold.answerable_refused
+
+
+def _share_below(values: Sequence[float], below: float) -> float:
+    return fmean(value < below for value in values) if values else 0.0
+
+
+def _weight_trial(sources: Sequence[tuple[Sequence[Case], Metric]], contract: Contract) -> WeightTrial:
+    weight, losses, values, ranks = contract.similarity_weight, [], [], []
+    for cases, metric in sources:
+        orders = [(case.question.gold, ids) for case in cases for ids in _orders(case, contract)]
+        losses.append(_loss(cases, weight))
+        values.append(fmean(_value(metric, ids, gold) for gold, ids in orders))
+        ranks.append(fmean(reciprocal_rank(ids, gold) for gold, ids in orders))
+    return WeightTrial(weight, fmean(losses), fmean(values), fmean(ranks))
+
+
+def _orders(case: Case, contract: Contract) -> list[tuple[str, ...]]:
+    decisions = [case.decision(candidates, contract, contract.k) for candidates in case.first_stages]
+    return [tuple(c.passage.id for c in decision.ranking) for decision in decisions]
+
+
+def _value(metric: Metric, ids: Sequence[str], gold: Sequence[str]) -> float:
+    return all_gold_at(ids, gold, 5) if metric == "all-gold@5" else recall_at(ids, gold, 1)
+
+
+_SCALES = np.geomspace(0.05, 2.0, 25)
+
+
+def _loss(cases: Sequence[Case], weight: float) -> float:
+    """Return the mean softmax loss of the rankings with gold passages and others, at the best of `_SCALES`."""
+    pairs = []
+    for case in cases:
+        for candidates in case.first_stages:
+            gold = np.array([c.passage.id in case.question.gold for c in candidates])
+            if gold.any() and not gold.all():
+                pairs.append((np.array([j.final for j in case.judgements(candidates, weight)]), gold))
+    if not pairs:
+        return 0.0
+    scores, gold = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    sizes = np.array([len(own) for own, _ in pairs])
+    starts = np.cumsum(sizes) - sizes
+    below_best = scores - np.repeat(np.maximum.reduceat(scores, starts), sizes)  # at most 0: no exponential overflows
+    return min(_loss_at(scale * below_best, gold, starts) for scale in _SCALES)
+
+
+def _loss_at(scores: np.ndarray, gold: np.ndarray, starts: np.ndarray) -> float:
+    """Return the mean loss of rankings whose scores are joined end to end."""
+    everything = np.logaddexp.reduceat(scores, starts)
+    relevant = np.logaddexp.reduceat(np.where(gold, scores, -np.inf), starts)
+    return float((everything - relevant).mean())

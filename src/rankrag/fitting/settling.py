@@ -1,0 +1,80 @@
+"""Choosing the bound at which judging stops: recall against passages judged, from judgements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from rankrag.contract import Contract
+from rankrag.evaluation.metrics import recall_at
+from rankrag.fitting.selection import Case
+from rankrag.rerank import BLOCK, NEVER, decide, kth_best, settled_after
+from rankrag.types import Ranking
+
+MAY_LOSE = 0.005
+"""Recall that a bound may lose on the questions it is fitted on."""
+
+_BOUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SettlingTrial:
+    """A bound (None: all are judged) with its means: passages judged, and recall of the gold ones in the top k.
+
+    `same` is the share of questions whose top k holds the same passages as the exact one.
+    """
+
+    bound: float | None
+    judged: float
+    recall: float
+    same: float
+
+
+def settling_trials(cases: Sequence[Case], contract: Contract, k: int) -> tuple[SettlingTrial, ...]:
+    """Return a trial of judging all, then of falling bounds, at even quantiles of the k-th best log-odds so far."""
+    looks = [
+        kth_best([case.judged[c.passage.id].log_odds for c in candidates[:count]], k)
+        for case in cases
+        for candidates in case.first_stages
+        for count in range(BLOCK, len(candidates), BLOCK)
+        if count >= k
+    ]
+    shares = np.linspace(1, 0, _BOUNDS + 1)
+    bounds = dict.fromkeys(math.floor(float(b) * 100) / 100 for b in np.quantile(looks, shares)) if looks else ()
+    return tuple(settling_trial(cases, contract, k, bound) for bound in (NEVER, *bounds))
+
+
+def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> float | None:
+    """Return the lowest bound such that no higher one loses more recall than `may_lose`; None: judge all."""
+    exact, found = trials[0].recall, None
+    for trial in trials[1:]:
+        if trial.recall < exact - may_lose - 1e-9:
+            break
+        found = trial.bound
+    return found
+
+
+def settling_trial(cases: Sequence[Case], contract: Contract, k: int, bound: float) -> SettlingTrial:
+    """Return the trial of a bound on these questions and all their first stages."""
+    judged, recall, same = [], [], []
+    for case in cases:
+        for candidates in case.first_stages:
+            count, top = settled_top(case, candidates, contract, k, bound)
+            _, exact = settled_top(case, candidates, contract, k, NEVER)
+            judged.append(count)
+            recall.append(recall_at(top, case.question.gold, k))
+            same.append(set(top) == set(exact))
+    return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall), fmean(same))
+
+
+def settled_top(
+    case: Case, candidates: Ranking, contract: Contract, k: int, bound: float
+) -> tuple[int, tuple[str, ...]]:
+    """Return how many candidates are judged until the top `k` is settled, and the ids of that top."""
+    judgements = case.judgements(candidates, contract.similarity_weight)
+    count = settled_after([j.log_odds for j in judgements], k, bound)
+    return count, tuple(c.passage.id for c in decide(candidates, judgements[:count], contract, k).contexts)

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.stub_encoder import StubEncoder
+
+
+@pytest.fixture
+def encoder():
+    return StubEncoder()
