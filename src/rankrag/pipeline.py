@@ -16,7 +16,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_until_settled, with_nearness
+from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_until_settled
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
@@ -159,6 +159,14 @@ class Reply:
     text: str
     abstained: bool = False
     citations: tuple[Citation, ...] = ()
+
+
+def with_nearness(
+    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
+) -> list[Judgement]:
+    """Return the judgements of the first candidates with the encoder's share of their final scores."""
+    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
+    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

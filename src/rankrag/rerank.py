@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rankrag.contract import Contract, ScoreType
 from rankrag.errors import ConfigError, ModelError
 from rankrag.models import LanguageModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question, Ranking
-
-if TYPE_CHECKING:
-    from rankrag.retrieval.nearness import Nearness
 
 AT_ONCE = 512
 """Prompts that exist at the same time: ten thousand candidates take no more memory than 512."""
@@ -123,14 +120,6 @@ def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> flo
     if not isinstance(bound, int | float) or math.isnan(bound):
         raise ConfigError(f"settled_from={bound!r}: must be a number or 'fitted'; infinity judges all passages")
     return bound
-
-
-def with_nearness(
-    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
-) -> list[Judgement]:
-    """Return the judgements of the first candidates with the encoder's share of their final scores."""
-    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
-    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,8 @@ def rerank(
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.data.frozen import passages_beside
     from rankrag.opening import open_model, open_nearness
-    from rankrag.pipeline import search_queries
-    from rankrag.rerank import NEVER, bound_of, decide, judge, judge_until_settled, with_nearness
+    from rankrag.pipeline import search_queries, with_nearness
+    from rankrag.rerank import NEVER, bound_of, decide, judge, judge_until_settled
 
     passages = index or (passages_beside(run) if run is not None else None)
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
