@@ -1,0 +1,1 @@
+"""Experiments of this project. They use the library; nothing in the library knows them."""
