@@ -1,4 +1,4 @@
-"""How far a reader walks to follow one question through the library: `python experiments/walk.py [INDEX] [QUESTION]`.
+"""How far a reader walks to follow one question through the library: `python -m experiments.walk [INDEX] [QUESTION]`.
 
 The script traces the calls of `RankRAG.ask` and counts how often they change the module. A module is what one reads as
 one part: a file at the root of the package (`rerank`), or a folder (`models`). The rule:
@@ -57,7 +57,7 @@ def changes_of(work: Callable[[], Any]) -> list[Change]:
         work()
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
     return list(found.values())
 
 

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
+from experiments.walk import back_up, changes_of
 from rankrag.opening import load
 from rankrag.retrieval.fusion import search
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
-
-from .test_layers import height
-
-WALK = Path(__file__).parents[1] / "experiments" / "walk.py"
-
-
-@pytest.fixture(scope="module")
-def walk():
-    """The script that counts."""
-    spec = importlib.util.spec_from_file_location("walk", WALK)
-    module = sys.modules["walk"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["walk"]
+from tests.test_layers import height
 
 
 @pytest.fixture
@@ -38,19 +22,19 @@ def rag(tiny_model_dir, tmp_path):
     return load(tmp_path / "index", model=str(tiny_model_dir), retriever="bm25", dtype="float32", n=4, k=2)
 
 
-def test_a_question_changes_the_module_at_most_12_times_and_never_goes_back_up(walk, rag):
-    changes = walk.changes_of(lambda: rag.ask("Which river is long?"))
+def test_a_question_changes_the_module_at_most_12_times_and_never_goes_back_up(rag):
+    changes = changes_of(lambda: rag.ask("Which river is long?"))
     way = [f"{c.caller} → {c.called}.{c.function}" for c in changes]
     assert 8 <= len(way) <= 12, way
-    assert walk.back_up(changes, height) == []
+    assert back_up(changes, height) == []
     assert {"retrieval", "rerank", "models", "generate", "citations"} <= {c.called for c in changes}
 
 
-def test_a_way_back_up_is_seen(walk, rag):
+def test_a_way_back_up_is_seen(rag):
     class Climbing:
         def retrieve(self, queries, k):
             rag.ask(queries[0])
             return [()]
 
-    changes = walk.changes_of(lambda: search(Climbing(), [("Which river is long?",)], 1))
-    assert ("retrieval", "pipeline") in [(c.caller, c.called) for c in walk.back_up(changes, height)]
+    changes = changes_of(lambda: search(Climbing(), [("Which river is long?",)], 1))
+    assert ("retrieval", "pipeline") in [(c.caller, c.called) for c in back_up(changes, height)]
