@@ -1,14 +1,14 @@
-"""What reranking costs a user who asks: `python benchmarks/ask.py` times whole questions to rankrag-mini.
+"""What reranking costs a user: `python benchmarks/ask.py` times whole questions to rankrag-mini.
 
-Questions of the examples go through the pipeline over the example documents, hybrid retrieval, with N = 20, 50 and 100.
-Each is asked without reranking, with the careful loop of `rivals.py` in the place of ours, with ours when no passage is
-known and when all are (the same question again: what is kept are passages, never questions), and both once more with
-`--settled-from`. The ways take turns within a question, so that what else the machine does hits all alike; ratios are
-formed within a question. All of it in one process that has the model open, in the number type that `ask` takes by
-default on this machine. Then one question is asked by the command, in a new process each time. Written into
-docs/performance.md, with a plot.
+Example questions go through the pipeline over the example documents, with hybrid retrieval and N = 20, 50 and 100. Each
+is asked without reranking, with the careful loop of `rivals.py`, with ours when no passage is known, and with ours when
+all are (the same question again: states of passages are kept, never questions). The last two run once more with
+`--settled-from`. The ways take turns within a question, so that other load affects all alike, and ratios are computed
+within a question. One process has the model open, in the number type that `ask` uses by default on this machine.
+Afterwards the command asks one question in a new process each time. The figures go into docs/performance.md, with a
+plot.
 
-"Same answer" is a check, no measure of quality: docs/results.md has exact match with and without stopping.
+"Same answer" is a check and does not measure quality: docs/results.md has exact match with and without stopping.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def cold_table(index: Path, question: str) -> list[str]:
-    """Return the lines of what `rankrag ask` takes in a new process, from its start to its end."""
+    """Return the table of what `rankrag ask` takes in a new process, from start to end."""
     lines = [
         f"### In a new process, N = {COLD_N}",
         "",
@@ -144,13 +144,13 @@ def indexed(folder: Path) -> Path:
 
 
 def drawn(count: int) -> list[Question]:
-    """Return so many of the answerable example questions, spread over all."""
+    """Return that many answerable example questions, spread over all."""
     questions = [of.question for of in read_examples(ROOT / "examples" / "questions.jsonl") if of.question.answers]
     return questions[:: max(1, len(questions) // count)][:count]
 
 
 def ways(model: TransformersModel, exact: RankRAG) -> dict[str, Callable[[Question], Asked]]:
-    """Return how to ask a question each way; what is known is what the way just before has read."""
+    """Return how to ask a question each way; known passages are those that the previous way read."""
     score = careful_loop(model)
 
     def careful(question: Question, retrieved: Ranking) -> Ranking:
@@ -221,7 +221,7 @@ def table(n: int, rows: Sequence[Asked]) -> list[str]:
 
 
 def plot(rows: Sequence[Asked]) -> None:
-    """Draw where the time of a question goes, by way and N; left out with a word where matplotlib is not installed."""
+    """Draw where the time of a question goes, by way and N; without matplotlib, say so and draw nothing."""
     pyplot = svg_pyplot()
     if pyplot is None:
         return

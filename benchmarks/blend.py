@@ -1,8 +1,8 @@
 """How fast a blend is built, and how much memory a stream takes: `python benchmarks/blend.py`.
 
-A made-up source: passages of about 90 random words, two questions a passage, all four kinds. Timed apart are BM25
-mining (indexing, searching, filtering false negatives) and, after it, drawing the examples and writing them. With
-`--stream-rows N` a file of N rows in MS MARCO's published form is made and read with a limit; 808,731 is its real size.
+The source is made up: passages of about 90 random words, two questions per passage, all four kinds. BM25 mining
+(indexing, searching, filtering false negatives) and the drawing and writing of examples are timed separately. With
+`--stream-rows N` a file of N rows in MS MARCO's published form is made and read with a limit; its real size is 808,731.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ WORDS = [f"{a}{b}" for a in ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po
 
 
 def made_up(passages: int, questions: int) -> Source:
-    """Return passages of random words, some rarer than others, and up to two questions of words of each."""
+    """Return passages of random words, some rarer than others, and up to two questions made of the words of each."""
     rng = random.Random(0)
     weights = [1 / (rank + 10) for rank in range(len(WORDS))]
     records, found = [], {}

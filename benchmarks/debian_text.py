@@ -1,10 +1,9 @@
 """Real text at a real size: passages of 100 words, cut from the documentation that Debian packages.
 
-Pages are read as they stand in the packages, nothing is unpacked to disk. lxml takes the tags away: the project's own
-reader, which keeps headings and lists, is slower, and there are three thousand megabytes. Left out are the
-last words of a page where they are less than half a passage, passages with fewer than 40 words of letters alone
-(tables, listings), and passages whose text has been before. Passages that nearly equal another one remain, as they do
-in the documents of a company: pages of one kind share their phrases.
+Pages are read inside their packages; nothing is unpacked to disk. lxml removes the tags, since the project's own
+reader, which keeps headings and lists, is slower and there are 3 GB. Three things are left out: the last words of a
+page if they are less than half a passage, passages with fewer than 40 purely alphabetic words (tables, listings), and
+repeated texts. Near duplicates remain, as in the documents of a company, where pages of one kind share phrases.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ _LINES = 400  # of a dictionary, which is one file, for a page
 
 
 def fetch(folder: Path) -> None:
-    """Get the packages that are not in the folder yet."""
+    """Download the packages that are not in the folder yet."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [name for name in PACKAGES if not list(folder.glob(f"{name}_*.deb"))]
     if missing:
@@ -96,7 +95,7 @@ def fetch(folder: Path) -> None:
 
 
 def passages(folder: Path, counts: Counter[str]) -> Iterator[dict[str, str]]:
-    """Yield rows of id, title and text, none with the text of an earlier one; `counts` gets the rows of each package.
+    """Yield rows of id, title and text without repeated texts; `counts` gets the number of rows per package.
 
     A package is named with its version, as in "bash-doc 5.2-1".
     """

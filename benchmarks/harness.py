@@ -1,4 +1,4 @@
-"""What the benchmarks share: the clock, memory, the machine and its own speed, and figures put into a page."""
+"""Shared by the benchmarks: the clock, memory, the machine and its own speed, and writing figures into a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def put_figures(page: Path, made_by: str, lines: Sequence[str]) -> None:
-    """Put lines between a page's marks, the one that names what made them and the one that ends them."""
+    """Put lines between a page's two marks: the one that names their maker and the end mark."""
     begin, end = f"<!-- figures: made by {made_by} -->", "<!-- end of figures -->"
     before, found, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
@@ -28,7 +28,7 @@ def put_figures(page: Path, made_by: str, lines: Sequence[str]) -> None:
 
 
 def svg_pyplot() -> Any:
-    """Return pyplot, which writes the same SVG every time; None, with a word, where matplotlib is not installed."""
+    """Return pyplot, set to write the same SVG every time; without matplotlib, say so and return None."""
     try:
         import matplotlib
     except ImportError:
@@ -58,14 +58,14 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def now(device: str = "cpu") -> float:
-    """Return the time in seconds, once the device has done all that it was given."""
+    """Return the time in seconds after the device has finished its work."""
     if device != "cpu":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def forget_peak(device: str = "cpu") -> float:
-    """Give freed memory back, set the peak of this process or of the GPU to what is held, and return that in MiB."""
+    """Release freed memory, reset the peak of this process or the GPU to what is held, and return that in MiB."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
@@ -75,20 +75,20 @@ def forget_peak(device: str = "cpu") -> float:
 
 
 def peak(device: str = "cpu") -> float:
-    """Return the most that was held since `forget_peak`, in MiB."""
+    """Return the peak since `forget_peak`, in MiB."""
     return torch.cuda.max_memory_allocated() / 2**20 if device != "cpu" else status("VmHWM")
 
 
 def status(name: str) -> float:
-    """Return "VmRSS", what this process holds, or "VmHWM", the most that it held, in MiB."""
+    """Return "VmRSS", the memory of this process, or "VmHWM", its peak, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1024
 
 
 def gemm_rate(hidden: int, inner: int, device: str = "cpu") -> float:
-    """Return the floating-point operations a second of the model's largest matrix product, best of several.
+    """Return the floating-point operations per second of the model's largest matrix product, best of several.
 
-    On a GPU in bfloat16 and of 16,384 rows, ten at a time.
+    On a GPU it is in bfloat16 with 16,384 rows, ten at a time.
     """
     gpu = device != "cpu"
     rows, at_once, dtype = (16384, 10, torch.bfloat16) if gpu else (1024, 1, torch.float32)
@@ -104,5 +104,5 @@ def gemm_rate(hidden: int, inner: int, device: str = "cpu") -> float:
 
 
 def spread(ratios: list[float]) -> str:
-    """Return the middle of ratios and from where to where they go; "-" where there are none."""
+    """Return the median of ratios and their range; "-" without ratios."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"

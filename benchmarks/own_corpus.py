@@ -1,4 +1,4 @@
-"""Answers before and after training on own documents, as `rankrag ask --out` wrote them, compared.
+"""Compare answers before and after training on own documents, as `rankrag ask --out` wrote them.
 
     python benchmarks/own_corpus.py examples/questions.jsonl before.jsonl after.jsonl
 

@@ -1,8 +1,8 @@
-"""How fast the report of many questions opens: `python benchmarks/page.py`.
+"""How fast a report of many questions opens: `python benchmarks/page.py`.
 
-Made-up lines of N questions (two sets, two systems, 20 passages each) are written as `rankrag evaluate` writes them,
-`rankrag report` makes the page of them, and Chromium opens it from disk. The figure is the page's own: the milliseconds
-from the start of its navigation until the overview is drawn and the list answers.
+Made-up lines of N questions (two sets, two systems, 20 passages each) are written in the form of `rankrag evaluate`.
+`rankrag report` makes the page, and Chromium opens it from disk. The page itself gives the figure: the milliseconds
+from the start of its navigation until the overview is drawn and the list responds.
 """
 
 from __future__ import annotations

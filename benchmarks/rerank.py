@@ -1,14 +1,14 @@
 """Reranking speed against what people use today, in one run: `make bench`.
 
-A case is a model, a layout, one question and N passages of so many words, cut from the example documents. Every way
-(`rivals.py`) scores the same pairs with the same weights in float32, one after the other in each round, so that what
-else the machine does hits all alike; ratios are formed within a round. Printed and written to docs/performance.json,
-the page's table and its plot: pairs a second, the ratio of times to ours with its spread, memory above what was held
-before, the share of the machine's own matrix-product rate, and by how much the scores differ from one pair at a time.
-Where the passage comes first, ours is measured once more with passages that an earlier question has made known.
+A case is a model, a layout, one question and N passages of a fixed number of words, cut from the example documents.
+Every way (`rivals.py`) scores the same pairs with the same weights in float32. The ways take turns in each round, so
+that other load affects all alike, and ratios are computed within a round. The figures are printed and written to
+docs/performance.json, the page's table and its plot: pairs per second, the ratio of times to ours with its spread,
+memory above the start, the share of the machine's own matrix-product rate, and the difference from scoring one pair
+at a time. With the passage first, ours is measured once more with passages known from an earlier question.
 
-A case that would take longer than what is left of `--budget` is left out and named. Cases that were measured before and
-not in this run stay, with the machine and the versions of their run where those are others.
+A case that would exceed `--budget` is left out and named. Cases of earlier runs stay, with the machine and versions of
+their run if these differ.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Case:
 class Measured:
     """One way in one case: seconds, and ratios to ours and to ours with known passages, by round.
 
-    `memory` and `states`, what is kept of the known passages, are in MiB; `apart` is in log-odds, None where the scores
-    are others. Of a way that broke there is only the reason, `failed`.
+    `memory` and `states` (kept states of known passages) are in MiB. `apart` is in log-odds, None if the scores are not
+    comparable. A way that broke has only the reason, `failed`.
     """
 
     case: Case
@@ -142,9 +142,9 @@ OF_A_RUN = ("command", "machine", "versions", "gemm_gflops")
 
 
 def merged(before: dict, this: dict) -> dict:
-    """Return this run's facts with the cases that only an earlier one measured; those name their run in `runs`.
+    """Return this run's facts with the cases that only an earlier run measured; those name their run in `runs`.
 
-    A case is measured anew as a whole: ratios are formed within a round, so ways of two runs do not mix.
+    A case is always measured as a whole: ratios are computed within a round, so ways of two runs do not mix.
     """
     measured = {str(row_of(row).case) for row in this["rows"]}
     former = {name: before.get(name) for name in OF_A_RUN}
@@ -173,7 +173,7 @@ def place_of(case: Case) -> tuple[int, int, str, str]:
 
 
 def cases_of(wanted: argparse.Namespace) -> list[Case]:
-    """Return what is measured, the cheap ones first, so that a small budget still gives each rival its figures."""
+    """Return the cases, cheap ones first, so that a small budget still gives figures for each rival."""
     sizes = [(n, words) for words in wanted.words for n in wanted.n]
     ways = [(model, layout) for layout in wanted.layouts for model in wanted.models]
     return [Case(*way, *size) for size in sizes for way in ways]
@@ -190,7 +190,7 @@ def measure(
     device: str = "cpu",
     warm_up: int = 0,
 ) -> list[Measured]:
-    """Return each way's figures; ours is the first of every round, `alone` has the scores of one pair at a time.
+    """Return each way's figures; ours is first in every round, and `alone` has the scores of one pair at a time.
 
     The first `warm_up` rounds are not counted. A way that breaks is not tried again.
     """
@@ -243,7 +243,7 @@ def measure(
 
 
 def open_model(name: str, layout: str) -> TransformersModel:
-    """Return the model in float32, its contract with the layout and with room for passages of 300 words."""
+    """Return the model in float32; its contract has this layout and room for passages of 300 words."""
     mini = prepare_mini(print)
     contract = load_contract(mini)
     assert contract is not None
@@ -262,9 +262,9 @@ def open_model(name: str, layout: str) -> TransformersModel:
 
 
 def open_scorers(model: TransformersModel, names: list[str]) -> dict[str, Scorer]:
-    """Return the ways by name, each having scored one pair already.
+    """Return the ways by name, each after scoring one pair.
 
-    Left out are those that are not installed, and known passages where the question comes first.
+    Ways that are not installed are left out, and so are known passages if the question comes first.
     """
     found = {}
     for name in names:
@@ -280,7 +280,7 @@ def open_scorers(model: TransformersModel, names: list[str]) -> dict[str, Scorer
 
 
 def pairs_of(case: Case) -> Pairs:
-    """Return a question of the examples with N passages of exactly so many words, windows of the example documents."""
+    """Return an example question with N passages of exactly this many words, windows of the example documents."""
     with (ROOT / "examples" / "questions.jsonl").open(encoding="utf-8") as lines:
         question = json.loads(next(lines))["question"]
     paths = sorted((ROOT / "examples" / "corpus").rglob("*.md"))
@@ -320,14 +320,14 @@ def table(rows: list[Measured]) -> str:
 
 
 def run_line(run: dict) -> str:
-    """Return what a run was made by and on."""
+    """Return the command, machine and versions of a run."""
     packages = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     rates = ", ".join(f"{rate} Gflop/s for {name}" for name, rate in run["gemm_gflops"].items())
     return f"`{run['command']}` on {run['machine']}; {packages}; matrix products: {rates}."
 
 
 def write_page(facts: dict) -> None:
-    """Put the figures between the page's marks; a case of an earlier run says which, where that differs."""
+    """Put the figures between the page's marks; a case of an earlier run names that run if it differs."""
     found = [row_of(row) for row in facts["rows"]]
     lines = [run_line(facts)]
     lines += [f"\nLeft out for the budget of time: {'; '.join(facts['left_out'])}."] if facts["left_out"] else []
@@ -345,7 +345,7 @@ def write_page(facts: dict) -> None:
 
 
 def plot(found: list[Measured]) -> None:
-    """Draw each case's ratios, ours as 1; left out with a word where matplotlib is not installed."""
+    """Draw each case's ratios, ours as 1; without matplotlib, say so and draw nothing."""
     pyplot = svg_pyplot()
     if pyplot is None:
         return

@@ -1,7 +1,7 @@
-"""Ways to score ranking prompts: ours, and what people use today with the same weights and the same words.
+"""Ways to score ranking prompts: ours, and what people use today, with the same weights and the same words.
 
-A rival is a function from a model to a scorer, and `RIVALS` names them: another row of the benchmark is another entry.
-Everything that is loaded or warmed up is done before the scorer is returned, so only scoring is timed.
+A rival is a function from a model to a scorer; each entry of `RIVALS` is a row of the benchmark. A function loads and
+warms up everything before it returns the scorer, so only scoring is timed.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def rankrag(model: TransformersModel) -> Scorer:
 
 
 def in_bfloat16(model: TransformersModel) -> Scorer:
-    """Return the same with the layers in 16 bits, as `--dtype auto` has them where the processor multiplies them."""
+    """Return the same with layers in 16 bits, as `--dtype auto` does if the processor multiplies them."""
     half = bfloat16(model)
     return lambda pairs: [j.log_odds for j in judge(half, pairs)]
 
 
 class PassagesKnown:
-    """What `rankrag rerank` does with passages that an earlier question was asked of: their states are kept, exactly.
+    """What `rankrag rerank` does with passages known from an earlier question: their exact states are kept.
 
-    The cache takes more than a user's 1 GiB, so that it holds all passages of a case.
+    The cache may exceed the default of 1 GiB, so that it holds all passages of a case.
     """
 
     def __init__(self, model: TransformersModel) -> None:
@@ -64,7 +64,7 @@ class PassagesKnown:
         self([(Question("earlier", "Which towns are named, and what happened there?"), p) for _, p in pairs])
 
     def forget(self) -> None:
-        """Know no passage any more."""
+        """Forget all passages."""
         self.states = self._model.states = StateCache(memory_bytes=1 << 36)
 
 
@@ -79,7 +79,7 @@ def row_for_each(model: TransformersModel) -> Scorer:
 
 
 def plain_loop(model: TransformersModel) -> Scorer:
-    """Return the usual loop: batches as they come, padded on the left, logits of every position and word."""
+    """Return the usual loop: batches in order, padded on the left, logits for every position and word."""
 
     @torch.inference_mode()
     def score(pairs: Pairs) -> list[float]:
@@ -92,7 +92,7 @@ def plain_loop(model: TransformersModel) -> Scorer:
 
 
 def careful_loop(model: TransformersModel) -> Scorer:
-    """Return the loop of somebody who measured: sorted by length, logits of the last position only, no cache."""
+    """Return a careful loop: sorted by length, logits of the last position only, no cache."""
 
     @torch.inference_mode()
     def score(pairs: Pairs) -> list[float]:
@@ -109,9 +109,9 @@ def careful_loop(model: TransformersModel) -> Scorer:
 
 @contextlib.contextmanager
 def loading(make: Callable[..., Any]) -> Iterator[str]:
-    """Give a folder for a tokenizer and a configuration; a model loaded from anywhere is what `make` returns.
+    """Yield a folder with a tokenizer and a configuration; loading any model then returns what `make` returns.
 
-    So rivals work with the very weights that ours has, and none are written.
+    So rivals use exactly our weights, and none are written.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -144,8 +144,8 @@ def cross_encoder(model: TransformersModel) -> Scorer:
 def flag_embedding(model: TransformersModel) -> Scorer:
     """Return FlagEmbedding's FlagLLMReranker, our instruction as its prompt.
 
-    It joins question, passage and prompt in its own order and reads one logit, so its scores are not ours, only the
-    work is: as many tokens within a few. `ImportError` where it is not installed.
+    It joins question, passage and prompt in its own order and reads one logit. So its scores differ from ours; its
+    work is the same within a few tokens. `ImportError` if it is not installed.
     """
     from FlagEmbedding import FlagLLMReranker
 
@@ -167,10 +167,10 @@ def flag_embedding(model: TransformersModel) -> Scorer:
 
 
 def qwen3_recipe(model: TransformersModel) -> Scorer:
-    """Return the code of Qwen3-Reranker's model card, written again, in batches instead of all pairs at once.
+    """Return the code of Qwen3-Reranker's model card, rewritten for batches instead of all pairs at once.
 
-    Prefix and suffix as ids around the tokenised pair, padded on the left by the tokenizer, the last position of all
-    logits, log-softmax over the two labels.
+    It puts prefix and suffix ids around the tokenised pair, pads on the left, computes all logits, and takes the
+    log-softmax over the two labels at the last position.
     """
 
     @torch.inference_mode()
@@ -190,7 +190,7 @@ def qwen3_recipe(model: TransformersModel) -> Scorer:
 
 
 def generate_one(model: TransformersModel) -> Scorer:
-    """Return `generate(max_new_tokens=1)` with the logits of its one step."""
+    """Return `generate(max_new_tokens=1)` with the logits of its only step."""
 
     @torch.inference_mode()
     def score(pairs: Pairs) -> list[float]:

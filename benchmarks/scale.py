@@ -1,12 +1,13 @@
-"""Indices of 10,000, 100,000 and a million passages: what building, searching and changing them takes.
+"""What building, searching and changing indices of 10,000, 100,000 and a million passages costs.
 
     python benchmarks/scale.py --data FOLDER            all steps, then docs/scale.md, docs/scale.svg
-    python benchmarks/scale.py --data FOLDER STEP …     some of them, as in `build-10000 search-10000`, or `page`
+    python benchmarks/scale.py --data FOLDER STEP …     some steps, such as `build-10000 search-10000`, or `page`
 
-Every step runs in a process of its own and writes its figures into docs/scale.json. `gather` makes the passages
-(`debian_text.py`); `build` indexes them as `rankrag index --no-vectors` does; `search` asks the index, `exact` the same
-of bm25s; `change` adds passages to a copy of the largest index and deletes a source of it; `vectors` fills a copy of an
-index with synthetic vectors, `dense` compares dense retrieval with all inner products, `flat` has faiss search as many.
+Every step runs in its own process and writes its figures into docs/scale.json. `gather` makes the passages
+(`debian_text.py`). `build` indexes them as `rankrag index --no-vectors` does. `search` queries the index, and `exact`
+asks bm25s the same. `change` adds passages to a copy of the largest index and deletes one of its sources. `vectors`
+fills a copy of an index with synthetic vectors, `dense` compares dense retrieval with all inner products, and `flat`
+searches the same vectors with faiss.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ Figures = dict[str, Any]
 
 
 def main() -> None:
-    """Run the steps that are asked for, each in a process of its own."""
+    """Run the requested steps, each in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of: {' '.join(STEPS)} page")
     parser.add_argument(
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def gather(data: Path) -> Figures:
-    """Write the passages of each size, the smaller drawn evenly from the largest, and some that are in none."""
+    """Write the passages of each size, smaller ones drawn evenly from the largest, and some that are in no index."""
     debian_text.fetch(data / "packages")
     counts: Counter[str] = Counter()
     number = 0
@@ -119,7 +120,7 @@ def build(data: Path, size: int) -> Figures:
 
 
 def search(data: Path, size: int) -> Figures:
-    """Ask the index the questions, one by one."""
+    """Query the index with the questions, one by one."""
     from rankrag.opening import open_retriever
 
     before = status("VmRSS")
@@ -137,9 +138,9 @@ def search(data: Path, size: int) -> Figures:
 
 
 def exact(data: Path, size: int) -> Figures:
-    """Ask bm25s the same, over the terms that stand in the index; the time of making terms is not in its build.
+    """Ask bm25s the same over the terms of the index; its build time excludes making the terms.
 
-    Its scores lack the constant factor k1 + 1, which is put back for the comparison.
+    Its scores lack the constant factor k1 + 1, which the comparison restores.
     """
     import bm25s
     import lancedb
@@ -179,7 +180,7 @@ def exact(data: Path, size: int) -> Figures:
 
 
 def change(data: Path) -> Figures:
-    """Add passages to a copy of the largest index and delete a source of it, as `rankrag index` does."""
+    """Add passages to a copy of the largest index and delete one of its sources, as `rankrag index` does."""
     from rankrag.cli.documents import bring_up_to_date
     from rankrag.documents.loading import PART_PASSAGES
     from rankrag.retrieval.store import PassageStore
@@ -194,7 +195,7 @@ def change(data: Path) -> Figures:
     sentences = [query for row in rows[:200] if (query := sentence_of(row["text"]))]
 
     def finding(wanted: set[str], queries: Sequence[str]) -> int:
-        """Return how many of the queries have one of these passages among their first 10, in the index as it is."""
+        """Return how many queries currently have one of these passages among their first 10."""
         rankings = PassageStore.open(folder).lexical().retrieve(queries, 10)
         return sum(any(scored.passage.id in wanted for scored in ranking) for ranking in rankings)
 
@@ -268,7 +269,7 @@ def dense(data: Path, size: int) -> Figures:
 
 
 def flat(_: Path, size: int) -> Figures:
-    """Search as many synthetic vectors exactly with faiss, one thread; no index of passages is needed."""
+    """Search the same number of synthetic vectors exactly with faiss, one thread; it needs no index of passages."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -291,11 +292,11 @@ STEPS: dict[str, Callable[[Path], Figures]] = {
 
 
 class SyntheticEncoder:
-    """Stands for an encoder: unit vectors in clusters, drawn at random.
+    """Takes the place of an encoder: random unit vectors in clusters.
 
-    A vector is the unit vector of its cluster's centre, a random direction, plus a normal draw of expected length one
-    whose variance falls as 1/i over the dimensions; so two members of a cluster have a cosine of about .5. The cluster
-    and the draw follow from a digest of the text.
+    A vector is the normalised sum of its cluster's centre, a random direction, and a normal draw of expected length one
+    whose variance falls as 1/i over the dimensions. Two members of a cluster therefore have a cosine of about 0.5. A
+    digest of the text determines the cluster and the draw.
     """
 
     name, similarity = f"synthetic, {DIM} dimensions, {CLUSTERS} clusters", "cosine"
@@ -329,7 +330,7 @@ class SyntheticEncoder:
 
 @contextmanager
 def measured() -> Iterator[Figures]:
-    """Yield figures that have the seconds, by the clock and of the processor, when the block is done."""
+    """Yield figures that have clock and CPU seconds when the block is done."""
     figures: Figures = {}
     wall, cpu = time.perf_counter(), time.process_time()
     yield figures
@@ -342,7 +343,7 @@ def asked(ask: Callable[[str], object], data: Path) -> Figures:
 
 
 def timed(ask: Callable[[str], object], queries: Sequence[str]) -> Figures:
-    """Ask one query after the other; the first `WARM_UP` are not in the figures but for the very first."""
+    """Ask one query after the other; of the first `WARM_UP`, only the very first is in the figures."""
     walls, cpus = [], []
     for query in queries:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -375,7 +376,7 @@ def queries_of(data: Path) -> list[str]:
 
 
 def evenly(texts: Sequence[str], count: int) -> list[str]:
-    """Return so many of the texts, spread over all."""
+    """Return that many texts, spread over all."""
     return [texts[place * len(texts) // count] for place in range(min(count, len(texts)))]
 
 
@@ -386,14 +387,14 @@ def sentence_of(text: str) -> str | None:
 
 
 def score_gap(ours: Sequence[float], others: Sequence[float]) -> float:
-    """Return the largest difference of scores at the same place, as a share of the best; 1 if one list is longer."""
+    """Return the largest difference of scores at the same rank, as a share of the best; 1 if one list is longer."""
     if len(ours) != len(others):
         return 1.0
     return max((abs(a - b) / others[0] for a, b in zip(ours, others, strict=True)), default=0.0)
 
 
 def overlap(ours: Sequence[str], others: Sequence[str]) -> float:
-    """Return the share of the longer ranking that is in both; 1 for two empty ones."""
+    """Return the share of the longer ranking that both have; 1 for two empty ones."""
     longer = max(len(ours), len(others))
     return len(set(ours) & set(others)) / longer if longer else 1.0
 
@@ -415,7 +416,7 @@ def rankings_of(data: Path, size: int) -> Path:
 
 
 def copy_of(index: Path, folder: Path) -> Path:
-    """Return a copy of an index; its files, which never change, are links."""
+    """Return a copy of an index; its immutable files are links."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(index, folder, copy_function=os.link, ignore=shutil.ignore_patterns("*.lock"))
     return folder
@@ -427,7 +428,7 @@ def disk(folder: Path) -> float:
 
 
 def status(name: str) -> float:
-    """Return "VmRSS", what this process holds, or "VmHWM", the most that it held, in MiB."""
+    """Return "VmRSS", the memory of this process, or "VmHWM", its peak, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) / 1024
 

@@ -1,4 +1,4 @@
-"""The page, the plot and the plan that the figures of `scale.py` make."""
+"""The page, the plot and the plan from the figures of `scale.py`."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def times(asked_: Figures) -> str:
 
 
 def measured_sizes(found: dict[str, Figures], step: str) -> list[int]:
-    """Return the sizes at which a step has been done, the smallest first."""
+    """Return the sizes for which a step was done, smallest first."""
     return sorted(int(name.partition("-")[2]) for name in found if name.startswith(f"{step}-"))
 
 

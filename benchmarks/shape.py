@@ -1,10 +1,10 @@
-"""Speed at the shape of Llama-3-8B on one GPU: ranking, answering and training, ours and what people use, in one run.
+"""Speed at the shape of Llama-3-8B on one GPU: ranking, answering and training, ours and what people use.
 
-The weights are random and made on the GPU in bfloat16; the vocabulary has Llama-3's 128,256 words, the tokens are those
-of rankrag-mini's tokenizer, or of one in `--tokenizer`. Ranking is measured as in `rerank.py` and training as in
-`training.py`; answering against transformers' `generate`. A way that breaks is named with its error; after each part
-everything found so far is written to FOLDER/performance-8b.json and, as a page, performance-8b.md. A part that would
-take longer than what is left of `--budget` is left out and named.
+The weights are random and made on the GPU in bfloat16. The vocabulary has Llama-3's 128,256 words; tokens come from
+rankrag-mini's tokenizer or from `--tokenizer`. Ranking is measured as in `rerank.py`, training as in `training.py`, and
+answering against transformers' `generate`. A way that breaks is named with its error. After each part all results so
+far are written to FOLDER/performance-8b.json and, as a page, performance-8b.md. A part that would exceed `--budget` is
+left out and named.
 
     python benchmarks/shape.py --out FOLDER
     python benchmarks/shape.py --out FOLDER --tiny      # the same code on a CPU, in a minute
@@ -104,7 +104,7 @@ class Bench:
         }
 
     def part(self, name: str, expected: float, run: Callable[[], None]) -> None:
-        """Run a part, unless it would take longer than what is left; write what is found."""
+        """Run a part unless it would exceed the budget; write the results."""
         passed = time.monotonic() - self.began
         if passed + expected > self.wanted.budget:
             self.facts["left_out"].append(f"{name} (no time left)")
@@ -120,11 +120,11 @@ class Bench:
         write(self.facts, self.wanted.out)
 
     def say(self, what: str) -> None:
-        """Print what is done, with the time since the start."""
+        """Print a step with the time since the start."""
         print(f"[{time.monotonic() - self.began:6.1f} s] {what}", flush=True)
 
     def causal(self, layers: int | None = None, dtype: torch.dtype = torch.bfloat16, attention: str = "sdpa") -> Any:
-        """Return a random causal model, made where it stays."""
+        """Return a random causal model, made on its device."""
         shape = self.shape | ({"num_hidden_layers": layers} if layers else {})
         torch.manual_seed(0)
         with torch.device(self.device):
@@ -134,7 +134,7 @@ class Bench:
 
     @contextmanager
     def folder(self, make: Callable[..., Any]) -> Iterator[str]:
-        """Give the folder of a model that, when it is loaded, is what `make` returns."""
+        """Yield a model folder whose loading returns what `make` returns."""
         with loading(make) as folder:
             AutoConfig.for_model("llama", **self.shape).save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
@@ -177,7 +177,7 @@ def main() -> None:
 
 
 def ranking(bench: Bench) -> None:
-    """Measure what one model in memory does: rank with the passage first, answer, rank with the question first."""
+    """Measure one model in memory: rank with the passage first, answer, rank with the question first."""
     causal = bench.causal()
     bench.say("model made")
     bench.part("rerank, passage first", 40, lambda: rerank(bench, causal, "passage_first", SHORT, ("",), REPEATS))
@@ -186,7 +186,7 @@ def ranking(bench: Bench) -> None:
 
 
 def rerank(bench: Bench, causal: Any, layout: str, words: int, ways: tuple[str, ...], repeats: int) -> None:
-    """Measure the ways whose names begin so."""
+    """Measure the ways whose names begin with these words."""
     model = bench.open(causal, layout)
     case = Case("Llama-3-8B shape" if not bench.wanted.tiny else "tiny", layout, bench.wanted.n, words)
     pairs = pairs_of(case)
@@ -215,7 +215,7 @@ def rerank(bench: Bench, causal: Any, layout: str, words: int, ways: tuple[str, 
 
 
 def answers(bench: Bench, causal: Any) -> None:
-    """Measure answers from five passages, one question at a time and many at once, of exactly so many new tokens."""
+    """Measure answers of a fixed number of tokens from five passages, one question at a time and many at once."""
     model = bench.open(causal, "passage_first")
     model.states = StateCache()
     prompts = answer_prompts(model)
@@ -302,7 +302,7 @@ def timed_answers(
 
 
 def training(bench: Bench) -> tuple[int, int]:
-    """Measure steps of LoRA at the whole shape, and of all weights at fewer layers; return LoRA's layers and tokens."""
+    """Measure LoRA steps at the whole shape, and full steps with fewer layers; return LoRA's layers and tokens."""
     gib = 100.0 if bench.wanted.tiny else torch.cuda.get_device_properties(0).total_memory / 2**30
     tokens = bench.wanted.train_tokens or (6144 if gib > 100 else 3072)
     layers = bench.shape["num_hidden_layers"]
@@ -365,19 +365,19 @@ def meta(bench: Bench, layers: int) -> Any:
 
 
 def tidy(device: str) -> None:
-    """Give memory back that nothing holds any more."""
+    """Release memory that is no longer used."""
     gc.collect()
     if device != "cpu":
         torch.cuda.empty_cache()
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says in one line, with its kind."""
+    """Return an error in one line, with its type."""
     return f"{type(error).__name__}: {first_line(error)[:300]}"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what takes part; "-" for what is not installed."""
+    """Return the version of each package; "-" if it is not installed."""
     found = {}
     for name in ("torch", "transformers", "sentence-transformers", "FlagEmbedding", "trl", "peft", "accelerate"):
         try:

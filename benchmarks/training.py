@@ -1,14 +1,14 @@
 """Training speed against TRL's SFTTrainer on the same model and data, in one run.
 
-The data: every question of the example documents asked of some passages, as ranking and answering examples, so that
-several examples share each passage. All train the same LoRA adapter in the same number type, without compilation:
-TRL's SFTTrainer (loss on the completion alone, padded batches), rankrag with one row an example, and rankrag with
-shared-prefix rows. Printed are the tokens and the examples of a CPU-second, which other work on the machine changes
-little, or with a GPU of a second; a token counts once in each example that has it, padding not at all, so shared rows
-show in both. The first step of each (with a GPU: two) is not counted.
+The data asks every example question about some passages, as ranking and answering examples, so that several examples
+share each passage. Three ways train the same LoRA adapter in the same number type, without compilation: TRL's
+SFTTrainer (loss on the completion only, padded batches), rankrag with one row per example, and rankrag with
+shared-prefix rows. The script prints tokens and examples per CPU second, which other load hardly changes, or per second
+on a GPU. A token counts once for each example that has it and padding does not count, so shared rows show in both. The
+first step of each way is not counted; on a GPU the first two.
 
-`--what-pays` compares instead what can make a step of shared-prefix rows faster: compiled layers, larger and smaller
-batches, and fewer adapted layers, which is another training.
+`--what-pays` compares what could make a step of shared-prefix rows faster: compiled layers, larger and smaller batches,
+and fewer adapted layers, which is a different training.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def main() -> None:
 def what_pays(
     config: TrainConfig, encoder: PromptEncoder, examples: Sequence[Example], steps: int
 ) -> dict[str, Callable[[], Steps]]:
-    """Return ways of training on shared-prefix rows, the configured one first."""
+    """Return the ways of training on shared-prefix rows, the configured one first."""
     tokens = config.tokens_per_batch
     adapted = {n: LoraSettings.model_validate({"top_layers": n}) for n in (20, 10)}
     changes: dict[str, dict[str, Any]] = {
@@ -179,7 +179,7 @@ def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], ste
 
 
 def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
-    """Return the same of TRL's SFTTrainer, whose batches have about as many tokens."""
+    """Return the same for TRL's SFTTrainer, whose batches have about as many tokens."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -198,7 +198,7 @@ def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
 
 
 def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
-    """Return the same of transformers' own Trainer and collator."""
+    """Return the same for transformers' own Trainer and collator."""
     rows, batch = padded_rows(config, alone, steps)
     data = []
     for row in rows:
@@ -212,7 +212,7 @@ def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps
 
 
 def padded_rows(config: TrainConfig, alone: list[Bundle], steps: int) -> tuple[list[Row], int]:
-    """Return the rows of all steps in a random order, and how many make a batch."""
+    """Return the rows of all steps in random order, and the number of rows in a batch."""
     mean = sum(len(row) for (row,) in alone) / len(alone)
     batch = max(1, int(config.tokens_per_batch / mean))
     rows = [row for (row,) in alone]
@@ -246,7 +246,7 @@ def padded_steps(rows: list[Row], batch: int, seconds: list[float]) -> Steps:
 
 
 def timed(trainer: Trainer) -> list[float]:
-    """Train; return the seconds of each step after the first `WARM_UP`, of the CPU or, with a GPU, of the clock."""
+    """Train; return the seconds of each step after the first `WARM_UP`: CPU time, or clock time on a GPU."""
     ends: list[float] = []
 
     def record(_done: int, _total: int) -> None:
@@ -260,7 +260,7 @@ def timed(trainer: Trainer) -> list[float]:
 
 
 def tokens_of(step: Step) -> int:
-    """Return the tokens of all examples of a step, a shared prefix counted once for each."""
+    """Return the tokens of all examples of a step; a shared prefix counts once for each."""
     rows = [row for batch in step.batches for part in batch for row in part]
     return sum(len(row.prefix) + len(tail) for row in rows for tail in row.tails)
 
