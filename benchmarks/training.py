@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
 from rankrag.config import LoraSettings, TrainConfig
 from rankrag.devices import has_bf16
@@ -36,7 +36,7 @@ from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, Row, build_rows, encode_examples
 from rankrag.training.start import Start, load_model, load_tokenizer, tune
-from rankrag.training.trainer import RowTrainer, Shares, StepReport, arguments
+from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import DataKind, Example, Passage, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "corpus"
@@ -247,16 +247,22 @@ def padded_steps(rows: list[Row], batch: int, seconds: list[float]) -> Steps:
 
 def timed(trainer: Trainer) -> list[float]:
     """Train; return the seconds of each step after the first `WARM_UP`: CPU time, or clock time on a GPU."""
-    ends: list[float] = []
+    clock = StepClock()
+    trainer.add_callback(clock)
+    trainer.train()
+    return [end - begin for begin, end in pairwise(clock.ends[WARM_UP - 1 :])]
 
-    def record(_done: int, _total: int) -> None:
+
+class StepClock(TrainerCallback):
+    """Keeps the time at which each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: object, state: object, control: object, **_: object) -> None:  # noqa: ARG002
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        ends.append(time.perf_counter() if torch.cuda.is_available() else time.process_time())
-
-    trainer.add_callback(StepReport(record))
-    trainer.train()
-    return [end - begin for begin, end in pairwise(ends[WARM_UP - 1 :])]
+        self.ends.append(time.perf_counter() if torch.cuda.is_available() else time.process_time())
 
 
 def tokens_of(step: Step) -> int:
