@@ -43,7 +43,7 @@ def test_a_contract_comes_back_as_it_was_saved(tmp_path):
     ("fields", "instead"),
     [
         ({"head": {"layer": 3}}, "'head' was for ranking from a middle layer, which P.True. replaces; delete it"),
-        ({"score": "layer_head"}, "'layer_head' is no score any more; set 'score' to 'true_vs_false'"),
+        ({"score": "layer_head"}, "'layer_head' is no longer a score; set 'score' to 'true_vs_false'"),
         ({"first_stage_weight": 0.1}, "'first_stage_weight' is replaced by 'similarity_weight'"),
     ],
 )
@@ -63,51 +63,73 @@ def test_a_broken_file_is_refused(tmp_path, text, problem):
         load_contract(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("fields", "problem"),
-    [
-        ({"version": 2}, "contract version 2, this rankrag reads version 1"),
-        ({"version": None}, "contract version None"),
-        ({"colour": "red"}, "unknown contract fields ..colour"),
-        ({"format": {"colour": "red"}}, "unknown format fields"),
-        ({"format": {"turns": {"colour": "red"}}}, "unknown turns fields"),
-        ({"format": []}, "'format' must be an object"),
-        ({"format": {"wordings": {"rank": "no place"}}}, "wording 'rank' must hold"),
-        ({"format": {"wordings": {"rank": 3}}}, "wording 'rank' must hold"),
-        ({"format": {"layout": "sideways"}}, "'layout' is 'sideways'"),
-        ({"labels": ["True"]}, "'labels' must be two different words"),
-        ({"labels": ["True", "True"]}, "'labels' must be two different words"),
-        ({"labels": "TF"}, "'labels' must be two different words"),
-        ({"score": "best"}, "'score' is 'best'"),
-        ({"history_query": "first"}, "'history_query' is 'first'"),
-        ({"max_tokens": 0}, "'max_tokens' is 0"),
-        ({"k": 0}, "'k' is 0"),
-        ({"passage_tokens": "many"}, "'passage_tokens' is 'many'"),
-        ({"abstain_below": float("nan")}, "'abstain_below' is nan"),
-        ({"similarity_weight": "x"}, "'similarity_weight' is 'x'"),
-        ({"similarity_encoder": 3}, "'similarity_encoder' is 3"),
-        ({"similarity_weight": 1.0}, "'similarity_encoder' is '', must be the name of the encoder"),
-        ({"settled_from": "soon"}, "'settled_from' is 'soon'"),
-        *(
-            ({"label_ids": ids}, "'label_ids' must be two different token ids, or an empty list")
-            for ids in (3, None, "34", [3], [3, 3], [3, None], [3, "4"], [3.0, 4.0], [True, 4], [-1, 4], {"3": 4})
-        ),
-        *(
-            ({"format": {"turns": {part.name: value}}}, rf"'turns\.{part.name}' is {value}")
-            for part in dataclass_fields(Turns)
-            for value in (None, 3)
-        ),
-        *(
-            ({"format": {"history_turns": value}}, "'history_turns' is .*, must be a whole number")
-            for value in (None, "7", 1.5, True, -1)
-        ),
-        ({"base_sha256": 7}, "'base_sha256' is 7, must be a text"),
-        ({"base_sha256": None}, "'base_sha256' is None"),
-    ],
-)
-def test_a_wrong_field_is_named(changed, fields, problem):
-    with pytest.raises(ContractError, match=problem):
+NO_OBJECT = ([], "x", 3, None, True)
+NO_TEXT = (None, 3, 1.5, True, ["a"], {"a": 1})
+NO_WHOLE = (None, "7", 1.5, True, [7], {})
+NO_NUMBER = ("soon", True, [1.0], {}, float("nan"), float("inf"), -float("inf"))
+MALFORMED = [
+    ({"version": 2}, "contract version 2, this rankrag reads version 1"),
+    ({"version": None}, "contract version None"),
+    ({"colour": "red"}, "unknown field 'colour', known are abstain_below, base_sha256"),
+    ({"format": {"colour": "red"}}, "unknown field 'format.colour', known are history_turns, layout"),
+    ({"format": {"turns": {"colour": "red"}}}, "unknown field 'format.turns.colour', known are assistant_to_user"),
+    ({"format": {"wordings": {"colour": "red"}}}, "unknown field 'format.wordings.colour', known are arithmetic"),
+    *(({"format": value}, "'format'.*: must be an object") for value in NO_OBJECT),
+    *(({"format": {"turns": value}}, "'format.turns'.*: must be an object") for value in NO_OBJECT),
+    *(({"format": {"wordings": value}}, "'format.wordings'.*: must be an object") for value in NO_OBJECT),
+    ({"format": {"layout": "sideways"}}, "'format.layout' is 'sideways': must be 'passage_first' or"),
+    ({"format": {"turns": {"name": "sideways"}}}, "'format.turns.name' is 'sideways': must be 'plain' or"),
+    *(
+        ({"format": {"turns": {part.name: value}}}, rf"'format.turns\.{part.name}'")
+        for part in dataclass_fields(Turns)
+        for value in NO_TEXT
+    ),
+    *(
+        ({"format": {"wordings": {part.name: value}}}, rf"'format.wordings\.{part.name}'")
+        for part in dataclass_fields(Wordings)
+        for value in NO_TEXT
+    ),
+    *(
+        ({"format": {"wordings": {part.name: text}}}, f"wording '{part.name}' must hold .question. exactly once")
+        for part in dataclass_fields(Wordings)
+        for text in ("no place", "{question} {question}")
+        if part.name != "system"
+    ),
+    *(({"format": {"history_turns": value}}, "'format.history_turns' is .*: must be") for value in NO_WHOLE),
+    ({"format": {"history_turns": -1}}, "'history_turns' must be 0 or above"),
+    *(({"labels": value}, "'labels") for value in ("TF", None, 3, ["True"], ["a", "b", "c"], ["True", 3], {})),
+    *(({"labels": value}, "'labels' .*: must be two different words") for value in (["True", "True"], ["", "False"])),
+    *(({"label_ids": value}, "'label_ids") for value in (3, None, "34", [3, None], [3, "4"], [3.0, 4.0], [True, 4])),
+    *(({"label_ids": value}, "must be two different token ids") for value in ([3], [3, 3], [-1, 4], [1, 2, 3])),
+    ({"label_ids": {"3": 4}}, "'label_ids'"),
+    *(({"score": value}, "'score' is .*: must be 'true' or 'true_vs_false'") for value in ("best", None, 3)),
+    *(({"history_query": value}, "'history_query' is .*: must be 'last'") for value in ("first", None, 3)),
+    *(
+        ({name: value}, f"'{name}' is .*: must be")
+        for name in ("passage_tokens", "max_tokens", "k")
+        for value in (*NO_WHOLE, 0, -1)
+    ),
+    *(
+        ({name: value}, f"'{name}' is .*: must be")
+        for name in ("abstain_below", "similarity_weight", "settled_from")
+        for value in NO_NUMBER
+    ),
+    ({"similarity_weight": None}, "'similarity_weight' is None: must be"),
+    *(
+        ({name: value}, f"'{name}' is .*: must be a valid string")
+        for name in ("similarity_encoder", "base_sha256")
+        for value in NO_TEXT
+    ),
+    ({"similarity_weight": 1.0}, "'similarity_encoder' is empty, but must be the name of the encoder"),
+]
+
+
+@pytest.mark.parametrize(("fields", "problem"), MALFORMED)
+def test_a_malformed_contract_is_refused_where_it_is_wrong(changed, fields, problem):
+    with pytest.raises(ContractError, match=problem) as caught:
         load_contract(changed(**fields))
+    assert str(caught.value).startswith(str(changed() / FILE_NAME))
+    assert ";" in str(caught.value)  # what to do comes last
 
 
 def test_all_wrong_values_are_named_together(changed):
