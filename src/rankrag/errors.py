@@ -56,9 +56,9 @@ class Mistakes:
     def __init__(self) -> None:
         self._found: list[str] = []
 
-    def add(self, message: str) -> None:
+    def add(self, message: str | DataError) -> None:
         """Keep a mistake; the message says where it is and what to do."""
-        self._found.append(message)
+        self._found.append(str(message))
 
     @contextmanager
     def caught(self) -> Iterator[None]:
@@ -66,7 +66,7 @@ class Mistakes:
         try:
             yield
         except DataError as error:
-            self.add(str(error))
+            self.add(error)
 
     def raise_any(self) -> None:
         """Raise one `DataError` with all that was kept; nothing where nothing was."""

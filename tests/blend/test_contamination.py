@@ -121,7 +121,7 @@ def test_an_empty_text_has_no_grams():
 
 
 def test_a_row_without_a_question_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"dev\.jsonl:1: no 'question' or 'query'"):
+    with pytest.raises(DataError, match=r"dev\.jsonl:1: no question, it needs 'question' or 'query'"):
         evaluation_of(tmp_path, [{"id": "1", "words": "x"}])
 
 

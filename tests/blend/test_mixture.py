@@ -121,7 +121,7 @@ def test_problems_of_configuration_sources_and_evaluation_sets_stand_in_one_erro
     fields = {"examples": 9, "weights": {"bad": 1, "empty": 1, "trian": 1}, "evaluation": [{"rows": "dev.jsonl"}]}
     with pytest.raises(ConfigError) as caught:
         build_blend(config_of(sources=sources, **fields), tmp_path / "a")
-    found = ("did you mean 'train'", "bad.jsonl:1: no 'id'", "bad.jsonl:2: not JSON", "'empty': no rows are left")
+    found = ("did you mean 'train'", "bad.jsonl:1: no question", "bad.jsonl:2: not JSON", "'empty': no rows are left")
     for problem in (*found, "evaluation: ", "dev.jsonl:1: not JSON"):
         assert problem in str(caught.value)
 

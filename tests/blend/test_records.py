@@ -76,11 +76,11 @@ def test_a_document_without_a_relevant_chunk_is_left_out(answers, reason):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"contexts": []}, "'contexts' must be a list of objects"),
-        ({"contexts": [{"title": "t"}]}, "'contexts' must be a list of objects"),
+        ({"contexts": []}, "'contexts' must be a list of passages"),
+        ({"contexts": [{"words": "t"}]}, "candidate 0: no passage"),
         ({"answers": "b"}, "'answers' must be a list of texts"),
-        ({"candidates": [{"text": "b"}]}, "candidate 0 needs 'text' and 'label'"),
-        ({"question": None}, "no 'id' with 'question'"),
+        ({"candidates": [{"text": "b"}]}, "candidate 0 has no 'label'"),
+        ({"question": None}, "no question, it needs 'question'"),
     ],
 )
 def test_a_row_that_misses_a_field_is_named(row, problem):

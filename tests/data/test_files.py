@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import gzip
+
 import pytest
 import zstandard
 
-from rankrag.data.files import read_table
+from rankrag.data.files import located_rows, read_table
+from rankrag.data.rows import read_passages
 from rankrag.documents.loading import Failed, Loaded, load_documents
 from rankrag.errors import DataError
+from rankrag.types import Passage
+from tests.data.published import write
 
 LONG = "word " * 30_000
 
@@ -27,16 +32,79 @@ def test_a_compressed_table_without_names_is_read_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.tsv", b"id\ttext\n1\t\xff\xfe\n"), ("a.tsv.zst", b"no zstandard"), ("no.tsv", None)]
+    ("name", "content", "why"),
+    [
+        ("a.tsv", b"id\ttext\n1\t\xff\xfe\n", "not UTF-8"),
+        ("a.tsv.zst", b"no zstandard", "cannot be read"),
+        ("no.tsv", None, "cannot be read"),
+    ],
 )
-def test_what_cannot_be_read_is_one_error_and_never_fails_the_other_files(tmp_path, name, content):
+def test_what_cannot_be_read_is_one_error_and_never_fails_the_other_files(tmp_path, name, content, why):
     path, good = tmp_path / name, tmp_path / "good.txt"
     good.write_text("Good.", encoding="utf-8")
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=f"{name}: cannot be read"):
+    with pytest.raises(DataError, match=f"{name}: {why}"):
         list(read_table(path))
     failed, loaded = load_documents([path, good], {})
     assert isinstance(failed, Failed)
-    assert "cannot be read" in failed.reason
+    assert why in failed.reason
     assert isinstance(loaded, Loaded)
+
+
+def located(path, subset=""):
+    return [(where.rpartition(":")[2], row) for where, row in located_rows(path, subset)]
+
+
+def test_rows_of_json_have_the_line_they_start_in(tmp_path):
+    path = tmp_path / "rows.json"
+    write(path, '\n[\n  {"a": "]"},\n\n  {"b":\n 2}, {"c": 3}]')
+    assert located(path) == [("3", {"a": "]"}), ("5", {"b": 2}), ("6", {"c": 3})]
+    write(path, '{\n "x": {"1": {"n": "y"}},\n "y": {\n  "1": {"n": 1},\n  "2": {"n": 2}}}')
+    assert located(path, "y") == [("4", {"id": "1", "n": 1}), ("5", {"id": "2", "n": 2})]
+
+
+@pytest.mark.parametrize(
+    ("text", "subset", "message"),
+    [
+        ('[{"a": 1},\n {"b"}]', "", r"rows\.json:2: not JSON"),
+        ("[1]", "", r"rows\.json:1: holds int"),
+        ('{"x": {}}', "y", "no object 'y' \\(found: x\\)"),
+        ('{"x": {"1": {}, "1": {}}}', "x", "'1' stands twice"),
+        ('{"x": {"1": 5}}', "x", "'1' holds int"),
+        ('[{"a": 1},\n', "", r"rows\.json:2: not JSON \(the array has no end\)"),
+        ("5", "", r"rows\.json:1: holds int, not a JSON object"),
+        ("{", "", "not JSON"),
+    ],
+)
+def test_a_broken_json_file_says_where(tmp_path, text, subset, message):
+    write(tmp_path / "rows.json", text)
+    with pytest.raises(DataError, match=message):
+        list(located_rows(tmp_path / "rows.json", subset))
+
+
+def test_tables_with_and_without_a_header(tmp_path):
+    write(tmp_path / "psgs.tsv", 'id\ttext\ttitle\n1\t"A ""quoted"" text"\tT\n')
+    write(tmp_path / "popqa.csv", "id,question\n7,who?\n")
+    assert list(read_passages(tmp_path / "psgs.tsv")) == [Passage("1", 'A "quoted" text', "T")]
+    assert located(tmp_path / "popqa.csv") == [("2", {"id": "7", "question": "who?"})]
+    write(tmp_path / "psgs.tsv", "id\ttext\ttitle\n1\ttext\n")
+    with pytest.raises(DataError, match=r"psgs\.tsv:2: not as many fields"):
+        list(located_rows(tmp_path / "psgs.tsv"))
+
+
+def test_rows_of_all_subsets_are_read_without_naming_one(tmp_path):
+    write(tmp_path / "rows.json", '{\n "x": {"1": {"n": "y"}},\n "y": {"2": {"n": 2}}}')
+    assert located(tmp_path / "rows.json") == [("2", {"id": "1", "n": "y"}), ("3", {"id": "2", "n": 2})]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r\n\r\n  \r\n"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.zst", "rows.jsonl.gz", "rows.json", "rows.csv"])
+def test_a_byte_order_mark_and_other_line_ends_are_no_part_of_a_row(tmp_path, name, ending):
+    row = '{"a": "x y"}' if ".json" in name else f"a{ending[:2]}x y"
+    if name == "rows.json":
+        row = f"[{ending}{row}{ending}]"
+    content = ("\ufeff" + row + ending).encode()
+    packed = {"zst": zstandard.compress, "gz": gzip.compress}.get(name.rpartition(".")[2], bytes)
+    (tmp_path / name).write_bytes(packed(content))
+    assert [row for _, row in located_rows(tmp_path / name)] == [{"a": "x y"}]

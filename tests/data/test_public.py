@@ -9,6 +9,7 @@ import pytest
 
 from rankrag.config import Reader
 from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
+from rankrag.data.sets import Schema
 from rankrag.errors import DataError, Mistakes
 
 
@@ -17,7 +18,7 @@ def read(reader, *rows):
     located = [(f"{reader} row {i}", row) for i, row in enumerate(rows, start=1)]
     dropped: Counter[str] = Counter()
     mistakes = Mistakes()
-    found = [row for _, row in converted(reader, located, dropped, lambda error: mistakes.add(str(error)))]
+    found = [row for _, row in converted(reader, located, dropped, mistakes.add)]
     mistakes.raise_any()
     return found, dict(dropped)
 
@@ -31,7 +32,7 @@ def contents(row):
 
 
 def test_every_reader_that_a_configuration_may_name_is_there():
-    assert {"rankrag", *READERS} == set(get_args(Reader))
+    assert {"rankrag", *READERS} == {*get_args(Reader), *get_args(Schema)}
     assert set(KNOWN_DEFECTS) <= set(READERS)
 
 
@@ -194,7 +195,7 @@ def test_unnatural_instructions_give_one_row_an_instance():
 
 @pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_row_of_another_set_is_named(reader):
-    with pytest.raises(DataError, match=rf"{reader} row 1: no row of {reader} .*found: "):
+    with pytest.raises(DataError, match=rf"{reader} row 1: no row of {reader}: .*found: "):
         read(reader, {"unexpected": 1})
     with pytest.raises(DataError, match=rf"{reader} row 1: .*{reader} row 2: .*{reader} row 3: "):
         read(reader, *({"unexpected": i, "message_tree_id": i} for i in range(3)))
@@ -204,3 +205,38 @@ def test_ids_are_made_from_the_content():
     rows = [{"inputs": "Q", "targets": t} for t in "AAB"]
     ids = [row["id"] for row in read("flan", *rows)[0]]
     assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize(
+    ("schema", "row", "message"),
+    [
+        ("kilt", {"id": "1", "input": "x"}, r"no row of kilt: no 'output' \(found: id, input\)"),
+        ("kilt_triviaqa", {"id": "1", "input": "", "output": []}, "has no text and is not in the file of TriviaQA"),
+        ("dpr", {"question": "x", "answers": "['a'"}, "no row of dpr: "),
+        ("popqa", {"id": 1, "question": "x", "possible_answers": "[", "s_pop": 1}, "no row of popqa: "),
+        ("popqa", {"id": 1, "question": "x", "possible_answers": "[]", "s_pop": "many"}, "no row of popqa: "),
+        ("chatrag", {"messages": [{"role": "assistant", "content": "x"}], "answers": []}, "is not the user's"),
+        ("chatrag", {"messages": [], "answers": []}, "no row of chatrag: "),
+        ("mirage", {"id": "1", "question": "x"}, "no row of mirage: no 'options'"),
+        ("flashrag", {"id": "1", "question": "x"}, "no row of flashrag: no 'golden_answers'"),
+    ],
+)
+def test_a_published_row_without_what_its_form_needs_is_named(schema, row, message):
+    with pytest.raises(DataError, match=f"^{schema} row 1: .*{message}"):
+        read(schema, row)
+
+
+def test_public_forms_of_tables_of_the_hub():
+    answer = {"value": "David Seville", "aliases": ["Seville", "David Seville"]}
+    ((found,), _) = read("triviaqa", {"question_id": "tc_1", "question": "Who?", "answer": answer})
+    assert found == {"id": "tc_1", "question": "Who?", "answers": ["David Seville", "Seville"]}
+    ((found,), _) = read("nq_open", {"question": "when", "answer": ["1972"]})
+    assert found == {"question": "when", "answers": ["1972"]}
+    self_rag = {"id": 7, "question": "Who?", "answers": ["journalist"], "ctxs": []}
+    ((found,), _) = read("popqa", self_rag)
+    assert found == {"id": "7", "question": "Who?", "answers": ["journalist"]}
+
+
+def test_rows_that_are_not_part_of_a_set_are_counted():
+    assert read("popqa", {"id": 7, "question": "Who?", "answers": ["x"], "s_pop": 100}) == ([], {"not long tail": 1})
+    assert read("beir", {"_id": "q", "text": "x"}) == ([], {"not judged": 1})

@@ -8,7 +8,8 @@ import pytest
 
 from rankrag.data.examples import read_examples, write_examples
 from rankrag.data.files import STDIN, read_rows, write_rows
-from rankrag.data.rows import answer_row, parse_history, parse_question, read_passages, read_questions
+from rankrag.data.rows import parse_history, parse_question, read_passages, read_questions
+from rankrag.data.runs import answer_row
 from rankrag.errors import DataError
 from rankrag.types import (
     Answer,
@@ -146,7 +147,7 @@ def test_a_bad_turn_is_named_by_its_place(turn):
 
 def test_an_id_that_stands_twice_is_a_data_error(tmp_path):
     path = lines(tmp_path, '{"id": "1", "question": "a"}', '{"id": "1", "question": "b"}')
-    with pytest.raises(DataError, match=r"rows.jsonl:2: id '1' stands in line 1"):
+    with pytest.raises(DataError, match=r"rows.jsonl:2: id '1' stands in .*rows.jsonl:1 already"):
         list(read_questions(path))
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rankrag.blend.asked import asked_rows
 from rankrag.blend.sources import Record, Source
 from rankrag.config import EvaluationConfig
-from rankrag.data.files import Row
+from rankrag.data.files import Row, located_rows
 from rankrag.data.progress import Progress, quiet, watched
-from rankrag.data.rows import read_passages
+from rankrag.data.rows import parse_asked, parse_ids, read_passages
+from rankrag.errors import Mistakes
 from rankrag.matching import normalise
 from rankrag.types import Message
 
@@ -64,11 +64,15 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     questions: set[str] = set()
     texts: list[str] = []
     gold: set[str] = set()
-    for row, history, text in asked_rows(data / wanted.rows):
-        if wanted.questions:
-            questions.add(_asked(history, text))
-        gold.update(row.get("positive_ids", ()), row.get("near_ids", ()))
-        texts += _own_texts(row)
+    mistakes = Mistakes()
+    for where, row in located_rows(data / wanted.rows, on_bad_row=mistakes.add):
+        with mistakes.caught():
+            asked = parse_asked(row, where)
+            if wanted.questions:
+                questions.add(_asked(*asked))
+            gold.update(parse_ids(row, "positive_ids", where), parse_ids(row, "near_ids", where))
+            texts += _own_texts(row)
+    mistakes.raise_any()
     if wanted.corpus:
         texts += [p.text for p in read_passages(data / wanted.corpus) if p.id in gold]
     return EvaluationSet(
@@ -144,8 +148,8 @@ def _own_texts(row: Row) -> list[str]:
     Elsewhere `ctxs` are what some retriever found, which is not gold.
     """
     chatrag = row.get("ctxs", ()) if "messages" in row else ()
-    found = [*row.get("contexts", ()), *row.get("candidates", ()), *chatrag, row.get("ground_truth_ctx")]
-    texts = (c.get("text", c.get("ctx")) for c in found if isinstance(c, dict))
+    found = [*(row.get("contexts") or ()), *(row.get("candidates") or ()), *chatrag, row.get("ground_truth_ctx")]
+    texts = (c.get("text", c.get("ctx")) if isinstance(c, dict) else c for c in found)
     return [text for text in texts if isinstance(text, str)]
 
 

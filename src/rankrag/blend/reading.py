@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from rankrag.blend.licences import allows_commercial
 from rankrag.blend.records import parse_record
 from rankrag.blend.sources import Record, Source, document_of
 from rankrag.config import SourceConfig
-from rankrag.data.arrays import is_packed, packed_rows
-from rankrag.data.files import Located, read_rows
+from rankrag.data.files import Located, OnBadRow, located_rows
 from rankrag.data.hub import hub_rows
 from rankrag.data.progress import Progress, quiet, watched
-from rankrag.data.public import LeftOut, converted
-from rankrag.data.rows import read_passages
+from rankrag.data.public import converted
+from rankrag.data.rows import LeftOut, read_passages
 from rankrag.errors import DataError, Mistakes
 from rankrag.types import Passage
 
@@ -43,16 +42,16 @@ def read_source(
     records: list[Record] = []
     origin: dict[str, str] = {}
     mistakes = Mistakes()
-    raw = raw_rows(wanted, data, origin, lambda error: mistakes.add(str(error)))
+    raw = raw_rows(wanted, data, origin, mistakes.add)
     watched_rows = watched(raw, progress, f"{wanted.name}: reading rows")
-    rows = converted(wanted.reader, watched_rows, dropped, lambda error: mistakes.add(str(error)))
+    rows = converted(wanted.reader, watched_rows, dropped, mistakes.add)
     for where, row in _limited(_kept(wanted, rows, dropped, commercial), wanted.limit, random.Random(seed), dropped):
         try:
             records.append(parse_record(wanted, row, where, passages))
         except LeftOut as reason:
             dropped[str(reason)] += 1
         except DataError as error:
-            mistakes.add(str(error))
+            mistakes.add(error)
     readable = wanted.corpus is None
     if wanted.corpus:
         read = watched(read_passages(data / wanted.corpus), progress, f"{wanted.name}: reading passages")
@@ -67,18 +66,14 @@ def read_source(
     return Source(wanted.name, tuple(records), passages, dropped, origin)
 
 
-def raw_rows(
-    wanted: SourceConfig, data: Path, origin: dict[str, str], on_bad_row: Callable[[DataError], None]
-) -> Iterator[Located]:
+def raw_rows(wanted: SourceConfig, data: Path, origin: dict[str, str], on_bad_row: OnBadRow) -> Iterator[Located]:
     """Yield the rows of a source as they stand, one at a time; what is no row is told to `on_bad_row`.
 
     Of a hub, `origin` gets the revision, where the hub says it, and after the last row the hash of all.
     """
     if wanted.hub is not None:
         return _hashed(hub_rows(wanted.hub, origin=origin), origin)
-    path = data / wanted.rows
-    rows = packed_rows(path, on_bad_row) if is_packed(path) else read_rows(path, on_bad_row)
-    return ((f"{path}:{line}", row) for line, row in rows)
+    return located_rows(data / wanted.rows, on_bad_row=on_bad_row)
 
 
 def _hashed(rows: Iterable[Located], origin: dict[str, str]) -> Iterator[Located]:

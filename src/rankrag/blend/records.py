@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
 
 from rankrag.blend.pseudo_labels import labelled_chunks
 from rankrag.blend.sft import instruction_record
 from rankrag.blend.sources import Record
 from rankrag.config import SourceConfig
 from rankrag.data.files import Row
-from rankrag.data.public import LeftOut
-from rankrag.data.rows import as_choice, parse_history
+from rankrag.data.rows import LeftOut, QuestionRow, parse_row
 from rankrag.errors import DataError
 from rankrag.types import DataKind, Passage, Question
 
@@ -29,24 +26,17 @@ def parse_record(wanted: SourceConfig, row: Row, where: str, passages: dict[str,
         raise LeftOut(str(row["left_out"]))
     if DataKind.SFT in wanted.kinds:
         return _short_enough(wanted, instruction_record(row, where))
-    text, row_id = row.get("question", row.get("query")), row.get("id")
-    if not isinstance(text, str) or not isinstance(row_id, str):
-        raise DataError(f"{where}: no 'id' with 'question' or 'query' (found: {_found(row)}); see docs/data.md")
-    answers = row.get("answers", [])
-    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-        raise DataError(f"{where}: 'answers' must be a list of texts (found: {answers!r:.80})")
-    history = parse_history(row.get("history", []), where)
-    question = Question(row_id, text, history, tuple(answers), wanted.style)
-    if wanted.style == "choice":
-        question = as_choice(question, row, where)
-    if "contexts" in row:
-        return _of_document(wanted, question, _document(wanted, row, where), passages)
-    positives, negatives = list(row.get("positive_ids", ())), list(row.get("negative_ids", ()))
-    for passage, relevant in _candidates(row_id, row, where):
-        passages[passage.id] = passage
-        (positives if relevant else negatives).append(passage.id)
-    negatives += [i for i in row.get("candidate_ids", ()) if i not in positives]
-    return Record(question, tuple(positives), tuple(negatives), tuple(row.get("near_ids", ())))
+    read = parse_row(row, where, wanted.style)
+    if read.carried_as == "contexts":
+        return _of_document(wanted, read.question, _document(wanted, read, where), passages)
+    positives, negatives = list(read.positives), list(read.negatives)
+    for place, carried in enumerate(read.carried):
+        if carried.label is None:
+            raise DataError(f"{where}: candidate {place} has no 'label': 1 if it is relevant, else 0")
+        passages[carried.passage.id] = carried.passage
+        (positives if carried.label else negatives).append(carried.passage.id)
+    negatives += [i for i in read.candidates if i not in positives]
+    return Record(read.question, tuple(positives), tuple(negatives), read.near)
 
 
 def _of_document(wanted: SourceConfig, question: Question, document: Passage, passages: dict[str, Passage]) -> Record:
@@ -74,23 +64,15 @@ def _of_document(wanted: SourceConfig, question: Question, document: Passage, pa
     return Record(question, of["relevant"], of["irrelevant"], unclear=unclear)
 
 
-def _document(wanted: SourceConfig, row: Row, where: str) -> Passage:
+def _document(wanted: SourceConfig, read: QuestionRow, where: str) -> Passage:
     """Return all contexts of a row as one passage, named by its content: questions of one document share it."""
-    parts = row["contexts"]
-    if not isinstance(parts, list) or not parts or not all(isinstance(p, dict) and "text" in p for p in parts):
-        raise DataError(f"{where}: 'contexts' must be a list of objects with a 'text' (found: {parts!r:.80})")
-    title = parts[0].get("title", "") if len(parts) == 1 else ""
-    text = "\n\n".join(part["text"].strip() for part in parts)
+    parts = [carried.passage for carried in read.carried]
+    if not parts:
+        raise DataError(f"{where}: 'contexts' must be a list of passages (found: none)")
+    title = parts[0].title if len(parts) == 1 else ""
+    text = "\n\n".join(part.text.strip() for part in parts)
     digest = hashlib.sha256(f"{title}\n{text}".encode()).hexdigest()
     return Passage(f"{wanted.name}/{digest[:16]}", text, title)
-
-
-def _candidates(row_id: str, row: dict[str, Any], where: str) -> Iterator[tuple[Passage, bool]]:
-    for i, candidate in enumerate(row.get("candidates", ())):
-        if not isinstance(candidate, dict) or "text" not in candidate or "label" not in candidate:
-            raise DataError(f"{where}: candidate {i} needs 'text' and 'label' (found: {candidate!r:.80})")
-        passage_id = candidate.get("id", f"{row_id}/c{i}")
-        yield Passage(passage_id, candidate["text"], candidate.get("title", "")), bool(candidate["label"])
 
 
 def _short_enough(wanted: SourceConfig, record: Record) -> Record:
@@ -101,7 +83,3 @@ def _short_enough(wanted: SourceConfig, record: Record) -> Record:
     if wanted.max_context_words and len(before.split()) > wanted.max_context_words:
         raise LeftOut(f"turns before the reply longer than {wanted.max_context_words} words")
     return record
-
-
-def _found(row: Row) -> str:
-    return ", ".join(sorted(row)) or "nothing"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from rankrag.blend.sources import Record, Source
 from rankrag.data.files import Row
-from rankrag.data.public import LeftOut
-from rankrag.data.rows import parse_history
+from rankrag.data.rows import LeftOut, parse_history
 from rankrag.errors import DataError
 from rankrag.types import DataKind, Example, Question
 

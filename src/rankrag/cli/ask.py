@@ -79,7 +79,7 @@ def ask(
     if questions is not None:
         _ask_many(pipeline, questions, out)
     elif as_json:
-        from rankrag.data.rows import answer_row
+        from rankrag.data.runs import answer_row
 
         print(json.dumps(answer_row(pipeline().ask(str(question))), ensure_ascii=False, indent=1))
     else:
@@ -166,7 +166,8 @@ def _stream(rag: RankRAG, question: Question) -> Answer:
 
 def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None) -> None:
     from rankrag.data.journal import append_rows, read_journal
-    from rankrag.data.rows import answer_row, read_questions
+    from rankrag.data.rows import read_questions
+    from rankrag.data.runs import answer_row
 
     options.refuse_input(out, questions=questions)
     wanted = list(read_questions(questions))

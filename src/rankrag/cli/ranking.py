@@ -230,21 +230,23 @@ def rerank(
 def _run_candidates(
     run: Path, index: Path | None, questions: Path | None, n: int
 ) -> Iterator[tuple[Question, Ranking]]:
+    from urllib.parse import unquote
+
     from rankrag.data.frozen import passages_beside
     from rankrag.data.rows import read_passages, read_questions
-    from rankrag.data.runs import by_id, is_trec, read_run
+    from rankrag.data.runs import by_id, is_trec, known_id, read_run
     from rankrag.retrieval.store import PassageStore
 
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
     ranked = list(read_run(run, by_id(read_questions(questions)) if questions else {}))
-    wanted = {name for r in ranked for name in r.ids[:n]}
+    wanted = {variant for r in ranked for name in r.ids[:n] for variant in (name, unquote(name))}
     source = index or passages_beside(run) or options.DEFAULT_INDEX
     if source.is_file():
         passages = {passage.id: passage for passage in read_passages(source) if passage.id in wanted}
     else:
         passages = PassageStore.open(source).get(wanted)
-    absent = [(r.question.id, name) for r in ranked for name in r.ids[:n] if name not in passages]
+    absent = [(r.question.id, name) for r in ranked for name in r.ids[:n] if known_id(name, passages) not in passages]
     if absent:
         question, name = absent[0]
         raise DataError(
@@ -252,7 +254,8 @@ def _run_candidates(
             "name the index of the run with --index"
         )
     for r in ranked:
-        yield r.question, tuple(ScoredPassage(passages[i], s) for i, s in zip(r.ids[:n], r.scores[:n], strict=True))
+        ids = [known_id(name, passages) for name in r.ids[:n]]
+        yield r.question, tuple(ScoredPassage(passages[i], s) for i, s in zip(ids, r.scores[:n], strict=True))
 
 
 def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking]]:

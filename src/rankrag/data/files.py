@@ -1,24 +1,26 @@
-"""Files on disk: JSON Lines, tables, JSON, plain or compressed; a file is written whole or not at all.
+"""Files on disk: rows as JSON Lines, JSON or tables, plain or compressed; written whole or not at all.
 
-Every row is read with its file and line, for errors.
+Every row comes with its file and line, for errors.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import zstandard
 
-from rankrag.data.arrays import PIECE, packed_rows
 from rankrag.errors import DataError
 
 Row = dict[str, Any]
@@ -27,41 +29,97 @@ STDIN = Path("-")
 """Stands for standard input wherever rows are read."""
 
 Located = tuple[str, Row]
-"""Where a row stands, for errors, and the row."""
+"""The place of a row, for errors, and the row."""
 
-_LONGEST_FIELD = 1 << 24
-"""Characters; Python's own limit is below some passages."""
+OnBadRow = Callable[[DataError], None]
+"""Hears what is wrong with a row that is then skipped."""
+
+PIECE = 2**20
+"""Characters of a JSON file that are read at once; memory holds these and the row at hand."""
+
+_BETWEEN = " \t\r\n,\ufeff"
+_LONGEST_FIELD = 1 << 24  # characters; Python's own limit is below some passages
 
 
-def read_rows(path: Path, on_bad_row: Callable[[DataError], None] | None = None) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, row) of a file or of standard input (`-`); empty lines are passed over.
+def located_rows(path: Path, subset: str = "", on_bad_row: OnBadRow | None = None) -> Iterator[Located]:
+    """Yield the rows of a file with their places.
 
-    `DataError` names the line that is not a JSON object, or says why the file cannot be read. With `on_bad_row`, bad
-    lines are told to it instead and reading goes on.
+    By the file's name it is JSON Lines (the default), JSON (`.json`, `.gz`: an array, an object of objects, or objects
+    in sequence), or a table (`.csv`, `.tsv`, with a header; DPR's `.qas.csv` has none). `subset` chooses one object of
+    an object of objects, or the rows with that `subset`. `DataError` names a bad row, unless `on_bad_row` hears of it.
     """
+    rows: Iterable[tuple[int, Row]]
+    if path.name.endswith(".qas.csv"):
+        rows = _table_rows(path, ("question", "answers"), "\t", on_bad_row or _refuse)
+    elif path.suffix in (".csv", ".tsv"):
+        rows = _table_rows(path, None, "," if path.suffix == ".csv" else "\t", on_bad_row or _refuse)
+    elif path.suffix in (".json", ".gz"):
+        rows = _json_rows(path, subset, on_bad_row or _refuse)
+    else:
+        rows = read_rows(path, on_bad_row)
+        rows = ((line, row) for line, row in rows if not subset or row.get("subset") == subset)
+    return ((f"{path}:{line}", row) for line, row in rows)
+
+
+def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[int, Row]]:
+    """Yield (line number, row) of JSON Lines in a file or in standard input (`-`); empty lines are skipped.
+
+    `DataError` names a line that is not a JSON object, unless `on_bad_row` hears of it, or says why the file cannot be
+    read.
+    """
+    for number, line in read_lines(path):
+        try:
+            row = _row(line, f"{path}:{number}")
+        except DataError as error:
+            (on_bad_row or _refuse)(error)
+        else:
+            yield number, row
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of a text file; empty lines are skipped."""
     number = 0
-    try:
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = _row(line, f"{path}:{number}")
-                except DataError as error:
-                    if on_bad_row is None:
-                        raise
-                    on_bad_row(error)
-                else:
-                    yield number, row
-    except (OSError, zstandard.ZstdError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read ({reason}); check the name and that the file is whole") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    with _explained(path, lambda: number + 1), open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.strip("\ufeff\r\n")  # a byte order mark may stand before the first line of standard input
+            if line and not line.isspace():
+                yield number, line
+
+
+def read_table(
+    path: Path, names: Sequence[str] | None = None, *, delimiter: str = "\t"
+) -> Iterator[tuple[int, Row | None]]:
+    """Yield (line, row) of a table, None for a row with another number of fields; empty rows are skipped.
+
+    `names` are the names of the columns; by default they stand in the first line.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    with _explained(path), open_text(path) as lines:
+        reader = csv.DictReader(lines, names, delimiter=delimiter)
+        for row in reader:
+            if any(isinstance(field, str) and field.strip() for field in row.values()):
+                yield reader.line_num, None if None in row or None in row.values() else dict(row)
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file; `DataError` names a key that an object has twice."""
+    with _explained(path), open_text(path) as file:
+        try:
+            return json.load(file, object_pairs_hook=partial(_unique, path))
+        except ValueError as error:
+            raise DataError(f"{path}: not JSON ({error}); get the file again") from None
+
+
+def corpus_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a corpus by its name: a file, a file without its .jsonl, or all such files in a folder."""
+    if path.is_dir():
+        return tuple(sorted(file for file in path.rglob("*") if file.name.endswith((".jsonl", ".jsonl.zst"))))
+    places = (path, path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.jsonl.zst"))
+    return next(((place,) for place in places if place.is_file()), ())
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows, compressed where the name ends in `.zst`; return how many. The file appears whole or not at all."""
+    """Write rows, compressed if the name ends in `.zst`; return how many. The file appears whole or not at all."""
     return write_lines(path, map(row_line, rows))
 
 
@@ -97,7 +155,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def sha256(*paths: Path) -> str:
-    """Return the SHA-256 of the files' bytes, one after the other; memory holds a block of them."""
+    """Return the SHA-256 of the files' bytes, one file after the other; memory holds one block."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -108,133 +166,31 @@ def sha256(*paths: Path) -> str:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a file of UTF-8 text for reading: plain, compressed (`.zst`), or standard input (`-`)."""
+    """Open UTF-8 text for reading: plain, compressed (`.zst`, `.gz`), or standard input (`-`)."""
     if path == STDIN:
         yield sys.stdin
     elif path.suffix == ".zst":
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield io.TextIOWrapper(stream, "utf-8", newline="")
+            yield io.TextIOWrapper(stream, "utf-8-sig", newline="")
+    elif path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as text:
+            yield text
     else:
-        with path.open(encoding="utf-8-sig", newline="") as plain:
-            yield plain
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            yield text
 
 
-def read_table(
-    path: Path, names: Sequence[str] | None = None, *, delimiter: str = "\t"
-) -> Iterator[tuple[int, Row | None]]:
-    """Yield (line, row) of a table, None for a row of another number of fields.
-
-    `names` are those of the columns; by default they stand in the first line.
-
-    `DataError` where the file cannot be read.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)
+@contextmanager
+def _explained(path: Path, line: Callable[[], int] | None = None) -> Iterator[None]:
+    """Raise a `DataError` that says why a file cannot be read."""
     try:
-        with open_text(path) as lines:
-            reader = csv.DictReader(lines, names, delimiter=delimiter)
-            for row in reader:
-                yield reader.line_num, None if None in row or None in row.values() else dict(row)
-    except (OSError, UnicodeDecodeError, csv.Error, zstandard.ZstdError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-
-
-def located_rows(path: Path, subset: str = "") -> Iterator[Located]:
-    """Yield the rows of a file: JSON Lines, a JSON array, an object of objects (`subset` picks one), CSV or TSV.
-
-    Tables have a header, but for DPR's `.qas.csv`: question, tab, answers.
-    """
-    if path.name.endswith(".qas.csv"):
-        yield from _table(path, ("question", "answers"))
-    elif path.suffix in (".tsv", ".csv"):
-        yield from _table(path, None)
-    elif path.suffix == ".json":
-        yield from _json(path, subset)
-    else:
-        for line, row in read_rows(path):
-            if not subset or row.get("subset") == subset:
-                yield f"{path}:{line}", row
-
-
-def corpus_files(path: Path) -> tuple[Path, ...]:
-    """Return the files of a corpus by its name: a file, a file less its .jsonl, or all such files in a folder."""
-    if path.is_dir():
-        return tuple(sorted(of for of in path.rglob("*") if of.name.endswith((".jsonl", ".jsonl.zst"))))
-    places = (path, path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.jsonl.zst"))
-    return next(((place,) for place in places if place.is_file()), ())
-
-
-def _table(path: Path, names: tuple[str, ...] | None) -> Iterator[Located]:
-    """Yield the rows of a table; DPR quotes its fields, the others do not."""
-    delimiter = "," if path.suffix == ".csv" and names is None else "\t"
-    for line, row in read_table(path, names, delimiter=delimiter):
-        if row is None:
-            raise DataError(f"{path}:{line}: not as many fields as the others; get the file anew")
-        yield f"{path}:{line}", row
-
-
-def _json(path: Path, subset: str) -> Iterator[Located]:
-    """Yield the rows of a JSON file with their lines; rows of an object get their name as `id`."""
-    if not _is_array(path):
-        yield from _objects(path, whole_text(path), subset)
-        return
-    for line, row in packed_rows(path, _refuse):
-        yield f"{path}:{line}", row
-
-
-def _is_array(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(PIECE).lstrip().startswith(b"[")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-
-
-def _refuse(error: DataError) -> None:
-    raise error
-
-
-def _objects(path: Path, text: str, subset: str) -> Iterator[Located]:
-    found = parsed_json(path)
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: holds {type(found).__name__}, neither an array nor an object of rows")
-    if subset:
-        if not isinstance(found.get(subset), dict):
-            raise DataError(f"{path}: no object {subset!r} (found: {', '.join(found)}); get the file anew")
-        found = found[subset]
-    place = text.find(json.dumps(subset)) if subset else 0
-    line = 1 + text.count("\n", 0, place)
-    for name, row in found.items():
-        here = max(place, text.find(json.dumps(name, ensure_ascii=False), place))
-        line += text.count("\n", place, here)
-        place = here
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{line}: {name!r} holds {type(row).__name__}, not an object")
-        yield f"{path}:{line}", {"id": name, **row}
-
-
-def parsed_json(path: Path) -> Any:
-    """Return what a JSON file holds; `DataError` names a key that an object has twice."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = dict(pairs)
-        if len(names) < len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise DataError(f"{path}: {twice!r} stands twice in one object; ids must differ")
-        return names
-
-    try:
-        return json.loads(whole_text(path), object_pairs_hook=unique)
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); get the file anew") from None
-
-
-def whole_text(path: Path) -> str:
-    """Return the text of a file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
+        yield
+    except UnicodeDecodeError as error:
+        where = f"{path}:{line()}" if line else f"{path}"
+        raise DataError(f"{where}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason}); check the name and that the file is whole") from None
 
 
 def _row(line: str, where: str) -> Row:
@@ -245,3 +201,101 @@ def _row(line: str, where: str) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{where}: holds {type(row).__name__}, not a JSON object")
     return row
+
+
+def _table_rows(
+    path: Path, names: Sequence[str] | None, delimiter: str, on_bad_row: OnBadRow
+) -> Iterator[tuple[int, Row]]:
+    for line, row in read_table(path, names, delimiter=delimiter):
+        if row is None:
+            on_bad_row(DataError(f"{path}:{line}: not as many fields as the others; get the file again"))
+        else:
+            yield line, row
+
+
+def _json_rows(path: Path, subset: str, on_bad_row: OnBadRow) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a JSON file; those of an object of objects have their names as `id`."""
+    for line, value, text in _values(path):
+        if subset:
+            if not isinstance(value, dict) or not isinstance(value.get(subset), dict):
+                found = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+                raise DataError(f"{path}: no object {subset!r} (found: {found}); get the file again")
+            start = text.find(json.dumps(subset, ensure_ascii=False))
+            line += text.count("\n", 0, start)
+            value, text = value[subset], text[start:]
+            yield from _object_rows(path, line, value, text, on_bad_row)
+        elif isinstance(value, dict):
+            yield from _object_rows(path, line, value, text, on_bad_row) if _holds_rows(value) else [(line, value)]
+        else:
+            on_bad_row(DataError(f"{path}:{line}: holds {type(value).__name__}, not a JSON object"))
+
+
+def _holds_rows(value: Row) -> bool:
+    return bool(value) and all(isinstance(row, dict) for row in value.values())
+
+
+def _object_rows(path: Path, line: int, value: Row, text: str, on_bad_row: OnBadRow) -> Iterator[tuple[int, Row]]:
+    place = 0
+    for name, row in value.items():
+        here = max(place, text.find(json.dumps(name, ensure_ascii=False), place))
+        line += text.count("\n", place, here)
+        place = here
+        if not isinstance(row, dict):
+            on_bad_row(DataError(f"{path}:{line}: {name!r} holds {type(row).__name__}, not an object"))
+        elif _holds_rows(row):
+            yield from _object_rows(path, line, row, text[here:], on_bad_row)
+        else:
+            yield line, {"id": name, **row}
+
+
+def _values(path: Path) -> Iterator[tuple[int, Any, str]]:
+    """Yield (line, value, text) of the items of an array, or of values one after the other."""
+    decoder, line = json.JSONDecoder(object_pairs_hook=partial(_unique, path)), 1
+    with _explained(path, lambda: line), open_text(path) as file:
+        rest, place, size = file.read(PIECE), 0, PIECE
+        is_array = rest.lstrip(_BETWEEN).startswith("[")
+        if is_array:
+            place = rest.index("[") + 1
+            line += rest.count("\n", 0, place)
+        while True:
+            start = next((i for i in range(place, len(rest)) if rest[i] not in _BETWEEN), len(rest))
+            line += rest.count("\n", place, start)
+            if start == len(rest):
+                rest, place = file.read(PIECE), 0
+                if rest:
+                    continue
+                if is_array:
+                    raise DataError(f"{path}:{line}: not JSON (the array has no end); get the file again")
+                return
+            if is_array and rest[start] == "]":
+                return
+            try:
+                value, place = decoder.raw_decode(rest, start)
+            except json.JSONDecodeError as error:
+                size *= 2  # a value longer than a piece is parsed again and again: twice as much each time
+                more = file.read(size) if _is_cut(error, rest) else ""
+                if not more:
+                    line += rest.count("\n", start, error.pos)
+                    raise DataError(f"{path}:{line}: not JSON ({error.msg}); get the file again") from None
+                rest, place = rest[start:] + more, 0
+                continue
+            yield line, value, rest[start:place]
+            line += rest.count("\n", start, place)
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]]) -> Row:
+    names: Row = {}
+    for name, value in pairs:
+        if name in names:
+            raise DataError(f"{path}: {name!r} stands twice in one object; ids must differ")
+        names[name] = value
+    return names
+
+
+def _is_cut(error: json.JSONDecodeError, rest: str) -> bool:
+    """Whether a value may only seem wrong because the piece ends within it."""
+    return error.msg.startswith("Unterminated string") or error.pos > len(rest.rstrip()) - 12
+
+
+def _refuse(error: DataError) -> None:
+    raise error

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.files import Row, corpus_files, located_rows, write_rows
-from rankrag.data.formats import companion_of, corpus_rows
 from rankrag.data.frozen import frozen_files, read_frozen, read_origin
 from rankrag.data.hub import hub_rows
-from rankrag.data.rows import as_choice, parse_history, parse_passage
-from rankrag.data.schemas import our_row
+from rankrag.data.public import companion_of, converted
+from rankrag.data.rows import QuestionRow, parse_passage, parse_row
+from rankrag.data.runs import known_id
 from rankrag.data.sets import Benchmark, Judged, Schema, TestSet
 from rankrag.errors import ConfigError, DataError, Mistakes
-from rankrag.types import Passage, Question
+from rankrag.types import Passage
 
 NO_GOLD = "no passage is known to be right"
 NO_ANSWER = "no answer is known to be right"
@@ -66,25 +65,24 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
             f"{benchmark.title}: not there: {', '.join(map(str, absent))}; set RANKRAG_DATA to the folder of the data "
             "sets, `rankrag evaluate --list` says where each comes from"
         )
-    rows = tuple(_rows(benchmark, data))
-    left_out = Counter[str](NO_ANSWER for row in rows if row.unanswered)
-    rows = tuple(row for row in rows if not row.unanswered)
+    left_out = Counter[str]()
+    rows = tuple(_rows(benchmark, data, left_out))
     if not passages:
-        return TestSet(benchmark, tuple(Judged(row.question, (), {}) for row in rows), {}, left_out=left_out)
+        return TestSet(benchmark, tuple(Judged(row.question, (), {}) for _, row in rows), {}, left_out=left_out)
     frozen = frozen_files(benchmark.name, data)
     corpora = [path for name in benchmark.corpora for path in corpus_files(data / name)]
     files = (frozen[1],) if frozen else tuple(corpora)
-    found = _passages(files) | {p.id: p for row in rows for p in row.own}
-    run = read_frozen(frozen[0], (row.question for row in rows), found) if frozen else {}
+    found = _passages(files) | {own.passage.id: own.passage for _, row in rows for own in row.carried}
+    run = read_frozen(frozen[0], (row.question for _, row in rows), found) if frozen else {}
     origin = read_origin(frozen[0]) if frozen else None
     questions: list[Judged] = []
     mistakes = Mistakes()
-    for row in rows:
-        judged = row.judged(run.get(row.question.id))
+    for where, row in rows:
+        judged = _judged(benchmark, row, run.get(row.question.id), found)
         lost = sorted({i for i in (*judged.gold, *judged.given) if i not in found})
         if lost and not frozen:
             names = ", ".join(path.name for path in files) or "the row itself"
-            mistakes.add(f"{row.where}: passage {lost[0]!r} is in none of {names}; get both anew")
+            mistakes.add(f"{where}: passage {lost[0]!r} is in none of {names}; get both again")
         if judged.gold or not benchmark.needs_gold:
             questions.append(judged)
         else:
@@ -93,33 +91,13 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     if frozen and origin and origin.questions < len(questions):
         raise DataError(
             f"{frozen[0]}: made for {origin.questions} questions, {benchmark.title} has {len(questions)}; "
-            "freeze it anew"
+            "freeze it again"
         )
-    given = bool(benchmark.corpora) and bool(questions) and all(of.given for of in questions)
-    ranked = bool(frozen) or benchmark.evidence or given or any(row.ranked for row in rows)
+    given = bool(benchmark.corpora) and bool(questions) and all(one.given for one in questions)
+    ranked = bool(frozen) or benchmark.evidence or given or any(row.carried_as == "ranking" for _, row in rows)
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
-    unranked = sum(not run[of.question.id] for of in questions) if frozen else 0
+    unranked = sum(not run[one.question.id] for one in questions) if frozen else 0
     return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out, origin, unranked)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A row that has been read; `own` are the passages that it carries, `ranked` whether in a first stage's order.
-
-    `unanswered` says that it is to be answered and no answer is known.
-    """
-
-    where: str
-    question: Question
-    gold: tuple[str, ...]
-    grades: Mapping[str, int]
-    given: tuple[str, ...]
-    own: tuple[Passage, ...]
-    ranked: bool
-    unanswered: bool
-
-    def judged(self, run: tuple[str, ...] | None) -> Judged:
-        return Judged(self.question, self.gold, self.grades, self.given if run is None else run)
 
 
 def _source(benchmark: Benchmark, data: Path) -> tuple[Path, Schema]:
@@ -136,88 +114,57 @@ def _fetched(benchmark: Benchmark, data: Path) -> Path:
     return data / "hub" / f"{benchmark.name}.jsonl.zst"
 
 
-def _rows(benchmark: Benchmark, data: Path) -> Iterator[_Read]:
-    """Yield the questions of a file; its mistakes are told together, before anything is made of it."""
-    path, schema = _source(benchmark, data)
-    foreign = schema != "rankrag"
-    companion = companion_of(data / benchmark.companion, schema) if benchmark.companion and foreign else {}
+def _rows(benchmark: Benchmark, data: Path, left_out: Counter[str]) -> Iterator[tuple[str, QuestionRow]]:
+    """Yield the questions of a file with their places; all its mistakes are told together, before the first one."""
+    path, form = _source(benchmark, data)
+    foreign = form != "rankrag"
+    companion = companion_of(data / benchmark.companion, form) if benchmark.companion and foreign else {}
     mistakes = Mistakes()
+    rows = converted(form, located_rows(path, benchmark.subset, mistakes.add), Counter(), mistakes.add, companion)
     seen: dict[str, str] = {}
-    found: list[_Read] = []
-    for number, (where, row) in enumerate(located_rows(path, benchmark.subset)):
+    found: list[tuple[str, QuestionRow]] = []
+    for number, (where, row) in enumerate(rows):
         with mistakes.caught():
-            ours = our_row(schema, row, companion, where)
-            if ours is None:
-                continue
-            read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **ours} if foreign else ours, where)
-            if read.question.id in seen:
-                raise DataError(
-                    f"{where}: id {read.question.id!r} stands in {seen[read.question.id]} already; ids must differ"
-                )
-            seen[read.question.id] = where
-            found.append(read)
+            read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **row} if foreign else row, where)
+            name = read.question.id
+            if name in seen:
+                raise DataError(f"{where}: id {name!r} stands in {seen[name]} already; ids must differ")
+            seen[name] = where
+            if _is_answered(benchmark) and not read.question.answers:
+                left_out[NO_ANSWER] += 1
+            else:
+                found.append((where, read))
     mistakes.raise_any()
-    if not found:
+    if not seen:
         part = f" of {benchmark.subset!r}" if benchmark.subset else ""
-        raise DataError(f"{path}: no question{part}; get the file anew")
+        raise DataError(f"{path}: no question{part}; get the file again")
     yield from found
 
 
-def _read(benchmark: Benchmark, row: Row, where: str) -> _Read:
-    text, name = row.get("question", row.get("query")), row.get("id")
-    if not isinstance(text, str) or not isinstance(name, str) or not text.strip():
-        found = ", ".join(sorted(row))
-        raise DataError(f"{where}: no 'id' with 'question' or 'query' (found: {found}); the format is in docs/data.md")
-    question = Question(
-        name,
-        text,
-        history=parse_history(row.get("history", []), where),
-        answers=_texts(row, "answers", where),
-        style=benchmark.style or "short",
-    )
-    if benchmark.style == "choice":
-        question = as_choice(question, row, where)
-    own = _own_passages(row, where)
-    named = _texts(row, "near_ids" if benchmark.unanswerable else "positive_ids", where)
-    gold = named + tuple(passage.id for passage, relevant in own if relevant)
-    given = gold if benchmark.evidence else _texts(row, "bm25_ids", where) or tuple(p.id for p, _ in own)
-    grades = _grades(row, where) if "grades" in row else dict.fromkeys(gold, 1)
-    answered = benchmark.style is not None and not benchmark.unanswerable and benchmark.style != "choice"
-    if answered and "answers" not in row:
+def _read(benchmark: Benchmark, row: Row, where: str) -> QuestionRow:
+    read = parse_row(row, where, benchmark.style or "short")
+    if _is_answered(benchmark) and not read.has_answers:
         raise DataError(f"{where}: no 'answers' (found: {', '.join(sorted(row))}); the format is in docs/data.md")
-    passages = tuple(p for p, _ in own)
-    return _Read(where, question, gold, grades, given, passages, "ranking" in row, answered and not question.answers)
+    return read
 
 
-def _texts(row: Row, key: str, where: str) -> tuple[str, ...]:
-    value = row.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise DataError(f"{where}: '{key}' must be a list of texts (found: {value!r:.80})")
-    return tuple(value)
+def _is_answered(benchmark: Benchmark) -> bool:
+    """Whether the rows of a set say which answers are right."""
+    return benchmark.style not in (None, "choice") and not benchmark.unanswerable
 
 
-def _grades(row: Row, where: str) -> dict[str, int]:
-    value = row["grades"]
-    if not isinstance(value, dict) or not all(isinstance(g, int) and not isinstance(g, bool) for g in value.values()):
-        raise DataError(f"{where}: 'grades' must be whole numbers by passage id (found: {value!r:.80})")
-    return {str(name): grade for name, grade in value.items()}
-
-
-def _own_passages(row: Row, where: str) -> list[tuple[Passage, bool]]:
-    """Return the passages of a row's `candidates`, `ranking` or `contexts`, and whether each is gold."""
-    key = next((key for key in ("candidates", "ranking", "contexts") if key in row), None)
-    if key is None:
-        return []
-    if not isinstance(row[key], list):
-        raise DataError(f"{where}: '{key}' must be a list of passages (found: {row[key]!r:.80})")
-    gold = row.get("gold", [])
-    found = []
-    for place, candidate in enumerate(row[key]):
-        if not isinstance(candidate, dict) or not isinstance(candidate.get("text"), str):
-            raise DataError(f"{where}: candidate {place} has no 'text'; the format is in docs/data.md")
-        passage = parse_passage({"id": f"{row['id']}/c{place}", **candidate}, where)
-        found.append((passage, place in gold if key == "contexts" else bool(candidate.get("label"))))
-    return found
+def _judged(
+    benchmark: Benchmark, read: QuestionRow, run: tuple[str, ...] | None, passages: Mapping[str, Passage]
+) -> Judged:
+    """Return a question with its judgements; `run` is the frozen first stage."""
+    own = [carried.passage.id for carried in read.carried]
+    named = read.near if benchmark.unanswerable else read.positives
+    gold = tuple(known_id(name, passages) for name in named)
+    gold += tuple(carried.passage.id for carried in read.carried if carried.label)
+    named_grades = dict.fromkeys(gold, 1) if read.grades is None else read.grades
+    grades = {known_id(name, passages): grade for name, grade in named_grades.items()}
+    given = run if run is not None else gold if benchmark.evidence else read.ranked or tuple(own)
+    return Judged(read.question, gold, grades, given)
 
 
 def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
@@ -225,9 +172,11 @@ def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
     for path in files:
         mistakes = Mistakes()
         seen: dict[str, str] = {}
-        for where, passage in corpus_rows(path):
-            if isinstance(passage, DataError):
-                mistakes.add(str(passage))
+        for where, row in located_rows(path, on_bad_row=mistakes.add):
+            try:
+                passage = parse_passage(row, where)
+            except DataError as error:
+                mistakes.add(error)
                 continue
             if passage.id in seen:
                 mistakes.add(f"{where}: passage {passage.id!r} stands in {seen[passage.id]} already; ids must differ")

@@ -1,52 +1,73 @@
 """Public data sets in the form in which they are published, one short reader each, as rows of docs/data.md.
 
-A reader takes one published row and yields ours; `LeftOut` says why a row cannot be used. What a release is known to
-lack is said in `KNOWN_DEFECTS` and goes into the manifest.
+A reader takes a published row and what a second file of the set says by id (`Companion`), and yields our rows. It
+raises `LeftOut` for a row that cannot be used. Passages that come with a row are `candidates` (a choice, still to be
+ordered), `ranking` (a first stage, in order) or `contexts` (a document).
+
+To add a form, write its reader here, add it to `READERS`, and name it in `config.Reader` (for training) or
+`sets.Schema` (for evaluation).
 """
 
 from __future__ import annotations
 
-import hashlib
+import ast
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from rankrag.config import Reader
-from rankrag.data.files import Row
+from rankrag.data import instructions
+from rankrag.data.files import Located, OnBadRow, Row, located_rows, read_json
+from rankrag.data.instructions import content_id
+from rankrag.data.rows import Companion, LeftOut
+from rankrag.data.runs import escaped, read_qrels
 from rankrag.errors import DataError
 from rankrag.matching import contains_any
+from rankrag.templates import UNANSWERABLE
 
 NO_ANSWER = "No Answer Present."
 """What MS MARCO has as the answer of a query that its passages do not answer."""
 
+CHATRAG_TURNS = 7
+"""Last messages of a conversation that are kept, the question among them (ChatRAG's scripts)."""
 
-class LeftOut(Exception):  # noqa: N818 - not a mistake: a row that is passed over for a reason that is counted
-    """A row that gives no example; the message is the reason, as it stands in the manifest."""
+LONG_TAIL = 100
+"""Monthly page views below which a question of PopQA is long tail (Self-RAG's subset)."""
 
 
 def converted(
-    reader: Reader, rows: Iterable[tuple[str, Row]], dropped: Counter[str], on_bad_row: Callable[[DataError], None]
-) -> Iterator[tuple[str, Row]]:
+    form: str, rows: Iterable[Located], dropped: Counter[str], on_bad_row: OnBadRow, companion: Companion | None = None
+) -> Iterator[Located]:
     """Yield published rows in our form, in their order; `dropped` counts those left out, by reason.
 
-    A row that lacks a field of its data set is told to `on_bad_row`.
+    `on_bad_row` hears of a row that lacks a field of its data set.
     """
-    if reader == "rankrag":
+    if form == "rankrag":
         yield from rows
         return
-    for where, row in _trees(rows) if reader == "oasst" else rows:
+    for where, row in instructions.trees(rows) if form == "oasst" else rows:
         try:
-            for found in READERS[reader](row):
+            for found in READERS[form](row, companion or {}):
                 yield where, found
         except LeftOut as reason:
             dropped[str(reason)] += 1
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            found_keys = ", ".join(sorted(row))
-            on_bad_row(DataError(f"{where}: no row of {reader} ({error!r}; found: {found_keys})"))
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, SyntaxError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            found_keys = ", ".join(sorted(row)) or "nothing"
+            on_bad_row(DataError(f"{where}: no row of {form}: {what} (found: {found_keys}); get the file again"))
 
 
-def chatqa(row: Row) -> Iterator[Row]:
+def companion_of(path: Path, form: str) -> Companion:
+    """Return what a second file says by id: judgements, an object of documents, or rows by their `question_id`."""
+    if form == "beir":
+        return read_qrels(path)
+    if path.suffix == ".json" and isinstance(found := read_json(path), dict):
+        return found
+    return {str(row.get("question_id")): row for _, row in located_rows(path)}
+
+
+def chatqa(row: Row, _: Companion) -> Iterator[Row]:
     """nvidia/ChatQA-Training-Data: a conversation that ends before its answer, with a document, but for `sft`."""
     turns = [{"role": m["role"], "content": m["content"]} for m in row["messages"]]
     answers = [text for answer in row.get("answers") or [] for text in _texts(answer) if text.strip()]
@@ -55,7 +76,7 @@ def chatqa(row: Row) -> Iterator[Row]:
         turns = turns[:-1]
     if not turns or not answers:
         raise LeftOut("no question with an answer")
-    name = _named("chatqa", row.get("document"), *(turn["content"] for turn in turns))
+    name = content_id("chatqa", row.get("document"), *(turn["content"] for turn in turns))
     if not row.get("document"):
         yield {"id": name, "messages": [*turns, {"role": "assistant", "content": answers[0]}]}
         return
@@ -68,15 +89,15 @@ def chatqa(row: Row) -> Iterator[Row]:
     }
 
 
-def chatqa_ropes(row: Row) -> Iterator[Row]:
+def chatqa_ropes(row: Row, _: Companion) -> Iterator[Row]:
     """ROPES of ChatQA-Training-Data, less the rows that cannot be answered because their situation is missing."""
-    for found in chatqa(row):
+    for found in chatqa(row, _):
         if not contains_any(f"{row['document']} {found['question']}", found["answers"]):
             raise LeftOut("the answer is neither in the document nor in the question (the situation is missing)")
         yield found
 
 
-def msmarco(row: Row) -> Iterator[Row]:
+def msmarco(row: Row, _: Companion) -> Iterator[Row]:
     """microsoft/ms_marco v1.1 and v2.1: a query, its answers and about ten passages, the used ones marked."""
     passages = row["passages"]
     pairs = list(zip(passages["passage_text"], passages["is_selected"], strict=True))
@@ -90,7 +111,7 @@ def msmarco(row: Row) -> Iterator[Row]:
     }
 
 
-def squad(row: Row) -> Iterator[Row]:
+def squad(row: Row, _: Companion) -> Iterator[Row]:
     """rajpurkar/squad and squad_v2: a question over a paragraph; in the second some have no answer."""
     yield {
         "id": row["id"],
@@ -100,15 +121,23 @@ def squad(row: Row) -> Iterator[Row]:
     }
 
 
-def dpr(row: Row) -> Iterator[Row]:
-    """DPR's retriever data (WebQuestions, NQ, SQuAD …): the best positive passage, and BM25's hard negatives."""
+def dpr(row: Row, _: Companion) -> Iterator[Row]:
+    """DPR: `*.qas.csv` has a question and a list of answers as Python writes it; the retriever data has passages too.
+
+    Of the passages come the best positive one and BM25's hard negatives.
+    """
+    answers = row["answers"]
+    answers = ast.literal_eval(answers) if isinstance(answers, str) else list(answers)
+    if "positive_ctxs" not in row:
+        yield {"question": row["question"], "answers": answers}
+        return
     if not row["positive_ctxs"]:
         raise LeftOut("no positive passage")
     labelled = [(row["positive_ctxs"][0], 1), *((found, 0) for found in row.get("hard_negative_ctxs") or [])]
     yield {
-        "id": _named("dpr", row["question"]),
+        "id": content_id("dpr", row["question"]),
         "question": row["question"],
-        "answers": list(row["answers"]),
+        "answers": answers,
         "candidates": [
             {"id": f"dpr/{_passage_id(found)}", "title": found["title"], "text": found["text"], "label": label}
             for found, label in labelled
@@ -116,84 +145,126 @@ def dpr(row: Row) -> Iterator[Row]:
     }
 
 
-def oasst(row: Row) -> Iterator[Row]:
-    """OpenAssistant/oasst1 and oasst2: of each tree the conversation of the best replies, down to the last one."""
-    replies: dict[str | None, list[Row]] = {}
-    for message in row["messages"]:
-        if not message.get("deleted"):
-            replies.setdefault(message["parent_id"], []).append(message)
-    turns: list[Row] = []
-    found = replies.get(None, [])
-    if not found:
-        raise LeftOut("part of a tree without its first message")
-    while found:
-        best = min(found, key=lambda m: (m.get("rank") is None, m.get("rank") or 0))
-        turns.append({"role": "user" if best["role"] == "prompter" else "assistant", "content": best["text"]})
-        found = replies.get(best["message_id"], [])
-    yield {"id": f"oasst/{row['message_tree_id']}", "messages": turns}
+def kilt(row: Row, _: Companion) -> Iterator[Row]:
+    """KILT (facebook/kilt_tasks): every output with an `answer` is right; the others are provenance alone."""
+    answers = [out["answer"] for out in row["output"] if out.get("answer")]
+    yield {"id": row["id"], "question": row["input"], "answers": list(dict.fromkeys(answers))}
 
 
-def dolly(row: Row) -> Iterator[Row]:
-    """databricks/databricks-dolly-15k: an instruction, perhaps with a text, and its response."""
-    asked = "\n\n".join(part.strip() for part in (row["instruction"], row["context"]) if part.strip())
-    yield _instruction("dolly", asked, row["response"])
+def kilt_triviaqa(row: Row, questions: Companion) -> Iterator[Row]:
+    """KILT's TriviaQA, which is published without its questions: they are TriviaQA's own, by id."""
+    if row["input"]:
+        yield from kilt(row, questions)
+        return
+    if row["id"] not in questions:
+        raise ValueError(f"question {row['id']!r} has no text and is not in the file of TriviaQA's questions")
+    yield from kilt({**row, "input": questions[row["id"]]["question"]}, questions)
 
 
-def soda(row: Row) -> Iterator[Row]:
-    """allenai/soda: a chat of two people who take turns; the second one is the assistant."""
-    speakers, lines = row["speakers"], row["dialogue"]
-    if len(set(speakers)) != 2 or any(a == b for a, b in pairwise(speakers)):
-        raise LeftOut("not two speakers who take turns")
-    turns = [{"role": ("user", "assistant")[i % 2], "content": line} for i, line in enumerate(lines)]
-    yield {"id": _named("soda", *lines), "messages": turns}
+def nq_open(row: Row, _: Companion) -> Iterator[Row]:
+    """google-research-datasets/nq_open: the same questions as DPR's test part of NQ."""
+    yield {"question": row["question"], "answers": row["answer"]}
 
 
-def eli5(row: Row) -> Iterator[Row]:
-    """ELI5 (rexarski/eli5_category and the first release): a question of a forum and its best rated answer."""
-    texts, scores = row["answers"]["text"], row["answers"]["score"]
-    if not texts:
-        raise LeftOut("no answer")
-    best = max(range(len(texts)), key=lambda i: scores[i])
-    asked = "\n\n".join(part.strip() for part in (row["title"], row["selftext"]) if part.strip())
-    yield {"id": f"eli5/{row['q_id']}", "messages": _turns(asked, texts[best])}
+def triviaqa(row: Row, _: Companion) -> Iterator[Row]:
+    """mandarjoshi/trivia_qa, unfiltered.nocontext: all aliases of the answer are right."""
+    answer = row["answer"]
+    yield {
+        "id": row["question_id"],
+        "question": row["question"],
+        "answers": list(dict.fromkeys([answer["value"], *answer["aliases"]])),
+    }
 
 
-def flan(row: Row) -> Iterator[Row]:
-    """The FLAN collection, chain-of-thought part too: `inputs` and `targets`."""
-    yield _instruction("flan", row["inputs"], row["targets"])
+def popqa(row: Row, _: Companion) -> Iterator[Row]:
+    """akariasai/PopQA's long tail, and Self-RAG's file, which holds nothing else and has `answers` for a list."""
+    if "s_pop" in row and int(row["s_pop"]) >= LONG_TAIL:
+        raise LeftOut("not long tail")
+    answers = row["answers"] if "answers" in row else row["possible_answers"]
+    yield {
+        "id": str(row["id"]),
+        "question": row["question"],
+        "answers": json.loads(answers) if isinstance(answers, str) else answers,
+    }
 
 
-def self_instruct(row: Row) -> Iterator[Row]:
-    """yizhongw/self_instruct: `prompt` and `completion`, less the marks of the model that it was made for."""
-    prompt, completion = row["prompt"].strip(), row["completion"].strip()
-    yield _instruction(
-        "self_instruct", prompt.removesuffix("Output:").strip(), completion.removesuffix("<|endoftext|>").strip()
-    )
+def wikimultihop(row: Row, _: Companion) -> Iterator[Row]:
+    """xanhho/2WikiMultihopQA and the authors' release: one answer."""
+    yield {"id": row.get("_id", row.get("id")), "question": row["question"], "answers": [row["answer"]]}
 
 
-def unnatural_instructions(row: Row) -> Iterator[Row]:
-    """mrm8488/unnatural-instructions-core and the first release: an instruction with instances of it."""
-    for instance in row["instances"]:
-        yield _instruction("unnatural", instance["instruction_with_input"], instance["output"])
+def chatrag(row: Row, documents: Companion) -> Iterator[Row]:
+    """nvidia/ChatRAG-Bench: the last 7 messages; chunks of the row's document, or passages retrieved beforehand.
+
+    INSCIT's files hold the refusal among the answers; ChatRAG's scorer leaves it out, and so do we.
+    """
+    messages = row["messages"][-CHATRAG_TURNS:]
+    if messages[-1]["role"] != "user":
+        raise ValueError("the last message is not the user's")
+    answers = row["answers"] if "answers" in row else [row["answer"]]
+    if len(answers) > 1:
+        answers = [answer for answer in answers if answer != UNANSWERABLE]
+    found = {"question": messages[-1]["content"], "history": messages[:-1], "answers": answers}
+    if not documents:
+        yield {"ranking": [{"title": c.get("title", ""), "text": c["text"]} for c in row["ctxs"]], **found}
+        return
+    name, gold = row["document"], row["ground_truth_ctx"]["index"]
+    chunks = [
+        {"id": f"{name}/{place}", "title": "", "text": text, "label": int(place == gold)}
+        for place, text in enumerate(documents[name])
+    ]
+    yield {"candidates": chunks, **found}
 
 
-READERS: dict[str, Callable[[Row], Iterator[Row]]] = {
-    reader.__name__: reader
-    for reader in (
-        chatqa,
-        chatqa_ropes,
-        dolly,
-        dpr,
-        eli5,
-        flan,
-        msmarco,
-        oasst,
-        self_instruct,
-        soda,
-        squad,
-        unnatural_instructions,
-    )
+def mirage(row: Row, _: Companion) -> Iterator[Row]:
+    """MIRAGE's benchmark.json: lettered options and the letter that is right."""
+    yield {"id": row["id"], "question": row["question"], "options": row["options"], "label": row["answer"]}
+
+
+def beir(row: Row, qrels: Companion) -> Iterator[Row]:
+    """BEIR's queries.jsonl with a file of qrels; queries without a judgement are not part of the set."""
+    name = str(row["_id"])
+    grades = qrels.get(name) or qrels.get(escaped(name))
+    if not grades:
+        raise LeftOut("not judged")
+    yield {
+        "id": name,
+        "question": row["text"],
+        "positive_ids": [passage for passage, grade in grades.items() if grade > 0],
+        "grades": grades,
+    }
+
+
+def flashrag(row: Row, _: Companion) -> Iterator[Row]:
+    """RUC-NLPIR/FlashRAG_datasets: `golden_answers`, and a `metadata` that differs from set to set."""
+    yield {"id": str(row["id"]), "question": row["question"], "answers": row["golden_answers"]}
+
+
+READERS: Mapping[str, Callable[[Row, Companion], Iterator[Row]]] = {
+    "2wiki": wikimultihop,
+    "beir": beir,
+    "chatqa": chatqa,
+    "chatqa_ropes": chatqa_ropes,
+    "chatrag": chatrag,
+    "dolly": instructions.dolly,
+    "dpr": dpr,
+    "eli5": instructions.eli5,
+    "flan": instructions.flan,
+    "flashrag": flashrag,
+    "kilt": kilt,
+    "kilt_triviaqa": kilt_triviaqa,
+    "mirage": mirage,
+    "msmarco": msmarco,
+    "nq_open": nq_open,
+    "oasst": instructions.oasst,
+    "popqa": popqa,
+    "self_instruct": instructions.self_instruct,
+    "soda": instructions.soda,
+    "squad": squad,
+    "triviaqa": triviaqa,
+    "unnatural_instructions": instructions.unnatural_instructions,
 }
+"""The reader of each form, by its name in configurations."""
 
 KNOWN_DEFECTS: dict[str, tuple[str, ...]] = {
     "chatqa": (
@@ -207,14 +278,7 @@ KNOWN_DEFECTS: dict[str, tuple[str, ...]] = {
     "self_instruct": ("written by a language model, unfiltered",),
     "unnatural_instructions": ("written by a language model; about half of the outputs are right, by its authors",),
 }
-"""What a public release lacks, by reader."""
-
-
-def _trees(rows: Iterable[tuple[str, Row]]) -> Iterator[tuple[str, Row]]:
-    """Yield the messages of each tree together; they stand together in the release."""
-    for tree, found in groupby(rows, key=lambda located: located[1].get("message_tree_id")):
-        messages = list(found)
-        yield messages[0][0], {"message_tree_id": tree, "messages": [row for _, row in messages]}
+"""What a public release is known to lack, by form, for the manifest."""
 
 
 def _texts(answer: Any) -> list[str]:
@@ -225,17 +289,4 @@ def _texts(answer: Any) -> list[str]:
 
 
 def _passage_id(found: Row) -> str:
-    return str(found.get("passage_id") or found.get("psg_id") or _named("text", found["text"]))
-
-
-def _instruction(name: str, asked: str, reply: str) -> Row:
-    return {"id": _named(name, asked, reply), "messages": _turns(asked, reply)}
-
-
-def _turns(asked: str, reply: str) -> list[Row]:
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
-
-
-def _named(name: str, *texts: str | None) -> str:
-    """Return an id made from the content, for sets whose rows have none."""
-    return f"{name}/{hashlib.sha256(chr(0).join(text or '' for text in texts).encode()).hexdigest()[:16]}"
+    return str(found.get("passage_id") or found.get("psg_id") or content_id("text", found["text"]))

@@ -1,4 +1,4 @@
-"""Rankings on disk: runs, as JSON Lines or in TREC's format, and candidate lists to be ranked.
+"""Rankings and answers on disk: runs, as JSON Lines or in TREC's format, judgements, and candidates to be ranked.
 
 A JSON Lines run holds the question with its ranking, so it needs no other file. A TREC run (`.trec`, `.run`, `.txt`)
 has lines of `question-id Q0 passage-id rank score tag`; white space in ids is written as %20, as TREC's tools need.
@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from rankrag.data.files import Row, read_rows
-from rankrag.data.rows import parse_passage, parse_question
+from rankrag.data.files import Row, located_rows, read_lines
+from rankrag.data.rows import parse_grade, parse_id, parse_question, parse_row
 from rankrag.errors import DataError, Mistakes
-from rankrag.types import Passage, Question, Ranking, ScoredPassage
+from rankrag.types import Answer, Question, Ranking, ScoredPassage
 
 TAG = "rankrag"
 _TREC = {".trec", ".run", ".txt"}
+_FIELDS = re.compile(r"[^ \t\r\n\f\v]+")  # other white space may be part of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,13 @@ def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
 
 
 def read_run(path: Path, questions: Mapping[str, Question], passages: Container[str] | None = None) -> Iterator[Ranked]:
-    """Yield what a run holds; `questions`, by id, are needed where it is in TREC's format.
+    """Yield what a run holds; `questions`, by id, are needed if it is in TREC's format.
 
-    `DataError` lists what is wrong with the file: also scores that are no numbers, passages that stand twice, and,
-    where `passages` are known, those that are none of them.
+    `DataError` lists all mistakes of the file: also scores that are not numbers, passages that stand twice, and, if
+    `passages` are given, ids that none of them has. Without `passages`, ids of a TREC run stay as written (`known_id`).
     """
     mistakes = Mistakes()
-    found = list(_read_trec(path, questions, mistakes) if is_trec(path) else _read_rows(path, mistakes))
+    found = list(_read_trec(path, questions, passages, mistakes) if is_trec(path) else _read_rows(path, mistakes))
     for where, ranked in found:
         _check(where, ranked, passages, mistakes)
     mistakes.raise_any()
@@ -78,22 +79,72 @@ def read_run(path: Path, questions: Mapping[str, Question], passages: Container[
 
 
 def read_candidates(path: Path) -> Iterator[tuple[Question, Ranking]]:
-    """Yield each question of a file (or of standard input) with its own `candidates` or `contexts`, in their order.
-
-    A candidate is a text, or an object with `text` and perhaps `id` and `title`; without an id it gets the question's
-    id, "/c" and its place from 0.
-    """
-    for line, row in read_rows(path):
-        where = f"{path}:{line}"
-        question = parse_question(row, where)
-        found = row.get("candidates", row.get("contexts"))
-        if not isinstance(found, list):
+    """Yield each question of a file (or of standard input) with the passages that its row carries, in their order."""
+    for where, row in located_rows(path):
+        read = parse_row(row, where)
+        if not read.carried_as:
             raise DataError(f"{where}: no 'candidates' (found: {', '.join(sorted(row))}); give a list of texts")
-        passages = [_candidate(c, f"{question.id}/c{i}", f"{where}: candidate {i}") for i, c in enumerate(found)]
-        names = {passage.id for passage in passages}
-        if len(names) < len(passages):
+        passages = [carried.passage for carried in read.carried]
+        if len({passage.id for passage in passages}) < len(passages):
             raise DataError(f"{where}: two candidates have the same id; ids must differ within a question")
-        yield question, tuple(ScoredPassage(p, -float(i)) for i, p in enumerate(passages))
+        yield read.question, tuple(ScoredPassage(p, -float(i)) for i, p in enumerate(passages))
+
+
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
+    """Return grades by question and passage, from a TREC file (question, 0, passage, grade) or BEIR's table of three.
+
+    Ids are as written, see `known_id`. `DataError` lists all mistakes; the same grade may stand twice.
+    """
+    found: dict[str, dict[str, int]] = {}
+    mistakes = Mistakes()
+    for number, line in read_lines(path):
+        where = f"{path}:{number}"
+        fields = [field.strip() for field in line.split("\t")] if "\t" in line else _FIELDS.findall(line)
+        if len(fields) not in (3, 4):
+            mistakes.add(f"{where}: no judgement 'question 0 passage grade' (found: {line:.80})")
+            continue
+        name, passage, grade = fields[0], fields[-2], fields[-1]
+        if not found and grade.isalpha():  # the names of BEIR's columns
+            continue
+        with mistakes.caught():
+            value = parse_grade(grade, f"{where}: no judgement 'question 0 passage grade'")
+            if found.setdefault(name, {}).setdefault(passage, value) != value:
+                raise DataError(f"{where}: passage {passage!r} is judged twice for question {name!r}")
+    mistakes.raise_any()
+    return found
+
+
+def known_id(name: str, known: Container[str]) -> str:
+    """Return an id of a TREC file as it is known: as written, or without the escapes of `escaped`.
+
+    Files of other tools have ids that hold a % of their own, so an id is known as written if it is known at all.
+    """
+    return unquote(name) if name not in known and unquote(name) in known else name
+
+
+def answer_row(answer: Answer) -> Row:
+    """Return an answer with everything it came from, as JSON takes it."""
+    question = answer.question
+    history = {"history": [asdict(message) for message in question.history]} if question.history else {}
+    return {
+        "id": question.id,
+        "question": question.text,
+        **history,
+        "text": answer.text,
+        "abstained": answer.abstained,
+        "citations": [
+            {"start": c.start, "end": c.end, "context": c.context, "id": answer.contexts[c.context].passage.id}
+            for c in answer.citations
+        ],
+        "contexts": [
+            {**_scored(c, answer, answer.contexts_truncated), "title": c.passage.title, "text": c.passage.text}
+            for c in answer.contexts
+        ],
+        "reranked": [_scored(c, answer, answer.truncated) for c in answer.reranked],
+        "retrieved": [_scored(c) for c in answer.retrieved],
+        "timings": asdict(answer.timings),
+        **({"states": asdict(answer.states)} if answer.states else {}),
+    }
 
 
 def by_id(questions: Iterable[Question]) -> dict[str, Question]:
@@ -101,23 +152,14 @@ def by_id(questions: Iterable[Question]) -> dict[str, Question]:
     return {question.id: question for question in questions}
 
 
-def _candidate(found: object, name: str, where: str) -> Passage:
-    if isinstance(found, str):
-        return Passage(name, found)
-    if not isinstance(found, dict):
-        raise DataError(f"{where}: must be a text or an object with 'text' (found: {type(found).__name__})")
-    return parse_passage({"id": name, **found}, where)
-
-
 def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], Ranked]]:
-    """Yield what each line holds, with the place of every passage of it; a question that failed has no ranking."""
-    for line, row in read_rows(path):
-        where = f"{path}:{line}"
+    """Yield the ranking of each line with the place of every passage; a question that failed has no ranking."""
+    for where, row in located_rows(path):
         if "error" in row and "ranking" not in row:
             continue
         with mistakes.caught():
             try:
-                ids = tuple(str(p["id"]) for p in row["ranking"])
+                ids = tuple(parse_id(p["id"], where) for p in row["ranking"])
                 scores = tuple(float(p.get("score", 0.0)) for p in row["ranking"])
             except (KeyError, TypeError, ValueError, AttributeError):
                 found = ", ".join(sorted(row))
@@ -126,30 +168,28 @@ def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], 
 
 
 def _read_trec(
-    path: Path, questions: Mapping[str, Question], mistakes: Mistakes
+    path: Path, questions: Mapping[str, Question], passages: Container[str] | None, mistakes: Mistakes
 ) -> Iterator[tuple[Sequence[str], Ranked]]:
-    found: dict[str, list[tuple[int, str, float, str]]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from None
-    for number, line in enumerate(lines, start=1):
-        where, fields = f"{path}:{number}", line.split()
+    """Yield each question's passages by falling score, as trec_eval does; equal scores by rank, then as they stand."""
+    found: dict[str, list[tuple[float, float, str, str]]] = {}
+    for number, line in read_lines(path):
+        where, fields = f"{path}:{number}", _FIELDS.findall(line)
         try:
             name, _, passage, rank, score, _ = fields
-            entry = int(rank), unquote(passage), float(score), where
+            place, value = float(rank), float(score)
         except ValueError:
             mistakes.add(f"{where}: not 'question Q0 passage rank score tag' (found: {line:.80})")
             continue
-        entries = found.setdefault(unquote(name), [])
-        if not entries and unquote(name) not in questions:
-            mistakes.add(f"{where}: question {unquote(name)!r} is not in the file of questions; pass theirs")
-        entries.append(entry)
+        name = known_id(name, questions)
+        if name not in found and name not in questions:
+            mistakes.add(f"{where}: question {name!r} is not in the file of questions; pass theirs")
+        passage = passage if passages is None else known_id(passage, passages)
+        found.setdefault(name, []).append((value, place, passage, where))
     for name, entries in found.items():
         if name in questions:
-            entries.sort(key=lambda e: e[0])
-            ids, scores = tuple(e[1] for e in entries), tuple(e[2] for e in entries)
-            yield [e[3] for e in entries], Ranked(questions[name], ids, scores)
+            entries.sort(key=lambda entry: (-entry[0], entry[1]))
+            scores, _, ids, places = zip(*entries, strict=True)
+            yield places, Ranked(questions[name], ids, scores)
 
 
 def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | None, mistakes: Mistakes) -> None:
@@ -167,3 +207,13 @@ def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | Non
 def escaped(name: str) -> str:
     """Return an id as TREC's files take it: white space and % as in addresses."""
     return re.sub(r"[\s%]", lambda found: quote(found.group()), name)
+
+
+def _scored(found: ScoredPassage, answer: Answer | None = None, truncated: frozenset[str] = frozenset()) -> Row:
+    passage = found.passage
+    row: Row = {"id": passage.id, "source": asdict(passage.source) if passage.source else None, "score": found.score}
+    if answer is not None and passage.id in answer.relevance:
+        row["relevance"] = answer.relevance[passage.id]
+    if passage.id in truncated:
+        row["truncated"] = True
+    return row

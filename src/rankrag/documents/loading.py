@@ -140,7 +140,7 @@ def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
     """Return the passages of a row: the one that it is, or those of the document that it holds."""
     row, where = passage_row(row), f"{path}:{line}"
     text = row.get("text")
-    if isinstance(text, str) and not text.strip():
+    if isinstance(text, str) and not text.strip() and not row.get("title"):
         raise DataError(f"{where}: the text is empty")
     try:
         json.dumps(row, ensure_ascii=False).encode()
