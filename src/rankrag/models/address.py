@@ -1,4 +1,4 @@
-"""The address of a server: where it is, whose tokenizer its model has, and how it is asked."""
+"""The address of a server: where it is, which tokenizer its model has, and how to ask it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Address:
         path: what stands before `/completions` and `/models`.
         model: its name there; empty where the server has one model.
         directory: holds the tokenizer and the contract of the served model.
-        named: whether the address itself names the directory; else it is the caller's default.
-        kind: how labels are asked for; None finds out which server it is.
+        named: whether the address itself names the directory, instead of the caller's default.
+        kind: which server it is; None finds out.
         timeout, retries: see `Remote`.
-        concurrency: requests under way at the same time, at most.
+        concurrency: most requests at the same time.
     """
 
     root: str
@@ -46,7 +46,7 @@ def is_address(name: str) -> bool:
 
 
 def parse_address(text: str, default_directory: str) -> Address:
-    """Return the parts of a server's address; `ConfigError` where it is none, or asks for what there is not."""
+    """Return the parts of a server's address; `ConfigError` if it is not one, or has an unknown or wrong option."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(f"--model {text}: not an address; write {FORM}")

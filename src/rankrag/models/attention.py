@@ -1,7 +1,7 @@
-"""Attention on a CPU for prompts that are read with a mask of ours: a few tokens at a time, over what they can see.
+"""Attention on a CPU for rows with our own mask: a slice of tokens at a time, over what the slice can see.
 
-torch's own attention for CPUs computes what the mask hides as well, and of a model in sixteen bits takes twice as long
-for short rows as plain matrix products.
+torch's own attention for CPUs also computes what the mask hides. For a model in 16 bits and short rows, it takes twice
+as long as plain matrix products.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from transformers.masking_utils import sdpa_mask
 IN_SLICES = "rankrag_in_slices"
 
 SLICE_TOKENS = 64
-"""Tokens of each row that attend at a time: fewer see less that is hidden, more are quicker to multiply."""
+"""Tokens of each row in a slice: fewer tokens waste less on hidden ones, more tokens multiply faster."""
 
 _OWN = ("position_bias", "softcap", "sinks", "s_aux")
-"""What models hand to their attention to change scores by."""
+"""Options with which some models change the scores themselves."""
 
 
 def in_slices(
@@ -36,8 +36,8 @@ def in_slices(
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' `sdpa` does; return [rows, length, heads, width of a value].
 
-    In slices with a mask that is added to the scores, [rows, 1, length, past + length], in which no token sees a later
-    one; else, and where the model has something of its own to do to the scores, it is `sdpa`.
+    Slices need an additive mask, [rows, 1, length, past + length], in which no token sees a later one. With any other
+    mask, and for models that change the scores themselves, `sdpa` computes it.
     """
     own = any(options.get(name) is not None for name in _OWN) or options.get("is_causal") is False
     if attention_mask is None or not attention_mask.is_floating_point() or own:
@@ -50,8 +50,9 @@ def in_slices(
     found = query.new_empty(rows, length, heads, value.shape[-1])
     for start in range(0, length, SLICE_TOKENS):
         end = min(start + SLICE_TOKENS, length)
-        # the heads that share keys are one longer row of queries
+        # grouped heads share their keys, so their queries go into one longer matrix product; keys are not repeated
         asked = query[:, :, start:end].reshape(rows, shared, -1, width)
+        # no token sees a later one, so keys behind the slice are left out
         scores = (asked @ keys[..., : past + end]).view(rows, heads, end - start, past + end)
         shares = torch.add(attention_mask[:, :, start:end, : past + end], scores, alpha=scale).softmax(dim=-1)
         attended = shares.view(rows, shared, -1, past + end) @ value[:, :, : past + end]
@@ -60,10 +61,8 @@ def in_slices(
 
 
 def slice_attention(model: Any) -> None:
-    """Let a model attend in slices, if it attends by torch's function and its architecture lets that be replaced.
-
-    One whose last layers share keys asks for `sdpa` by name, where it reads less than it was given.
-    """
+    """Let a model attend in slices, if it uses torch's function now and its architecture lets us replace it."""
+    # models whose last layers share keys check for the name `sdpa`, and read less than they were given without it
     shares_keys = getattr(model.config.get_text_config(), "num_kv_shared_layers", None)
     if model.config._attn_implementation == "sdpa" and model._supports_attention_backend and not shares_keys:
         model.set_attn_implementation(IN_SLICES)
@@ -71,7 +70,7 @@ def slice_attention(model: Any) -> None:
 
 @contextmanager
 def whole_attention(model: Any) -> Iterator[None]:
-    """Within this context, a model that attends in slices attends by torch's function, as other programs know it."""
+    """Let a model use torch's own function within this context: an export writes what other programs know."""
     sliced = model.config._attn_implementation == IN_SLICES
     if sliced:
         model.set_attn_implementation("sdpa")

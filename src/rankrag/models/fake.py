@@ -15,10 +15,10 @@ from rankrag.types import Prompt
 
 @dataclass(slots=True)
 class FakeLanguageModel:
-    """Says `True` with probability `sure` where a passage of the prompt contains `yes_if`, else with 1 - `sure`.
+    """Says `True` with probability `sure` if a passage of the prompt contains `yes_if`, else with 1 - `sure`.
 
-    Replies are `reply`, or what `reply` makes of the prompt, and `otherwise` where that begins with `not_first`; of the
-    letters of a multiple choice it finds its reply the likeliest. `prompts` keeps every prompt it was given, in order.
+    Replies are `reply` (a text, or a function of the prompt), or `otherwise` if that begins with `not_first`. Of the
+    letters of a multiple choice, its reply is the likeliest. `prompts` keeps every prompt it was given, in order.
     """
 
     yes_if: str = ""
@@ -34,10 +34,7 @@ class FakeLanguageModel:
         return [EncodedPrompt(prompt, (), tuple(False for s in prompt if s.kind == "passage")) for prompt in prompts]
 
     def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
-        """Return log `sure` for the first label where `yes_if` is found, else for the second; likewise for its reply.
-
-        The other choices share the rest.
-        """
+        """Return log `sure` for the likeliest choice; the other choices share the rest."""
         if len(choices) < 2:
             raise ContractError(f"the fake model chooses among two or more (found: {list(choices)})")
         texts = [encoded.prompt for encoded in prompts]

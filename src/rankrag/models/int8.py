@@ -1,8 +1,8 @@
-"""Weights in eight bits: half the memory of sixteen, for a model that would not fit; activations stay as they are.
+"""Weights in eight bits: half the memory of sixteen, for a model that would not fit.
 
-A weight is kept as whole numbers from -127 to 127, with a scale for each 64 of a row, and is made whole again when its
-layer is computed. So a score depends on its own prompt alone, as with any other number type: activations in eight bits
-would be faster where the hardware multiplies them, and lose the order (docs/performance.md).
+A weight is a whole number from -127 to 127, with one scale for 64 weights of a row, and is converted back when its
+layer is computed. Activations stay as they are: in eight bits they would be faster on some hardware, but a score would
+depend on the other prompts of its batch, and the order would be lost (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 BLOCK = 64
-"""Weights that share a scale, along a row; a row that is no multiple of it has one scale."""
+"""Weights of a row that share a scale; a row that is not a multiple of this has one scale."""
 
 
 class Int8Linear(nn.Module):
-    """A linear layer whose weight is kept in eight bits, and computed in the number type that its scales are in."""
+    """A linear layer with its weight in eight bits, computed in the number type of its scales."""
 
     numbers: torch.Tensor
     scales: torch.Tensor
 
     def __init__(self, linear: nn.Linear) -> None:
-        """Take the weight of a layer, which the caller drops, and its bias as it is."""
+        """Convert the weight of a layer; the bias stays as it is."""
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
@@ -37,7 +37,7 @@ class Int8Linear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The whole weight, [out, in], made anew each time."""
+        """The whole weight, [out, in], converted back each time."""
         return (self.numbers.to(self.scales.dtype) * self.scales).flatten(1)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -46,9 +46,9 @@ class Int8Linear(nn.Module):
 
 
 def places_for_int8(model: Any) -> list[tuple[nn.Module, str]]:
-    """Return where a model's linear layers are, as parents and names, but the one over the vocabulary.
+    """Return parent and name of each linear layer of a model, except the one over the vocabulary.
 
-    Layers of a class of their own are none: what they make of their weight is theirs (GPT-2's, a mixture's router).
+    Subclasses are left out, because they use their weight in other ways (GPT-2's layers, a mixture's router).
     """
     head = model.get_output_embeddings()
     return [
@@ -60,9 +60,9 @@ def places_for_int8(model: Any) -> list[tuple[nn.Module, str]]:
 
 
 def put_in_int8(model: Any) -> int:
-    """Put the weights of all linear layers but the one over the vocabulary in eight bits; return how many those are.
+    """Convert the weights of all linear layers except the one over the vocabulary; return how many there are.
 
-    One layer at a time exists twice.
+    Only one layer at a time exists twice.
     """
     places = places_for_int8(model)
     for parent, name in places:

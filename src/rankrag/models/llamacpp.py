@@ -1,4 +1,4 @@
-"""llama.cpp on this machine: a GGUF file served to this process, ranking and answering as any server of its kind."""
+"""llama.cpp in this process: it serves a GGUF file, which ranks and answers like any other server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rankrag.models.openai import OpenAIModel
 
 @contextmanager
 def serving(gguf: Path, directory: Path, *, context: int, threads: int) -> Iterator[OpenAIModel]:
-    """Give the model of a GGUF file while llama.cpp runs, with the tokenizer and the contract in `directory`.
+    """Serve a GGUF file within this context, with the tokenizer and the contract in `directory`.
 
-    `context` is the longest prompt with its reply in tokens. Keys and values are kept in 32 bit without flash
-    attention, whose 16 bits would move scores more than those of the weights do.
+    `context` is the longest prompt with its reply in tokens. Keys and values have 32 bits and flash attention is off:
+    in 16 bits they would move scores more than the weights do.
     """
     try:
         import xllamacpp

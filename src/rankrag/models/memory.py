@@ -1,4 +1,4 @@
-"""Where memory does not suffice for a batch: the same work in halves, down to one prompt."""
+"""When memory runs out: the same work in halves, down to one prompt."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def in_halves(
     split: Callable[[T], list[T]] = lambda piece: [piece],
     on_shortage: Callable[[], None] = lambda: None,
 ) -> list[R]:
-    """Return what `run` makes of the work, which is halved as often as memory runs out.
+    """Return the results of `run` on the work, halving the work as often as memory runs out.
 
     Args:
-        work: what goes through the model together.
-        run: what may run out of memory.
-        split: parts of a piece that is left alone and still too large; itself, where it has none.
-        on_shortage: called each time, before the halves are tried.
+        work: pieces that go through the model together.
+        run: may run out of memory.
+        split: the parts of a piece that is too large even alone; the piece itself if it has none.
+        on_shortage: called each time before the halves are tried.
 
     Raises:
         ModelError: one prompt alone does not fit.
@@ -40,12 +40,12 @@ def in_halves(
         if not _is_shortage(error):
             raise
         reason = (str(error).strip().splitlines() or ["no memory"])[0][:200]
-    # outside of the handler: until it ends, the error holds on to what was computed
+    # outside of the handler: until that ends, the error keeps the tensors of the failed pass alive
     pieces = work if len(work) > 1 else split(work[0])
     if len(pieces) == 1:
         raise ModelError(
             f"memory does not suffice for one prompt alone ({reason}); take --dtype bfloat16 or int8, a smaller model, "
-            "or passages that are cut earlier (passage_tokens in rankrag_config.json)"
+            "or shorter passages (passage_tokens in rankrag_config.json)"
         )
     on_shortage()
     gc.collect()
@@ -60,6 +60,6 @@ def in_halves(
 
 
 def _is_shortage(error: Exception) -> bool:
-    """Whether memory ran out; on a CPU torch says so in the words of a plain `RuntimeError`."""
+    """Whether memory ran out; for a CPU, torch raises a plain `RuntimeError` whose text says so."""
     kinds = (MemoryError, torch.OutOfMemoryError)
     return isinstance(error, kinds) or any(sign in str(error).lower() for sign in _SIGNS)

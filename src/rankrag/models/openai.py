@@ -1,8 +1,8 @@
 """A model on an OpenAI-compatible server, ranking and answering with our prompts.
 
-The tokenizer and the contract are here, so the server gets token ids on its completions route and never applies a
-template. Each label's log-probability is asked for by its id, in the way that the kind of server has for it; where a
-server cannot give one, that is an error, never a guess.
+Tokenizer and contract are local, so the server gets token ids on its completions route and never applies a template.
+Each kind of server has its own way to ask for a label's log-probability by token id. If a server cannot give one, that
+is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any, TypeVar
 
 from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.errors import ModelError
+from rankrag.errors import ContractError, ModelError
 from rankrag.models import ModelInfo, SamplingParams
 from rankrag.models.address import FORM, Address, Kind
 from rankrag.models.loading import load_tokenizer
 from rankrag.models.remote import Remote
-from rankrag.models.served_tokenizer import check_tokenizer
 from rankrag.models.stopping import tidy
 from rankrag.types import Prompt
 
@@ -37,7 +36,7 @@ class OpenAIModel:
 
     Args:
         address: where it is, how it is asked, and the local directory with its tokenizer and contract.
-        score: see `Contract`; a server cannot stop at a layer, so a contract's layer head is passed over.
+        score: what ranks; by default the contract's.
         wait: see `Remote`.
 
     Raises:
@@ -56,11 +55,11 @@ class OpenAIModel:
         served = self._served()
         self.name = address.model or self._only(served)
         self.kind: Kind = address.kind or self._kind(served)
-        check_tokenizer(self._remote, address, self.kind, self.name, self.encoder)
+        _check_tokenizer(self._remote, address, self.kind, self.name, self.encoder)
 
     @property
     def info(self) -> ModelInfo:
-        """Nothing: a server does not say."""
+        """The defaults: a server says nothing about itself."""
         return ModelInfo()
 
     def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
@@ -107,14 +106,12 @@ class OpenAIModel:
             raise ModelError(f"{self._remote.root}: no scores in the reply of SGLang ({error!r})") from None
 
     def _llama_cpp(self, ids: list[int], labels: list[int]) -> list[float]:
-        """Ask for the most probable tokens by id, and for all of the vocabulary where a label is not among them.
-
-        The token that is drawn is made a label: of one that is no whole character llama.cpp tells no probabilities.
-        They are those before the bias.
-        """
+        """Ask for the most probable tokens, then for the whole vocabulary if a label is not among them."""
         rows: dict[int, float] = {}
         for count in (_LLAMA_TOP, max(len(self.encoder.tokenizer), *labels) + 1):
             body = {"prompt": ids, "n_predict": 1, "n_probs": count, "temperature": 0, "post_sampling_probs": False}
+            # the bias makes it draw a label: for a token that is half a character it returns no probabilities at all;
+            # those that it returns are from before the bias
             found = self._remote.post("/completion", body | {"logit_bias": [[labels[0], _SURE]]})
             self._same_length(found.get("tokens_evaluated"), ids)
             try:
@@ -225,3 +222,43 @@ def _top_logprobs(found: dict[str, Any]) -> dict[Any, float]:
         raise ModelError(
             "the server's reply has no log-probabilities of the next token; its completions route must know `logprobs`"
         ) from None
+
+
+def _check_tokenizer(remote: Remote, address: Address, kind: Kind, name: str, encoder: PromptEncoder) -> None:
+    """Raise `ContractError` if the server makes other tokens of the contract's words than `address.directory` does.
+
+    Ids of one tokenizer are other words to another, and would get scores all the same. vLLM, SGLang and llama.cpp can
+    be asked to tokenise a text; for other servers, the user must have named the directory in the address.
+    """
+    form = encoder.contract.format
+    labels = [form.turns.generation + form.turns.before_target + label for label in encoder.contract.labels]
+    for text in (*labels, form.turns.start + form.wordings.system):
+        found = None if kind == "generic" else _tokenised(remote, address, kind, name, text)
+        if found is None and not address.named:
+            raise ContractError(
+                f"{remote.root}: which tokenizer it has cannot be asked there; name the directory with the tokenizer "
+                f"and the contract of its model after #: --model '{FORM}'"
+            )
+        if found is None:
+            return
+        ours = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if found != ours:
+            raise ContractError(
+                f"{remote.root}: it makes tokens {_last(found)} of text that ends in {text[-20:]!r}, and the tokenizer "
+                f"in {address.directory} makes {_last(ours)}; name the directory of its own model after #: "
+                f"--model '{FORM}'"
+            )
+
+
+def _tokenised(remote: Remote, address: Address, kind: Kind, name: str, text: str) -> list[int] | None:
+    """Return the server's tokens for a text with special tokens in it; None if it has no such route."""
+    body: dict[str, Any] = {"model": name, "prompt": text, "add_special_tokens": False}
+    if kind == "llama.cpp":
+        body = {"content": text, "add_special": False, "parse_special": True}
+    found = remote.find(f"{address.path.removesuffix('/v1')}/tokenize", body)
+    tokens = (found or {}).get("tokens")
+    return tokens if isinstance(tokens, list) else None
+
+
+def _last(ids: list[int]) -> str:
+    return f"{'… ' if len(ids) > 4 else ''}{', '.join(map(str, ids[-4:]))}"

@@ -1,8 +1,11 @@
-"""Prefix and tails: prompts that begin alike as one sequence, what they share once and the rest of each as a tail.
+"""Prefix and tails: prompts that begin alike are one sequence, with their common beginning in it only once.
 
-A tail sees what is before it in its own prompt and itself, and its positions go on from there, so each prompt gets the
-scores it would get alone, for a fraction of the tokens. Segments are tokenised one by one (`encoding`), so that what is
-shared is exact.
+    root  | prefix              | tail of prompt 1 | tail of prompt 2 | …
+    (all) | (prompts of a row)  | 1st question     | 2nd question     |
+
+A tail sees the root, its row's prefix and itself, never another tail, and its positions go on from the prefix. So each
+prompt gets the scores it would get alone, for a fraction of the tokens. Segments are tokenised one by one
+(`encoding`), so that prompts with equal segments have equal tokens.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ from rankrag.encoding import EncodedPrompt
 from rankrag.models.states import NOTHING, State
 
 ROW_TOKENS = 512
-"""A row takes tails up to this length; beyond it, attention over unrelated tails costs more than a prefix saves."""
+"""Longest row with several tails: beyond it, attention over unrelated tails costs more than a shared prefix saves."""
 
 
 @dataclass(slots=True)
 class Row:
-    """A shared prefix and the tails behind it, with the place of each one's prompt.
+    """A shared prefix and the tails behind it; `places` says which prompt each tail belongs to.
 
-    `past` is the state that the row goes on from; `reusable` says that other questions will share the prefix.
+    `past` is the state before the prefix; `reusable` says that other questions will share the prefix.
     """
 
     prefix: tuple[int, ...]
@@ -40,8 +43,8 @@ class Row:
 class Layout:
     """Rows as tensors behind their pasts, the longest of which has R tokens.
 
-    `input_ids` and `positions` are [rows, length], `visible` is [rows, 1, length, R + length]; `ends` holds, for each
-    prompt, its place among the prompts, its row, and where its last token stands in the row.
+    `input_ids` and `positions` are [rows, length], `visible` is [rows, 1, length, R + length]. `ends` holds for each
+    prompt: its place among the prompts, its row, and the column of its last token in the row.
     """
 
     input_ids: torch.Tensor
@@ -51,12 +54,13 @@ class Layout:
 
 
 def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]:
-    """Return the root that all prompts share, and rows of those that also share what comes after it.
+    """Return the root that all prompts share, and rows of the prompts that share more than that.
 
-    Whole segments are shared, never parts of them. A row's prefix ends with the passage where the prompts have a head
-    (`EncodedPrompt`), else with the segment after the root; a prompt keeps at least a prefix and a tail of its own.
+    Only whole segments are shared. A row's prefix ends after the passage if the prompts have a head (`EncodedPrompt`),
+    otherwise after the first segment behind the root. Every prompt keeps a prefix and a tail, even if all are equal.
     """
     depth = 0
+    # one prompt alone shares nothing, but with a head its root and prefix can be kept for the next question
     if len(prompts) > 1 or (prompts and prompts[0].head):
         first, deepest = prompts[0].segments, min((p.head or len(p.segments) - 1) - 1 for p in prompts)
         while depth < deepest and all(p.segments[depth] == first[depth] for p in prompts):
@@ -78,32 +82,33 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]
 def batches(rows: Sequence[Row], tokens: Callable[[], int], size: Callable[[Row], int] = len) -> Iterator[list[Row]]:
     """Yield rows, longest first, in batches of at most `tokens()` padded tokens (one row may exceed them).
 
-    Rows of one `size` are ordered by their prefixes, so that those behind kept states need little padding either.
+    Rows of equal `size` are ordered by the length of their prefix: if that is a kept state, padding follows it too.
     """
     order = sorted(rows, key=lambda row: (size(row), len(row.prefix)), reverse=True)
     while order:
+        # asked again for each batch: running out of memory lowers it
         count = max(1, tokens() // max(1, size(order[0])))
         yield order[:count]
         order = order[count:]
 
 
 def alone(row: Row) -> list[Row]:
-    """Return a row's tails as rows of their own."""
+    """Return each tail of a row as a row of its own."""
     pairs = zip(row.tails, row.places, strict=True)
     return [Row(row.prefix, [tail], [place], row.past, row.reusable) for tail, place in pairs]
 
 
 def tail_tokens(row: Row) -> int:
-    """Return the tokens of a row that are read when its prefix is known."""
+    """Return the tokens that are left to read when the row's prefix is a kept state."""
     return sum(map(len, row.tails))
 
 
 def lay_out(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu") -> Layout:
-    """Return rows as tensors on a device, padded on the right, behind their pasts, padded on the right as well."""
+    """Return rows as tensors on a device; rows and the pasts before them are padded on the right."""
     length = max(map(len, rows))
     input_ids = torch.full((len(rows), length), pad_id)
     positions = torch.zeros(len(rows), length, dtype=torch.long)
-    tail = torch.full((len(rows), length), -1)  # 0: the prefix, 1 and more: a tail, -1: padding
+    tail = torch.full((len(rows), length), -1)  # 0 is the prefix, from 1 on a tail, -1 padding
     ends = []
     for number, row in enumerate(rows):
         width, root = len(row), len(row.past)
@@ -113,10 +118,12 @@ def lay_out(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu"
         tail[number, :start] = 0
         for mark, (ids, place) in enumerate(zip(row.tails, row.places, strict=True), start=1):
             end = start + len(ids)
+            # every tail begins where the prefix ends, as if it were the only one
             positions[number, start:end] = torch.arange(len(ids)) + root + len(row.prefix)
             tail[number, start:end] = mark
             ends.append((place, number, end - 1))
             start = end
+    # a column before the row is visible if this row's past reaches it; behind a shorter past there is padding
     pasts = torch.tensor([len(row.past) for row in rows], device=device)
     furthest = torch.arange(max(len(row.past) for row in rows), device=device)
     behind = (furthest < pasts[:, None])[:, None].expand(-1, length, -1)
@@ -125,7 +132,7 @@ def lay_out(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu"
 
 
 def visible(tail: torch.Tensor) -> torch.Tensor:
-    """Return which token sees which, [rows, length, length]: its row's prefix (tail 0), its own tail, none ahead."""
+    """Return which token sees which, [rows, length, length]: the prefix (tail 0) and its own tail, but never ahead."""
     length = tail.shape[1]
     shared = (tail[:, None, :] == 0) | (tail[:, :, None] == tail[:, None, :])
     return shared & torch.ones(length, length, dtype=torch.bool, device=tail.device).tril()

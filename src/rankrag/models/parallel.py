@@ -1,4 +1,4 @@
-"""One model on several devices: replicas that score and answer a share each, at the same time."""
+"""One model on several devices: each replica scores and answers a share, at the same time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class ParallelModel:
-    """Replicas of one model, each with a device and passage states of its own; scores are those of one alone."""
+    """Replicas of one model, each with its own device and passage states; scores do not depend on their number."""
 
     def __init__(self, replicas: Sequence[LanguageModel]) -> None:
         assert replicas
@@ -55,11 +55,9 @@ class ParallelModel:
     def _spread(
         self, prompts: Sequence[EncodedPrompt], call: Callable[[LanguageModel, list[EncodedPrompt]], list[R]]
     ) -> list[R]:
-        """Return what replicas make of equal shares, in the order of the prompts.
-
-        Prompts are dealt out in the order of a checksum of their passages: prompts of one passage stay together, and
-        a passage nearly always goes where its state was left, whatever else is asked about.
-        """
+        """Call each replica with an equal share; return the results in the order of the prompts."""
+        # dealt out by a checksum of their passages: prompts about one passage stay together, and nearly always go to
+        # the replica that keeps its state, whatever else is asked
         order = sorted(range(len(prompts)), key=lambda place: _checksum(prompts[place]))
         size = -(-len(order) // len(self.replicas)) or 1
         shares = [order[start : start + size] for start in range(0, len(order), size)]

@@ -1,4 +1,8 @@
-"""Reading prompts: forward passes of a causal language model that say what comes next, with nothing read twice."""
+"""Reading prompts: forward passes of a causal language model that say what comes next, reading nothing twice.
+
+A call goes through `packing` (which prompts share what), `state_cache` (what is known from earlier questions) and
+`states` (how known text is put before rows), then through the model in batches that fit.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,18 @@ import torch
 from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import ModelInfo, packing
-from rankrag.models.label_logits import choice_logprobs
-from rankrag.models.last_tokens import last_tokens_only
+from rankrag.models.label_logits import choice_logprobs, last_tokens_only
 from rankrag.models.memory import in_halves
 from rankrag.models.packing import Row
 from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
 
 GPU_TIMES = 32
-"""A GPU takes as long for one short pass, or for one token of one reply, as for this many together."""
+"""A GPU takes as long for one short prompt, or for one token of one reply, as for this many together."""
 
 
 class PromptReader:
-    """A model with its tokenizer on a device, the most tokens of a pass, and the states it may keep (None: none)."""
+    """A model and its tokenizer on a device; `tokens` bounds one pass, `states` keeps passage states unless None."""
 
     def __init__(self, tokenizer: Any, model: Any, contract: Contract, device: torch.device, tokens: int) -> None:
         self.tokenizer = tokenizer
@@ -45,7 +48,7 @@ class PromptReader:
         )
 
     def can_share(self, encoded: Sequence[EncodedPrompt]) -> bool:
-        """Whether this architecture takes a mask and positions of ours, and every token may see its whole prompt."""
+        """Whether prompts can share rows: the model takes our mask and positions, and a token sees its whole prompt."""
         config = self.model.config.get_text_config()
         return (
             "position_ids" in inspect.signature(self.model.forward).parameters
@@ -56,14 +59,14 @@ class PromptReader:
 
     @property
     def _window(self) -> float:
-        """How many tokens back the model sees at least."""
+        """How many tokens back every layer sees."""
         return getattr(self.model.config.get_text_config(), "sliding_window", None) or math.inf
 
     def why_no_states(self) -> str:
-        """Return why passages cannot be known from question to question; empty where they can."""
+        """Return why passage states cannot be kept for the next question; empty if they can."""
         if self.contract.format.layout == "question_first":
-            return "the model reads the question first, so what it makes of a passage is another with every question"
-        return "" if self.can_share([]) else f"no prefix is shared by {self.model.config.model_type} models"
+            return "the model reads the question first, so its states of a passage change with every question"
+        return "" if self.can_share([]) else f"{self.model.config.model_type} models cannot share a prefix"
 
     def next_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[list[float]]:
         """Return the log-probabilities of these next tokens of each prompt, over the whole vocabulary."""
@@ -73,7 +76,7 @@ class PromptReader:
 
     @torch.inference_mode()
     def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
-        """Return (place of the prompt, log-probabilities); what prompts have in common is computed once (`packing`)."""
+        """Return (place of the prompt, log-probabilities); what prompts share is computed once (`packing`)."""
 
         def scored(rows: list[Row]) -> list[tuple[int, list[float]]]:
             return self._row_logprobs(rows, choices)
@@ -84,21 +87,24 @@ class PromptReader:
         ]
 
     def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[Row]]:
-        """Yield rows that go through the model together: tails behind kept states, then what has to be read whole."""
+        """Yield rows that go through the model together: first tails behind kept states, then rows to read whole.
+
+        Tails are short, so they fill batches of their own: behind a long unread prefix they would be mostly padding.
+        """
         root, rows = packing.share(encoded)
         past = self._root(root)
-        states, modules = self.states, self._modules
+        states = self.states
         kept: list[Row] = []
         fresh: list[Row] = []
         for row in rows:
             row.past = past
-            known = states is not None and row.reusable and states.holds(past, row.prefix, modules)
+            known = states is not None and row.reusable and states.holds(past, row.prefix)
             (kept if known else fresh).append(row)
         for batch in packing.batches(kept, self._budget, packing.tail_tokens):
             warm = []
             for row in batch:
-                state = states.get(past, row.prefix, modules) if states else None
-                if state is None:  # dropped since, for other states' sake or by another process
+                state = states.get(past, row.prefix) if states else None
+                if state is None:  # dropped since, to make room or by another process
                     fresh.append(row)
                 else:
                     warm.append(Row((), row.tails, row.places, state))
@@ -107,10 +113,10 @@ class PromptReader:
         yield from packing.batches(fresh, self._budget)
 
     def _root(self, ids: tuple[int, ...]) -> State:
-        """Return the state of what all prompts begin with."""
+        """Return the state of the text that all prompts begin with."""
         if not ids:
             return NOTHING
-        if self.states and (known := self.states.get(NOTHING, ids, self._modules)):
+        if self.states and (known := self.states.get(NOTHING, ids)):
             return known
 
         def read(work: list[tuple[int, ...]]) -> list[State]:
@@ -131,17 +137,12 @@ class PromptReader:
         if self.states:
             self.states.release()
 
-    @property
-    def _modules(self) -> int:
-        return sum(1 for _ in self.model.modules())
-
     def _kept(self, before: Before) -> list[State]:
-        """Return the states that a pass has made, which are in the cache now."""
+        """Put the states that a pass has made into the cache, and return them."""
         made = before.kept()
         if self.states:
-            modules = self._modules
             for state in made:
-                self.states.put(state, modules)
+                self.states.put(state)
         return made
 
     def _row_logprobs(self, rows: list[Row], choices: list[int]) -> list[tuple[int, list[float]]]:
@@ -149,9 +150,11 @@ class PromptReader:
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
         )
+        # the lowest number, not infinity: a padding token sees nothing, and its softmax must not be nan
         unseen = torch.finfo(self.model.dtype).min
         mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
+        # `logits_to_keep` takes columns for all rows, so the head is computed at every column where any prompt ends
         kept, column = torch.unique(ends[:, 2], return_inverse=True)
         with last_tokens_only(self.model, ends[:, 1], ends[:, 2]):
             found = choice_logprobs(
@@ -171,7 +174,7 @@ class PromptReader:
 
     @torch.inference_mode()
     def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
-        """Return the same, each prompt as a row of its own."""
+        """Return the same, with each prompt as a row of its own."""
 
         def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
             ids = [encoded[i].ids for i in batch]

@@ -21,9 +21,9 @@ class Remote:
 
     Args:
         root: scheme, host and port.
-        timeout: seconds without a byte after which a request counts as failed.
+        timeout: a request fails after so many seconds without a byte.
         retries: further tries after a failure that may pass: no connection, a broken reply, 429 and 5xx.
-        wait: seconds before the first retry; doubled for each further one, and at least what `Retry-After` says.
+        wait: seconds before the first retry, doubled for each further one, and never below `Retry-After`.
     """
 
     def __init__(self, root: str, *, timeout: float, retries: int, wait: float) -> None:
@@ -35,17 +35,17 @@ class Remote:
         weakref.finalize(self, self._client.close)
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """Return a JSON object, or None where the server has nothing there."""
+        """Return a JSON object, or None if the server has nothing there."""
         return self._ask("GET", path, None, may_lack=True)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object that answers `body`; `ModelError` where there is none after all tries."""
+        """Return the JSON object that answers `body`; `ModelError` if all tries fail."""
         found = self._ask("POST", path, body, may_lack=False)
         assert found is not None
         return found
 
     def find(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the JSON object that answers `body`, or None where the server has nothing there."""
+        """Return the JSON object that answers `body`, or None if the server has nothing there."""
         return self._ask("POST", path, body, may_lack=True)
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,10 +1,10 @@
-"""Passage states kept for the next question: in memory, and on disk where the user names a folder.
+"""Passage states kept for the next question: in memory, and on disk if the user names a folder.
 
 With the passage before the question, as in the paper, the keys and values of (system text + passage) do not depend on
 the question. A state is found by every token id of its text, so that another template, passage or cut is another
-state; on disk also by the model's weights and the numbers it is kept in. A folder on disk holds::
+state. On disk, the model's weights and the number type count too. A folder on disk holds::
 
-    rankrag-states.json           marks it as ours; states are never put into, or deleted from, another folder
+    rankrag-states.json           marks it as ours; other folders are never written to
     OWNER/KEY.safetensors         one state; OWNER is a digest of the model
 """
 
@@ -41,15 +41,15 @@ Kept = dict[str, torch.Tensor]
 
 
 class StateCache:
-    """The states of one model, the least recently used ones dropped first.
+    """The states of one model; the least recently used are dropped first.
 
     Args:
         form: how they are kept.
-        memory_bytes: bound of what is kept in memory.
+        memory_bytes: limit in memory.
         folder: also keep them there, for other processes and days.
         owner: digest of the model (`fingerprint`); needed with `folder`.
-        disk_bytes: bound of what is kept in `folder`.
-        say: gets one line when the folder cannot be used; states are then kept in memory alone.
+        disk_bytes: limit in `folder`.
+        say: gets one line if the folder cannot be used; states then stay in memory.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class StateCache:
         self._lock = threading.Lock()
         self._disk = _Disk(folder, f"{owner}-{form}", disk_bytes, say) if folder else None
 
-    def holds(self, before: State, ids: tuple[int, ...], modules: int) -> bool:
-        """Whether the state of `ids` behind `before` is kept, of a model of so many modules; counts as wanted."""
-        key = _key(before, ids, modules)
+    def holds(self, before: State, ids: tuple[int, ...]) -> bool:
+        """Whether the state of `ids` behind `before` is kept; counts as wanted."""
+        key = _key(before, ids)
         there = key in self._memory or bool(self._disk and self._disk.holds(key))
         self.wanted += 1
         self.found += there
         return there
 
-    def get(self, before: State, ids: tuple[int, ...], modules: int) -> State | None:
-        """Return the state of `ids` behind `before`, or None where it is not kept (any more)."""
-        key = _key(before, ids, modules)
+    def get(self, before: State, ids: tuple[int, ...]) -> State | None:
+        """Return the state of `ids` behind `before`, or None if it is not kept (any more)."""
+        key = _key(before, ids)
         with self._lock:
             kept = self._memory.get(key)
             if kept is not None:
@@ -88,9 +88,9 @@ class StateCache:
             self._remember(key, kept)
         return None if kept is None else State(ids, _unpacked(kept), before)
 
-    def put(self, state: State, modules: int) -> None:
+    def put(self, state: State) -> None:
         """Keep a state, in memory and on disk."""
-        key = _key(state.before, state.ids, modules)
+        key = _key(state.before, state.ids)
         if key in self._memory:
             return
         kept = _packed(state.layers, self.form)
@@ -99,14 +99,14 @@ class StateCache:
             self._disk.write(key, kept)
 
     def release(self) -> None:
-        """Drop what is in memory, for work that needs it more."""
+        """Drop all states from memory, for work that needs it more."""
         with self._lock:
             self._memory.clear()
             self._held = 0
 
     @property
     def use(self) -> StateUse:
-        """How many states were wanted so far, and how many of them were found."""
+        """How many states were found so far, of how many wanted."""
         return StateUse(self.found, self.wanted)
 
     @property
@@ -129,7 +129,7 @@ class StateCache:
 
 
 class _Disk:
-    """One model's states in a folder. Whatever goes wrong there is said once and costs time, never a score."""
+    """One model's states in a folder. Disk errors are reported once; they slow scoring but never change it."""
 
     def __init__(self, folder: Path, owner: str, limit: int, say: Callable[[str], None]) -> None:
         self.folder, self.limit = folder, limit
@@ -154,9 +154,9 @@ class _Disk:
             kept = None
         with contextlib.suppress(OSError):
             if kept is None:
-                path.unlink()  # half a file, or one that was moved here: the state is computed anew
+                path.unlink()  # half a file, or one that was moved here: the state is computed again
             else:
-                os.utime(path)  # what is used last is dropped last
+                os.utime(path)  # the last one used is the last one dropped
         if kept is not None and path in self._sizes:
             self._sizes.move_to_end(path)
         return kept
@@ -180,7 +180,7 @@ class _Disk:
         self._held += size
 
     def _opened(self) -> bool:
-        """Take the folder as it is, or make it; a folder of somebody else's is left alone."""
+        """Use the folder as it is, or create it; a folder with other things in it is left alone."""
         mark = self.folder / MARK
         try:
             if not mark.is_file():
@@ -212,7 +212,7 @@ class _Disk:
         return self._own / f"{key}.safetensors"
 
     def _give_up(self, what: str) -> None:
-        """Write no more, and say why."""
+        """Stop writing, and say why."""
         if self._say:
             self._say(f"--state-cache {self.folder}: {what}")
         self._say = None
@@ -221,7 +221,7 @@ class _Disk:
 def open_cache(
     where: str | Path, model: Any, *, form: Form | None = None, say: Callable[[str], None] = lambda _: None
 ) -> StateCache | None:
-    """Return the cache for a transformers model that a user names by "memory", "off" (None) or a folder.
+    """Return the cache of a transformers model: "memory", "off" (None) or a folder.
 
     `form` is by default exact in memory, and 16 bits on disk.
     """
@@ -234,9 +234,9 @@ def open_cache(
 
 
 def fingerprint(model: torch.nn.Module, config: dict[str, Any]) -> str:
-    """Return a short digest of what states depend on besides token ids: the weights and the model's configuration.
+    """Return a short digest of everything but token ids that states depend on: the model's weights and configuration.
 
-    Of a large weight 65,536 values at even distances are read: training changes all of them.
+    From a large weight, only 65,536 values at even distances are read: training changes all of them.
     """
     digest = hashlib.sha256()
     named = {name: value for name, value in config.items() if name not in ("_name_or_path", "transformers_version")}
@@ -251,9 +251,9 @@ def fingerprint(model: torch.nn.Module, config: dict[str, Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(before: State | None, ids: tuple[int, ...], modules: int) -> str:
-    """Name a state by all its tokens, and by the model's modules: one that is cut after a middle layer has fewer."""
-    return hashlib.sha256(array("q", (modules, *(before.all_ids if before else ()), *ids)).tobytes()).hexdigest()
+def _key(before: State | None, ids: tuple[int, ...]) -> str:
+    """Name a state by all tokens of its text."""
+    return hashlib.sha256(array("q", (*(before.all_ids if before else ()), *ids)).tobytes()).hexdigest()
 
 
 def _size(kept: Kept) -> int:
@@ -268,7 +268,7 @@ def _packed(layers: Layers, form: Form) -> Kept:
                 scale = tensor.float().abs().amax(dim=-2, keepdim=True).clamp_min(1e-12) / 127
                 kept[f"{layer}.{name}"] = (tensor / scale).round().to(torch.int8)
                 kept[f"{layer}.{name}.scale"] = scale
-            else:  # a model in 16 bits is kept as it is
+            else:  # 16 bits never grow, and a bfloat16 state never becomes float16, which could overflow
                 short = form == "float16" and tensor.dtype == torch.float32
                 kept[f"{layer}.{name}"] = tensor.half() if short else tensor
     return kept

@@ -1,4 +1,4 @@
-"""The state of a text: the keys and values that a model's layers hold of it, computed once, put before many tails."""
+"""The state of a text: keys and values of every layer, computed once and put before many tails."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Layers = dict[int, tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """A text's keys and values, of its own tokens `ids` only; what stands before them is `before`, shared by many."""
+    """Keys and values of the tokens `ids`; `before` is the state of the text before them, which many states share."""
 
     ids: tuple[int, ...] = ()
     layers: Layers = field(default_factory=dict)
     before: State | None = None
 
     def __len__(self) -> int:
-        """Return the tokens of the whole text."""
+        """Return the number of tokens of the whole text."""
         return len(self.ids) + (len(self.before) if self.before else 0)
 
     @property
@@ -31,17 +31,17 @@ class State:
         return (self.before.all_ids if self.before else ()) + self.ids
 
     def parts(self) -> Iterator[State]:
-        """Yield what the text is made of, in order."""
+        """Yield the states that the text consists of, in order."""
         if self.before:
             yield from self.before.parts()
         yield self
 
     def cache(self, model: Any, rows: int) -> DynamicCache:
-        """Return the state before each of so many rows, as transformers' own decoding takes it and goes on from it."""
+        """Return the state as the cache of so many rows, from which transformers' own decoding goes on."""
         cache = DynamicCache(config=model.config)
         for part in self.parts():
             for layer, pair in part.layers.items():
-                # one that was kept on disk, or in fewer bits, is still where and as it was read
+                # a state from disk, or kept in fewer bits, is not yet on the model's device and in its number type
                 cache.update(*(t.to(model.device, model.dtype).expand(rows, -1, -1, -1) for t in pair), layer)
         return cache
 
@@ -51,14 +51,14 @@ NOTHING = State()
 
 
 class Before(Cache):  # type: ignore[misc]
-    """What stands before each row of a batch, handed to the model layer by layer; it keeps the states rows add.
+    """The cache of a forward pass: gives each layer the states before its rows, and keeps the states that rows add.
 
-    States of different lengths are padded on the right. One layer's batch exists at a time, so that a batch of long
-    states takes little memory; what follows the kept tokens is never stored.
+    An ordinary cache would hold all layers of all rows at once. This one builds a layer's batch when the layer asks for
+    it, so that a batch behind long states takes little memory. What follows the tokens to keep is never stored.
     """
 
     def __init__(self, states: Sequence[State], keep: Sequence[tuple[int, ...]]) -> None:
-        """Put `states` before the rows; of each row keep these first tokens (none: nothing)."""
+        """Put `states` before the rows; keep the states of each row's first tokens `keep` (empty: none)."""
         super().__init__(layers=[])
         self._states = states
         self._keep = keep
@@ -71,6 +71,7 @@ class Before(Cache):  # type: ignore[misc]
         """Return a layer's keys and values with the rows' states before them."""
         for row, ids in enumerate(self._keep):
             if ids:
+                # cloned: a view would hold on to the keys and values of the whole batch
                 own = (key_states[row, :, : len(ids)].clone(), value_states[row, :, : len(ids)].clone())
                 self._kept[row][layer_idx] = own
         return self._joined(key_states, layer_idx, 0), self._joined(value_states, layer_idx, 1)
@@ -80,11 +81,11 @@ class Before(Cache):  # type: ignore[misc]
         return self._width
 
     def get_mask_sizes(self, query_length: int, *_: Any, **__: Any) -> tuple[int, int]:
-        """Return the length and offset of a mask, which is always given."""
+        """Return length and offset of the mask that transformers would make; ours replaces it."""
         return self._width + query_length, 0
 
     def kept(self) -> list[State]:
-        """Return the states of the rows' kept tokens, after the model has run."""
+        """Return the states of the tokens to keep, after the model has run."""
         return [
             State(ids, layers, before)
             for ids, layers, before in zip(self._keep, self._kept, self._states, strict=True)
@@ -92,13 +93,16 @@ class Before(Cache):  # type: ignore[misc]
         ]
 
     def _joined(self, new: torch.Tensor, layer: int, which: int) -> torch.Tensor:
+        """Return keys (`which` 0) or values (1) of the states and then of the rows, [rows, heads, tokens, width]."""
         if not self._width:
             return new
         rows, heads, length, width = new.shape
         state = self._states[0]
-        if all(other is state for other in self._states):  # a GPU takes as long for one row's copy as for all
+        # all rows behind one state: broadcast it, since a GPU takes as long for one row's copy as for all
+        if all(other is state for other in self._states):
             parts = (part.layers[layer][which] for part in state.parts() if part.ids)
             return torch.cat([*(part.to(new).expand(rows, -1, -1, -1) for part in parts), new], dim=2)
+        # zeros behind shorter states are padding, which the mask hides
         joined = new.new_zeros(rows, heads, self._width + length, width)
         joined[:, :, self._width :] = new
         for row, state in enumerate(self._states):

@@ -1,4 +1,4 @@
-"""Where a reply ends: stop strings and outer space, in whole texts and in streams alike."""
+"""Where a reply ends: at a stop string, without outer space, the same in whole texts and in streams."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def cut(text: str, stops: Sequence[str]) -> str:
 
 
 def tidy(pieces: Iterator[str], stops: Sequence[str]) -> Iterator[str]:
-    """Yield streamed text without outer space and without stop strings, holding back what may yet become one."""
+    """Yield streamed text without outer space and stop strings; the beginning of a possible stop string waits."""
     held, started = "", False
     for piece in pieces:
         held += piece

@@ -25,22 +25,22 @@ from rankrag.models.stopping import cut, tidy
 from rankrag.types import Prompt
 
 COPIED = 6
-"""Tokens that are guessed at a time, read off what follows the last two in the prompt: answers copy from passages."""
+"""Tokens guessed at a time: those that follow the last two tokens in the prompt, since answers copy from passages."""
 
 
 class TransformersModel(PromptReader):
     """A causal language model in this process.
 
     Args:
-        directory: a model directory, an adapter as `rankrag train` writes it (merged into its base in memory), or the
-            id of a model on the Hugging Face hub.
+        directory: a model directory, an adapter from `rankrag train` (merged into its base in memory), or a model id
+            on the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 where the hardware has it), "float32", "bfloat16", "float16", or "int8" for weights in
-            eight bits, computed as "auto" says.
+        dtype: "auto" (bfloat16 if the hardware has it), "float32", "bfloat16", "float16", or "int8" for weights in
+            eight bits, computed in the type of "auto".
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
-        score: what ranks; by default what the contract says.
-        tokens_per_batch: padded tokens of one forward pass, at most (one prompt may exceed it); by default 1,024 on a
-            CPU, whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
+        score: what ranks; by default the contract's.
+        tokens_per_batch: padded tokens of one forward pass (one prompt may exceed it). By default 1,024 on a CPU,
+            whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded, or has no weights that int8 can keep.
@@ -129,16 +129,17 @@ class TransformersModel(PromptReader):
 
     @torch.inference_mode()
     def _inputs(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> dict[str, Any]:
-        """Return prompts to write from as `generate` takes them, with what makes it quicker and changes no text.
+        """Return prompts as transformers' `generate` takes them, with what makes it faster and changes no text.
 
-        One prompt: the next tokens are guessed from what it holds (`COPIED`). Several: the text that all begin with is
-        read once for all calls; padding stands behind it, on the left of the rest. transformers does not do both.
+        One prompt: the next tokens are guessed from its own text (`COPIED`). Several: the text that all begin with is
+        read once for all calls. transformers cannot do both.
         """
         copies = len(prompts) == 1 and params.temperature == 0 and self._can_take_back(len(prompts[0]), params)
         first = prompts[0].segments[0]
         shares = self.states and not copies and self.can_share(prompts)
         root = first if shares and all(prompt.segments[0] == first for prompt in prompts) else ()
         rest = [prompt.ids[len(root) :] for prompt in prompts]
+        # decoding needs padding on the left, but the shared root must stay first: padding goes between root and rest
         width = max(map(len, rest))
         ids = [[*root, *[self._pad_id] * (width - len(row)), *row] for row in rest]
         mask = [[1] * len(root) + [0] * (width - len(row)) + [1] * len(row) for row in rest]
@@ -151,7 +152,7 @@ class TransformersModel(PromptReader):
         return inputs | ({"past_key_values": self._root(root).cache(self.model, len(prompts))} if root else {})
 
     def _can_take_back(self, length: int, params: SamplingParams) -> bool:
-        """Whether the states of wrong guesses can be dropped: those of a window that has moved on cannot."""
+        """Whether the states of wrong guesses can be dropped: a sliding window that has moved on cannot go back."""
         return self.can_share([]) and length + params.max_new_tokens + COPIED <= self._window
 
     @torch.inference_mode()
