@@ -78,8 +78,9 @@ def test_it_cuts_our_segments_into_our_tokens_and_answers(model, tmp_path):
     write_gguf(model, tmp_path / "model.gguf", "f32")
     model.tokenizer.save_pretrained(tmp_path)
     save_contract(model.contract, tmp_path)
-    prompts = [ranking_prompt(model.contract.format, *pair) for pair in pairs_to_check(model)]
-    segments = list(dict.fromkeys(segment for prompt in prompts for segment in prompt))
+    texts = [ranking_prompt(model.contract.format, *pair) for pair in pairs_to_check(model)]
+    prompts = model.encode(texts)
+    segments = list(dict.fromkeys(segment for text in texts for segment in text))
     params = SamplingParams(max_new_tokens=6)
     with serving(tmp_path / "model.gguf", tmp_path, context=2048, threads=1) as served:
         asked = [{"content": s.text, "add_special": True, "parse_special": s.kind == "fixed"} for s in segments]
