@@ -165,8 +165,8 @@ def test_a_server_is_no_model_of_this_process(run, capsys, arguments, said):
 def test_a_state_of_another_passage_fails(compared, monkeypatch):
     found = {}
 
-    def first(cache, before, ids, modules):
-        return found.setdefault(len(before), get(cache, before, ids, modules))
+    def first(cache, before, ids):
+        return found.setdefault(len(before), get(cache, before, ids))
 
     get = StateCache.get
     monkeypatch.setattr(StateCache, "get", first)
