@@ -38,7 +38,7 @@ def test_a_model_without_shared_prefixes_says_why_a_folder_is_not_used(tokenizer
     directory = save_random("bloom", tokenizer, tmp_path / "bloom", hidden_size=32, n_layer=1, n_head=2)
     said = []
     model = open_model(str(directory), dtype="float32", state_cache=tmp_path / "states", say=said.append)
-    assert said == [f"--state-cache {tmp_path / 'states'}: not used, no prefix is shared by bloom models"]
+    assert said == [f"--state-cache {tmp_path / 'states'}: not used, bloom models cannot share a prefix"]
     assert model.info.states is None
     assert not (tmp_path / "states").exists()
 
