@@ -10,8 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.fourteen import PAPER
+from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.load import at_hand, load, missing
 from rankrag.evaluation.compare import compare
 from rankrag.evaluation.metrics import answer_recall_at, measure

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.fourteen import PAPER
+from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.sets import PaperSetting
 from rankrag.evaluation.aggregate import Comparison, SystemFigures
 from rankrag.evaluation.description import SetDescription

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankrag.contract import HistoryQuery
-from rankrag.data.fourteen import PASSAGES
+from rankrag.data.catalogue import CORPUS_SIZES
 from rankrag.data.frozen import freeze, frozen_files, origin_of
 from rankrag.data.journal import append_rows, read_journal
 from rankrag.data.load import load
@@ -117,7 +117,7 @@ def corpus_of(benchmark: Benchmark, documents: Mapping[str, int]) -> str:
     """
     wanted, held = {_stem(name) for name in benchmark.corpora}, sum(documents.values())
     met = [wanted.intersection(map(_stem, Path(name).parts)) for name in documents]
-    whole = PASSAGES.get(benchmark.corpus, held)
+    whole = CORPUS_SIZES.get(benchmark.corpus, held)
     if all(met) and set().union(*met) == wanted and abs(held - whole) <= whole / 100:
         return benchmark.corpus
     return f"{held:,} passages of {_listed(sorted(documents))}"

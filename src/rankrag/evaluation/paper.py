@@ -1,7 +1,7 @@
 """The paper's numbers.
 
 `paper_numbers.json` is the one place that holds what arXiv 2407.02485v1 prints: every cell of its tables with results,
-what its figures say in words, and the mistakes that are known. How each set was measured stands in `fourteen`.
+what its figures say in words, and the mistakes that are known. How each set was measured stands in `data/sets.yaml`.
 """
 
 from __future__ import annotations
