@@ -29,7 +29,7 @@ from harness import ROOT, gemm_rate, machine, put_figures, spread, svg_pyplot
 from rerank import work
 from rivals import careful_loop
 
-from rankrag.evaluation.examples import read_examples
+from rankrag.evaluation.own_documents import read_sourced_questions
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import load, open_model
@@ -145,7 +145,8 @@ def indexed(folder: Path) -> Path:
 
 def drawn(count: int) -> list[Question]:
     """Return that many answerable example questions, spread over all."""
-    questions = [of.question for of in read_examples(ROOT / "examples" / "questions.jsonl") if of.question.answers]
+    asked = read_sourced_questions(ROOT / "examples" / "questions.jsonl")
+    questions = [one.question for one in asked if one.question.answers]
     return questions[:: max(1, len(questions) // count)][:count]
 
 

@@ -236,16 +236,27 @@ class SystemConfig(Schema):
         description="`model` is the one that answers (RankRAG), `none` keeps the first stage's order, `model:NAME` is "
         "another language model, `cross-encoder:NAME` and `bi-encoder:NAME` are of sentence-transformers.",
     )
-    retriever: Literal["bm25", "dense", "hybrid", "none"] = Field(
-        "bm25", description="The first stage; `none` is closed book."
+    retriever: Literal["bm25", "dense", "hybrid", "none", "gold", "five"] = Field(
+        "hybrid",
+        description="The first stage. `none` is closed book; `gold` gives the gold passage, `five` the gold passage "
+        "among BM25's four best others.",
     )
     encoder: str | None = Field(None, description="Encoder of dense or hybrid retrieval; by default the run's.")
-    n: int = Field(20, ge=1, description="Passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).")
-    k: int = Field(5, ge=1, description="Passages that are answered from (paper: 5, 10 or 20).")
-    pure: bool = Field(False, description="Order by the language model alone, as the paper does; no encoder's share.")
-    abstain: bool = Field(False, description="Withhold answers below the fitted threshold; the paper withholds none.")
+    n: int = Field(20, ge=1, description="Passages to retrieve and rerank (paper: 100 at 8B, 30 at 70B).")
+    k: int | None = Field(
+        None, ge=1, description="Passages to answer from (paper: 5, 10 or 20); by default as the model was fitted."
+    )
+    pure: bool = Field(False, description="Order by the language model alone, as the paper does, without the encoder.")
+    abstain: bool = Field(True, description="Withhold answers below the fitted threshold, as `rankrag ask` does.")
+    settled_from: float | Literal["fitted"] | None = Field(
+        None, description="Log-odds of the k-th best passage at which judging stops; by default all N are judged."
+    )
+    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+        None, description="Turns that conversations are searched by; by default the run's."
+    )
+    against: str = Field("", description="Name of the system that it is tested against; by default the first one.")
     setting: Literal["own", "paper-8b", "paper-70b"] = Field(
-        "own", description="`paper-8b`, `paper-70b`: first stage, N, k and order of the paper, set by set."
+        "own", description="`paper-8b`, `paper-70b`: the paper's first stage, N, k and order, set by set."
     )
     ranking_pairs: int | None = Field(
         None, ge=0, description="Ranking pairs that the model was trained on, for the paper's figure 4."
@@ -293,10 +304,10 @@ class ComparisonConfig(Schema):
         None, ge=0, description="Questions of a set; by default the set's own number for a CPU, 0 is all."
     )
     seed: int = Field(0, description="Seed of the sample.")
-    history_query: Literal["last", "all", "speakers", "both"] = Field(
-        "all",
-        description="Turns that conversations are searched by, `speakers` with who said them (dragon-multiturn); the "
-        "same for all systems, which share retrieval.",
+    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+        None,
+        description="Turns that conversations are searched by; `speakers` adds who said them (dragon-multiturn). By "
+        "default as each system's model was fitted.",
     )
     state_cache: str = Field("memory", description="Where states of passages are kept: memory, off, or a folder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")

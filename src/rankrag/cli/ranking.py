@@ -127,7 +127,7 @@ def _freeze_set(
     encoder: Path | None,
 ) -> None:
     from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.evaluation.from_index import freeze_from_index
+    from rankrag.evaluation.freezing import freeze_from_index
     from rankrag.opening import open_retriever
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.store import PassageStore

@@ -89,7 +89,7 @@ def _with_own_documents(
     """Write questions about the passages of an index; return the configuration with them as one source more."""
     from rankrag.blend.checks import config_problems
     from rankrag.blend.own_corpus import own_source, write_own
-    from rankrag.evaluation.work import model_key
+    from rankrag.evaluation.model_key import model_key
     from rankrag.models.mini import MINI, MINI_BASE, resolve_model
     from rankrag.opening import open_model, open_retriever
     from rankrag.retrieval.store import PassageStore

@@ -9,6 +9,8 @@ from rankrag.errors import ConfigError
 RETIRED = {
     "--windows": "windows of five rank worse than judging each passage; --settled-from judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
+    "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",
+    "evaluate --state-form": "states are kept exactly in memory, and in 16 bits in a folder; leave it out",
     "--score layer_head": "a middle layer ranks no more; --score true_vs_false takes its place",
 }
 """By the words that name them: a command, a command with its option, or an option (with its value) of any command."""

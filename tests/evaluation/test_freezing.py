@@ -9,8 +9,9 @@ import pytest
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.compare import compare
-from rankrag.evaluation.from_index import corpus_of, freeze_from_index
+from rankrag.evaluation.first_stage import FirstStage
+from rankrag.evaluation.freezing import corpus_of, freeze_first_stage, freeze_from_index
+from rankrag.evaluation.run import Openers, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
@@ -46,8 +47,8 @@ def test_a_set_is_searched_in_an_index_and_measured_without_its_corpus(asked):
     with pytest.raises(ConfigError, match=r"nq-kilt\.trec: a run of NQ .* is there; delete it"):
         freeze_from_index(BENCHMARKS["nq-kilt"], data, store, store.lexical(), retriever="bm25", encoder=None)
     model = files.model()
-    system = System("mini", "m", n=2, k=1, retriever="dense")
-    found = compare(data, data / "out", [system], open_model=lambda name: (model, name), benchmarks=["nq-kilt"])
+    system = System(name="mini", model="m", n=2, k=1, retriever="dense")
+    found = evaluate(data, data / "out", [system], Openers(lambda name: (model, name)), sets=["nq-kilt"])
     assert found.of("nq-kilt", "mini").figures["EM"].mean == 1.0
     assert found.description.sets[0].first_stage == "bm25"
 
@@ -83,7 +84,7 @@ def frozen(data, store, first_stage, k=3):
 
 def test_a_search_that_was_killed_goes_on_and_ends_as_one_that_was_not(five, monkeypatch):
     data, store = five
-    monkeypatch.setattr("rankrag.evaluation.from_index.BATCH", 2)
+    monkeypatch.setattr("rankrag.evaluation.freezing.BATCH", 2)
     whole = frozen(data, store, store.lexical())
     assert set(whole) == {"nq-kilt.trec", "nq-kilt.json", "nq-kilt.passages.jsonl.zst"}
     shutil.rmtree(data / "runs")
@@ -98,7 +99,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_one_that_was_not(five, mon
 
 def test_what_was_found_with_other_settings_or_in_another_index_is_searched_anew(five, monkeypatch):
     data, store = five
-    monkeypatch.setattr("rankrag.evaluation.from_index.BATCH", 2)
+    monkeypatch.setattr("rankrag.evaluation.freezing.BATCH", 2)
     with pytest.raises(KeyboardInterrupt):
         frozen(data, store, Killed(store.lexical(), 1), k=1)
     interrupted = (data / "runs/nq-kilt.journal.jsonl").read_bytes()
@@ -150,7 +151,7 @@ def test_an_index_that_is_changed_while_it_is_searched_is_told(five):
     )
     for change in changes:
         with pytest.raises(
-            DataError, match=r"NQ .*: 1 documents .* changed or taken out .*/psgs_w100\.tsv; search it again"
+            DataError, match=r"NQ .*: 1 documents .* changed or removed .*/psgs_w100\.tsv; search it again"
         ):
             frozen(data, store, Changing(store, change))
         assert not (data / "runs/nq-kilt.trec").exists()
@@ -190,3 +191,15 @@ def test_a_corpus_is_a_file_with_or_without_its_ending_or_a_folder(tmp_path):
     (tmp_path / "medcorp/pubmed/chunk.jsonl").unlink()
     with pytest.raises(ConfigError, match=r"not there: .*medcorp/pubmed; "):
         load(BENCHMARKS["medqa-us"], tmp_path)
+
+
+def test_what_a_retriever_finds_for_a_set_can_be_frozen(loaded, data, tmp_path):
+    stage = FirstStage(loaded("squad"), tmp_path)
+    run = freeze_first_stage(stage, data, retriever="bm25", encoder=None, history="both")
+    assert run == data / "runs/squad.trec"
+    (data / "squad/squad.corpus.jsonl.zst").unlink()
+    again = loaded("squad")
+    assert again.fixed
+    assert again.origin.first_stage == "bm25"
+    assert again.origin.history == "last"
+    assert FirstStage(again, tmp_path).ids("hybrid") == stage.ids("bm25")
