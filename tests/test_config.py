@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rankrag.config import BlendConfig, ComparisonConfig, Schema, TrainConfig
+from rankrag.config import AskConfig, BlendConfig, ComparisonConfig, Schema, TrainConfig
 from rankrag.config_files import load_config, reference
 from rankrag.errors import ConfigError
 
@@ -62,8 +62,29 @@ def test_a_retired_key_names_what_replaces_it(yaml_of):
 
 
 def test_an_unknown_key_like_no_other_gets_no_guess(yaml_of):
-    with pytest.raises(ConfigError, match=r"xqzw: unknown key$"):
+    with pytest.raises(ConfigError, match=r"xqzw: unknown key; known keys are adam_betas, answer_weight"):
         load_config(TrainConfig, yaml_of(TRAIN + "xqzw: 1\n"))
+
+
+def test_an_unknown_key_of_a_part_is_answered_with_the_keys_of_that_part(yaml_of):
+    with pytest.raises(ConfigError, match=r"lora\.rank: unknown key; known keys are alpha, dropout, r, target_modules"):
+        load_config(TrainConfig, yaml_of(TRAIN + "lora: {rank: 1}\n"))
+    with pytest.raises(ConfigError, match=r"sources\.0\.hub\.nam: unknown key; did you mean 'name'"):
+        load_config(BlendConfig, yaml_of("sources: [{name: s, hub: {nam: x}}]\n"))
+
+
+def test_options_go_before_overrides_and_the_file_unless_they_were_not_given(yaml_of):
+    config = load_config(AskConfig, yaml_of("n: 30\nk: 3\n"), ("n=40", "k=4"), {"n": 50, "k": None})
+    assert (config.n, config.k) == (50, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("n: 3\nk: 4\n", "n=3, k=4: k must be at most n"), ("rerank: false\nsettled_from: 1\n", "exclude each other")],
+)
+def test_settings_that_contradict_each_other_are_refused(yaml_of, text, problem):
+    with pytest.raises(ConfigError, match=problem):
+        load_config(AskConfig, yaml_of(text))
 
 
 def test_environment_variables_are_filled_in(yaml_of, monkeypatch):

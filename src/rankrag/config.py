@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from rankrag.errors import ConfigError
 from rankrag.types import DataKind, Style
 
 
@@ -13,6 +14,59 @@ class Schema(BaseModel):
     """Common rules: unknown keys fail, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+StateCache = Annotated[str, BeforeValidator(lambda value: "off" if value is False else value)]
+"""Where states are kept; YAML reads the word `off` as false."""
+
+
+class AskConfig(Schema):
+    """How questions are answered: `rankrag.load`, and `rankrag ask`, `chat` and `rerank`."""
+
+    model: str = Field(
+        default="rankrag-mini",
+        description="rankrag-mini, a model directory, a Hugging Face id, or a server's address (docs/backends.md).",
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …; `cuda:0,cuda:1` shares the work.")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16, or int8 for the weights.")
+    score: Literal["true", "true_vs_false"] | None = Field(
+        default=None, description="What ranks: P(True) over the vocabulary, or against False; default: the contract's."
+    )
+    state_cache: StateCache = Field(
+        default="memory", description="Where passage states are kept between questions: memory, off, or a folder."
+    )
+    state_form: Literal["exact", "float16", "int8"] | None = Field(
+        default=None, description="Number type of kept states; by default exact in memory and float16 in a folder."
+    )
+    retriever: Literal["bm25", "dense", "hybrid"] = Field(default="hybrid", description="The first stage.")
+    encoder: str | None = Field(
+        default=None, description="Encoder of the index, a directory or a name; by default all-MiniLM-L6-v2."
+    )
+    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+        default=None, description="Turns of a conversation to search for; by default the contract's."
+    )
+    n: int = Field(default=20, ge=1, description="Passages to retrieve and rerank (paper: 100 at 8B, 30 at 70B).")
+    k: int | None = Field(
+        default=None, ge=1, description="Passages to answer from, at most `n`; by default the contract's."
+    )
+    rerank: bool = Field(default=True, description="Whether the model reranks; `false` keeps the retriever's order.")
+    similarity: bool = Field(
+        default=True,
+        description="Whether the encoder's cosine counts in the final order; in the paper it does not.",
+    )
+    settled_from: float | Literal["fitted"] | None = Field(
+        default=None,
+        description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
+        "default all `n` are judged.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> AskConfig:
+        if self.k is not None and self.k > self.n:
+            raise ConfigError(f"n={self.n}, k={self.k}: k must be at most n")
+        if not self.rerank and self.settled_from is not None:
+            raise ConfigError("rerank=false and settled_from exclude each other: nothing is judged; choose one")
+        return self
 
 
 class HubConfig(Schema):
@@ -309,7 +363,7 @@ class ComparisonConfig(Schema):
         description="Turns that conversations are searched by; `speakers` adds who said them (dragon-multiturn). By "
         "default as each system's model was fitted.",
     )
-    state_cache: str = Field("memory", description="Where states of passages are kept: memory, off, or a folder.")
+    state_cache: StateCache = Field("memory", description="Where passage states are kept: memory, off, or a folder.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
     dtype: str = Field("auto", description="auto, float32, bfloat16, float16 or int8.")
     encoder: str | None = Field(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from rankrag.config import (
     AblationConfig,
     AblationRow,
+    AskConfig,
     BlendConfig,
     ComparisonConfig,
     DevSettings,
@@ -37,10 +39,13 @@ _RETIRED = {
 """What replaces each key that YAML files once had."""
 
 
-def load_config(schema: type[S], path: Path | None, overrides: tuple[str, ...] = ()) -> S:
-    """Return the configuration of a YAML file with `key=value` overrides; `ConfigError` lists all problems at once.
+def load_config(
+    schema: type[S], path: Path | None, overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
+) -> S:
+    """Return the configuration of a YAML file, changed by `key=value` overrides and then by command-line options.
 
-    Without a file the overrides are all there is.
+    Options that are None were not given. Without a file the rest comes from the defaults. `ConfigError` lists all
+    problems at once.
     """
     where = path or "the options"
     try:
@@ -54,6 +59,7 @@ def load_config(schema: type[S], path: Path | None, overrides: tuple[str, ...] =
         if not equals:
             raise ConfigError(f"--set {override}: must read key=value")
         _put(found, key.split("."), yaml.safe_load(value))
+    found |= {key: value for key, value in (options or {}).items() if value is not None}
     try:
         config = schema.model_validate(found)
     except ValidationError as error:
@@ -79,6 +85,7 @@ def reference() -> str:
 
 
 _PAGES: tuple[tuple[str, type[Schema]], ...] = (
+    ("`rankrag ask`, `chat`, `rerank` and `rankrag.load`", AskConfig),
     ("`rankrag blend`", BlendConfig),
     ("`rankrag blend`: one of `sources`", SourceConfig),
     ("`rankrag blend`: `hub` of a source", HubConfig),
@@ -125,24 +132,28 @@ def _filled_in(value: Any, where: Path | str) -> Any:
 def _problem(schema: type[Schema], error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']} (found: {error['input']!r})"
+        return f"{place}: {error['msg'].replace('Input should', 'must')} (found: {error['input']!r})"
     if error["loc"][-1] in _RETIRED:
         return f"{place}: {_RETIRED[error['loc'][-1]]}"
-    inner: dict[str, type[Schema]] = {
-        "sources": SourceConfig,
-        "hub": HubConfig,
-        "evaluation": EvaluationConfig,
-        "writing": WritingConfig,
-        "lora": LoraSettings,
-        "dev": DevSettings,
-        "sets": SetConfig,
-        "systems": SystemConfig,
-        "rows": AblationRow,
-    }
-    meant = next((inner[part] for part in reversed(error["loc"][:-1]) if part in inner), schema)
-    known = sorted(meant.model_fields)
+    known = sorted(_schema_at(schema, error["loc"][:-1]).model_fields)
     close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-    return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{place}: unknown key; {guess}known keys are {', '.join(known)}"
+
+
+def _schema_at(schema: type[Schema], place: Sequence[str | int]) -> type[Schema]:
+    """Return the schema of the part of a file that a place of pydantic's leads to."""
+    for step in place:
+        if step in schema.model_fields:
+            inner = _schemas_in(schema.model_fields[str(step)].annotation)
+            schema = inner[0] if inner else schema
+    return schema
+
+
+def _schemas_in(annotation: object) -> list[type[Schema]]:
+    if isinstance(annotation, type) and issubclass(annotation, Schema):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _schemas_in(part)]
 
 
 if __name__ == "__main__":
