@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, held_back_part
+from rankrag.blend.mixture import EXAMPLES_FILE, build_blend
+from rankrag.blend.sources import held_back_part
 from rankrag.config import BlendConfig
 from rankrag.data.examples import read_examples
 from rankrag.errors import ConfigError, DataError

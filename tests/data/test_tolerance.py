@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rankrag.blend.reading import read_source
+from rankrag.blend.sources import read_source
 from rankrag.config import SourceConfig
 from rankrag.data.load import load
 from rankrag.data.rows import parse_row, read_passages, read_questions

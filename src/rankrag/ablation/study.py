@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rankrag.ablation.paper import TABLE_3
-from rankrag.blend.checks import config_problems
+from rankrag.blend.prepare import config_problems
 from rankrag.blend.weights import blend_slots
 from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig
 from rankrag.config_files import load_config

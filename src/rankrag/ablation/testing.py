@@ -11,8 +11,8 @@ import torch
 
 from rankrag.ablation.results import Outcome
 from rankrag.ablation.study import Study
-from rankrag.blend.mixture import held_back_part
-from rankrag.blend.sft import sft_examples
+from rankrag.blend.kinds import sft_examples
+from rankrag.blend.sources import held_back_part
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load
 from rankrag.data.progress import Progress

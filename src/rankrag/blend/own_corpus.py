@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankrag.blend.false_negatives import is_negative
+from rankrag.blend.mining import is_negative
 from rankrag.blend.question_writing import Written, sentences_to_ask, write
 from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
 from rankrag.blend.sources import Record, Source

@@ -53,8 +53,8 @@ def blend(
 
     A killed run goes on with the sources that are done.
     """
-    from rankrag.blend.dry_run import dry_run as estimated
-    from rankrag.blend.dry_run import table
+    from rankrag.blend.estimate import dry_run as estimated
+    from rankrag.blend.estimate import table
     from rankrag.blend.mixture import build_blend
     from rankrag.config import BlendConfig
     from rankrag.config_files import load_config
@@ -87,8 +87,8 @@ def _with_own_documents(
     config: BlendConfig, writing: WritingConfig, out: Path, *, device: str, dtype: str, encoder: Path | None
 ) -> BlendConfig:
     """Write questions about the passages of an index; return the configuration with them as one source more."""
-    from rankrag.blend.checks import config_problems
     from rankrag.blend.own_corpus import own_source, write_own
+    from rankrag.blend.prepare import config_problems
     from rankrag.evaluation.model_key import model_key
     from rankrag.models.mini import MINI, MINI_BASE, resolve_model
     from rankrag.opening import open_model, open_retriever

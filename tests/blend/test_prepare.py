@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.blend.checks import config_problems, data_problems
+from rankrag.blend.prepare import config_problems, data_problems
 from rankrag.blend.sources import Record, Source
 from rankrag.config import BlendConfig
 from rankrag.config_files import load_config

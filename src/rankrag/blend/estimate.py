@@ -1,23 +1,28 @@
-"""What a blend would hold, without mining or writing: rows, examples, tokens and shares, beside the paper's."""
+"""What a blend would hold, without mining or writing: rows, examples, tokens and shares, beside the paper's.
+
+Tokens are those of a tokenizer, or words times 1.3.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rankrag.blend.counting import TOKENS_PER_WORD, Counter, group_tokens, token_counter
-from rankrag.blend.drawing import drawn
+from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined
-from rankrag.blend.mixture import source_groups
-from rankrag.blend.preparation import Report, prepare
+from rankrag.blend.prepare import Report, prepare
 from rankrag.blend.sources import Record, Source
-from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots
+from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots, drawn
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet
+from rankrag.errors import ConfigError
+from rankrag.templates import passage_text
 from rankrag.types import Example
 
+CountTokens = Callable[[str], int]
+TOKENS_PER_WORD = 1.3
 _SAMPLE = 200  # groups of a source that its tokens are counted on
 
 
@@ -75,6 +80,29 @@ def table(parts: Sequence[Part], config: BlendConfig) -> Iterator[str]:
     yield from (f"{part.key}: {part.absent}" for part in parts if part.absent)
 
 
+def token_counter(tokenizer: str | None) -> CountTokens:
+    """Return what counts the tokens of a text: a tokenizer, by directory or hub id, else words times 1.3."""
+    if tokenizer is None:
+        return lambda text: round(len(text.split()) * TOKENS_PER_WORD)
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tokenizer {tokenizer}: cannot be loaded ({error}); name a directory or a hub id") from None
+    return lambda text: len(loaded.encode(text, add_special_tokens=False))
+
+
+def group_tokens(group: Sequence[Example], count: CountTokens) -> int:
+    """Return the tokens of examples that stand together: passages once, turns and targets of each; no template."""
+    passages = {p.id: p for example in group for p in example.contexts}
+    total = sum(count(passage_text(p)) for p in passages.values())
+    for example in group:
+        question = example.question
+        total += sum(map(count, [*(m.content for m in question.history), question.text, example.target]))
+    return total
+
+
 def _groups(config: BlendConfig, wanted: SourceConfig, source: Source, slot: Slot) -> Iterator[list[Example]]:
     few = wanted
     if slot.examples is not None:
@@ -96,7 +124,7 @@ def _stand_in(source: Source, depth: int) -> Mined:
     return [tuple(i for i in rng.sample(ids, min(depth, len(ids))) if i not in gold) for gold in own]
 
 
-def _tokens_each(groups: Sequence[Sequence[Example]], count: Counter) -> float | None:
+def _tokens_each(groups: Sequence[Sequence[Example]], count: CountTokens) -> float | None:
     some = random.Random(0).sample(groups, min(_SAMPLE, len(groups)))
     examples = sum(map(len, some))
     return sum(group_tokens(group, count) for group in some) / examples if examples else None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.blend.counting import group_tokens, token_counter
+from rankrag.blend.estimate import group_tokens, token_counter
 from rankrag.errors import ConfigError
 from rankrag.types import DataKind, Example, Message, Passage, Question
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from rankrag.blend.preparation import prepare
-from rankrag.blend.reading import read_source
+from rankrag.blend.prepare import prepare
+from rankrag.blend.sources import read_source
 from rankrag.config import BlendConfig, SourceConfig
 from rankrag.data import files
 from rankrag.errors import ConfigError, DataError, MissingExtraError

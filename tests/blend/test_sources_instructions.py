@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from rankrag.blend.sft import instruction_record, sft_examples
-from rankrag.blend.sources import Source
+from rankrag.blend.kinds import sft_examples
+from rankrag.blend.sources import Source, instruction_record
 from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
 from rankrag.templates import Format, render

@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 
-from rankrag.blend.drawing import drawn
-from rankrag.blend.weights import Slot
+from rankrag.blend.weights import Slot, drawn
 from rankrag.errors import ConfigError
 from rankrag.types import DataKind, Example, Passage, Question
 

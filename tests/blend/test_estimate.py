@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from rankrag.blend.dry_run import dry_run, table
+from rankrag.blend.estimate import dry_run, table
 from rankrag.blend.mixture import build_blend
 from rankrag.config import BlendConfig
 
