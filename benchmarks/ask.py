@@ -29,7 +29,7 @@ from harness import ROOT, gemm_rate, machine, put_figures, spread, svg_pyplot
 from rerank import work
 from rivals import careful_loop
 
-from rankrag.config import AskConfig
+from rankrag.config.answering import AskConfig
 from rankrag.evaluation.own_documents import read_sourced_questions
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel

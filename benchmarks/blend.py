@@ -22,7 +22,7 @@ from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import mine
 from rankrag.blend.sources import Record, Source, read_source
 from rankrag.blend.weights import Slot, drawn
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import write_examples
 from rankrag.types import Passage, Question
 

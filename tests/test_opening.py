@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.config import AskConfig
+from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_cache import MARK

@@ -17,7 +17,7 @@ from rankrag.errors import RankragError
 from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPassage, Source
 
 if TYPE_CHECKING:
-    from rankrag.config import AskConfig
+    from rankrag.config.answering import AskConfig
     from rankrag.opening import load
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> object:
 
         return opening.load
     if name == "AskConfig":
-        from rankrag import config
+        from rankrag.config import answering
 
-        return config.AskConfig
+        return answering.AskConfig
     raise AttributeError(f"module 'rankrag' has no attribute {name!r}")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from rankrag.config import AskConfig
+from rankrag.config.answering import AskConfig
 from rankrag.errors import ConfigError
 from rankrag.models import Form, LanguageModel
 from rankrag.models.address import is_address, parse_address

@@ -7,7 +7,7 @@ import yaml
 
 from rankrag.blend.estimate import dry_run, table
 from rankrag.blend.mixture import build_blend
-from rankrag.config import BlendConfig
+from rankrag.config.blend import BlendConfig
 
 
 @pytest.fixture

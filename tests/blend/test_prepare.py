@@ -7,8 +7,8 @@ import pytest
 
 from rankrag.blend.prepare import config_problems, data_problems
 from rankrag.blend.sources import Record, Source
-from rankrag.config import BlendConfig
-from rankrag.config_files import load_config
+from rankrag.config.blend import BlendConfig
+from rankrag.config.schema import load_config
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.types import DataKind, Passage, Question
 

@@ -6,7 +6,7 @@ import pytest
 
 from rankrag.blend.mining import mine
 from rankrag.blend.sources import read_source, split_held_back
-from rankrag.config import SourceConfig
+from rankrag.config.blend import SourceConfig
 from rankrag.errors import DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rankrag.blend.sources import parse_record
-from rankrag.config import SourceConfig
+from rankrag.config.blend import SourceConfig
 
 ANSWER = "red green blue white black grey pink"  # four 4-grams
 FIRST = "red green blue white black grey pink one two three four five six seven eight nine ten eleven twelve more"

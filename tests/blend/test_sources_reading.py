@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from rankrag.blend.prepare import prepare
 from rankrag.blend.sources import read_source
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data import files
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 

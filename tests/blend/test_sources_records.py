@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rankrag.blend.sources import parse_record
-from rankrag.config import SourceConfig
+from rankrag.config.blend import SourceConfig
 from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
 

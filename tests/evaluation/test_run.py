@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rankrag.config import ComparisonConfig
-from rankrag.config_files import load_config
+from rankrag.config.evaluation import ComparisonConfig
+from rankrag.config.schema import load_config
 from rankrag.data.catalogue import own_set
 from rankrag.data.files import write_rows
 from rankrag.errors import ConfigError, DataError, MissingExtraError, ModelError

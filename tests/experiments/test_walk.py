@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.walk import back_up, changes_of
-from rankrag.config import AskConfig
+from rankrag.config.answering import AskConfig
 from rankrag.opening import load
 from rankrag.retrieval.fusion import search
 from rankrag.retrieval.snapshot import SourcePassages

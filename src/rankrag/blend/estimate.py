@@ -15,7 +15,7 @@ from rankrag.blend.mining import Mined
 from rankrag.blend.prepare import Report, prepare
 from rankrag.blend.sources import Record, Source
 from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots, drawn
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet
 from rankrag.errors import ConfigError
 from rankrag.templates import passage_text

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rankrag.blend.mining import Mined, is_negative
 from rankrag.blend.sources import Record, Source
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.matching import contains, contains_any
 from rankrag.templates import UNANSWERABLE, list_ranking_target

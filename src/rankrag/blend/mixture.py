@@ -16,7 +16,7 @@ from rankrag.blend.parts import GOES_ON, Part, Parts, lines
 from rankrag.blend.prepare import Prepared, Report, prepare
 from rankrag.blend.sources import Source
 from rankrag.blend.weights import drawn
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import sha256, write_lines, write_whole
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.public import KNOWN_DEFECTS

@@ -23,7 +23,7 @@ from typing import Any
 
 from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.weights import Slot
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import example_line
 from rankrag.data.files import sha256, write_whole
 from rankrag.errors import DataError, writing

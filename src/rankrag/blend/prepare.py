@@ -14,7 +14,7 @@ from rankrag.blend.kinds import LIST_KINDS
 from rankrag.blend.licences import allows_commercial
 from rankrag.blend.sources import FORBIDDEN, Source, read_source, split_held_back
 from rankrag.blend.weights import Slot, blend_slots
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.hub import HubUnreachableError
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.errors import ConfigError, DataError, MissingExtraError

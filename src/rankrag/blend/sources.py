@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from rankrag.blend.licences import allows_commercial
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import Located, OnBadRow, Row, located_rows
 from rankrag.data.hub import hub_rows
 from rankrag.data.progress import Progress, quiet, watched

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rankrag.blend.kinds import LIST_KINDS
-from rankrag.config import BlendConfig
+from rankrag.config.blend import BlendConfig
 from rankrag.errors import ConfigError
 from rankrag.types import DataKind, Example
 

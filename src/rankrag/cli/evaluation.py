@@ -17,7 +17,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config import ComparisonConfig
+    from rankrag.config.evaluation import ComparisonConfig
     from rankrag.contract import HistoryQuery
     from rankrag.data.sets import Benchmark, TestSet
     from rankrag.evaluation.run import Openers
@@ -75,8 +75,8 @@ def evaluate(
     Beside CONFIG, only --set, --examples and --report are used. Finished work is kept in the run folder, so that a
     killed run goes on where it stopped. `rankrag report` makes pages of a run folder.
     """
-    from rankrag.config import ComparisonConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.evaluation import ComparisonConfig
+    from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
     from rankrag.data.listing import listing
 

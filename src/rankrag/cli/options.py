@@ -14,7 +14,7 @@ import typer
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config import AskConfig
+    from rankrag.config.answering import AskConfig
     from rankrag.models import LanguageModel
 
 DEFAULT_INDEX = Path("rankrag.index")
@@ -77,8 +77,8 @@ RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what i
 
 def asked_for(file: Path | None, changes: list[str] | None, **options: object) -> AskConfig:
     """Return the settings of a file, changed by `--set` and then by options; None is an option that was not given."""
-    from rankrag.config import AskConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.answering import AskConfig
+    from rankrag.config.schema import load_config
 
     return load_config(AskConfig, file, changes or (), options)
 

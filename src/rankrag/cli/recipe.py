@@ -17,7 +17,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config import BlendConfig, WritingConfig
+    from rankrag.config.blend import BlendConfig, WritingConfig
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
@@ -56,8 +56,8 @@ def blend(
     from rankrag.blend.estimate import dry_run as estimated
     from rankrag.blend.estimate import table
     from rankrag.blend.mixture import build_blend
-    from rankrag.config import BlendConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.blend import BlendConfig
+    from rankrag.config.schema import load_config
 
     if config is None and from_index is None:
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
@@ -137,8 +137,8 @@ def train(
 
     A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
-    from rankrag.config import TrainConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.schema import load_config
+    from rankrag.config.training import TrainConfig
 
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
     if estimate:
@@ -190,8 +190,8 @@ def fit(
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
     only printed.
     """
-    from rankrag.config import BlendConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.blend import BlendConfig
+    from rankrag.config.schema import load_config
     from rankrag.contract import save_contract
     from rankrag.data.files import write_whole
     from rankrag.fitting.fit import FitSize

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from rankrag.config import SystemConfig
+from rankrag.config.evaluation import SystemConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.sets import PaperSetting
 from rankrag.errors import ConfigError

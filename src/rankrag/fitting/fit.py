@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rankrag.config import BlendConfig
+from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import TestSet, folder_name
