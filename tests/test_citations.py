@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.citations import cite, sentences, with_markers
+from rankrag.citations import cite, with_markers
+from rankrag.documents.sentences import sentences
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import Citation, Question
 

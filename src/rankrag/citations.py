@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 
+from rankrag.documents.sentences import sentences
 from rankrag.matching import contains, normalise
 from rankrag.models import LanguageModel
 from rankrag.rerank import judge
@@ -19,7 +18,6 @@ SUPPORTED_FROM = 0.5
 A layer head is fitted to questions alone, and its scale is another one, so support is always judged by the labels.
 """
 
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟])(?<!\b[A-Z]\.)(?:[\"'”’)\]]*)(?:\s+|$)|(?<=[。！？])")
 _TOO_COMMON = {"", "yes", "no", "true", "false", "maybe"}
 
 
@@ -38,14 +36,6 @@ def cite(
         if place is not None:
             found.append(Citation(start, end, place))
     return tuple(found)
-
-
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Return the character offsets of the sentences of a text, without the space between them."""
-    borders = [0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)]
-    pieces = [(a, text[a:b]) for a, b in pairwise(borders)]
-    spans = [(a + len(piece) - len(piece.lstrip()), a + len(piece.rstrip())) for a, piece in pieces]
-    return [(start, end) for start, end in spans if start < end]
 
 
 def with_markers(text: str, citations: tuple[Citation, ...]) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import rankrag.opening
+from rankrag.documents.parts import SourcePassages
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
 

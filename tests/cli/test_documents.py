@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -11,9 +10,7 @@ from pathlib import Path
 import pytest
 
 import rankrag.documents.loading
-from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
-from rankrag.types import Passage, Source
 
 from ..conftest import Run
 
@@ -90,28 +87,11 @@ def test_a_large_file_of_rows_comes_in_parts_and_leaves_as_one(
     assert listed(PassageStore.open("ix")) == {"docs/douro.txt": 1, "docs/tagus.md": 1}
 
 
-def test_a_large_text_comes_in_parts_with_the_passages_of_the_whole(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "rivers.md").write_text("# Rivers\n\n" + "The river flows to the sea. " * 200, encoding="utf-8")
-    assert index(run, "docs/rivers.md") == 0
-    whole = PassageStore.open("ix").passages()
-    assert listed(PassageStore.open("ix")) == {"docs/rivers.md": 12}
-    monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 5)
-    run("index", "docs/rivers.md", "--out", "parts", "--no-vectors")
-    in_parts = PassageStore.open("parts")
-    assert listed(in_parts) == {"docs/rivers.md/000000": 5, "docs/rivers.md/000001": 5, "docs/rivers.md/end": 2}
-    assert in_parts.passages() == whole
-    capsys.readouterr()
-    run("index", "docs/rivers.md", "--out", "parts", "--no-vectors")
-    assert "0 documents read, 1 unchanged" in capsys.readouterr().err
-
-
 def test_a_run_killed_in_a_large_file_goes_on_with_the_part_it_had_reached(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
-    monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
+    monkeypatch.setattr("rankrag.documents.indexing.BATCH_PASSAGES", 4)
     write_wikipedia(folder / "wiki.tsv", 10)
     put, done = PassageStore.put, []
 
@@ -164,7 +144,7 @@ def test_a_large_file_that_was_taken_out_by_halves_is_read_again_when_it_is_back
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
-    monkeypatch.setattr("rankrag.cli.documents._REMOVED_AT_ONCE", 1)
+    monkeypatch.setattr("rankrag.documents.indexing.REMOVED_AT_ONCE", 1)
     write_wikipedia(folder / "wiki.tsv", 10)
     index(run, "docs")
     remove = PassageStore.remove
@@ -186,7 +166,7 @@ def test_a_large_file_whose_ids_clash_is_told_of_in_each_run_until_they_do_not(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(rankrag.documents.loading, "PART_PASSAGES", 4)
-    monkeypatch.setattr("rankrag.cli.documents._BATCH_PASSAGES", 4)
+    monkeypatch.setattr("rankrag.documents.indexing.BATCH_PASSAGES", 4)
     write_wikipedia(folder / "a.tsv", 1)
     write_wikipedia(folder / "wiki.tsv", 10)
     for _ in range(2):
@@ -198,16 +178,17 @@ def test_a_large_file_whose_ids_clash_is_told_of_in_each_run_until_they_do_not(
     assert len(PassageStore.open("ix")) == 12
 
 
-def test_a_table_that_names_no_text_is_refused_and_a_short_row_left_out(
+def test_a_table_without_ids_is_a_document_and_a_short_row_of_passages_is_left_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "prices.tsv").write_text("item\tprice\nsalt\t2\n", encoding="utf-8")
     (folder / "wiki.tsv").write_text("id\ttext\ttitle\n1\tOne.\tT\n2\tTwo.\n", encoding="utf-8")
     assert index(run, "docs") == 0
     err = capsys.readouterr().err
-    assert "docs/prices.tsv: its first line names ['item', 'price'], not id, text and perhaps title" in err
     assert "docs/wiki.tsv:3: another number of columns" in err
-    assert "the index holds 3 passages" in err
+    assert "the index holds 4 passages" in err
+    (ranking,) = PassageStore.open("ix").lexical().retrieve(["salt"], 1)
+    assert ranking[0].passage.text == "item | price\nsalt | 2"
 
 
 def test_one_bad_file_does_not_keep_the_others_out(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,38 +296,6 @@ def test_a_document_has_one_name_from_any_folder(
     assert "tagus.md" not in out
 
 
-def stored_by_an_earlier_rankrag(folder: Path) -> None:
-    store = PassageStore.create_or_open("ix")
-    for name in ("docs/tagus.md", "docs/gone.md", "docs/rows.jsonl"):
-        content = Path(name).read_bytes() if Path(name).exists() else b""
-        passages = (Passage("row" if name.endswith("jsonl") else f"{name}#0", "The sea.", "T", Source(name)),)
-        store.put([SourcePassages(name, hashlib.sha256(content).hexdigest(), passages)])
-
-
-def test_relative_names_of_an_earlier_rankrag_are_taken_from_the_current_folder(
-    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "rows.jsonl").write_text('{"id": "row", "text": "The sea."}\n', encoding="utf-8")
-    stored_by_an_earlier_rankrag(folder)
-    assert index(run, "docs") == 0
-    assert "3 documents read, 0 unchanged, 1 gone; the index holds 3 passages." in capsys.readouterr().err
-    names = [f"{folder}/{name}" for name in ("douro.txt", "rows.jsonl", "tagus.md")]
-    assert [source.path for source in PassageStore.open("ix").sources()] == names
-
-
-def test_relative_names_of_an_earlier_rankrag_that_lead_nowhere_here_stay(
-    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "tagus.md").rename(folder / "ebro.md")
-    stored_by_an_earlier_rankrag(folder)
-    assert index(run, "docs") == 0
-    err = capsys.readouterr().err
-    assert "2 documents read, 0 unchanged, 0 gone; the index holds 5 passages." in err
-    assert "3 documents have names from a folder that is not this one" in err
-    assert run("index", "--remove", "./docs/gone.md", "--out", "ix") == 0
-    assert len(PassageStore.open("ix")) == 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -394,7 +343,7 @@ def test_ctrl_c_leaves_what_was_done_and_says_so(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rankrag.documents.loading, "load_documents", interrupted)
+    monkeypatch.setattr("rankrag.documents.indexing.load_documents", interrupted)
     assert index(run, "docs") == 130
     assert "Interrupted. 1 passages are safe in ix" in capsys.readouterr().err
 

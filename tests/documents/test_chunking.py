@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankrag.documents.chunking import MAX_TOKENS, WORDS, Document, Section, split, tokens
+from rankrag.documents.chunking import MAX_TOKENS, WORDS, split, tokens
+from rankrag.documents.document import Document, Section
 from rankrag.documents.sentences import sentence_spans
 from rankrag.types import Passage
 
@@ -19,10 +19,21 @@ def passages_of(text: str, *borders: int, page: bool = False) -> list[Passage]:
     ends = [*borders, len(text)]
     starts = [0, *borders]
     sections = tuple(
-        Section(start, [text[start:end]], page=number if page else None, heading=None if page else f"h{number}")
+        Section(
+            start,
+            text[start:end],
+            page=number if page else None,
+            heading=None if page else f"h{number}",
+            bare=_is_bare(text[start:end], page=page),
+        )
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1)
     )
     return list(split(Document("a/b.md", "Rivers", sections)))
+
+
+def _is_bare(text: str, *, page: bool) -> bool:
+    lines = [line for line in text.split("\n") if line.strip()]
+    return not lines if page else all(line.startswith("#") for line in lines)
 
 
 def span(passage: Passage) -> tuple[int, int]:
@@ -52,34 +63,6 @@ def test_every_character_but_space_stands_in_exactly_one_passage(text: str):
     assert "".join("".join(passage.text.split()) for passage in passages) == "".join(text.split())
     assert all(tokens(passage.text) <= MAX_TOKENS for passage in passages)
     assert all(passage.text == passage.text.strip() for passage in passages)
-
-
-LINES = st.sampled_from(["a line without an end\n", "  another one\n", "e.g.", "J. ", "word. ", "1.\n", "word " * 500])
-
-
-@given(st.lists(st.one_of(MIXED, LINES), max_size=200).map("".join), st.sampled_from([1, 2, 7, 100, 3_000]))
-@settings(max_examples=200, deadline=None)
-def test_a_text_in_parts_gives_the_passages_of_the_whole(text: str, size: int):
-    parts = [text[start : start + size] for start in range(0, len(text), size)]
-    assert list(split(Document("a/b.md", "Rivers", (Section(0, parts, heading="h1"),)))) == passages_of(text)
-
-
-@pytest.mark.parametrize(
-    "sentence", [SENTENCE, "a line of a table without an end\n", "words,with,no,space\n" * 3 + "\n"]
-)
-def test_a_long_text_is_cut_while_it_is_read(sentence: str):
-    taken = 0
-
-    def parts() -> Iterator[str]:
-        nonlocal taken
-        while taken < 1_000:
-            taken += 1
-            yield sentence * 100
-
-    passages = split(Document("a", "A", (Section(0, parts()),)))
-    for passage in passages:
-        assert taken == 1_000 or taken * 100 * len(sentence) - span(passage)[1] < 500_000
-    assert taken == 1_000
 
 
 def test_passages_have_about_a_hundred_words_and_end_with_a_sentence():

@@ -130,10 +130,10 @@ def test_a_file_without_one_good_row_fails(file: Write, content: str, reason: st
 
 
 def test_a_file_that_does_not_fit_in_memory_fails_alone(file: Write, monkeypatch: pytest.MonkeyPatch):
-    def full(_: Path) -> None:
+    def full(_: Path, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("rankrag.documents.loading.read_document", full)
+    monkeypatch.setattr("rankrag.documents.workers.read_document", full)
     (failed,) = load_documents([file("a.txt", "x")], {})
     assert isinstance(failed, Failed)
     assert "MemoryError" in failed.reason

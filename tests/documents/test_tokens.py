@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from transformers import AutoTokenizer
 
-from rankrag.documents.chunking import MAX_TOKENS, Document, Section, split
+from rankrag.documents.chunking import MAX_TOKENS, split
+from rankrag.documents.document import Document, Section
 from rankrag.errors import ModelError
 from rankrag.models.mini import prepare_mini
 
@@ -23,7 +24,7 @@ def longest() -> Callable[[str], int]:
         pytest.skip(str(error))
 
     def count(text: str) -> int:
-        passages = list(split(Document("a", "A", (Section(0, [text]),))))
+        passages = list(split(Document("a", "A", (Section(0, text),))))
         assert len(passages) > 1
         return max(len(ids) for ids in tokenizer([p.text for p in passages], add_special_tokens=False)["input_ids"])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from experiments.walk import back_up, changes_of
-from rankrag.config.answering import AskConfig
 from rankrag.opening import load
 from rankrag.retrieval.fusion import search
 from rankrag.retrieval.snapshot import SourcePassages
@@ -20,8 +19,7 @@ def rag(tiny_model_dir, tmp_path):
     passages = tuple(Passage(f"p{i}", f"The river number {i} is long.") for i in range(6))
     store.put([SourcePassages("rivers.txt", "1", passages)])
     store.refresh()
-    config = AskConfig(model=str(tiny_model_dir), retriever="bm25", dtype="float32", n=4, k=2)
-    return load(tmp_path / "index", config)
+    return load(tmp_path / "index", model=str(tiny_model_dir), retriever="bm25", dtype="float32", n=4, k=2)
 
 
 def test_a_question_changes_the_module_at_most_12_times_and_never_goes_back_up(rag):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.encoder import Vectors, document_text
-from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
 

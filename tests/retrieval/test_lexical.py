@@ -125,7 +125,7 @@ def test_the_index_agrees_with_an_exact_bm25(store, document_of, ids_of, refresh
 
 
 def test_the_title_is_searched_too(store, ids_of):
-    from rankrag.retrieval.snapshot import SourcePassages
+    from rankrag.documents.parts import SourcePassages
 
     store.put([SourcePassages("a", "0", (Passage("1", "It is big.", title="Jupiter"), Passage("2", "Mars")))])
     assert ids_of(store.lexical().retrieve(["jupiter"], 3)[0]) == ["1"]

@@ -5,9 +5,10 @@ import random
 import pyarrow as pa
 import pytest
 
+from rankrag.documents.parts import SourcePassages
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import store as store_module
-from rankrag.retrieval.snapshot import SCHEMA, SourcePassages
+from rankrag.retrieval.snapshot import SCHEMA
 from rankrag.types import Passage, Source
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.documents.parts import IndexedSource
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import store as module
-from rankrag.retrieval.snapshot import IndexedSource
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankrag.blend.round_trip import unfit, unsupported
-from rankrag.citations import sentences
+from rankrag.documents.sentences import sentences
 from rankrag.generate import answer_many
 from rankrag.models import LanguageModel, SamplingParams
 from rankrag.templates import writing_prompt

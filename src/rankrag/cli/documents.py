@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,24 +10,24 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
-from rankrag.documents.parts import LAST, file_of
 from rankrag.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from rankrag.documents.loading import Loaded
-    from rankrag.retrieval.snapshot import SourcePassages
+    from rankrag.documents.indexing import Summary
     from rankrag.retrieval.store import PassageStore
 
-_BATCH_PASSAGES = 2_000
-_REMOVED_AT_ONCE = 1_000  # documents
+_NOTES_SHOWN = 20
 
 Paths = Annotated[
-    list[Path] | None, typer.Argument(help="Files and folders: txt md html pdf docx jsonl.", show_default=False)
+    list[Path] | None,
+    typer.Argument(help="Files and folders; docs/documents.md lists the formats.", show_default=False),
 ]
 Out = Annotated[Path, typer.Option("--out", "--index", "-o", "-i", help="Folder of the index; made where missing.")]
-Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index.")]
+Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index, and what could not be read of it.")]
 Remove = Annotated[list[str] | None, typer.Option(help="Take a document, or a whole folder, out of the index.")]
 NoVectors = Annotated[bool, typer.Option("--no-vectors", help="Leave the vectors for later; BM25 needs none.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Leave out files that cannot be read whole, and fail.")]
+Ocr = Annotated[bool, typer.Option("--ocr", help="Read scanned pages of PDFs with ocrmypdf or tesseract.")]
 
 
 def index(
@@ -39,12 +37,14 @@ def index(
     list_: Listing = False,
     remove: Remove = None,
     no_vectors: NoVectors = False,
+    strict: Strict = False,
+    ocr: Ocr = False,
     encoder: options.EncoderDir = None,
 ) -> None:
     """Index documents, or bring an index up to date.
 
-    Unchanged files are skipped, those that are gone are taken out, from whatever folder this is run. Killed in the
-    middle, it goes on when run again.
+    Unchanged files are skipped, and files that are gone are taken out, from whatever folder this is run. If it is
+    killed, the same command goes on.
     """
     if not paths and not list_ and not remove:
         raise ConfigError("index takes files or folders, or --list, or --remove SOURCE; see rankrag index --help")
@@ -61,7 +61,7 @@ def index(
         fresh = not out.is_dir() or not any(out.iterdir())
         store = PassageStore.create_or_open(out)
         try:
-            bring_up_to_date(store, paths)
+            _update(store, paths, strict=strict, ocr=ocr)
             if not no_vectors:
                 _fill_vectors(store, encoder)
         except KeyboardInterrupt:
@@ -77,163 +77,52 @@ def index(
         _print_list(PassageStore.open(out))
 
 
-def bring_up_to_date(store: PassageStore, paths: list[Path]) -> None:
-    """Bring the index up to date with the files: new and changed ones in, those that are gone out.
+def _update(store: PassageStore, paths: list[Path], *, strict: bool, ocr: bool) -> None:
+    """Bring the index up to date and say what happened to the files."""
+    from rankrag.documents.indexing import bring_up_to_date
+    from rankrag.documents.workers import Reading
 
-    A document's name is its file's absolute path, so that it is the same from any folder.
-    """
-    from rankrag.documents.loading import Failed, Loaded, load_documents
-    from rankrag.documents.readers import find_files
-    from rankrag.retrieval.snapshot import SourcePassages
-
-    found = find_files(paths)
-    files = tuple(dict.fromkeys(Path(os.path.abspath(file)) for file in found.files))
-    known = _Known(store)
-    new: set[str] = set()
-    unchanged = emptied = characters = 0
-    failures: list[str] = []
-    incomplete: set[str] = set()
-    failed: list[Failed] = []
-    held: list[SourcePassages] = []
-
-    def put_held() -> None:
-        clashes = _put(store, held)
-        failures.extend(clashes.values())
-        incomplete.update(map(file_of, clashes))
-        held.clear()
-
-    sizes = {path.as_posix(): os.path.getsize(path) if os.path.isfile(path) else 0 for path in files}
-    with options.progress_bar("Reading", sum(sizes.values()) // 1024, unit="kB") as show:
-        for outcome in load_documents(files, known.sha256):
-            read = sizes[outcome.path]
-            if isinstance(outcome, Loaded):
-                read = sum(len(passage.text) for passage in outcome.passages) if outcome.part else read
-                new.add(outcome.path)
-                failures += outcome.problems
-                known.remove_stale(outcome)
-                if outcome.part != LAST or outcome.path not in incomplete:  # else the next run would pass it over
-                    held.append(SourcePassages(outcome.name, outcome.sha256, outcome.passages))
-            elif isinstance(outcome, Failed):
-                failed.append(outcome)
-                emptied += outcome.empty and known.remove_file(outcome.path)
-            else:
-                unchanged += 1
-            if sum(len(document.passages) for document in held) >= _BATCH_PASSAGES:
-                put_held()
-            characters += read
-            show(characters // 1024)
-    put_held()
-    gone = emptied + known.remove_missing(paths)
-    if new or gone:
-        store.refresh()
-    for failure in failures:
-        say(f"Left out: {options.shown(failure)}")
-    kept = [known.holds(outcome.path) for outcome in failed]
-    for outcome, held_before in zip(failed, kept, strict=True):
-        say(f"{'Kept as it was indexed' if held_before else 'Left out'}: {options.shown(outcome.reason)}")
-    if known.unseen:
-        name, reason = next(iter(known.unseen.items()))
-        more = f", and {len(known.unseen) - 1} more" if len(known.unseen) > 1 else ""
-        say(f"Kept as it was indexed: {options.shown(name)}: cannot be looked at ({reason}){more}; check permissions.")
-    if elsewhere := known.elsewhere(paths):
-        say(
-            f"{elsewhere} documents have names from a folder that is not this one, as an earlier rankrag stored them; "
-            "index them from there, or take them out with --remove (--list shows them)."
+    reading = Reading(ocr=ocr, processes=min(2, os.cpu_count() or 1))
+    with options.step_lines(passing=True) as progress:
+        summary = bring_up_to_date(store, paths, reading=reading, strict=strict, progress=progress)
+    _say_summary(summary)
+    if summary.is_empty:
+        raise DataError(
+            f"nothing could be indexed: none of {len(summary.left_out)} files gave a passage; the lines above say why"
         )
-    if found.passed_over:
-        kinds = ", ".join(f"{count} {name}" for name, count in found.passed_over.most_common(5))
+    say(
+        f"{len(summary.read)} documents read, {summary.unchanged} unchanged, {summary.gone} gone; "
+        f"the index holds {len(store)} passages."
+    )
+    if strict and (summary.refused or summary.remembered):
+        raise DataError(
+            f"--strict: {summary.refused + summary.remembered} files cannot be read whole; the lines above and "
+            "rankrag index --list say what is missing"
+        )
+
+
+def _say_summary(summary: Summary) -> None:
+    for reason in summary.left_out:
+        say(f"Left out: {options.shown(reason)}")
+    for reason in summary.kept:
+        say(f"Kept as it was indexed: {options.shown(reason)}")
+    lost = [f"Not read: {options.shown(line)}" for line in summary.losses]
+    guessed = [
+        f"Guessed: {options.shown(path)}: {note.text}"
+        for path, notes in summary.notes.items()
+        for note in notes
+        if not note.lost
+    ]
+    for lines in (lost, guessed):
+        for line in lines[:_NOTES_SHOWN]:
+            say(line)
+        if len(lines) > _NOTES_SHOWN:
+            say(f"… and {len(lines) - _NOTES_SHOWN} more; rankrag index --list shows all.")
+    if summary.remembered:
+        say(f"{summary.remembered} unchanged documents are not in the index whole; rankrag index --list says why.")
+    if summary.passed_over:
+        kinds = ", ".join(f"{count} {name}" for name, count in summary.passed_over.most_common(5))
         say(f"Passed over files of other kinds: {kinds}.")
-    if not (new or unchanged or gone or any(kept)):
-        raise DataError(f"nothing could be indexed: none of {len(files)} files gave a passage; the lines above say why")
-    say(f"{len(new)} documents read, {unchanged} unchanged, {gone} gone; the index holds {len(store)} passages.")
-
-
-def _put(store: PassageStore, documents: list[SourcePassages]) -> dict[str, str]:
-    """Put documents in one commit; where an id clashes, one by one, so that the others get in.
-
-    Return why others are left out, by their names.
-    """
-    if not documents:
-        return {}
-    try:
-        store.put(documents)
-    except DataError as error:
-        if len(documents) == 1:
-            return {documents[0].path: str(error)}
-        return {name: why for document in documents for name, why in _put(store, [document]).items()}
-    return {}
-
-
-class _Known:
-    """What was in the index, by the files it is of.
-
-    A relative name, which an earlier rankrag stored, is taken to begin at the current folder, and gives way to the
-    absolute one when its file is read. It is not taken for gone before one of them was found here, with the same bytes:
-    it may have been meant from another folder.
-    """
-
-    def __init__(self, store: PassageStore) -> None:
-        self.sha256 = {source.path: source.sha256 for source in store.sources()}
-        self.unseen: dict[str, str] = {}  # why, by name
-        self._store = store
-        self._here = False
-        self._names: dict[str, list[str]] = defaultdict(list)
-        for name in self.sha256:
-            self._names[os.path.abspath(file_of(name))].append(name)
-
-    def holds(self, path: str) -> bool:
-        """Whether a file stands in the index as it was before."""
-        return bool(self._of_file(path))
-
-    def remove_file(self, path: str) -> bool:
-        """Take out a file with all its parts; return whether it was there."""
-        found = self._of_file(path)
-        self._remove(found)
-        return bool(found)
-
-    def remove_stale(self, loaded: Loaded) -> None:
-        """Take out what the file gave when it had other bytes, came in other parts, or had a relative name."""
-        of_file = [name for name in self._of_file(loaded.path) if name != loaded.name]
-        relative = [name for name in of_file if not os.path.isabs(name)]
-        self._here = self._here or any(self.sha256[name] == loaded.sha256 for name in relative)
-        self._remove(name for name in of_file if name in relative or self.sha256[name] != loaded.sha256)
-
-    def remove_missing(self, paths: list[Path]) -> int:
-        """Take out the files below the given folders that are no longer there; return how many.
-
-        Those of which that cannot be told stay, and go into `unseen`.
-        """
-        gone: list[str] = []
-        for name in self._below(paths):
-            try:
-                os.stat(file_of(name))
-            except (FileNotFoundError, NotADirectoryError):
-                if os.path.isabs(name) or self._here:
-                    gone.append(name)
-            except OSError as error:
-                self.unseen[file_of(name)] = error.strerror or str(error)
-        self._remove(gone)
-        return len(set(map(file_of, gone)))
-
-    def elsewhere(self, paths: list[Path]) -> int:
-        """Return how many files with relative names are not there below the given folders."""
-        relative = {file_of(name) for name in self._below(paths) if not os.path.isabs(name)}
-        return sum(not os.path.exists(file) for file in relative)
-
-    def _of_file(self, path: str) -> list[str]:
-        return [name for name in self._names.get(path, ()) if name in self.sha256]
-
-    def _below(self, paths: list[Path]) -> list[str]:
-        folders = tuple(f"{os.path.abspath(path).rstrip('/')}/" for path in paths if os.path.isdir(path))
-        return [name for name in self.sha256 if os.path.abspath(name).startswith(folders)]
-
-    def _remove(self, names: Iterable[str]) -> None:
-        """Take documents out, last parts first: a file of which a kill leaves some parts is read again."""
-        ordered = sorted(names, key=lambda name: not name.endswith(f"/{LAST}"))
-        for start in range(0, len(ordered), _REMOVED_AT_ONCE):
-            self._store.remove(*ordered[start : start + _REMOVED_AT_ONCE])
-        for name in ordered:
-            del self.sha256[name]
 
 
 def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
@@ -252,15 +141,19 @@ def _print_list(store: PassageStore) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from rankrag.retrieval.snapshot import by_file
+    from rankrag.documents.parts import by_file
 
     files = by_file(store.sources())
     table = Table(box=None, pad_edge=False)
     table.add_column("document")
     table.add_column("passages", justify="right")
     table.add_column("vectors", justify="right")
+    table.add_column("not read, or guessed")
     for file in files:
-        table.add_row(options.shown(file.path), str(file.passages), str(file.embedded))
-    width = 40 + max((len(file.path) for file in files), default=0)  # names whole, on any screen and in a pipe
+        notes = "; ".join(note.text for note in file.notes)
+        table.add_row(options.shown(file.path), str(file.passages), str(file.embedded), notes)
+    names = max((len(file.path) for file in files), default=0)
+    notes_width = max((sum(len(note.text) + 2 for note in file.notes) for file in files), default=0)
+    width = 60 + names + notes_width  # names whole, on any screen and in a pipe
     Console(width=width, markup=False, highlight=False).print(table)
     say(f"{len(files)} documents, {len(store)} passages, encoder: {store.encoder_name() or 'no vectors yet'}.")

@@ -1,5 +1,4 @@
-"""From files to passages: `readers` extract text, `chunking` cuts it, `loading` does both for whole folders.
+"""From files to an index: `readers` extract text, `chunking` cuts it, `loading` does both, `indexing` keeps it current.
 
-`decoding` and `sentences` take text in parts, so that a file may be larger than the memory; `parts` names
-those in which an index holds it.
+`formats/` has one reader a format; `workers` runs them in processes of their own.
 """

@@ -1,6 +1,7 @@
 """Text to passages of about 100 words, at sentence borders where there are any.
 
-A passage is an exact piece of its document's text, so its offsets lead a citation back to the place.
+A passage is an exact piece of its document's text, so its offsets lead a citation back to the place. Only where a table
+is cut, the column names are repeated above the piece.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 from typing import NamedTuple
 
-from rankrag.documents.sentences import Stretch, at_least, stretches
+from rankrag.documents.document import CELLS, Document, Section, Table
+from rankrag.documents.sentences import sentence_spans
 from rankrag.types import Passage, Source
 
 WORDS = 100
@@ -26,15 +27,16 @@ _LONGEST = 10 * MAX_TOKENS  # characters; a token has less than ten
 _STEP = MAX_TOKENS // 5  # characters; none has five tokens
 _CUT = 10  # tokens that each end of a part of a long Latin word may count less than it does in the word
 _GRAIN = 5  # parts of a passage that a sentence too long for one is cut into
-_BARE = 1_000  # characters; a section of more has a body
-_WINDOW = 500  # pieces that are balanced together, so that a text of any length takes little memory
+_BARE = 1_000  # characters; a longer section is never joined to the next one
+_WINDOW = 500  # pieces that are balanced together
+_HEADER = MAX_TOKENS // 2  # tokens; a longer header is cut along with its rows
 _LINE = re.compile(r"[^\n]+\n*|\n+")
 _WORD = re.compile(r"\S+\s*|\s+")
 _UNIT = re.compile(r"[a-z]{1,4}|[A-Z][a-z]{1,3}|[A-Z]{1,2}|[^\sA-Za-z]|[^\S ]| {2,8}")
 _WIDE = re.compile(r"[\u0900-\U0010ffff]")
 _LONG = re.compile(r"[A-Za-z\u00c0-\u024f]{11,}")
 _UNBROKEN = re.compile(r"[!-~]{30,}")
-_DEAR = (  # what costs more than one token each, and how many more
+_DEAR = (  # characters that cost more than one token each, and how many more
     (re.compile(r"[\u00c0-\u024f]"), 3),  # a Latin letter with a mark, which also breaks its word
     (re.compile(r"(?<=[\u0530-\u1fff\u2e80-\U0010ffff]) "), 1),  # a blank that melts into no word after it
     (re.compile(r"[\u0530-\u05ff\u0671-\U0010ffff]"), 1),
@@ -49,49 +51,29 @@ _DEAR = (  # what costs more than one token each, and how many more
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A stretch of a document's text that a passage does not cross without need: a page, or what is below a heading.
-
-    `start` is its place in the document; its text comes in parts of any size, to be joined without anything between.
-    """
-
-    start: int
-    parts: Iterable[str]
-    page: int | None = None
-    heading: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """The text that was extracted from a file: sections in order, without gaps.
-
-    They may come from the file while they are read: go through them once, and through each one's parts before the next.
-    """
-
-    path: str
-    title: str
-    sections: Iterable[Section]
-
-
 class _Piece(NamedTuple):
-    """A sentence, or a part of one that is too long to be whole."""
+    """A sentence, a row of a table, or a part of one that is too long to be whole.
+
+    A passage that begins with this piece repeats `header` above it. One that is `apart` begins a passage.
+    """
 
     start: int
     text: str
     words: int
     tokens: int
+    header: str = ""
+    apart: bool = False
 
 
 def split(document: Document) -> Iterator[Passage]:
     """Yield the passages of a document in order; their ids are the path, "#" and a number from 0.
 
-    Every character but white space stands in exactly one passage. A document without text yields none.
+    Every character but white space is in exactly one passage, column names apart. A document without text yields none.
     """
     number = 0
     for section in _with_bodies(document.sections):
-        for start, text in _passages(section):
-            source = Source(document.path, section.page, section.heading, start, start + len(text))
+        for start, end, text in _passages(section):
+            source = Source(document.path, section.page, section.heading, start, end)
             yield Passage(f"{document.path}#{number}", text, document.title, source)
             number += 1
 
@@ -100,9 +82,10 @@ def tokens(text: str) -> int:
     """Return about how many tokens a language model makes of a text; rather too many than too few.
 
     Four Latin letters count as one token, or two capitals, or eight blanks; a digit, a mark, a line end or a letter of
-    another alphabet one; what a small byte-level vocabulary spells in bytes two to four (`_DEAR`). Long words and
-    strings without blanks are mostly no English and count more. rankrag-mini's tokenizer makes no more than this of
-    any script that was tried, but up to a third more of languages in bare Latin letters, such as Indonesian.
+    another alphabet one. Characters that a small byte-level vocabulary spells in bytes count two to four (`_DEAR`).
+    Long words and strings without blanks are mostly no English and count more. rankrag-mini's tokenizer makes no more
+    tokens than this of any script that was tried, but up to a third more of languages in bare Latin letters, such as
+    Indonesian.
     """
     count = len(_UNIT.findall(text)) + sum(math.ceil(len(word) / 6) for word in _LONG.findall(text))
     count += sum(math.ceil(len(word) / 4) for word in _UNBROKEN.findall(text))
@@ -116,59 +99,79 @@ def _with_bodies(sections: Iterable[Section]) -> Iterator[Section]:
     held: Section | None = None
     for section in sections:
         if held is not None and held.page == section.page:
-            section = replace(section, start=held.start, parts=chain(held.parts, section.parts))
+            section = replace(section, start=held.start, text=held.text + section.text)
         elif held is not None:
             yield held
-        parts = iter(section.parts)
-        head = at_least(_BARE + 1, parts)
-        section = replace(section, parts=chain([head], parts))
-        held = section if _is_bare(head, section.heading) else None
+        held = section if section.bare and len(section.text) <= _BARE else None
         if held is None:
             yield section
     if held is not None:
         yield held
 
 
-def _is_bare(text: str, heading: str | None) -> bool:
-    """Whether a section has no line but headings; one of more than 1,000 characters counts as having some."""
-    if len(text) > _BARE:
-        return False
-    lines = (line.strip() for line in text.split("\n"))
-    return all(not line or (heading and line.startswith("#")) for line in lines)
+def _passages(section: Section) -> Iterator[tuple[int, int, str]]:
+    """Yield the offsets and the text of each passage of a section, without the space around it."""
+    pieces = list(_pieces(section))
+    done = 0
+    while len(pieces) - done >= 2 * _WINDOW:  # one window stays back: the last is never a small rest
+        yield from _balanced(pieces[done : done + _WINDOW])
+        done += _WINDOW
+    yield from _balanced(pieces[done:])
 
 
-def _passages(section: Section) -> Iterator[tuple[int, str]]:
-    """Yield where the passages of a section start, and their texts, without the space around them."""
-    pieces: list[_Piece] = []
-    for piece in _pieces(stretches(section.start, section.parts, longest=_LONGEST)):
-        pieces.append(piece)
-        if len(pieces) == 2 * _WINDOW:  # one window stays back: the last is never a small rest
-            yield from _balanced(pieces[:_WINDOW])
-            del pieces[:_WINDOW]
-    yield from _balanced(pieces)
+def _pieces(section: Section) -> Iterator[_Piece]:
+    """Yield the sentences of a section, and the rows of its tables."""
+    text, begin = section.text, 0
+    for table in section.tables:
+        start, end = table.start - section.start, table.end - section.start
+        yield from _sentences(section, begin, start)
+        for found in _LINE.finditer(text, start, end):
+            yield from _row(section.start + found.start(), found.group(), table)
+        begin = end
+    yield from _sentences(section, begin, len(text))
 
 
-def _pieces(of_section: Iterator[Stretch]) -> Iterator[_Piece]:
-    """Yield the pieces of sentences that come whole or in lines."""
-    for stretch in of_section:
-        if stretch.ends:
-            yield from _fitting(stretch.start, stretch.text)
-        else:
-            lines = _lines(chain([stretch], of_section))
-            for start, text in _grouped(next(lines), lines):
-                yield from _fitting(start, text)
+def _sentences(section: Section, begin: int, end: int) -> Iterator[_Piece]:
+    for first, last in sentence_spans(section.text, begin, end):
+        yield from _fitting(section.start + first, section.text[first:last])
 
 
-def _lines(of_section: Iterable[Stretch]) -> Iterator[_Piece]:
-    """Yield the lines up to the end of the sentence."""
-    for start, text, ends in of_section:
-        yield from (_piece(start + found.start(), found.group()) for found in _LINE.finditer(text))
-        if ends:
-            return
+def _row(start: int, line: str, table: Table) -> Iterator[_Piece]:
+    """Yield a row whole where it fits into a passage with the header, else in stretches of cells with their names."""
+    size = tokens(table.header)
+    piece = _piece(start, line)
+    if size <= _HEADER and size + piece.tokens <= MAX_TOKENS:
+        yield piece._replace(header=table.header)
+        return
+    cells, names = line.rstrip("\n").split(CELLS), table.header.split("\n")[-1].split(CELLS)
+    if len(cells) > len(names):
+        names = [""] * len(cells)
+    offset = begin = 0
+    held: list[str] = []  # names of the cells between begin and offset
+    for place, cell in enumerate(cells):
+        after = offset + len(cell) + (len(CELLS) if place + 1 < len(cells) else len(line) - offset - len(cell))
+        if held and tokens(CELLS.join([*held, names[place]])) + tokens(line[begin:after]) > MAX_TOKENS:
+            yield from _cells(start + begin, line[begin:offset], CELLS.join(held))
+            begin, held = offset, []
+        held.append(names[place])
+        offset = after
+    yield from _cells(start + begin, line[begin:], CELLS.join(held))
 
 
-def _balanced(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
-    """Yield texts of about equal length, so that no small rest is left; where a paragraph ends is the best border."""
+def _cells(start: int, text: str, names: str) -> Iterator[_Piece]:
+    """Yield some cells of a row that is cut, apart from other pieces and small enough for their names above them."""
+    size = tokens(names) if names.strip(" |") else 0
+    if size > _HEADER:
+        names, size = "", 0
+    for piece in _fitting(start, text):
+        step = len(piece.text) if piece.tokens + size <= MAX_TOKENS else _STEP
+        for place in range(0, len(piece.text), step):
+            part = _piece(piece.start + place, piece.text[place : place + step])
+            yield part._replace(header=names, apart=True)
+
+
+def _balanced(pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, str]]:
+    """Yield texts of about equal length, so that no small rest is left; the end of a paragraph is the best border."""
     words_left, tokens_left = sum(piece.words for piece in pieces), sum(piece.tokens for piece in pieces)
     first = words = size = 0
     target = _target(words_left, tokens_left)
@@ -176,11 +179,14 @@ def _balanced(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
         full = words + piece.words / 2 > target or size + piece.tokens > MAX_TOKENS
         if not full and words > 0.75 * target and words_left - words >= _SMALL:
             full = _ends_paragraph(pieces[place - 1])
-        if place > first and full:
+        if place > first and (full or piece.apart or _other_names(pieces[first], piece)):
             yield from _stripped(pieces[first:place])
             words_left, tokens_left = words_left - words, tokens_left - size
             target = _target(words_left, tokens_left)
             first, words, size = place, 0, 0
+        if place == first and piece.header:  # it stands above the passage without being part of the pieces
+            size = tokens(piece.header)
+            tokens_left += size
         words, size = words + piece.words, size + piece.tokens
     yield from _stripped(pieces[first:])
 
@@ -188,6 +194,11 @@ def _balanced(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
 def _target(words: int, size: int) -> float:
     """Return how many words each passage gets when a text of this many words and tokens is shared out evenly."""
     return words / max(1, round(words / WORDS), math.ceil(size / (0.9 * MAX_TOKENS)))
+
+
+def _other_names(first: _Piece, piece: _Piece) -> bool:
+    """Whether the names above a passage that begins with `first` are not those of this row."""
+    return bool(first.header and piece.header and first.header != piece.header)
 
 
 def _ends_paragraph(piece: _Piece) -> bool:
@@ -215,7 +226,7 @@ def _fitting(start: int, text: str) -> Iterator[_Piece]:
 
 def _grouped(first: _Piece, others: Iterable[_Piece]) -> Iterator[tuple[int, str]]:
     """Yield starts and texts of neighbouring pieces, joined to parts of a passage that can be balanced."""
-    begin, text, words, size = first
+    begin, text, words, size, *_ = first
     texts = [text]
     for piece in others:
         if words + piece.words > WORDS / _GRAIN or size + piece.tokens > MAX_TOKENS / _GRAIN:
@@ -233,10 +244,12 @@ def _piece(start: int, text: str) -> _Piece:
     return _Piece(start, text, _count_words(text), tokens(text))
 
 
-def _stripped(pieces: Sequence[_Piece]) -> Iterator[tuple[int, str]]:
+def _stripped(pieces: Sequence[_Piece]) -> Iterator[tuple[int, int, str]]:
     text = "".join(piece.text for piece in pieces)
-    if text.strip():
-        yield pieces[0].start + len(text) - len(text.lstrip()), text.strip()
+    if bare := text.strip():
+        start = pieces[0].start + len(text) - len(text.lstrip())
+        header = pieces[0].header
+        yield start, start + len(bare), f"{header}\n{bare}" if header else bare
 
 
 def _count_words(text: str) -> int:

@@ -1,35 +1,42 @@
 """Whole folders at once: every file gives its passages, or one line that says why not.
 
-Plain text, Markdown and files of rows may be of any size: a large file comes in parts, each to be committed by itself,
-so that memory stays flat and a run that was killed goes on with the part it had reached.
+Files of rows may be of any size: a large one comes in parts, each to be committed by itself, so that memory stays flat
+and a run that was killed goes on with the part it had reached. Other files are read whole, some at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from rankrag.data.files import Row, read_rows, read_table
 from rankrag.data.rows import parse_passage, passage_row
-from rankrag.documents.chunking import Document, Section, split
+from rankrag.documents.chunking import split
+from rankrag.documents.document import Document, Note, Section
+from rankrag.documents.files import ROWS, kind
 from rankrag.documents.parts import LAST, part_name
-from rankrag.documents.readers import ROWS, NoTextError, kind, read_document
+from rankrag.documents.readers import NoTextError
+from rankrag.documents.workers import HERE, Read, Readers, Reading
 from rankrag.errors import DataError
 from rankrag.types import Passage, Source
 
 PART_PASSAGES = 20_000
-"""Passages of one part of a large file."""
+"""Passages of one part of a large file of rows."""
+
+_AHEAD = 4  # files for each process that are read or wait to be taken
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file's passages, the SHA-256 of its bytes, and a line for each of its rows that could not be used.
+    """A file's passages, the SHA-256 of its bytes, and what should be said about it.
 
-    `part` is empty for a whole file; a larger one comes `PART_PASSAGES` passages at a time.
+    `problems` has a line for each row that cannot be used. `part` is empty for a whole file; a larger one of rows comes
+    `PART_PASSAGES` passages at a time.
     """
 
     path: str
@@ -37,10 +44,11 @@ class Loaded:
     passages: tuple[Passage, ...]
     problems: tuple[str, ...] = ()
     part: str = ""
+    notes: tuple[Note, ...] = ()
 
     @property
     def name(self) -> str:
-        """What the index calls this document: the file's path, with the part below it."""
+        """The document's name in the index: the file's path, with the part below it."""
         return f"{self.path}/{self.part}" if self.part else self.path
 
 
@@ -53,44 +61,100 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A file that gives no passage, and why; `empty` where it was read: nothing is to be found of it any more."""
+    """A file that gives no passage, and why; `empty` where it could be read and holds no text any more."""
 
     path: str
     reason: str
     empty: bool = False
 
 
-def load_documents(files: Sequence[Path], known: Mapping[str, str]) -> Iterator[Loaded | Unchanged | Failed]:
+Outcome = Loaded | Unchanged | Failed
+
+
+def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Reading = HERE) -> Iterator[Outcome]:
     """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
-    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `rows.passage_row`, are passages and stay
-    whole; rows with `text` alone are documents.
+    Rows of `.jsonl` files that have `id` and `text`, by any of the names of `data.rows.passage_row`, are passages and
+    stay whole; rows with `text` alone are documents.
     """
-    for path in files:
-        name = path.as_posix()
-        try:
-            name.encode()
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if known.get(name) == sha256 or known.get(f"{name}/{LAST}") == sha256:
-                yield Unchanged(name)
-            else:
-                yield from _parts(path, sha256, known)
-        except NoTextError as error:
-            yield Failed(name, str(error), empty=True)
-        except DataError as error:
-            yield Failed(name, str(error))
-        except UnicodeEncodeError:
-            yield Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")
-        except (OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            yield Failed(name, f"{path}: cannot be read ({reason}); check its permissions")
+    readers = Readers(reading)
+    begun: deque[Iterator[Outcome]] = deque()
+    try:
+        for path in files:
+            begun.append(_outcomes(path, known, readers))
+            if len(begun) > _AHEAD * reading.processes:
+                yield from begun.popleft()
+        while begun:
+            yield from begun.popleft()
+    finally:
+        readers.close()
+
+
+def _outcomes(path: Path, known: Mapping[str, str], readers: Readers) -> Iterator[Outcome]:
+    """Begin to read a file unless it is unchanged; return an iterator that ends the reading."""
+    name = path.as_posix()
+    outcome: Outcome | None = None
+    with_sha256: tuple[str, Callable[[], Read]] | None = None
+    try:
+        name.encode()
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if known.get(name) == sha256 or known.get(f"{name}/{LAST}") == sha256:
+            outcome = Unchanged(name)
+        elif kind(path) in ROWS and _is_of_rows(path):
+            return _guarded(path, lambda: _parts(path, sha256, known))
+        else:
+            with_sha256 = sha256, readers.submit(path)
+    except UnicodeEncodeError:
+        outcome = Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")
+    except (OSError, MemoryError) as error:
+        outcome = _unreadable(path, error)
+    if with_sha256 is None:
+        assert outcome
+        return iter([outcome])
+    sha256, result = with_sha256
+    return _guarded(path, lambda: iter([_whole(name, sha256, result())]))
+
+
+def _guarded(path: Path, begin: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:
+    """Yield the outcomes of a file; an error becomes the last of them."""
+    name = path.as_posix()
+    try:
+        yield from begin()
+    except NoTextError as error:
+        yield Failed(name, str(error), empty=True)
+    except DataError as error:
+        yield Failed(name, str(error))
+    except (OSError, MemoryError) as error:
+        yield _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: OSError | MemoryError) -> Failed:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return Failed(path.as_posix(), f"{path}: cannot be read ({reason}); check its permissions")
+
+
+def _whole(name: str, sha256: str, read: Read) -> Outcome:
+    if not read.passages:
+        return Failed(name, f"{name}: empty; there is nothing to index in it", empty=True)
+    return Loaded(name, sha256, read.passages, notes=read.notes)
+
+
+def _is_of_rows(path: Path) -> bool:
+    """Whether the rows of a file are passages; a table without the columns id and text is a document."""
+    if ".tsv" not in kind(path):
+        return True
+    try:
+        _, row = next(read_table(path), (0, None))
+    except DataError:
+        return path.suffix == ".zst"
+    return path.suffix == ".zst" or (row is not None and {"id", "text"} <= set(row))
 
 
 def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded | Failed]:
-    """Yield a file, whole or in parts that are not known with this SHA-256."""
+    """Yield a file of rows, whole or in parts that are not known with this SHA-256."""
     name, problems = path.as_posix(), list[str]()
-    passages = _rows(path, problems) if kind(path) in ROWS else split(read_document(path))
+    passages = _rows(path, problems)
     number, part = 0, tuple(islice(passages, PART_PASSAGES))
     if not part:
         empty = f"{path}: empty; there is nothing to index in it"
@@ -137,10 +201,10 @@ def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
 
 
 def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
-    """Return the passages of a row: the one that it is, or those of the document that it holds."""
+    """Return the passages of a row: the row itself, or those of the document that it holds."""
     row, where = passage_row(row), f"{path}:{line}"
     text = row.get("text")
-    if isinstance(text, str) and not text.strip() and not row.get("title"):
+    if isinstance(text, str) and not text.strip() and not str(row.get("title") or "").strip():
         raise DataError(f"{where}: the text is empty")
     try:
         json.dumps(row, ensure_ascii=False).encode()
@@ -148,5 +212,5 @@ def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
         raise DataError(f"{where}: not valid Unicode ({error.reason}); write the file anew from its source") from None
     if isinstance(text, str) and "id" not in row:
         name, title = f"{path.as_posix()}:{line}", str(row.get("title") or path.stem)
-        return split(Document(name, title, (Section(0, [text]),)))
+        return split(Document(name, title, (Section(0, text),)))
     return [replace(parse_passage(row, where), source=Source(path.as_posix()))]

@@ -1,54 +1,49 @@
-"""The sentences of a text that comes in parts: all are read as if they were one, and few are held at a time."""
+"""Where sentences end: the one splitter, for passages and for citations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 # Each pattern looks at a character a bounded number of times: "....", spaces and quotes in any number cost linear time.
 _SENTENCE_END = re.compile(
-    r"""[.!?…]["'”’»)\]]*+\s++      # a mark, closing quotes, space
-      | [。！？]++[」』”’）]*+\s*+   # CJK marks need no space
+    r"""[.!?…؟۔।॥։።]["'”’»)\]]*+\s++  # a mark, closing quotes, space
+      | [。！？]++[」』”’）]*+\s*+     # CJK marks need no space
       | \n[ \t\r]*+\n\s*+""",  # a paragraph ends
     re.VERBOSE,
 )
+_LONGEST = 14  # characters of an abbreviation with the full stop and the character before it
+
+_SHORT = """
+    Mrs Prof etc vs cf ca pp al approx Fig Sec Vol Inc Ltd Nos Gen Col Rev Hon Jan Feb Aug Sept Oct Nov Dec Apr
+    Messrs Capt Cmdr Maj Sgt Gov Sen Rep Pres Supt Univ Dept Corp Bros Blvd Ave viz resp Ing Dipl Lic Arq
+    bzw usw evtl ggf inkl exkl sog vgl Tel Aufl Mio Mrd Abb Str Hrsg geb gest allg bes Okt Dez
+    dhr mevr drs blz bijv enz dvs osv jf jfr mio mia bl eks t.ex f.eks
+    Sig Mme Mlle MM Mgr janv févr avr juil déc éd env boul Ste Sra Srta Dra Dña Uds Vds Gral Lda Ltda Exmo Exma Ilmo
+    Profa aprox avda dcha izq dott prof sig sigg avv geom rag ecc Sigg Dott Avv Geom cca dna
+    dr inż mgr hab tzn tzw np itd itp św płk godz tys mln mld např tzv atd apod popř tj nám mudr judr phdr doc roč
+    ifj özv stb kb vö szül esim yms jne vrt puh Doç Yrd bkz Cad Sok Mah Apt Şti
+    гг ул пр просп пер кв табл проф акад доц руб коп тыс млн млрд напр обл чел мин сек им ср св κκ δηλ σελ βλ Κος Κα
+"""
+_BEFORE_NUMBERS = """
+    no nos nr nrs num núm art arts cap caps fig figs p pg pag pagg pág págs vol vols ch chap sec abs abb tab rys
+    obr s str č čís kap bd st стр рис с гл ст п τ αρ rn cl par eq eqs ref refs
+"""
+_BEGINS = r"(?<![^\s(\[“\"'„«])"
 _ABBREVIATION = re.compile(
-    r"(?<![^\s(\[“\"])(?:\w|[A-Z][a-z]|(?:\w\.)+\w|Mrs|Prof|etc|vs|cf|ca|pp|al|approx|Fig|Sec|Vol|Inc|Ltd|Nos|Gen|Col|Rev"
-    r"|Hon|Jan|Feb|Aug|Sept|Oct|Nov|Dec|bzw|usw)\.$"
+    rf"{_BEGINS}(?:[^\W\d_]|[A-Z][a-z]|(?:[^\W\d_]{{1,2}}\.)+[^\W\d_]{{1,2}}"
+    rf"|{'|'.join(map(re.escape, _SHORT.split()))})\.$"
 )
-_NEXT_LINE = re.compile(r"\n(?=\S)")
-
-
-class Stretch(NamedTuple):
-    """A sentence and its place in the document, or lines of a long one; `ends` where the sentence does."""
-
-    start: int
-    text: str
-    ends: bool
-
-
-def stretches(start: int, parts: Iterable[str], *, longest: int) -> Iterator[Stretch]:
-    """Yield the sentences of a text that starts at this place of a document, without gaps.
-
-    One of more than `longest` characters may come in several stretches, each but the last of whole lines; a line is in
-    one stretch, so that memory holds the longest line.
-    """
-    coming, text, begin, base = iter(parts), "", 0, start
-    while more := at_least(max(1, len(text)), coming):  # as much again: a text without borders takes linear time
-        text += more
-        *whole, (rest, _) = sentence_spans(text, begin, len(text))  # what comes may move the end of the last alone
-        yield from (Stretch(base + first, text[first:end], True) for first, end in whole)
-        if len(text) - rest > longest:  # nothing that ends a sentence reaches over the first character of a line
-            cut = max((found.end() for found in _NEXT_LINE.finditer(text, rest)), default=rest)
-            if cut > rest:
-                yield Stretch(base + rest, text[rest:cut], False)
-            rest = cut
-        begin = min(rest, 1)  # an abbreviation is known by the character before it
-        base += rest - begin
-        text = text[rest - begin :]
-    if text:
-        yield Stretch(base + begin, text[begin:], True)
+_NUMBERED = re.compile(rf"{_BEGINS}(?:{'|'.join(_BEFORE_NUMBERS.split())})\.$", re.IGNORECASE)
+_ORDINAL = re.compile(  # "am 3. Oktober": an article or preposition, then a number of two digits
+    r"(?<!\w)(?:am|im|der|die|das|den|dem|des|vom|zum|zur|beim|ab|bis|seit|und|ins|jeder|jedem)\s\d{1,2}\.$",
+    re.IGNORECASE,
+)
+_ITEM = re.compile(r"(?:(?<=\n)|^)[ \t]*\d{1,3}\.$")  # the number of a list's item
+_TWO_DIGITS = re.compile(r"(?<!\d)(?<!\d[.,])\d{1,2}\.$")
+_MONTH = re.compile(
+    r"(?:Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember|Jahrhundert|Auflage)\b"
+)
 
 
 def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -65,19 +60,31 @@ def sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]
         yield begin, end
 
 
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Return the spans of the sentences of a text, without the space between them."""
+    spans = []
+    for start, end in sentence_spans(text, 0, len(text)):
+        piece = text[start:end]
+        if bare := piece.strip():
+            first = start + piece.index(bare[0])
+            spans.append((first, first + len(bare)))
+    return spans
+
+
 def _goes_on(text: str, begin: int, stop: int, after: int, end: int) -> bool:
-    """Whether the full stop before `stop` ends no sentence: a small letter follows, or it shortens a word."""
+    """Whether the full stop before `stop` ends no sentence.
+
+    It ends none before a small letter, or behind an abbreviation, an initial, or an ordinal number.
+    """
     if after < end and text[after].islower():
         return True
-    return bool(_ABBREVIATION.search(text, max(begin, stop - 12), stop))
-
-
-def at_least(size: int, parts: Iterator[str]) -> str:
-    """Return the next parts, joined to a text of this many characters or more; of less where there are no more."""
-    taken, length = list[str](), 0
-    for part in parts:
-        taken.append(part)
-        length += len(part)
-        if length >= size:
-            break
-    return "".join(taken)
+    near = max(begin, stop - _LONGEST)
+    if _ABBREVIATION.search(text, near, stop) or _ITEM.search(text, near, stop):
+        return True
+    if stop - begin < _LONGEST and text[begin : stop - 1].strip().isdigit():
+        return True
+    if after < end and text[after].isdigit():
+        return bool(_NUMBERED.search(text, near, stop))
+    if _ORDINAL.search(text, near, stop):
+        return True
+    return bool(_TWO_DIGITS.search(text, near, stop) and _MONTH.match(text, after, end))

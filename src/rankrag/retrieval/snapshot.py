@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,8 @@ import pyarrow.compute as pc
 from lancedb.index import FTS
 from lancedb.table import Table
 
-from rankrag.documents.parts import file_of
+from rankrag.documents.document import Note
+from rankrag.documents.parts import SourcePassages, file_of
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import ApproximateSearch, exact_search, vector_key
@@ -22,17 +24,21 @@ from rankrag.retrieval.encoder import Encoder, Vectors, document_text
 from rankrag.retrieval.lexical import Hit, analyse, bm25_search
 from rankrag.types import Passage, Ranking, ScoredPassage, Source
 
-FORMAT = "1"
+FORMAT = "2"
+"""Format 1 had other terms for BM25 and no notes."""
 SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("id", "text", "title", "terms", "key")),
         *(pa.field(name, pa.string(), nullable=False) for name in ("source", "sha256")),
-        *(pa.field(name, pa.string()) for name in ("path", "heading")),
+        *(pa.field(name, pa.string()) for name in ("path", "heading", "notes")),
         *(pa.field(name, pa.int64()) for name in ("page", "start", "end")),
     ],
     metadata={"rankrag.format": FORMAT},
 )
-"""`source` is the document that was indexed; `path` to `end` are the passage's own `Source`, null where it has none."""
+"""`source` is the document that was indexed; `path` to `end` are the passage's own `Source`, null where it has none.
+
+`notes`, in JSON, stands at a document's first passage: what could not be read, or was guessed.
+"""
 
 TERMS_AS_THEY_ARE = FTS(
     base_tokenizer="whitespace",
@@ -45,36 +51,6 @@ TERMS_AS_THEY_ARE = FTS(
 """The index splits `terms` at spaces and changes nothing: the analysis is `lexical.analyse`."""
 
 _PASSAGE_COLUMNS = ["id", "text", "title", "path", "heading", "page", "start", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePassages:
-    """A document to be indexed: its path, the sha256 of its bytes, and all its passages."""
-
-    path: str
-    sha256: str
-    passages: tuple[Passage, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedSource:
-    """A document in the index: the sha256 it had, how many passages it gave and how many of them have a vector."""
-
-    path: str
-    sha256: str
-    passages: int
-    embedded: int
-
-
-def by_file(sources: Iterable[IndexedSource]) -> list[IndexedSource]:
-    """Return the documents with the parts of each file as one, which has the SHA-256 of its last part."""
-    files: dict[str, IndexedSource] = {}
-    for source in sources:
-        path = file_of(source.path)
-        earlier = files.get(path, IndexedSource(path, "", 0, 0))
-        passages, embedded = earlier.passages + source.passages, earlier.embedded + source.embedded
-        files[path] = IndexedSource(path, source.sha256, passages, embedded)
-    return list(files.values())
 
 
 def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
@@ -97,11 +73,15 @@ def clash(passage_id: str, first: str, second: str) -> DataError:
 
 def rows_of(batch: Sequence[SourcePassages]) -> pa.Table:
     """Return the passages of the documents as rows of the index, in order."""
-    rows = [_row(document, passage) for document in batch for passage in document.passages]
+    rows = [
+        _row(document, passage, first=place == 0)
+        for document in batch
+        for place, passage in enumerate(document.passages)
+    ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _row(document: SourcePassages, passage: Passage) -> dict[str, str | int | None]:
+def _row(document: SourcePassages, passage: Passage, *, first: bool) -> dict[str, str | int | None]:
     text = document_text(passage)
     place = passage.source
     try:
@@ -121,10 +101,17 @@ def _row(document: SourcePassages, passage: Passage) -> dict[str, str | int | No
         "sha256": document.sha256,
         "path": place.path if place else None,
         "heading": place.heading if place else None,
+        "notes": json.dumps([(n.text, n.lost) for n in document.notes]) if first and document.notes else None,
         "page": place.page if place else None,
         "start": place.start if place else None,
         "end": place.end if place else None,
     }
+
+
+def notes_of(table: Table) -> dict[str, tuple[Note, ...]]:
+    """Return what was said about the documents when they were read, by path."""
+    rows = table.search().where("notes IS NOT NULL").select(["source", "notes"]).to_arrow().to_pylist()
+    return {row["source"]: tuple(Note(text, lost) for text, lost in json.loads(row["notes"])) for row in rows}
 
 
 def scan(table: Table, columns: Sequence[str]) -> pa.Table:

@@ -24,6 +24,7 @@ from lancedb.index import IvfSq
 from lancedb.table import Table
 
 from rankrag.data.progress import Progress, quiet
+from rankrag.documents.parts import IndexedSource, SourcePassages, by_file
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import vector_key
@@ -33,13 +34,11 @@ from rankrag.retrieval.snapshot import (
     FORMAT,
     SCHEMA,
     TERMS_AS_THEY_ARE,
-    IndexedSource,
-    SourcePassages,
-    by_file,
     clash,
     dense_retriever,
     explained,
     lexical_retriever,
+    notes_of,
     owners_of,
     passages_at,
     rows_of,
@@ -112,12 +111,16 @@ class PassageStore:
     def sources(self) -> list[IndexedSource]:
         """Return the indexed documents, by path."""
         with explained(self._path):
+            notes = notes_of(self._table(_PASSAGES))
             rows = scan(self._table(_PASSAGES), ["source", "sha256", "key"])
             known = pc.is_in(rows["key"], value_set=self._vector_keys()).cast(pa.int64())
         counted = rows.select(["source", "sha256"]).append_column("known", known)
         groups = counted.group_by(["source", "sha256"]).aggregate([("known", "count"), ("known", "sum")])
         groups = groups.select(["source", "sha256", "known_count", "known_sum"]).sort_by("source")
-        return [IndexedSource(*group.values()) for group in groups.to_pylist()]
+        return [
+            IndexedSource(source, sha256, passages, embedded, notes.get(source, ()))
+            for source, sha256, passages, embedded in (group.values() for group in groups.to_pylist())
+        ]
 
     def put(self, batch: Sequence[SourcePassages]) -> None:
         """Replace all passages of these documents by the ones given, in one commit; a new document is added.

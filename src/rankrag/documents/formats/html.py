@@ -1,0 +1,383 @@
+"""Pages of HTML: the main text as a reader sees it, without navigation, notices and hidden parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxml import etree, html
+
+from rankrag.documents.decoding import decode
+from rankrag.documents.document import Document, Writer, one_line, row_text
+from rankrag.documents.formats.scripts import is_mark, lowered, mark, raised
+
+Element = Any  # lxml's elements have no types of their own
+
+_UNSEEN = frozenset(
+    "script style noscript template head iframe object embed applet canvas svg select datalist input meta link audio "  # noqa: SIM905
+    "video frameset dialog rp annotation annotation-xml".split()
+)
+_BLOCKS = frozenset(
+    "address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer "  # noqa: SIM905
+    "form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup option p pre section summary "
+    "table tbody td textarea tfoot th thead tr ul caption".split()
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_PLACES = frozenset("nav header footer aside div section ul ol table p span dl form details".split())  # noqa: SIM905
+_NAVIGATION = re.compile(
+    r"(?:^|[\s_-])(?:nav|navbar|navigation|navheader|navfooter|navlinks?|breadcrumbs?|menu|menubar|sidebar|"
+    r"sphinxsidebar|related|pagination|pager|prevnext|prev-next|skip|skiplink|skip-link|toc|toctree|share|sharing|"
+    r"social|banner|topbar|linklist|site-header|site-footer|footer|masthead|promo|newsletter|advert|ads)(?:$|[\s_-])"
+    r"|sphinxsidebar|navheader|navfooter|breadcrumb",
+    re.IGNORECASE,
+)
+_NOTICE = re.compile(r"cookie|consent|gdpr|onetrust|cc-window|cc-banner", re.IGNORECASE)
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_PERMALINKS = {"¶", "#", "🔗", "§", ""}
+_DEEP = re.compile(r"</?(?:div|span|font|b|i|em|strong|blockquote|center|section|ul|li|p)\b[^>]*>", re.IGNORECASE)
+_CAN_HAVE_EXPONENT = re.compile(r"(?<!\d)10$|(?<![^\W\d_])[^\W\d_]{1,2}$|\)$")  # a ten, a unit or a variable
+_PARSER = {"huge_tree": True, "remove_comments": True, "remove_pis": True}
+
+
+def read_html(path: Path, data: bytes, where: str) -> Document:
+    """Return the main text of a page; its title is its own, else its first heading of level 1."""
+    read = decode(data, where, page=True)
+    writer = Writer()
+    title = write_html(writer, read.text)
+    if read.note:
+        writer.note(read.note.text, lost=read.note.lost)
+    return writer.document(path.as_posix(), title or writer.first_heading or path.stem)
+
+
+def write_html(writer: Writer, text: str, *, whole: bool = False) -> str:
+    """Write a page, or all of it that is not hidden where `whole`; return its title."""
+    root = _parsed(text)
+    if root is None:
+        return ""
+    title = one_line(next((e.text_content() for e in root.iter("title")), ""))
+    start = root if whole else _main(root)
+    walk = _Walk(writer, _dropped(start, root) if not whole else set(), _defined_marks(root))
+    walk.run(start)
+    return title
+
+
+def inline_text(text: str) -> str:
+    """Return a fragment of HTML as text."""
+    root = _parsed(f"<div>{text}</div>")
+    if root is None:
+        return ""
+    writer = Writer()
+    _Walk(writer, set(), frozenset()).run(root)
+    return writer.document("", "").text
+
+
+def _parsed(text: str) -> Element | None:
+    data = text.encode("utf-8", "replace")
+    try:
+        parser = html.HTMLParser(encoding="utf-8", **_PARSER)
+        root = html.document_fromstring(data, parser=parser)
+        if any("depth" in error.message for error in parser.error_log):
+            root = html.document_fromstring(_DEEP.sub(" ", text).encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError):
+        return None
+    return root
+
+
+def _size(element: Element) -> int:
+    return len(element.text_content())
+
+
+def _linked(element: Element) -> float:
+    """Return the share of an element's characters that are links."""
+    size = len("".join(element.text_content().split()))
+    return sum(len("".join(link.text_content().split())) for link in element.iter("a", "option")) / size if size else 1
+
+
+def _main(root: Element) -> Element:
+    """Return the element that says it is the main text, unless most of the page's text is elsewhere."""
+    body = next(root.iter("body"), root)
+    found = [e for e in body.iter("main", "div", "article") if e.tag == "main" or e.get("role") == "main"]
+    if len(found) == 1 and _size(found[0]) > 0.4 * (_size(body) - _unseen_size(body)):
+        return found[0]
+    return body
+
+
+def _unseen_size(body: Element) -> int:
+    return sum(_size(element) for element in body.iter("script", "style", "noscript", "select", "nav", "template"))
+
+
+def _dropped(start: Element, root: Element) -> set[Element]:
+    """Return the elements that are navigation or notices; none where they are nearly all of the page."""
+    dropped = {e for e in start.iter(*_PLACES) if _is_boilerplate(e)}
+    for element in root.iter("a"):
+        if "".join(element.text_content().split()) in _PERMALINKS and not len(element):
+            dropped.add(element)
+    left = _size(start) - sum(_size(e) for e in dropped if not any(a in dropped for a in e.iterancestors()))
+    return dropped if left > 0.05 * _size(start) or left > 500 else set()
+
+
+def _is_boilerplate(element: Element) -> bool:
+    tag = element.tag
+    name = f"{element.get('class', '')} {element.get('id', '')} {element.get('role', '')}"
+    if tag == "nav":
+        return next(element.iter("h1"), None) is None
+    if tag in ("header", "footer", "aside") or "contentinfo" in name:
+        return _is_frame(element, tag)
+    if name == "  ":
+        return False
+    if _NOTICE.search(name):
+        return next(element.iter("h1", "main", "article"), None) is None and _size(element) < 3_000
+    if not _NAVIGATION.search(name) and "navigation" not in name:
+        return False
+    if next(element.iter("h1", "main", "article"), None) is not None or _linked(element) < 0.5:
+        return False
+    return "toc" not in name or _is_of_this_page(element)
+
+
+def _is_frame(element: Element, tag: str) -> bool:
+    """Whether a header, footer or aside frames the page, instead of being part of its text."""
+    if next(element.iter("h1", "main", "article"), None) is not None:
+        return False
+    if tag == "aside":
+        return _linked(element) > 0.5
+    if any(above.tag in ("main", "article") for above in element.iterancestors()):
+        return tag != "header" and _linked(element) > 0.5
+    return _size(element) < 1_500 and (tag == "footer" or next(element.iter("h2", "h3"), None) is None)
+
+
+def _is_of_this_page(element: Element) -> bool:
+    """Whether a table of contents lists headings that the page itself has."""
+    links = [link.get("href", "") for link in element.iter("a")]
+    return bool(links) and sum(link.startswith("#") for link in links) > 0.8 * len(links)
+
+
+def _defined_marks(root: Element) -> frozenset[str]:
+    """Return the marks of the notes that a page explains: raised text that begins a paragraph."""
+    found = set()
+    for element in root.iter("sup"):
+        above = element.getparent()
+        is_first = above is not None and above.index(element) == 0 and not (above.text or "").strip()
+        if is_first and above.tag in ("p", "li", "div", "td", "small"):
+            found.add(one_line(element.text_content()))
+    return frozenset(found)
+
+
+def _is_hidden(element: Element) -> bool:
+    if element.tag in _UNSEEN or element.get("hidden") is not None or element.get("aria-hidden") == "true":
+        return element.tag != "dialog" or element.get("open") is None
+    style = element.get("style")
+    return bool(style and _HIDDEN.search(style))
+
+
+@dataclass
+class _Grid:
+    """A table that is being read."""
+
+    header: list[list[str]] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    row: list[str] = field(default_factory=list)
+    names: int = 0  # cells of the row that are names
+    cell: list[str] | None = None
+    spans: dict[int, tuple[int, str]] = field(default_factory=dict)  # rows that a cell reaches into, and its text
+
+    def fill(self) -> None:
+        """Repeat the cells of earlier rows that reach into this one, so that each row can be read by itself."""
+        while (reach := self.spans.get(len(self.row), (0, "")))[0] > 0:
+            self.spans[len(self.row)] = (reach[0] - 1, reach[1])
+            self.row.append(reach[1])
+
+    def end_cell(self, across: int, down: int, *, name: bool) -> None:
+        """Put the cell that was read into the row."""
+        text = one_line("".join(self.cell or ()))
+        self.cell = None
+        for place in range(across):
+            self.fill()
+            if down > 1:
+                self.spans[len(self.row)] = (down - 1, "" if place else text)
+            self.row.append("" if place else text)
+        self.names += name
+
+    def end_row(self, *, in_head: bool) -> None:
+        """Put the row that was read into the header or below it."""
+        self.fill()
+        filled = sum(bool(cell) for cell in self.row)
+        if filled:
+            is_header = in_head or (self.names >= max(2, filled) and not self.rows)
+            (self.header if is_header else self.rows).append(self.row)
+        self.row, self.names = [], 0
+
+
+class _Walk:
+    """Goes through a page once and writes its blocks."""
+
+    def __init__(self, writer: Writer, dropped: set[Element], marks: frozenset[str]) -> None:
+        self._writer, self._dropped, self._marks = writer, dropped, marks
+        self._parts: list[str] = []
+        self._pre = 0
+        self._grids: list[_Grid] = []
+        self._lists: list[list[Any]] = []  # kind of each list that is open, and the number of its next item
+        self._tight = False
+        self._marker = ""  # what the first block of a list's item begins with
+
+    def run(self, root: Element) -> None:
+        """Write everything below an element; a stack, for pages may be nested deeper than Python calls."""
+        stack: list[tuple[Element, bool]] = [(root, True)]
+        while stack:
+            element, begins = stack.pop()
+            if not begins:
+                self._end(element, element.tag)
+            elif element is not root and (element in self._dropped or _is_hidden(element)):
+                if element.tag in _BLOCKS:
+                    self._break()
+            elif element.tag in ("sup", "sub"):
+                self._script(element)
+            else:
+                self._begin(element, element.tag)
+                if element.text:
+                    self._add(element.text)
+                stack.append((element, False))
+                if len(element):
+                    stack.extend((child, True) for child in reversed(element))
+                continue
+            if element.tail and element is not root:
+                self._add(element.tail)
+        self._break()
+
+    def _target(self) -> list[str]:
+        cell = self._grids[-1].cell if self._grids else None
+        return self._parts if cell is None else cell
+
+    def _add(self, text: str) -> None:
+        self._target().append(text if self._pre else text.replace("\n", " "))
+
+    def _break(self, level: int = 0) -> None:
+        """End a paragraph, or a heading; in a cell of a table, a word."""
+        if self._grids and self._grids[-1].cell is not None:
+            self._grids[-1].cell.append(" ")
+            return
+        text = "".join(self._parts)
+        self._parts.clear()
+        if not text or text.isspace():
+            return
+        if level:
+            self._writer.heading(level, text)
+        else:
+            if not self._pre:
+                text = "\n".join(filter(None, (" ".join(line.split()) for line in text.split("\n"))))
+            self._writer.block(self._marker + text, tight=self._tight)
+        self._marker, self._tight = "", False
+
+    def _begin(self, element: Element, tag: str) -> None:
+        if tag not in _BLOCKS:
+            if tag == "br":
+                self._target().append("\n")
+            elif tag == "img" and (alt := element.get("alt")):
+                self._add(f" {alt} ")
+            elif tag in ("rt", "q"):
+                self._add("(" if tag == "rt" else "“")
+            return
+        self._break()
+        if tag in ("pre", "textarea"):
+            self._pre += 1
+        elif tag in ("ul", "ol", "menu", "dir"):
+            self._lists.append([tag, int(element.get("start", "1")) if element.get("start", "1").isdigit() else 1])
+        elif tag == "li":
+            self._item(element)
+        elif tag == "dd":
+            self._tight = True
+        elif tag == "table":
+            if _is_grid(element):
+                self._grids.append(_Grid())
+        elif tag in ("td", "th") and self._grids:
+            self._grids[-1].cell = []
+
+    def _end(self, element: Element, tag: str) -> None:
+        if tag not in _BLOCKS:
+            if tag in ("rt", "q"):
+                self._add(")" if tag == "rt" else "”")
+            return
+        if tag in ("td", "th") and self._grids:
+            across, down = _span(element, "colspan"), _span(element, "rowspan")
+            self._grids[-1].end_cell(across, down, name=tag == "th")
+        elif tag == "tr" and self._grids:
+            self._grids[-1].end_row(in_head=element.getparent().tag == "thead")
+        elif tag == "table" and self._grids and _is_grid(element):
+            self._break()
+            self._end_table(self._grids.pop())
+        else:
+            self._break(_HEADINGS.get(tag, 0))
+        if tag in ("pre", "textarea"):
+            self._pre -= 1
+        elif tag in ("ul", "ol", "menu", "dir") and self._lists:
+            self._lists.pop()
+        elif tag == "li":
+            self._marker, self._tight = "", False
+
+    def _end_table(self, grid: _Grid) -> None:
+        if self._grids and self._grids[-1].cell is not None:  # a table in a cell
+            self._grids[-1].cell.append("; ".join(map(row_text, [*grid.header, *grid.rows])))
+        elif not grid.header and has_header(grid.rows):
+            self._writer.table(grid.rows[:1], grid.rows[1:])
+        else:
+            self._writer.table(grid.header, grid.rows)
+
+    def _item(self, element: Element) -> None:
+        kind: list[Any] = self._lists[-1] if self._lists else ["ul", 1]
+        if (number := element.get("value", "")).isdigit():
+            kind[1] = int(number)
+        marker = f"{kind[1]}. " if kind[0] == "ol" else "- "
+        self._marker = "  " * max(0, len(self._lists) - 1) + marker
+        self._tight = kind[1] > 1 or len(self._lists) > 1
+        kind[1] += 1
+
+    def _script(self, element: Element) -> None:
+        text = one_line(element.text_content())
+        before = "".join(self._target()[-3:])
+        if element.tag == "sub":
+            self._add(lowered(text) if len(text) <= 20 else f" {text}")
+        elif len(text) > 20:
+            self._add(f" {text}")
+        elif not before.strip() and text in self._marks:
+            self._add(f"[{text}] ")
+        elif is_mark(text) and (self._is_note(element, before, text)):
+            self._add(mark(text))
+        else:
+            self._add(raised(text, before))
+
+    def _is_note(self, element: Element, before: str, text: str) -> bool:
+        """Whether raised text is the mark of a note: a link, or explained elsewhere on the page."""
+        linked = next(element.iter("a"), None) is not None or element.getparent().tag == "a"
+        return linked or (text in self._marks and not _CAN_HAVE_EXPONENT.search(before.rstrip()))
+
+
+def _is_grid(table: Element) -> bool:
+    """Whether a table holds data, and is no frame for the layout of a page."""
+    if table.get("role") in ("presentation", "none"):
+        return False
+    if next(table.iter("h1", "h2", "h3", "pre"), None) is not None:
+        return False
+    rows = [row for row in table.iter("tr") if next(row.iterancestors("table"), None) is table]
+    cells = [sum(cell.tag in ("td", "th") for cell in row) for row in rows]
+    if next((cell for row in rows for cell in row if cell.tag == "th"), None) is not None:
+        return max(cells, default=0) > 1 or len(rows) > 1
+    several = sum(count > 1 for count in cells)
+    nested = any(inner is not table for inner in table.iter("table"))
+    return several > 1 and several >= len(cells) / 2 and not nested and _size(table) < 400 * max(1, sum(cells))
+
+
+def _span(element: Element, name: str) -> int:
+    value = element.get(name, "1").strip()
+    return min(max(int(value), 1), 100) if value.isdecimal() else 1
+
+
+def has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: all filled, short and without digits, above rows that have some."""
+    if len(rows) < 3 or len(rows[0]) < 2:
+        return False
+    first, others = rows[0], rows[1:]
+    if not all(cell and len(cell) < 40 and not any(c.isdigit() for c in cell) for cell in first):
+        return False
+    return sum(any(c.isdigit() for cell in row for c in cell) for row in others) >= len(others) / 2

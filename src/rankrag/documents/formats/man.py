@@ -1,0 +1,409 @@
+"""Manual pages: their text without the commands of troff."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import zlib
+from pathlib import Path
+
+from rankrag.documents.decoding import decode
+from rankrag.documents.document import Document, Writer, one_line
+from rankrag.errors import DataError
+
+_LARGEST = 64 << 20  # bytes
+_GLYPHS = {
+    "em": "—",
+    "en": "–",
+    "hy": "-",
+    "bu": "•",
+    "co": "©",
+    "rg": "®",
+    "tm": "™",
+    "lq": "“",
+    "rq": "”",
+    "oq": "‘",
+    "cq": "’",
+    "aq": "'",
+    "dq": '"',
+    "ti": "~",
+    "ha": "^",
+    "ga": "`",
+    "rs": "\\",
+    "bs": "\\",
+    "sl": "/",
+    "ba": "|",
+    "Fo": "«",
+    "Fc": "»",
+    "fo": "‹",
+    "fc": "›",
+    "->": "→",
+    "<-": "←",
+    "<=": "≤",
+    ">=": "≥",
+    "!=": "≠",
+    "+-": "±",
+    "mu": "×",
+    "di": "÷",
+    "de": "°",
+    "sc": "§",
+    "pl": "+",
+    "mi": "−",
+    "eq": "=",
+    "at": "@",
+    "sh": "#",
+    "Do": "$",
+    "ss": "ß",
+    "ae": "æ",
+    "AE": "Æ",
+    "oe": "œ",
+    "OE": "Œ",
+    "o/": "ø",
+    "O/": "Ø",
+    "oa": "å",
+    "aa": "´",
+    "br": "|",
+    ":a": "ä",
+    ":o": "ö",
+    ":u": "ü",
+    ":A": "Ä",
+    ":O": "Ö",
+    ":U": "Ü",
+    "'e": "é",
+    "'a": "á",
+    "'o": "ó",
+    "'i": "í",
+    "'u": "ú",
+    "`e": "è",
+    "`a": "à",
+    "^e": "ê",
+    "^a": "â",
+    "^o": "ô",
+    ",c": "ç",
+    "~n": "ñ",
+    "~a": "ã",
+    "~o": "õ",
+    "lB": "[",
+    "rB": "]",
+    "lC": "{",
+    "rC": "}",
+    "la": "⟨",
+    "ra": "⟩",
+    "ci": "○",
+    "sq": "□",
+    "Eu": "€",
+    "Po": "£",
+    "*a": "α",
+    "*b": "β",
+    "*p": "π",
+    "*m": "μ",
+    "mc": "µ",
+    "if": "∞",
+    "12": "½",
+    "14": "¼",
+    "34": "¾",
+    "ul": "_",
+}
+_ESCAPE = re.compile(
+    r"""\\(?: (?P<char>[-'`eE.~ 0^&|/,:%)cd{}u!?aprtz])
+        | \((?P<two>..) | \[(?P<name>[^\]]*)\] | C'(?P<quoted>[^']*)'
+        | [fFgkmMnY](?:\[[^\]]*\]|\(..|.) | \*(?:\[(?P<string>[^\]]*)\]|\((?P<short>..)|(?P<one>.))
+        | s(?:[+-]?\d{1,2}|\[[^\]]*\]|'[^']*'|\([+-]?..|[+-]?\(..) | [hvwlLDbRoxXZNAB]'(?P<argument>[^']*)'
+        | (?P<comment>["\#].*) )""",
+    re.VERBOSE,
+)
+_CHARS = {"-": "-", "'": "'", "`": "`", "e": "\\", "E": "\\", ".": ".", "~": "\u00a0", " ": " ", "0": " ", "t": "\t"}
+_STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "Aq": "'", "S": ""}
+_FONTS = {"B", "I", "BI", "IB", "BR", "RB", "IR", "RI", "SM", "SB"}
+_COMMANDS = """
+    Nm Fl Ar Cm Ic Pa Sy Em Li Ev Va Dv Er Fn Ft Fa Op Xr Nd Sq Dq Pq Ql Qq Bq Brq Aq Do Dc So Sc Po Pc Oo Oc Ns Sm
+    No An Lk Mt Ad Bx Ox Nx Fx Dx Ux At St Rv Ex Lb In Vt Tn Bo Bc Ao Ac Xo Xc Cd Ms D1 Dl Tg Ap
+"""
+_MDOC = frozenset(_COMMANDS.split())
+_PARAGRAPHS = {
+    "PP",
+    "P",
+    "LP",
+    "Pp",
+    "sp",
+    "HP",
+    "br",
+    "Bl",
+    "El",
+    "Bd",
+    "Ed",
+    "RS",
+    "RE",
+    "EX",
+    "EE",
+    "nf",
+    "fi",
+    "in",
+}
+_QUOTES = {
+    "Sq": "‘’",
+    "Dq": "“”",
+    "Pq": "()",
+    "Op": "[]",
+    "Bq": "[]",
+    "Qq": '""',
+    "Ql": "‘’",
+    "Aq": "<>",
+    "Brq": "{}",
+    "Do": "“",
+    "Dc": "”",
+    "So": "‘",
+    "Sc": "’",
+    "Po": "(",
+    "Pc": ")",
+    "Oo": "[",
+    "Oc": "]",
+    "Bo": "[",
+    "Bc": "]",
+}
+
+
+def read_man(path: Path, data: bytes, where: str) -> Document:
+    """Return the text of a manual page, packed or not, cut at its headings."""
+    if data.startswith(b"\x1f\x8b"):
+        data = _unpacked(data, where)
+    read = decode(data, where)
+    page = _Page()
+    lines = re.sub(r"\\\n", "", read.text.replace("\r\n", "\n")).split("\n")
+    if not any(line.startswith((".TH", ".Dd", ".Dt", ".SH", ".Sh", ".so", '.\\"', "'\\\"")) for line in lines[:400]):
+        raise DataError(f"{where}: no manual page (it has no .TH and no .Dd); give it the ending .txt to read it")
+    for line in lines:
+        page.line(line)
+    page.end()
+    if read.note:
+        page.writer.note(read.note.text, lost=read.note.lost)
+    return page.writer.document(path.as_posix(), page.title or path.name)
+
+
+def _unpacked(data: bytes, where: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{where}: a broken .gz file ({error}); pack it anew") from None
+    if len(text) > _LARGEST:
+        raise DataError(f"{where}: unpacked it would be more than {_LARGEST >> 20} MB; it is not read")
+    return text
+
+
+class _Page:
+    """A page that is read line by line."""
+
+    def __init__(self) -> None:
+        self.writer = Writer()
+        self.title = ""
+        self._parts: list[str] = []
+        self._pre = False
+        self._tag = 0  # lines until the text behind a tag begins
+        self._tight = False
+        self._skipping = ""
+        self._heading = 0
+        self._name = ""
+        self._table = False
+        self._strings: dict[str, str] = dict(_STRINGS)
+
+    def line(self, line: str) -> None:
+        """Take in one line of the source."""
+        if self._skipping:
+            if line.startswith(self._skipping):
+                self._skipping = ""
+            return
+        if line[:1] in (".", "'") and len(line) > 1:
+            self._command(line[1:].lstrip())
+        elif self._table:
+            self._row(line)
+        else:
+            self._put(_text(line, self._strings))
+            self._after_line()
+
+    def end(self) -> None:
+        """Write what is left."""
+        self._flush()
+
+    def _put(self, text: str) -> None:
+        if self._heading:
+            level, self._heading = self._heading, 0
+            self.writer.heading(level, text)
+            return
+        if not text.strip() and not self._pre:
+            self._flush()
+            return
+        self._parts.append(text)
+
+    def _after_line(self) -> None:
+        if self._tag:
+            self._tag -= 1
+            if not self._tag:
+                self._flush()
+                self._tight = True
+
+    def _flush(self) -> None:
+        if self._parts:
+            text = ("\n" if self._pre else " ").join(self._parts)
+            if not self._pre:
+                text = re.sub(r"[ \n]+", " ", text).strip()
+            self.writer.block(text, tight=self._tight)
+            self._parts = []
+        self._tight = False
+
+    def _command(self, line: str) -> None:
+        if line.startswith(('\\"', '"')):
+            return
+        name, _, rest = line.partition(" ")
+        name = name.partition("\t")[0]
+        if name in ("SH", "SS", "Sh", "Ss"):
+            self._flush()
+            self._pre = False
+            shown = " ".join(_arguments(rest, self._strings))
+            level = 1 if name.lower() == "sh" else 2
+            if shown:
+                self.writer.heading(level, shown)
+            else:
+                self._heading = level
+        elif name in ("TH", "Dt"):
+            words = _arguments(rest, self._strings)
+            if len(words) > 1:
+                self.title = f"{words[0].lower() if words[0].isupper() else words[0]}({words[1]})"
+        elif name in ("de", "de1", "ig", "am"):
+            end = rest.split()[1] if len(rest.split()) > 1 else ""
+            self._skipping = f".{end}" if end else ".."
+        elif name == "ds":
+            key, _, text = rest.strip().partition(" ")
+            self._strings[key] = _text(text.strip().removeprefix('"'), self._strings)
+        elif name in ("TS", "TE"):
+            self._flush()
+            self._table = name == "TS"
+            self._rows: list[list[str]] = []
+        elif name == "so":
+            self.writer.note(f"the page stands for {one_line(rest)}", lost=False)
+        else:
+            self._request(name, rest)
+
+    def _request(self, name: str, rest: str) -> None:
+        words = _arguments(rest, self._strings)
+        if name in ("TP", "TQ"):
+            self._flush()
+            self._tag = 1
+        elif name in ("IP", "It"):
+            self._flush()
+            tag = words[0] if name == "IP" and words else _mdoc(rest, self._name, self._strings)
+            if tag and tag not in ("•", "-", "*", "o", "\\(bu"):
+                self._parts = [tag]
+                self._flush()
+                self._tight = True
+            elif tag:
+                self._parts = ["-"]
+        elif name in _FONTS:
+            glue = "" if len(name) == 2 and name[0] != name[1] and name not in ("SM", "SB") else " "
+            self._put(glue.join(words))
+            self._after_line()
+        elif name in ("UR", "MT"):
+            self._parts += words
+        elif name in _PARAGRAPHS:
+            self._paragraph(name, rest)
+        elif name == "Nm" and words:
+            self._name = words[0] if not self._name else self._name
+            self._put(_mdoc(f"Nm {rest}", self._name, self._strings))
+        elif name in _MDOC:
+            text = _mdoc(f"{name} {rest}", self._name, self._strings)
+            self._put(f"— {text}" if name == "Nd" else text)
+
+    def _paragraph(self, name: str, rest: str) -> None:
+        if name == "br" and self._parts and not self._pre:
+            self._parts.append("\n")
+            return
+        if name in ("sp", "br") and self._pre:
+            self._parts.append("")
+            return
+        self._flush()
+        if name in ("nf", "EX") or (name == "Bd" and ("-literal" in rest or "-unfilled" in rest)):
+            self._pre = True
+        elif name in ("fi", "EE", "Ed"):
+            self._pre = False
+
+    def _row(self, line: str) -> None:
+        """Take in a row of a table; its layout comes first and ends with a full stop."""
+        if self._rows or not re.search(r"\.\s*$", line):
+            if self._rows and line.strip() not in ("_", "=", "T{", "T}"):
+                self._parts = [_text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)]
+                text = " | ".join(" ".join(cell.split()) for cell in self._parts[0].split("\x1f"))
+                self._parts = [text]
+                self._tight = True
+                self._flush()
+        else:
+            self._rows = [[]]
+
+
+def _text(line: str, strings: dict[str, str]) -> str:
+    """Return a line with its escapes as characters."""
+    if "\\" not in line:
+        return line
+
+    def shown(found: re.Match[str]) -> str:
+        if (char := found["char"]) is not None:
+            return _CHARS.get(char, "")
+        if found["string"] or found["short"] or found["one"]:
+            return strings.get(found["string"] or found["short"] or found["one"], "")
+        name = found["two"] or found["name"] or found["quoted"]
+        if name is None:
+            return ""
+        if re.fullmatch(r"u[0-9A-F]{4,6}", name):
+            return chr(min(int(name[1:], 16), 0x10FFFF))
+        if re.fullmatch(r"char\d{1,7}", name):
+            return chr(min(int(name[4:]), 0x10FFFF))
+        return _GLYPHS.get(name, "")
+
+    return _ESCAPE.sub(shown, line)
+
+
+def _arguments(rest: str, strings: dict[str, str]) -> list[str]:
+    """Return the arguments of a command; quotes hold one together."""
+    rest = re.sub(r'\\".*', "", rest)
+    found = re.findall(r'"((?:[^"]|"")*)"?|((?:\\ |[^\s"])(?:\\ |\S)*)', rest)
+    return [_text((quoted or bare).replace('""', '"'), strings) for quoted, bare in found]
+
+
+def _mdoc(rest: str, page: str, strings: dict[str, str]) -> str:
+    """Return a line of mdoc commands as text."""
+    words: list[str] = []
+    closing: list[str] = []
+    glued = False
+    flag = False
+    for word in _arguments(rest, strings):
+        text = word
+        if word in _MDOC:
+            if word == "Fl":
+                flag = True
+                continue
+            if word == "Ns":
+                glued = True
+                continue
+            if word == "Nm" and not words:
+                words.append("\0name")
+            marks = _QUOTES.get(word, "")
+            if len(marks) == 2:
+                words.append(("" if not glued else "\x08") + marks[0] + "\x08>")
+                closing.append(marks[1])
+            elif marks:
+                words.append(marks)
+            flag = False
+            continue
+        if flag:
+            text, flag = (f"-{word}" if word not in "|,.;:()[]" else f"- {word}"), False
+        if words and words[-1] == "\0name":
+            words[-1] = text
+            continue
+        words.append(("\x08" if glued or text in ".,;:)]?!" else "") + text)
+        glued = False
+    if flag:
+        words.append("-")
+    words = [page if word == "\0name" else word for word in words]
+    words += [f"\x08{mark}" for mark in reversed(closing)]
+    text = " ".join(words)
+    return text.replace(" \x08", "").replace("\x08> ", "").replace("\x08>", "").replace("\x08", "").strip()
