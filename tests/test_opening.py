@@ -57,7 +57,7 @@ def test_nearness_is_by_the_encoder_that_the_contract_was_fitted_with():
     assert (found.encoder, found.weight) == (own, 11.0)
     said = []
     assert open_nearness(contract, Named("other@1"), said.append) is None
-    assert said == ["The order was fitted with own@1, which is not at hand; the model orders alone."]
+    assert said == ["The final order was fitted with own@1, which is not here; the model orders alone."]
 
 
 def test_minilm_takes_the_place_of_an_index_s_own_encoder():

@@ -1,4 +1,4 @@
-"""Which device and number type a machine offers."""
+"""Choosing a device and a number type."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import torch
 from rankrag.errors import ModelError
 
 INT8 = "int8"
-"""Weights in eight bits, computed in another number type (`models.int8`)."""
+"""Weights in eight bits; the computation uses another number type (`models.int8`)."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def has_bf16(device: str = "auto") -> bool:
-    """Whether bfloat16 is computed by the hardware: on CPUs with AVX512_BF16 or AMX, and on GPUs that say so."""
+    """Whether the hardware computes bfloat16: CPUs with AVX512_BF16 or AMX, and GPUs that say so."""
     if pick_device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device of that name; "auto" takes a GPU where there is one."""
+    """Return the device with that name; "auto" takes a GPU if there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -33,9 +33,9 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the number type that one of that name is computed in.
+    """Return the number type to compute in.
 
-    "auto" and "int8" are computed in bfloat16 where the hardware has it, else in float32.
+    "auto" and "int8" compute in bfloat16 if the hardware has it, else in float32.
     """
     if dtype in ("auto", INT8):
         return torch.bfloat16 if has_bf16(str(device)) else torch.float32

@@ -1,7 +1,7 @@
-"""From a prompt to token ids, in training and in inference alike.
+"""From a prompt to token ids, the same in training and at inference.
 
-Segments are tokenised one by one: so a passage can be cut without touching anything else, turn markers inside
-foreign text stay plain text, and prompts that begin with the same segments begin with the same tokens.
+Segments are tokenised one by one. So a passage can be cut without touching anything else, turn markers inside foreign
+text stay plain text, and prompts that begin with the same segments begin with the same tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rankrag.templates import Format, Turns
 from rankrag.types import Prompt
 
 KEPT_TEXTS = 10_000
-"""Foreign texts whose ids are kept: examples of one passage follow each other, and passages are found again."""
+"""Foreign texts whose ids are cached: examples with the same passage follow each other, and questions find it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class PromptEncoder:
         self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
 
     def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
-        """Return the ids of each prompt, leaving room for `reserve` tokens of a reply.
+        """Return the ids of each prompt, with room for a reply of `reserve` tokens.
 
-        Passages are cut to the contract's limit each, and further, longest first, where the whole is too long.
-        `DataError` if it is too long without any passage.
+        Each passage is cut to the contract's limit. If the prompt is still too long, the longest passages are cut
+        further. `DataError` if it is too long without any passage.
         """
         wanted = dict.fromkeys((s.kind == "fixed", s.text) for prompt in prompts for s in prompt)
         ids = {key: tuple(self._fixed(key[1])) for key in wanted if key[0]}
@@ -74,16 +74,16 @@ class PromptEncoder:
         self._foreign(list(dict.fromkeys(texts)))
 
     def encode_target(self, target: str) -> list[int]:
-        """Return the ids of a reply, with the token that ends it."""
+        """Return the ids of a reply, including the token that ends it."""
         text = self.contract.format.turns.before_target + target
         if target in self.contract.labels:  # most examples of a blend have one of these two
             return [*self._fixed(text), *self.end_ids]
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], *self.end_ids]
 
     def label_ids(self, form: Format, labels: Sequence[str]) -> list[int]:
-        """Return the one token id of each label in its place after the prompt's last segment.
+        """Return the token id of each label after the prompt's last segment.
 
-        `ContractError` names a label that is several tokens there, or that melts into the text before it.
+        `ContractError` names a label that is several tokens there, or that is joined with the text before it.
         """
         before = self._fixed(form.turns.generation)
         found = []
@@ -124,7 +124,7 @@ class PromptEncoder:
         return [known[text] for text in texts]
 
     def _inert(self, text: str, row: list[int]) -> list[int]:
-        """Tokenise text in which this tokenizer still sees markers, those in `row`, with their names broken."""
+        """Return the ids of a text in which the tokenizer still sees markers (in `row`), after breaking their names."""
         for token in sorted({self._markers[i] for i in row if i in self._markers}, key=len, reverse=True):
             text = text.replace(token, broken(token))
         row = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -150,10 +150,10 @@ class PromptEncoder:
 
 
 def turn_markers(tokenizer: Any, turns: Turns) -> dict[int, str]:
-    """Return the tokens that may mark a turn, by id: special ones, added ones in a turn, and turns that are one token.
+    """Return the tokens that may mark a turn, by id: special tokens, added tokens in a turn, turns that are one token.
 
-    A tokenizer may hold its markers as added tokens that are not special; other added tokens, those of blanks and those
-    of one character are text.
+    Some tokenizers have markers that are added tokens but not special. Added tokens that are in no turn, that are
+    blank, or that are one character are text.
     """
     texts = [value for name, value in asdict(turns).items() if name != "name" and value]
     rows = tokenizer([*texts, *map(str.strip, texts)], add_special_tokens=False)["input_ids"] if texts else []
@@ -169,12 +169,12 @@ def turn_markers(tokenizer: Any, turns: Turns) -> dict[int, str]:
 
 
 def broken(marker: str) -> str:
-    """Return a marker's name with a space in it, which is no marker; one character has no room for one."""
+    """Return a marker's name with a space after its first character, which makes it plain text."""
     return f"{marker[0]} {marker[1:]}"
 
 
 def _water_fill(lengths: list[int], room: int) -> list[int]:
-    """Cut the longest of `lengths` until they sum to at most `room`."""
+    """Cut the longest of `lengths` until their sum is at most `room`."""
     if sum(lengths) <= room:
         return lengths
     level, left = 0, room
@@ -187,10 +187,10 @@ def _water_fill(lengths: list[int], room: int) -> list[int]:
 
 
 def chat_turns(tokenizer: Any) -> Turns:
-    """Return the turn markers of the tokenizer's own chat template, read off a rendered conversation.
+    """Return the turn markers of the tokenizer's chat template, taken from a rendered conversation.
 
-    A template without a system role gets the system text at the start of the first user turn. The markers are kept
-    as text in the contract, so a template that prints today's date cannot change scores from day to day.
+    If the template has no system role, the system text goes to the start of the first user turn. The contract keeps
+    the markers as text, so that a template that prints today's date cannot change scores from day to day.
     """
     marks = [f"\ue000{i}\ue001" for i in range(4)]
     system, *turns = [
@@ -201,7 +201,7 @@ def chat_turns(tokenizer: Any) -> Turns:
         raise ContractError("this tokenizer has no chat template; use the turn format 'plain'")
     try:
         text = tokenizer.apply_chat_template([system, *turns], tokenize=False, add_generation_prompt=True)
-    except Exception:  # templates raise whatever they like for a role they do not know
+    except Exception:  # a template may raise anything for an unknown role
         turns[0]["content"] = f"{marks[0]}\n\n{marks[1]}"
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     pieces = []
@@ -217,11 +217,11 @@ def chat_turns(tokenizer: Any) -> Turns:
 
 
 def plain_turns(tokenizer: Any) -> Turns:
-    """Return the paper's turn markers, with the tokenizer's BOS token before them where it has one."""
+    """Return the paper's turn markers, after the tokenizer's BOS token if it has one."""
     return Turns(start=(tokenizer.bos_token or "") + "System: ")
 
 
 def default_contract(tokenizer: Any) -> Contract:
-    """Return the contract of a checkpoint that has none: its own chat template where it has one, else plain turns."""
+    """Return the contract of a checkpoint without one: the turns of its chat template, or else plain turns."""
     turns = chat_turns(tokenizer) if getattr(tokenizer, "chat_template", None) else plain_turns(tokenizer)
     return Contract(format=Format(turns=turns))

@@ -1,14 +1,7 @@
 """Every error that rankrag raises on purpose.
 
-::
-
-    RankragError              anything below; the command line prints it in one line and exits with 2
-    ├── DataError             a file or a row that cannot be used: where, what was found, what to do
-    ├── ConfigError           a configuration or an option that cannot be used
-    ├── ContractError         a checkpoint whose scoring contract is missing, broken or does not fit its model
-    ├── ModelError            a model that cannot be loaded or run
-    ├── IndexStoreError       an index that cannot be opened, read or written
-    └── MissingExtraError     a part that is not installed; the message names the extra
+All are `RankragError`: the command line prints it in one line and exits with 2. A message says where the problem is,
+what was found and what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +13,7 @@ from pathlib import Path
 
 
 class RankragError(Exception):
-    """Base of all errors that carry a remedy for the user."""
+    """Base of all errors that tell the user what to do."""
 
 
 class DataError(RankragError):
@@ -44,32 +37,32 @@ class IndexStoreError(RankragError):
 
 
 class MissingExtraError(RankragError):
-    """A part that is not installed."""
+    """A part that is not installed; the message names the extra."""
 
 
 class Mistakes:
-    """What is wrong with a file, gathered, so that one `DataError` tells all of it."""
+    """Collects the mistakes in a file, so that one `DataError` lists them all."""
 
     SHOWN = 20
-    """Mistakes that are written out; the rest are counted."""
+    """Mistakes to write out; the rest are only counted."""
 
     def __init__(self) -> None:
         self._found: list[str] = []
 
     def add(self, message: str | DataError) -> None:
-        """Keep a mistake; the message says where it is and what to do."""
+        """Add a mistake; the message says where it is and what to do."""
         self._found.append(str(message))
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Keep the `DataError` of the block, if there is one, and go on after it."""
+        """Add the `DataError` that the block raises, if any, and continue after it."""
         try:
             yield
         except DataError as error:
             self.add(error)
 
     def raise_any(self) -> None:
-        """Raise one `DataError` with all that was kept; nothing where nothing was."""
+        """Raise one `DataError` with all mistakes, if there are any."""
         if self._found:
             more = len(self._found) - self.SHOWN
             raise DataError("; ".join(self._found[: self.SHOWN]) + (f"; and {more} more" if more > 0 else ""))
@@ -77,9 +70,9 @@ class Mistakes:
 
 @contextmanager
 def writing(place: Path, kind: type[RankragError], then: str) -> Iterator[None]:
-    """Turn an `OSError` of the block, such as a full disk, into a `kind` that says where it was and what comes then.
+    """Turn an `OSError` in the block, such as a full disk, into a `kind` that says where it happened and what to do.
 
-    One that names a file elsewhere than in `place`, such as data that is read meanwhile, stays what it is.
+    An error about a file outside `place`, such as data that is read meanwhile, is raised unchanged.
     """
     try:
         yield
@@ -93,5 +86,5 @@ def writing(place: Path, kind: type[RankragError], then: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its type if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Comparing answers with texts: normalisation, "does this passage contain the answer" (two rules), n-gram recall."""
+"""Comparing answers with texts: normalisation, two rules for "does the text contain the answer", n-gram recall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def normalise(text: str) -> str:
 
 
 def contains(text: str, phrase: str) -> bool:
-    """Whether the words of `phrase` stand in `text` in this order, both normalised; an empty phrase never does."""
+    """Whether the normalised words of `phrase` follow each other in `text`; an empty phrase is never contained."""
     wanted = normalise(phrase)
     return bool(wanted) and f" {wanted} " in f" {normalise(text)} "
 
@@ -30,18 +30,18 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
 
 
 def has_answer(text: str, answers: Iterable[str]) -> bool:
-    """Whether the words of an answer stand in `text` in their order by DPR's rule, which other papers count recall by.
+    """Whether `text` contains an answer by DPR's rule, with which other papers measure recall.
 
-    Words are runs of letters, digits and marks, and every other visible character; case does not matter.
+    A word is a run of letters, digits and marks, or one other visible character. Case does not matter.
     """
     words = _dpr_words(text)
     return any(_stands_in(_dpr_words(answer), words) for answer in answers)
 
 
 def ngram_recall(text: str, answer: str, n: int = 4) -> float:
-    """Return the share of the answer's n-grams of words that stand in `text` (paper, section 4.2.1, n = 4).
+    """Return the share of the answer's word n-grams that occur in `text` (paper, section 4.2.1, n = 4).
 
-    An answer shorter than `n` words counts as one n-gram of its own length; an empty one gives 0.
+    An answer shorter than `n` words is one n-gram of its own length; an empty answer gives 0.
     """
     words = normalise(answer).split()
     size = min(n, len(words))
@@ -77,8 +77,7 @@ def _stands_in(wanted: tuple[str, ...], words: tuple[str, ...]) -> bool:
     return bool(size) and any(words[i : i + size] == wanted for i in range(len(words) - size + 1))
 
 
-# The same passages are compared with one question after another.
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 15)  # the same passages are compared with one question after another
 def _padded(text: str) -> str:
     return f" {normalise(text)} "
 

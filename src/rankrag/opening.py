@@ -1,4 +1,4 @@
-"""From names to working parts: the model, the retriever and the pipeline that a user asks for."""
+"""Open what a user names: the model, the retriever and the pipeline."""
 
 from __future__ import annotations
 
@@ -107,13 +107,12 @@ def open_model(
     state_form: Form | None = None,
     say: Say = lambda _: None,
 ) -> LanguageModel:
-    """Return the model of that name; rankrag-mini is put together at its first use.
+    """Return the model with that name; rankrag-mini is assembled at its first use.
 
-    An address is a server (`models.openai`), which may say how it is asked (`models.address`): its tokenizer and
-    contract come from the directory after "#", or are rankrag-mini's where the server makes the same tokens. `score` is
-    the contract's by default; one that the contract or the backend lacks is an error. Passage states are kept where
-    `load` says, by models in this process whose prompts put the passage first; for others a folder named for them is
-    passed over with a line to `say`.
+    An address means a server (`models.openai`). Its tokenizer and contract come from the directory after "#"; without
+    one they are rankrag-mini's, if the server makes the same tokens. `score` defaults to the contract's. Passage states
+    are kept only by models in this process whose prompts begin with the passage; for other models `say` gets a line if
+    a folder was named.
     """
     if is_address(name):
         if str(state_cache) not in ("off", "memory"):
@@ -136,7 +135,7 @@ def open_model(
 def open_server(
     address: str, *, directory: str = MINI, score: ScoreType | None = None, say: Say = lambda _: None
 ) -> OpenAIModel:
-    """Return the model at an address; `directory` is its tokenizer's and contract's where the address names none."""
+    """Return the model at an address; `directory` has its tokenizer and contract if the address names no other."""
     from rankrag.models.openai import OpenAIModel
 
     found = parse_address(address, directory)
@@ -149,10 +148,10 @@ def open_nearness(
     say: Say = lambda _: None,
     index: Path | str | None = None,
 ) -> Nearness | None:
-    """Return what an encoder adds to this contract's log-odds; None where nothing was fitted for the score in use.
+    """Return the encoder's share in the final order; None if the contract gives it no weight.
 
-    The encoder is the one that the weight was fitted with: `encoder`, or else all-MiniLM-L6-v2. Where it is neither,
-    `say` gets a line, and the model orders alone. Vectors that stand in `index` are not made again.
+    The weight belongs to one encoder: `encoder` or all-MiniLM-L6-v2. If it is neither, `say` gets a line and the model
+    orders alone. Vectors in `index` are used again.
     """
     weight = contract.similarity_weight
     if not weight:
@@ -169,7 +168,7 @@ def open_nearness(
         from rankrag.retrieval.store import PassageStore
 
         return Nearness(encoder, weight, partial(PassageStore.open(index).vectors_of, encoder))
-    say(f"The order was fitted with {contract.similarity_encoder}, which is not at hand; the model orders alone.")
+    say(f"The final order was fitted with {contract.similarity_encoder}, which is not here; the model orders alone.")
     return None
 
 
@@ -180,7 +179,7 @@ def open_retriever(
     encoder: Encoder | Path | str | None = None,
     say: Say = lambda _: None,
 ) -> Retriever:
-    """Return a retriever over the index as it is now; `IndexStoreError` where there is none."""
+    """Return a retriever over the index as it is now; `IndexStoreError` if there is no index."""
     if kind not in get_args(RetrieverKind):
         raise ConfigError(f"retriever {kind!r} is not known; choose {', '.join(get_args(RetrieverKind))}")
     from rankrag.retrieval.store import PassageStore

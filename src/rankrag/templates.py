@@ -1,8 +1,8 @@
-"""Every prompt of the paper, as pure functions; nothing else in the project builds one.
+"""All prompts, as pure functions; no other file builds one.
 
-A prompt is a tuple of `Segment`. All kinds share one order (paper, appendices C.2 and D): system text, passages,
-earlier turns, the user's turn, the start of the assistant's turn. `Format` says how that is written down: the turn
-markers, the order of passage and question, and the wordings, which travel with a checkpoint in its contract.
+A prompt is a tuple of `Segment`. All kinds have the same order (paper, appendices C.2 and D): system text, passages,
+earlier turns, the user's turn, the start of the assistant's turn. `Format` has the turn markers, the order of passage
+and question, and the wordings. It travels with a checkpoint in its contract.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from rankrag.types import DataKind, Example, Message, Passage, Prompt, Question,
 Layout = Literal["passage_first", "question_first"]
 
 UNANSWERABLE = "Sorry. I cannot find the answer based on the context."
-"""The one reply to a question that the passages do not answer (ChatQA's data; paper.md section 5)."""
-
+"""The reply to a question that the passages do not answer (ChatQA's data)."""
 
 WRITER = (
     "You write questions for a test of reading. A question can be understood without the passage, and a few words of "
@@ -47,7 +46,7 @@ _WORKED_EXAMPLES = (
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The text between the parts of a conversation. `end` closes a reply; empty means the tokenizer's EOS token."""
+    """The text between the parts of a conversation. `end` ends a reply; empty means the tokenizer's EOS token."""
 
     name: Literal["plain", "chat_template"] = "plain"
     start: str = "System: "
@@ -61,7 +60,7 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class Wordings:
-    """The paper's words (appendices C.2 and D.2). "access" in its ranking prompts is printed for "assess"."""
+    """The paper's wordings (appendices C.2 and D.2). Its ranking prompts print "access" for "assess"."""
 
     system: str = (
         "This is a chat between a user and an artificial intelligence assistant. The assistant gives helpful, "
@@ -92,16 +91,16 @@ class Wordings:
     claim: str = "Answer the following question with True or False. Is the claim '{question}' correct?"
     choice: str = "Answer the following question with the letter of the right option. {question}"
 
-    def of(self, style: Style) -> str:
-        """Return the wording of the user's turn for an answer of this style."""
+    def for_style(self, style: Style) -> str:
+        """Return the wording of the user's turn for this kind of answer."""
         return str(getattr(self, style))
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How prompts are written for one model: turn markers, layout, wordings, and how many earlier turns stay.
+    """How prompts are written for one model: turn markers, layout, wordings, and the number of earlier turns to keep.
 
-    ChatRAG keeps the last 7 messages (paper.md section 5).
+    ChatRAG keeps the last 7 messages.
     """
 
     turns: Turns = field(default_factory=Turns)
@@ -113,40 +112,42 @@ class Format:
 def ranking_prompt(form: Format, question: Question, passage: Passage) -> Prompt:
     """Return the prompt whose next token is `True` or `False`: is this passage relevant? (appendices C.2, D.1).
 
-    Earlier turns stand before the ranking question, which is put around the latest question only.
+    Earlier turns come first; the wording is put around the latest question only.
     """
     wording = form.wordings.rank_claim if question.style == "claim" else form.wordings.rank
     return _conversation(form, _passages([passage]), question, wording, ranking=True)
 
 
 def list_ranking_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
-    """Return the prompt of retrieval-augmented ranking: name the relevant ones among numbered passages."""
+    """Return the prompt of retrieval-augmented ranking, which asks for the numbers of the relevant passages."""
     passages_shown = _passages(passages, numbered=True)
     return _conversation(form, passages_shown, question, form.wordings.rank_list, ranking=True)
 
 
 def answer_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
-    """Return the prompt that asks for the answer: no passage is closed book, one is "Passage:", more are numbered.
+    """Return the prompt that asks for the answer. Without passages it is closed book; several passages are numbered.
 
-    Options stand below the question, a line each; the ranking prompt does not show them (MIRAGE hides them from
-    retrieval; docs/deviations.md).
+    Options follow the question, one a line. The ranking prompt does not show them, since MIRAGE hides them from
+    retrieval (docs/deviations.md).
     """
     numbered = len(passages) > 1
     lettered = [f"{letter}. {text}" for letter, text in zip(question.letters, question.options, strict=True)]
     question = replace(question, text="\n".join([question.text, *lettered]))
-    return _conversation(form, _passages(passages, numbered=numbered), question, form.wordings.of(question.style))
+    return _conversation(
+        form, _passages(passages, numbered=numbered), question, form.wordings.for_style(question.style)
+    )
 
 
 def list_ranking_target(relevant: Sequence[int]) -> str:
-    """Return the target of retrieval-augmented ranking for the places (from 0) of the relevant passages."""
+    """Return the target of retrieval-augmented ranking for the indexes (from 0) of the relevant passages."""
     return ", ".join(f"Passage {i + 1}" for i in sorted(relevant))
 
 
 def writing_prompt(form: Format, passage: Passage, sentence: str) -> Prompt:
-    """Return the prompt whose reply is a question that this sentence of the passage answers.
+    """Return the prompt for a question that this sentence of the passage answers.
 
-    No prompt of the paper. Three worked examples show a small model what is meant; questions of one passage share
-    everything but the sentence.
+    The paper has no such prompt. Three worked examples show a small model what is meant. Prompts about one passage
+    differ only in the sentence.
     """
     turns = form.turns
     segments, marker = [Segment("fixed", turns.start + WRITER)], turns.system_to_user
@@ -162,7 +163,7 @@ def writing_prompt(form: Format, passage: Passage, sentence: str) -> Prompt:
 
 
 def render(form: Format, example: Example) -> tuple[Prompt, str]:
-    """Return the prompt and the target of a training example. The prompt is the one used at inference."""
+    """Return the prompt and the target of a training example; the prompt is the one used at inference."""
     question, contexts = example.question, example.contexts
     if example.kind is DataKind.CONTEXT_RANKING:
         (passage,) = contexts
@@ -173,7 +174,7 @@ def render(form: Format, example: Example) -> tuple[Prompt, str]:
 
 
 def passage_text(passage: Passage) -> str:
-    """Return what the model reads of a passage: its title on a line of its own, where it has one, then its text."""
+    """Return a passage as the model reads it: its title, if it has one, on a line of its own, then its text."""
     title = passage.title.strip()
     return f"{title}\n{passage.text}" if title and not passage.text.startswith(title) else passage.text
 
@@ -183,7 +184,7 @@ _MARKER = re.compile(r"\n(?=(?:system|user|assistant|passage(?: \d+)?) ?:)", re.
 
 
 def defuse(text: str) -> str:
-    """Return foreign text that cannot pass for a turn or a passage of ours: markers never start a line in it."""
+    """Return foreign text in which no line begins like a turn or a passage of ours."""
     return _MARKER.sub(" ", _LINE_BREAKS.sub("\n", text.strip()))
 
 
@@ -198,7 +199,7 @@ def _passages(passages: Sequence[Passage], *, numbered: bool = False) -> list[Se
 def _conversation(
     form: Format, passages: list[Segment], question: Question, wording: str, *, ranking: bool = False
 ) -> Prompt:
-    """Write the turns. An instruction that is not a ranking question goes on the first user turn (ChatQA's rule)."""
+    """Write the turns. A ranking instruction goes on the last user turn, others on the first (ChatQA's rule)."""
     turns = form.turns
     head = [Segment("fixed", turns.start + form.wordings.system)]
     segments = head + (passages if form.layout == "passage_first" else [])
@@ -221,13 +222,13 @@ def _conversation(
 
 
 def _recent(history: tuple[Message, ...], turns: int) -> tuple[Message, ...]:
-    """Return the last turns, from a user's turn on."""
+    """Return the last turns, beginning with a user's turn."""
     kept = history[-turns:] if turns else ()
     return kept[1:] if kept and kept[0].role == "assistant" else kept
 
 
 def _worded(wording: str, question: str) -> list[Segment]:
-    """Put a question into its wording. A question that ends in a mark of its own takes no full stop after it."""
+    """Put a question into its wording; no full stop follows a question that ends with a mark of its own."""
     before, after = wording.split("{question}")
     text = defuse(question)
     if after.startswith(". ") and text.endswith((".", "?", "!", "。", "？", "！", "؟")):
@@ -236,7 +237,7 @@ def _worded(wording: str, question: str) -> list[Segment]:
 
 
 def _joined(segments: list[Segment]) -> Prompt:
-    """Join neighbouring fixed segments and drop empty ones, so that borders stand only around foreign text."""
+    """Join neighbouring fixed segments and drop empty ones, so that only foreign text is tokenised by itself."""
     joined: list[Segment] = []
     for segment in segments:
         if not segment.text:

@@ -1,7 +1,7 @@
-"""The words of the house: what flows between the parts, as frozen values.
+"""The values that flow between the parts. All are frozen.
 
-A record becomes a `Question`; a retriever gives a `Ranking` of `ScoredPassage`; templates turn question and passages
-into a `Prompt`; a model scores or answers it; the pipeline returns an `Answer`. Training examples are `Example`.
+A row becomes a `Question`. A retriever returns a `Ranking` of `ScoredPassage`. Templates turn question and passages
+into a `Prompt`, which a model scores or answers. The pipeline returns an `Answer`. A training example is an `Example`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import Literal
 
 Style = Literal["plain", "short", "span", "long", "short_or_long", "arithmetic", "claim", "choice", "conversation"]
-"""The kind of answer that a question asks for; it picks the wording of the prompt (paper, appendices C.2 and D)."""
+"""The kind of answer; it picks the wording of the prompt (paper, appendices C.2 and D)."""
 
 SegmentKind = Literal["fixed", "text", "passage"]
 
@@ -27,9 +27,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, with the turns before it (oldest first) and, where known, the answers that count as right.
+    """A question with its earlier turns, oldest first, and the accepted answers if they are known.
 
-    `options` are the texts of a multiple choice, lettered A, B, … in this order; then the answer is a letter.
+    `options` are the texts of a multiple choice, lettered A, B, … in this order. Then the answer is a letter.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a passage stands: file or address, page (from 1) or heading, character offsets in the extracted text."""
+    """Where a passage comes from: file or address, page (from 1) or heading, offsets in the extracted text."""
 
     path: str
     page: int | None = None
@@ -73,7 +73,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPassage:
-    """A passage with a score; higher is better. The scale belongs to whoever scored it (BM25, cosine, log-odds)."""
+    """A passage with a score; higher is better. The scale depends on the scorer (BM25, cosine, log-odds)."""
 
     passage: Passage
     score: float
@@ -95,7 +95,7 @@ class DataKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training example in the one form of all five kinds: question, contexts, target (paper, section 4.2)."""
+    """A training example. All five kinds have this form: question, contexts, target (paper, section 4.2)."""
 
     kind: DataKind
     source: str
@@ -108,8 +108,8 @@ class Example:
 class Segment:
     """A piece of a prompt that is tokenised by itself.
 
-    `fixed` is ours (templates, turn markers: special tokens count); `text` is the user's (never cut, special tokens
-    are inert); `passage` is a document's (inert too, and the only kind that may be cut to fit).
+    `fixed` is text of ours, in which special tokens count: templates and turn markers. `text` is the user's: it is
+    never cut, and special tokens in it are plain text. `passage` is a document's: like `text`, but it may be cut.
     """
 
     kind: SegmentKind
@@ -121,7 +121,7 @@ Prompt = tuple[Segment, ...]
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A sentence of an answer (character offsets), and the place in `Answer.contexts` of what supports it."""
+    """A sentence of an answer (character offsets), and the index of its passage in `Answer.contexts`."""
 
     start: int
     end: int
@@ -130,7 +130,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds spent in each of the three steps (t1, t2, t3 of the paper's section 5.5)."""
+    """Seconds for each of the three steps (t1, t2 and t3 in section 5.5 of the paper)."""
 
     retrieve: float
     rerank: float
@@ -139,25 +139,34 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class StateUse:
-    """Of the passage states that ranking wanted, how many a cache held, so that only the question was read."""
+    """How many passage states were wanted, and how many were found in the cache: only the question was read then."""
 
     found: int
     wanted: int
 
     def __sub__(self, earlier: StateUse) -> StateUse:
-        """Return what came after an earlier count."""
+        """Return the count since an earlier one."""
         return StateUse(self.found - earlier.found, self.wanted - earlier.wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The text and everything it came from.
+    """An answer with everything it came from.
 
-    `retrieved` is what the retriever gave, `reranked` the same passages in the final order, `contexts` the passages
-    that were in the prompt. `relevance` holds P(True) by passage id, as the model gave it; empty without reranking.
-    `truncated` holds the ids of passages that were ranked by their beginning alone, `contexts_truncated` of those whose
-    end the answer's prompt left out: they were longer than the contract's `passage_tokens`, or than the model had room.
-    `states` says how many passages were ranked from kept states; None where the model keeps none.
+    Attributes:
+        question: the question.
+        text: the answer, or the refusal.
+        abstained: the answer was withheld, or the model refused.
+        citations: the sentences that passages support.
+        contexts: the passages in the answer's prompt.
+        reranked: all retrieved passages in the final order.
+        retrieved: the same passages in the retriever's order.
+        timings: seconds for each step.
+        relevance: P(True) by passage id, as the model gave it; empty without reranking.
+        states: use of kept passage states in ranking; None if the model keeps none.
+        truncated: ids of the passages that were cut in their ranking prompt. A passage is cut if it is longer than the
+            contract's `passage_tokens` or than the model has room for.
+        contexts_truncated: ids of the passages that were cut in the answer's prompt.
     """
 
     question: Question
@@ -175,5 +184,5 @@ class Answer:
 
     @property
     def cited(self) -> tuple[Passage, ...]:
-        """The passages that support the answer, in the order of their first citation."""
+        """The passages that support the answer, by their first citation."""
         return tuple(self.contexts[i].passage for i in dict.fromkeys(c.context for c in self.citations))
