@@ -31,7 +31,8 @@ from rankrag.evaluation.work import ModelWork, model_key
 from rankrag.fitting.selection import Case
 from rankrag.fitting.settling import settled_top, settling_trial, settling_trials
 from rankrag.models import LanguageModel
-from rankrag.models.mini import MINI, resolve_model
+from rankrag.models.family import MINI
+from rankrag.models.prepared import resolve_model
 from rankrag.opening import open_model, open_nearness
 from rankrag.rerank import NEVER
 from rankrag.retrieval.encoder import Encoder

@@ -30,7 +30,7 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, Train
 from rankrag.config import LoraSettings, TrainConfig
 from rankrag.devices import has_bf16
 from rankrag.encoding import PromptEncoder
-from rankrag.models.mini import prepare_base
+from rankrag.models.prepared import prepare
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--top-layers", type=int, help="adapt only this many of the last layers")
     parser.add_argument("--what-pays", action="store_true", help="ways of our own instead of TRL")
     wanted = parser.parse_args()
-    model = wanted.model or str(prepare_base(print))
+    model = wanted.model or str(prepare("rankrag-mini-base", print))
     with tempfile.TemporaryDirectory() as out:
         lora = LoraSettings.model_validate({"top_layers": wanted.top_layers})
         config = TrainConfig(model=model, blend="", out=out, tokens_per_batch=wanted.tokens, lora=lora, **PLAIN)

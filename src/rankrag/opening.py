@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rankrag.errors import ConfigError
 from rankrag.models import Form, LanguageModel
 from rankrag.models.address import is_address, parse_address
-from rankrag.models.mini import MINI, resolve_model
+from rankrag.models.family import MINI
+from rankrag.models.prepared import resolve_model
 from rankrag.pipeline import RankRAG, Reranker
 from rankrag.rerank import NEVER
 from rankrag.retrieval import Retriever

@@ -23,12 +23,12 @@ def squad(folder):
 
 def compared(tmp_path, monkeypatch):
     """Write a configuration over a small set, with a model without weights behind every name."""
-    import rankrag.models.mini
+    import rankrag.models.prepared
     import rankrag.opening
 
     fake = FakeLanguageModel(yes_if="tagus", reply="tagus")
     monkeypatch.setattr(rankrag.opening, "open_model", lambda *_, **__: fake)
-    monkeypatch.setattr(rankrag.models.mini, "resolve_model", lambda name, _: name)
+    monkeypatch.setattr(rankrag.models.prepared, "resolve_model", lambda name, _: name)
     config = tmp_path / "eval.yaml"
     systems = [{"name": "mini"}, {"name": "closed book", "retriever": "none", "ranker": "none"}]
     settings = {"data": str(squad(tmp_path / "data")), "out": str(tmp_path / "run"), "systems": systems}

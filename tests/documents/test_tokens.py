@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from rankrag.documents.chunking import MAX_TOKENS, split
 from rankrag.documents.document import Document, Section
 from rankrag.errors import ModelError
-from rankrag.models.mini import prepare_mini
+from rankrag.models.prepared import prepare
 
 from .scripts import BARE_LATIN, SENTENCES
 
@@ -19,7 +19,7 @@ from .scripts import BARE_LATIN, SENTENCES
 def longest() -> Callable[[str], int]:
     """Return the most tokens that a passage of a text has."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(prepare_mini())
+        tokenizer = AutoTokenizer.from_pretrained(prepare("rankrag-mini"))
     except ModelError as error:
         pytest.skip(str(error))
 

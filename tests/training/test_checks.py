@@ -135,7 +135,7 @@ def test_a_packaged_model_is_held_to_its_own_prompts(tmp_path, config_of, monkey
     packaged = config_of().model
     shutil.copytree(packaged, tmp_path / "mini")
     save_contract(default_contract(load_tokenizer(packaged, None)), tmp_path / "mini")
-    monkeypatch.setattr("rankrag.models.mini.prepare_mini", lambda say: tmp_path / "mini")
+    monkeypatch.setattr("rankrag.models.prepared.prepare", lambda *_: tmp_path / "mini")
     prepare(config_of(model="rankrag-mini"))
     with pytest.raises(ConfigError, match="turn_format: plain; set it to chat_template"):
         prepare(config_of(model="rankrag-mini", turn_format="plain"))

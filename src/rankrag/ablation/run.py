@@ -23,7 +23,7 @@ from rankrag.ablation.study import Row, Study
 from rankrag.ablation.testing import Exam, answers, open_exam, reply_losses
 from rankrag.blend.preparation import Report as Say
 from rankrag.data.progress import Progress, quiet
-from rankrag.models.mini import resolve_model
+from rankrag.models.prepared import resolve_model
 from rankrag.models.transformers import TransformersModel
 from rankrag.training.checks import contract_of
 from rankrag.training.start import load_tokenizer

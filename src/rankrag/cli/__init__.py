@@ -15,7 +15,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ablation, ask, documents, evaluation, export, parity, ranking, recipe, reporting, show
+from rankrag.cli import ablation, ask, documents, evaluation, export, models, parity, ranking, recipe, reporting, show
 from rankrag.cli.options import is_debugging
 from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
@@ -43,6 +43,7 @@ for command in (
     recipe.train,
     recipe.fit,
     recipe.push,
+    models.models,
     evaluation.evaluate,
     reporting.report,
     reporting.paper,

@@ -206,7 +206,7 @@ def _opened(
     state_form: Form | None = None,
 ) -> tuple[LanguageModel, str]:
     """Return the model and the directory of its weights."""
-    from rankrag.models.mini import resolve_model
+    from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model
 
     directory = resolve_model(model, say)

@@ -42,7 +42,7 @@ def export(
     if dtype == "int8":
         raise ConfigError("--dtype int8: an export is made of whole weights; --weights says what gguf and onnx hold")
     from rankrag.contract import save_contract
-    from rankrag.models.mini import resolve_model
+    from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel
 
     here = options.model_here(model, "an export is made of weights; name their directory")

@@ -45,7 +45,7 @@ def parity(
     """
     if (questions is None) != (index is None) or (questions is not None and candidates is not None):
         raise ConfigError("parity takes --candidates FILE, or --questions FILE with --index INDEX, or neither")
-    from rankrag.models.mini import resolve_model
+    from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel
     from rankrag.opening import open_server
     from rankrag.parity import compare

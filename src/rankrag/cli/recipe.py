@@ -90,7 +90,8 @@ def _with_own_documents(
     from rankrag.blend.checks import config_problems
     from rankrag.blend.own_corpus import own_source, write_own
     from rankrag.evaluation.work import model_key
-    from rankrag.models.mini import MINI, MINI_BASE, resolve_model
+    from rankrag.models.family import FAMILY, base_of
+    from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model, open_retriever
     from rankrag.retrieval.store import PassageStore
 
@@ -100,7 +101,8 @@ def _with_own_documents(
         raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")
     passages = PassageStore.open(writing.index).passages()
     retriever = open_retriever(writing.index, writing.retriever, encoder=encoder, say=say)
-    reads = writing.reader or (MINI if writing.model == MINI_BASE else writing.model)
+    member = {base_of(name).name: name for name in FAMILY}
+    reads = writing.reader or member.get(writing.model, writing.model)
     writer = open_model(writing.model, device=device, dtype=dtype, say=say)
     reader = writer if reads == writing.model else open_model(reads, device=device, dtype=dtype, say=say)
     opened = ((writer, writing.model), (reader, reads))
@@ -196,7 +198,7 @@ def fit(
     from rankrag.data.files import write_whole
     from rankrag.fitting.fit import FitSize
     from rankrag.fitting.fit import fit as run
-    from rankrag.models.mini import resolve_model
+    from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
 

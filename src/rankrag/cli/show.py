@@ -57,8 +57,9 @@ def _encoder(model: str) -> PromptEncoder:
     from rankrag.contract import load_contract
     from rankrag.encoding import PromptEncoder, default_contract
     from rankrag.models.address import is_address, parse_address
+    from rankrag.models.family import MINI
     from rankrag.models.loading import load_tokenizer
-    from rankrag.models.mini import MINI, resolve_model
+    from rankrag.models.prepared import resolve_model
 
     if is_address(model):
         model = parse_address(model, MINI).directory

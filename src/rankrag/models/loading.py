@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rankrag.errors import ModelError, RankragError, first_line
-from rankrag.models.base_hash import check_base
-from rankrag.models.mini import made_anew, resolve_model
+from rankrag.contract import load_contract
+from rankrag.data.files import sha256
+from rankrag.errors import ContractError, ModelError, RankragError, first_line
+from rankrag.models.family import bases, is_known
+from rankrag.models.prepared import made_anew, prepared_dir, resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +33,7 @@ def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Return tokenizer and causal language model of that name; an adapter is merged into its base in memory.
 
     `ModelError` says what cannot be loaded, and why; `ContractError` that the base is not the adapter's. A prepared
-    rankrag-mini that cannot be loaded because its files were damaged is made anew.
+    model that cannot be loaded because its files were damaged is made again.
     """
     try:
         return _loaded(name, dtype)
@@ -78,3 +80,32 @@ def _remedy(directory: Path) -> str:
     if directory.is_dir():
         return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
     return "check the name; a hub id needs a network connection or a filled cache"
+
+
+def base_sha256(name: str, resolved: str) -> str:
+    """Return the hash of a base by the name a user gave it and the directory it stands for; empty if it has none.
+
+    A base of ours has the hash of its GGUF file, another directory that of its weights in the order of their names. A
+    model on a hub has none, nor has a member of the family, which is merged on each machine.
+    """
+    directory = Path(resolved)
+    ours = next((base for base in bases().values() if name == base.name or directory == prepared_dir(base.name)), None)
+    if ours is not None:
+        return ours.sha256
+    if is_known(name) or not directory.is_dir():
+        return ""
+    weights = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
+    return sha256(*weights) if weights else ""
+
+
+def check_base(adapter: Path, name: str, resolved: str) -> None:
+    """Raise `ContractError` if the adapter's contract names other weights: on them it is noise that still scores."""
+    contract = load_contract(adapter)
+    if contract is None or not contract.base_sha256:
+        return
+    found = base_sha256(name, resolved)
+    if found not in ("", contract.base_sha256):
+        raise ContractError(
+            f"{adapter}: its base {resolved} has weights {found[:16]}…, the adapter was trained on "
+            f"{contract.base_sha256[:16]}…; name that base in adapter_config.json, or train the adapter again"
+        )

@@ -12,7 +12,7 @@ import yaml
 from rankrag.blend.licences import hub_licence, most_restrictive
 from rankrag.config import TrainConfig
 from rankrag.contract import Contract
-from rankrag.models.mini import MINI_BASE
+from rankrag.models.family import bases
 from rankrag.training.batches import Step
 from rankrag.training.start import may_be_on_hub
 
@@ -23,9 +23,6 @@ rankrag ask "…" --index my.index --model {model}
 ```
 
 The prompts it was trained with and how its scores are read stand in `rankrag_config.json`, which rankrag follows."""
-
-
-_BASE_LICENCES = {MINI_BASE: "Apache-2.0"}
 
 
 def model_card(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[Step], contract: Contract) -> str:
@@ -59,8 +56,8 @@ def _hub_licence(base: str, of_data: str) -> str:
 
     It is the base's unless the data's allows less.
     """
-    known = _BASE_LICENCES.get(base)
-    return hub_licence(most_restrictive([known, of_data])) if known else "other"
+    known = bases().get(base)
+    return hub_licence(most_restrictive([known.licence, of_data])) if known else "other"
 
 
 def _recipe(config: TrainConfig, record: Mapping[str, Any], steps: Sequence[Step], contract: Contract) -> str:

@@ -60,10 +60,17 @@ def encoded_blend(
 
 def _encoded(encoder: PromptEncoder, examples: Path, limit: int, say: Say) -> list[EncodedExample]:
     found: list[EncodedExample] = []
+    # the command line switches the tokenizer's threads off, because libraries fork; nothing forks in here
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
     for _, one in encode_examples(encoder, read_examples(examples), limit):
         found.append(one)
         if len(found) % SAY_EVERY == 0:
             say(f"Encoding the blend: {len(found):,} examples")
+    if before is None:
+        del os.environ["TOKENIZERS_PARALLELISM"]
+    else:
+        os.environ["TOKENIZERS_PARALLELISM"] = before
     return found
 
 

@@ -21,9 +21,9 @@ from rankrag.config import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models import loading
-from rankrag.models.base_hash import base_sha256, check_base
-from rankrag.models.loading import layers_of
-from rankrag.models.mini import MINI_BASE, resolve_model
+from rankrag.models.family import is_known
+from rankrag.models.loading import base_sha256, check_base, layers_of
+from rankrag.models.prepared import resolve_model
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
 
@@ -85,8 +85,8 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
 
 
 def may_be_on_hub(name: str) -> bool:
-    """Whether a model's name can be a hub's, and is no directory here nor the base that comes as a package."""
-    return name != MINI_BASE and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
+    """Whether a model's name can be a hub's, and is neither a directory here nor one of our own models."""
+    return not is_known(name) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:

@@ -1,1 +1,1 @@
-"""The adapter of rankrag-mini as data files; `rankrag.models.mini` finds and merges them."""
+"""The adapter of rankrag-mini as data files; `rankrag.models.prepared` finds and merges them."""

@@ -1,0 +1,1 @@
+"""rankrag-small as data files: contract, and adapter once it is trained; `rankrag.models.prepared` merges them."""

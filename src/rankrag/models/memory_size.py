@@ -1,0 +1,26 @@
+"""How much memory this machine has, and how much a model of the family needs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_BESIDE = 1_200_000_000
+"""Bytes beside the weights: Python, torch, the encoder, an index, one batch."""
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def total_bytes() -> int:
+    """Return the memory of this machine, or of the container it runs in if that has less."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            found = min(found, int(Path(path).read_text()))  # "max" is no number: no limit
+    return found
+
+
+def needed_bytes(parameters: int) -> int:
+    """Return the memory that preparing or running a model takes, with its weights in 16 bits."""
+    return 2 * parameters + _BESIDE
