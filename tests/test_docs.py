@@ -12,7 +12,7 @@ from rankrag.config_files import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += [ROOT / "models" / "rankrag-mini" / "README.md", *sorted((ROOT / "examples").rglob("README.md"))]
+PAGES += [*sorted((ROOT / "models").glob("*/README.md")), *sorted((ROOT / "examples").rglob("README.md"))]
 
 WRITTEN = [page for page in PAGES if page.name not in ("results.md", "comparison.md", "ablations.md")]
 

@@ -66,7 +66,7 @@ class Contract:
         similarity_encoder: name of the encoder of that cosine; empty if the weight is 0.
         history_query: which turns of a conversation are searched for (`pipeline.search_queries`).
         k: default number of passages to answer from (paper: 5).
-        base_sha256: hash of the weights that the adapter belongs to; other weights are refused (`models.base_hash`).
+        base_sha256: hash of the weights that the adapter belongs to; other weights are refused (`models.loading`).
             Empty for full checkpoints, and for bases on the hub.
         version: of this format.
     """
