@@ -3,7 +3,7 @@
 Example questions go through the pipeline over the example documents, with hybrid retrieval and N = 20, 50 and 100. Each
 is asked without reranking, with the careful loop of `rivals.py`, with ours when no passage is known, and with ours when
 all are (the same question again: states of passages are kept, never questions). The last two run once more with
-`--settled-from`. The ways take turns within a question, so that other load affects all alike, and ratios are computed
+`settled_from`. The ways take turns within a question, so that other load affects all alike, and ratios are computed
 within a question. One process has the model open, in the number type that `ask` uses by default on this machine.
 Afterwards the command asks one question in a new process each time. The figures go into docs/performance.md, with a
 plot.
@@ -29,7 +29,8 @@ from harness import ROOT, gemm_rate, machine, put_figures, spread, svg_pyplot
 from rerank import work
 from rivals import careful_loop
 
-from rankrag.evaluation.examples import read_examples
+from rankrag.config.answering import AskConfig
+from rankrag.evaluation.own_documents import read_sourced_questions
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import load, open_model
@@ -81,7 +82,7 @@ def main() -> None:
         index = indexed(Path(folder))
         questions = drawn(wanted.questions)
         for n in wanted.n:
-            pipelines = ways(model, load(index, model=model, n=n))
+            pipelines = ways(model, load(index, AskConfig(n=n), model=model))
             for ask in pipelines.values():  # not counted: the first pass through a way warms it up
                 ask(questions[0])
             for question in questions:
@@ -95,7 +96,7 @@ def main() -> None:
         f"{str(model.model.dtype).removeprefix('torch.')}; torch {version('torch')}, transformers "
         f"{version('transformers')}; matrix products in float32: {rate / 1e9:.1f} Gflop/s, a token of mini takes "
         f"{work(model) / 1e9:.2f} GFLOP. {len(questions)} questions, k = {model.contract.k}; early: "
-        f"`--settled-from fitted`, {model.contract.settled_from}.",
+        f"`settled_from=fitted`, {model.contract.settled_from}.",
     ]
     for n in wanted.n:
         lines += ["", *table(n, [row for row in rows if row.n == n])]
@@ -113,7 +114,7 @@ def cold_table(index: Path, question: str) -> list[str]:
         f"| command | s, the middle of {COLD_RUNS} runs (spread) | goal |",
         "|---|---|---|",
     ]
-    for options in ([], ["--settled-from", "fitted"]):
+    for options in ([], ["--set", "settled_from=fitted"]):
         command = [
             sys.executable,
             "-m",
@@ -145,7 +146,8 @@ def indexed(folder: Path) -> Path:
 
 def drawn(count: int) -> list[Question]:
     """Return that many answerable example questions, spread over all."""
-    questions = [of.question for of in read_examples(ROOT / "examples" / "questions.jsonl") if of.question.answers]
+    asked = read_sourced_questions(ROOT / "examples" / "questions.jsonl")
+    questions = [one.question for one in asked if one.question.answers]
     return questions[:: max(1, len(questions) // count)][:count]
 
 

@@ -18,13 +18,11 @@ from pathlib import Path
 
 import zstandard
 
-from rankrag.blend.drawing import drawn
+from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import mine
-from rankrag.blend.mixture import source_groups
-from rankrag.blend.reading import read_source
-from rankrag.blend.sources import Record, Source
-from rankrag.blend.weights import Slot
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.blend.sources import Record, Source, read_source
+from rankrag.blend.weights import Slot, drawn
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import write_examples
 from rankrag.types import Passage, Question
 

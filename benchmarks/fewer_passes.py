@@ -1,10 +1,10 @@
 """Quality against cost of judging fewer passages, on dev sets: `python benchmarks/fewer_passes.py RUN --data DATA`.
 
-RUN is a folder of `rankrag evaluate`; its journals are used, and the model is asked for what they lack. For each set
-and each bound of `--settled-from` it measures the passages judged per question, recall of the gold passages in the top
-k, the share of questions with the exact top k, and exact match of the replies. A table of a few bounds goes into
-docs/backends.md, with a plot of all of them. These bounds only draw the curve; the one to use is fitted on held-out
-training questions by `rankrag fit`.
+RUN is a folder of `rankrag evaluate`; its journals are used, and the model is asked for what they lack. Each bound of
+`settled_from` is a system of the evaluation. Its figures are the passages judged per question, the share of the gold
+passages that are read, the share of questions that read the same passages as without a bound, and exact match. A table
+of a few bounds goes into docs/backends.md, with a plot of all of them. These bounds only draw the curve; the one to use
+is fitted on held-out training questions by `rankrag fit`.
 """
 
 from __future__ import annotations
@@ -14,31 +14,24 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from harness import ROOT, put_figures, svg_pyplot
 
 from rankrag.cli.options import say, step_lines
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import load
-from rankrag.data.sets import Judged, TestSet, folder_name
-from rankrag.evaluation.first_stage import Ids, first_stages
-from rankrag.evaluation.metrics import exact_match
-from rankrag.evaluation.nearness import NearnessWork
-from rankrag.evaluation.work import ModelWork, model_key
-from rankrag.fitting.selection import Case
-from rankrag.fitting.settling import settled_top, settling_trial, settling_trials
-from rankrag.models import LanguageModel
+from rankrag.evaluation.aggregate import Evaluation
+from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.systems import System
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model
-from rankrag.opening import open_model, open_nearness
-from rankrag.rerank import NEVER
-from rankrag.retrieval.encoder import Encoder
-from rankrag.types import Ranking, ScoredPassage
+from rankrag.opening import open_model
 
 SETS = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial")
+BOUNDS = tuple(step / 2 for step in range(14, -9, -1))
+"""Log-odds from 7 to -4."""
+
 PAGE, PLOT = ROOT / "docs" / "backends.md", ROOT / "docs" / "fewer-passes.svg"
 
 
@@ -68,14 +61,19 @@ def main() -> None:
     wanted = parser.parse_args()
     directory = resolve_model(wanted.model, say)
     model = open_model(directory, say=say)
-    points: list[Point] = []
-    for name in wanted.sets or SETS:
-        test_set = load(BENCHMARKS[name], wanted.data)
-        points += measured(test_set, model, directory, wanted)
-        print("\n".join(table([point for point in points if point.title == test_set.benchmark.title])), flush=True)
+    fitted = model.contract.settled_from
+    bounds = sorted({*BOUNDS, *([fitted] if fitted is not None else [])}, reverse=True)
+    full = System(name="all judged", model=wanted.model, n=wanted.n, abstain=False)
+    systems = [full, *(full.changed(name=f"{bound:g}", settled_from=bound, role="stopping") for bound in bounds)]
+    openers, settings = Openers(lambda _: (model, directory)), Settings(wanted.sample, wanted.seed)
+    with step_lines() as step:
+        found = evaluate(
+            wanted.data, wanted.run, systems, openers, settings, sets=wanted.sets or SETS, progress=step, say=say
+        )
+    points = points_of(found)
+    print("\n".join(table(points)))
     if wanted.dry:
         return
-    fitted = model.contract.settled_from
     shown = [near(points, title, fitted) for title in dict.fromkeys(point.title for point in points)]
     command = shlex.join(["python", "benchmarks/fewer_passes.py", *sys.argv[1:]])
     lines = [
@@ -88,46 +86,19 @@ def main() -> None:
     plot(points, fitted)
 
 
-def measured(test_set: TestSet, model: LanguageModel, directory: str, wanted: argparse.Namespace) -> list[Point]:
-    """Return the curve of a set, from judging all to one block."""
-    n, title = wanted.n, test_set.benchmark.title
-    k = model.contract.depth(n)
-    history = test_set.benchmark.searched_by(model.contract.history_query)
-    encoder = Encoder()
-    stage = first_stages(test_set, wanted.run, encoder=encoder)["hybrid", history]
-    questions = test_set.sample(wanted.sample, wanted.seed)
-    folder = wanted.run / folder_name(test_set)
-    asked = [(of, stage[of.question.id][:n]) for of in questions]
-    points = []
-    with step_lines() as step:
-        work = ModelWork(model, test_set.passages, folder / model_key(model, directory), title, step)
-        judged = work.judgements(asked)
-        nearness = open_nearness(model.contract, encoder, say)
-        if nearness:
-            judged = NearnessWork(nearness, history, test_set.passages, folder, title, step).added(judged, asked)
-        cases = [Case(of, (ranking(test_set, ids),), judged[of.question.id]) for of, ids in asked]
-        contract = replace(model.contract, similarity_weight=0.0)  # the cosines are in the judgements already
-        fitted = model.contract.settled_from
-        trials = list(settling_trials(cases, contract, k))
-        if fitted is not None:
-            trials.append(settling_trial(cases, contract, k, fitted))
-        for trial in trials:
-            bound = NEVER if trial.bound is None else trial.bound
-            tops = [settled_top(case, case.first_stages[0], contract, k, bound)[1] for case in cases]
-            em = exact(work, questions, tops)
-            points.append(Point(title, trial.bound, trial.judged, trial.recall, trial.same, em))
-    return points
-
-
-def exact(work: ModelWork, questions: Sequence[Judged], contexts: Sequence[Ids]) -> float:
-    """Return exact match of the replies from these passages."""
-    replies = work.replies(list(zip(questions, contexts, strict=True)))
-    return fmean(exact_match(reply, of.question.answers) for reply, of in zip(replies, questions, strict=True))
-
-
-def ranking(test_set: TestSet, ids: Ids) -> Ranking:
-    """Return the passages with these ids, in their order."""
-    return tuple(ScoredPassage(test_set.passages[i], -float(rank)) for rank, i in enumerate(ids))
+def points_of(found: Evaluation) -> list[Point]:
+    """Return the curve of each set, from judging all to the lowest bound."""
+    return [
+        Point(
+            of_set.title,
+            system.settled_from,
+            figures.figures["judged"].mean,
+            figures.figures["gold read"].mean,
+            1.0 if figures.same_contexts is None else figures.same_contexts,
+            figures.figures["EM"].mean,
+        )
+        for of_set, system, figures in found.all("compared", "stopping")
+    ]
 
 
 def near(points: Sequence[Point], title: str, fitted: float | None) -> list[Point]:

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 from rankrag.data.files import Row, read_rows
-from rankrag.evaluation.examples import ExampleQuestion, read_examples
-from rankrag.evaluation.metrics import bootstrap_interval, exact_match, paired_difference, token_f1
+from rankrag.evaluation.metrics import exact_match, token_f1
+from rankrag.evaluation.own_documents import SourcedQuestion, read_sourced_questions
+from rankrag.evaluation.statistics import bootstrap_interval, paired_difference
 
 
-def figures(example: ExampleQuestion, row: Row) -> dict[str, float]:
+def figures(example: SourcedQuestion, row: Row) -> dict[str, float]:
     if not example.question.answers:
         return {"unanswerable: refused": float(row["abstained"])}
     first = row["reranked"][0]["source"]["path"] if row["reranked"] else ""
@@ -31,7 +32,7 @@ def figures(example: ExampleQuestion, row: Row) -> dict[str, float]:
 def main(questions: str, *files: str) -> None:
     before, after = ({row["id"]: row for _, row in read_rows(Path(file))} for file in files)
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for example in read_examples(Path(questions)):
+    for example in read_sourced_questions(Path(questions)):
         name = example.question.id
         if name in before and name in after:
             old, new = figures(example, before[name]), figures(example, after[name])

@@ -17,15 +17,15 @@ import time
 from pathlib import Path
 from statistics import median
 
-from rankrag.evaluation.aggregate import aggregated
-from rankrag.evaluation.description import RunDescription, SetDescription
+from rankrag.evaluation.aggregate import read_evaluation
+from rankrag.evaluation.description import RunDescription, SetDescription, save_description
+from rankrag.evaluation.lines import QuestionLine, Seconds, save_lines, save_passages
 from rankrag.evaluation.page import write_page
-from rankrag.evaluation.questions import QuestionResult, Seconds, save_passages, save_results
 from rankrag.evaluation.systems import System
 from rankrag.types import Passage
 
 SETS = ("one", "two")
-SYSTEMS = (System("mini", "m"), System("not reranked", "m", "none"))
+SYSTEMS = (System(name="mini", model="m", k=5), System(name="not reranked", model="m", k=5, ranker="none"))
 WORDS = [f"word{i}" for i in range(4_000)]
 
 
@@ -42,9 +42,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         sets = tuple(made_up(run, name, wanted.questions // len(SETS)) for name in SETS)
-        description = RunDescription("", "", "2026-01-01", 0, "last", SYSTEMS, sets)
+        save_description(RunDescription("", "", "2026-01-01", 0, SYSTEMS, sets), run)
         started = time.perf_counter()
-        page = write_page(aggregated(run, description), run, run / "page.html")
+        page = write_page(read_evaluation(run), run / "page.html")
         print(f"{wanted.questions:,} questions, {page.stat().st_size / 2**20:.1f} MiB, made in", end=" ")
         print(f"{time.perf_counter() - started:.1f} s")
         taken = [opened(browser, page, run / f"profile{i}") for i in range(wanted.repeats)]
@@ -70,7 +70,7 @@ def made_up(run: Path, name: str, questions: int) -> SetDescription:
 
     passages = {f"p{i}": Passage(f"p{i}", text(100), text(3)) for i in range(5_000)}
     names = list(passages)
-    rows: dict[str, list[QuestionResult]] = {system.name: [] for system in SYSTEMS}
+    rows: dict[str, list[QuestionLine]] = {system.name: [] for system in SYSTEMS}
     for place in range(questions):
         found, asked, answer = tuple(drawn.sample(names, 20)), text(12), text(4)
         for system in SYSTEMS:
@@ -78,31 +78,30 @@ def made_up(run: Path, name: str, questions: int) -> SetDescription:
             right = drawn.random() < 0.5
             metrics = {"R@1": float(right), "EM": float(right), "F1": drawn.random(), "refused": 0.0}
             rows[system.name].append(
-                QuestionResult(
-                    name,
-                    system.name,
-                    f"q{place}",
-                    asked,
-                    (),
-                    (answer,),
-                    (order[0] if right else order[7],),
-                    found,
-                    order,
-                    tuple(round(drawn.random(), 6) for _ in order),
-                    order[:5],
-                    answer if right else text(4),
-                    "right" if right else "misread",
-                    metrics,
-                    {"R@1": 0.0},
-                    Seconds(0.01, 0.2, 0.5),
-                    None,
-                    1.0,
+                QuestionLine(
+                    benchmark=name,
+                    system=system.name,
+                    id=f"q{place}",
+                    question=asked,
+                    history=(),
+                    gold_answers=(answer,),
+                    gold=(order[0] if right else order[7],),
+                    retrieved=found,
+                    reranked=order,
+                    p_true=tuple(round(drawn.random(), 6) for _ in order),
+                    contexts=order[:5],
+                    answer=answer if right else text(4),
+                    outcome="right" if right else "misread",
+                    metrics=metrics,
+                    first={"R@1": 0.0},
+                    seconds=Seconds(0.01, 0.2, 0.5),
+                    reachable=1.0,
                 )
             )
     folder = run / f"{name}-0"
     for system in SYSTEMS:
         save_passages(folder, rows[system.name], passages)
-        save_results(folder / system.folder, rows[system.name])
+        save_lines(folder / system.folder, rows[system.name])
     ids = tuple(f"q{place}" for place in range(questions))
     return SetDescription(name, name, folder.name, "R@1", "short", "made up", "made up", questions, ids, {})
 

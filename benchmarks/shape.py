@@ -36,7 +36,7 @@ from shape_page import NEW_TOKENS, PASSAGES, SHORT, Answered, Trained, write
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import training as steps_of
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import first_line
 from rankrag.models import SamplingParams

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-from rankrag.config import LoraSettings, TrainConfig
+from rankrag.config.training import LoraSettings, TrainConfig
 from rankrag.devices import has_bf16
 from rankrag.encoding import PromptEncoder
 from rankrag.models.prepared import prepare

@@ -96,7 +96,7 @@ def back_up(changes: list[Change], height: Callable[[str], int]) -> list[Change]
 def main() -> None:
     """Print the walk of a question."""
     index, question = (sys.argv[1:] + ["rankrag.index", "What is the longest river?"][len(sys.argv[1:]) :])[:2]
-    rag = rankrag.load(index, state_cache="memory")
+    rag = rankrag.load(index)
     changes = changes_of(lambda: rag.ask(question))
     for number, change in enumerate(changes, start=1):
         again = "  (is open: back up)" if change.called in change.open else ""

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "rankrag"
 LAYERS = (
     {"types", "errors", "matching", "devices"},
-    {"templates", "contract", "config", "config_files"},
+    {"templates", "contract", "config"},
     {"encoding"},
     {"data"},
     {"documents"},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract
 from rankrag.documents.parts import SourcePassages
 from rankrag.models.fake import FakeLanguageModel
@@ -38,7 +39,7 @@ def test_a_model_without_shared_prefixes_says_why_a_folder_is_not_used(tokenizer
     directory = save_random("bloom", tokenizer, tmp_path / "bloom", hidden_size=32, n_layer=1, n_head=2)
     said = []
     model = open_model(str(directory), dtype="float32", state_cache=tmp_path / "states", say=said.append)
-    assert said == [f"--state-cache {tmp_path / 'states'}: not used, bloom models cannot share a prefix"]
+    assert said == [f"state_cache {tmp_path / 'states'}: not used, bloom models cannot share a prefix"]
     assert model.info.states is None
     assert not (tmp_path / "states").exists()
 
@@ -83,12 +84,13 @@ def test_vectors_of_the_index_are_not_made_again(tmp_path, monkeypatch):
     store.put([SourcePassages("rivers", "0", rivers)])
     model = FakeLanguageModel(contract=Contract(similarity_weight=11.0, similarity_encoder=Encoder().name))
     monkeypatch.setattr(Encoder, "encode_passages", encode)
-    load(tmp_path, model=model, retriever="bm25").ask("river Tagus")
+    load(tmp_path, AskConfig(retriever="bm25"), model=model).ask("river Tagus")
     assert sorted(made) == ["Ebro", "Tagus"]
     store.fill_vectors(Encoder())
     made.clear()
     for retriever in ("hybrid", "bm25"):
-        answer = load(tmp_path, model=model, retriever=retriever).ask("river Tagus")
+        answer = load(tmp_path, AskConfig(retriever=retriever), model=model).ask("river Tagus")
         assert answer.reranked[0].passage.id == "Tagus"  # the model finds all alike
     assert made == []
-    assert load(tmp_path, model=model, reranker=None).nearness is None
+    assert load(tmp_path, AskConfig(rerank=False), model=model).nearness is None
+    assert load(tmp_path, AskConfig(similarity=False), model=model).nearness is None

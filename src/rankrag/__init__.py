@@ -17,12 +17,14 @@ from rankrag.errors import RankragError
 from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPassage, Source
 
 if TYPE_CHECKING:
+    from rankrag.config.answering import AskConfig
     from rankrag.opening import load
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AskConfig",
     "Message",
     "Passage",
     "Question",
@@ -40,4 +42,8 @@ def __getattr__(name: str) -> object:
         from rankrag import opening
 
         return opening.load
+    if name == "AskConfig":
+        from rankrag.config import answering
+
+        return answering.AskConfig
     raise AttributeError(f"module 'rankrag' has no attribute {name!r}")

@@ -8,17 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from rankrag.config.answering import AskConfig
 from rankrag.errors import ConfigError
 from rankrag.models import Form, LanguageModel
 from rankrag.models.address import is_address, parse_address
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model
-from rankrag.pipeline import RankRAG, Reranker
+from rankrag.pipeline import RankRAG
 from rankrag.rerank import NEVER
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
-    from rankrag.contract import Contract, HistoryQuery, ScoreType
+    from rankrag.contract import Contract, ScoreType
     from rankrag.models.openai import OpenAIModel
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.nearness import Nearness
@@ -29,72 +30,61 @@ Say = Callable[[str], None]
 
 def load(
     index: Path | str,
+    config: AskConfig | None = None,
     *,
-    model: str | LanguageModel = MINI,
-    retriever: RetrieverKind = "hybrid",
-    n: int = 20,
-    k: int | None = None,
-    reranker: Reranker | str | None = "model",
-    settled_from: float | Literal["fitted"] = NEVER,
-    history_query: HistoryQuery | None = None,
-    score: ScoreType | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    state_cache: Path | str = "memory",
-    state_form: Form | None = None,
-    encoder: Encoder | Path | str | None = None,
+    model: LanguageModel | None = None,
+    encoder: Encoder | None = None,
     say: Say = lambda _: None,
 ) -> RankRAG:
-    """Return the pipeline over an index on disk.
+    """Return the pipeline over an index on disk; `RankragError` says what to do if a part cannot be opened.
 
     Args:
         index: folder that `rankrag index` wrote.
-        model: "rankrag-mini", a Hugging Face model directory or hub id, or a model that is open already.
-        retriever: the first stage; "hybrid" falls back to BM25 while the index has no vectors.
-        n: passages to retrieve and rerank.
-        k: passages to answer from, at most `n`; by default as many as the model was fitted for.
-        reranker: "model", None for the retriever's order, or a function.
-        settled_from: judging stops once the k-th best passage reaches this log-odds, "fitted" is the contract's; by
-            default all N are judged.
-        history_query: by which turns a conversation is searched (`pipeline.search_queries`); by default
-            what the model was fitted for.
-        score: what ranks, of a model that is opened here; by default what its contract says.
-        device: "auto", "cpu", "cuda", …; several, as in "cuda:0,cuda:1", share the work between replicas.
-        dtype: "auto", "float32", "bfloat16", "float16", "int8".
-        state_cache: where the states of passages are kept from question to question: "memory" (1 GiB at most), "off",
-            or a folder (4 GiB at most), which other processes find them in.
-        state_form: "exact", "float16" or "int8"; by default exact in memory and float16 in a folder.
-        encoder: what the index was made with: a sentence-transformers directory, a name of `retrieval.encoder.FORMS`
-            or an open encoder; by default all-MiniLM-L6-v2.
-        say: gets a line about what takes long.
-
-    Raises:
-        RankragError: with what to do, where a part cannot be opened.
+        config: how to answer (docs/configuration.md); by default as `rankrag ask` does.
+        model: a model that is open already, instead of the config's.
+        encoder: an encoder that is open already, instead of the config's.
+        say: gets a line about anything that takes long.
     """
-    if n < 1 or (k is not None and not 1 <= k <= n):
-        raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
-    if retriever != "bm25":
-        encoder = _opened(encoder)
-    first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
-    if isinstance(model, str):
+    config = config or AskConfig()
+    if config.retriever != "bm25":
+        encoder = _opened(encoder or config.encoder)
+    first_stage = open_retriever(index, config.retriever, encoder=encoder or config.encoder, say=say)
+    return open_reranker(config, model=model, retriever=first_stage, encoder=encoder, index=index, say=say)
+
+
+def open_reranker(
+    config: AskConfig,
+    *,
+    model: LanguageModel | None = None,
+    retriever: Retriever | None = None,
+    encoder: Encoder | None = None,
+    index: Path | str | None = None,
+    say: Say = lambda _: None,
+) -> RankRAG:
+    """Return the pipeline over a retriever that is open already, or over none: then it reranks what it is given.
+
+    Vectors in `index` are used again instead of encoding its passages.
+    """
+    if model is None:
         model = open_model(
-            model,
-            device=device,
-            dtype=dtype,
-            score=score,
-            state_cache=state_cache,
-            state_form=state_form,
+            config.model,
+            device=config.device,
+            dtype=config.dtype,
+            score=config.score,
+            state_cache=config.state_cache,
+            state_form=config.state_form,
             say=say,
         )
+    shares = config.rerank and config.similarity
     return RankRAG(
-        first_stage,
+        retriever,
         model,
-        n=n,
-        k=k,
-        reranker=reranker,
-        history_query=history_query,
-        nearness=open_nearness(model.contract, encoder, say, index) if reranker == "model" else None,
-        settled_from=settled_from,
+        n=config.n,
+        k=config.k,
+        reranker="model" if config.rerank else None,
+        history_query=config.history_query,
+        nearness=open_nearness(model.contract, encoder or config.encoder, say, index) if shares else None,
+        settled_from=NEVER if config.settled_from is None else config.settled_from,
     )
 
 
@@ -117,7 +107,7 @@ def open_model(
     """
     if is_address(name):
         if str(state_cache) not in ("off", "memory"):
-            say(f"--state-cache {state_cache}: not used, the server keeps what it has read itself")
+            say(f"state_cache {state_cache}: not used, the server keeps what it has read itself")
         return open_server(name, score=score, say=say)
     directory = resolve_model(name, say)
     from rankrag.models.parallel import ParallelModel
@@ -129,7 +119,7 @@ def open_model(
     for replica in replicas:
         replica.states = None if reason else open_cache(state_cache, replica.model, form=state_form, say=say)
     if reason and str(state_cache) not in ("off", "memory"):
-        say(f"--state-cache {state_cache}: not used, {reason}")
+        say(f"state_cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
 
 

@@ -16,7 +16,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_until_settled
+from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
@@ -36,7 +36,7 @@ class RankRAG:
     """A retriever and a model that answer questions together.
 
     Attributes:
-        retriever: the first stage.
+        retriever: the first stage; None if only given passages are reranked.
         model: ranks and answers.
         n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).
         k: passages to answer from (paper: 5), at most `n`; None takes the contract's.
@@ -48,7 +48,7 @@ class RankRAG:
             By default all passages are judged.
     """
 
-    retriever: Retriever
+    retriever: Retriever | None
     model: LanguageModel
     n: int = 20
     k: int | None = None
@@ -123,19 +123,42 @@ class RankRAG:
 
     def retrieve_many(self, questions: Sequence[Question]) -> list[Ranking]:
         """Return the first stage's `n` passages for each question."""
+        if self.retriever is None:
+            raise ConfigError("this pipeline has no retriever; it only reranks passages that it is given")
         return search(self.retriever, [self.queries(question) for question in questions], self.n)
 
     def rerank(self, question: Question, retrieved: Ranking) -> Decision:
         """Return the final order, and what follows from it."""
-        if callable(self.reranker):
-            return self.decide(self.reranker(question, retrieved), ())
-        return self.decide(retrieved, self.judge(question, retrieved) if self.reranker else ())
+        (decision,) = self.rerank_many([(question, retrieved)])
+        return decision
 
-    def judge(self, question: Question, retrieved: Ranking) -> Sequence[Judgement]:
-        """Return the judgements of the first passages, as many as `settled_from` asks for."""
+    def rerank_many(self, asked: Sequence[tuple[Question, Ranking]]) -> list[Decision]:
+        """Return the decision for each question; the model judges the passages of all questions together."""
+        if callable(self.reranker):
+            return [self.decide(self.reranker(question, found), ()) for question, found in asked]
+        judged = self.judge_many(asked) if self.reranker else [() for _ in asked]
+        return [self.decide(found, own) for (_, found), own in zip(asked, judged, strict=True)]
+
+    def judge_many(self, asked: Sequence[tuple[Question, Ranking]]) -> Sequence[Sequence[Judgement]]:
+        """Return the judgements of each question's first passages, as many as `settled_from` asks for."""
         bound = bound_of(self.model.contract, self.settled_from)
-        judged = judge_until_settled(self.model, question, retrieved, k=self.depth, bound=bound)
-        return with_nearness(self.nearness, self.queries(question), retrieved, judged) if self.nearness else judged
+        if bound == NEVER:
+            judged = judge_all(self.model, asked)
+        else:
+            judged = [judge_until_settled(self.model, *one, k=self.depth, bound=bound) for one in asked]
+        return self.with_nearness(asked, judged)
+
+    def with_nearness(
+        self, asked: Sequence[tuple[Question, Ranking]], judged: Sequence[Sequence[Judgement]]
+    ) -> Sequence[Sequence[Judgement]]:
+        """Return the judgements of the first passages with the encoder's share of their final scores."""
+        if not self.nearness:
+            return judged
+        shared = []
+        for (question, found), own in zip(asked, judged, strict=True):
+            shares = self.nearness.added(self.queries(question), [c.passage for c in found[: len(own)]])
+            shared.append([replace(j, added=share) for j, share in zip(own, shares, strict=True)])
+        return shared
 
     def decide(self, retrieved: Ranking, judgements: Sequence[Judgement]) -> Decision:
         """Return what follows from these judgements of the first passages (`rerank.decide`)."""
@@ -159,14 +182,6 @@ class Reply:
     text: str
     abstained: bool = False
     citations: tuple[Citation, ...] = ()
-
-
-def with_nearness(
-    nearness: Nearness, queries: Sequence[str], candidates: Ranking, judged: Sequence[Judgement]
-) -> list[Judgement]:
-    """Return the judgements of the first candidates with the encoder's share of their final scores."""
-    added = nearness.added(queries, [c.passage for c in candidates[: len(judged)]])
-    return [replace(j, added=a) for j, a in zip(judged, added, strict=True)]
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ AT_ONCE = 512
 """Prompts that exist at the same time: ten thousand candidates take no more memory than 512."""
 
 NEVER = math.inf
-"""The bound at which judging never stops early: all candidates are judged, and the order is exact."""
+"""The bound that no log-odds reach: all candidates are judged, as in the paper, and the order is exact."""
 
 BLOCK = 5
 """Candidates judged between two looks at the top k, where judging may stop early."""
@@ -76,16 +76,19 @@ def probability(score: ScoreType, true: float, false: float) -> float:
     return math.exp(true) if score == "true" else 1.0 / (1.0 + math.exp(min(false - true, 700.0)))
 
 
+def judge_all(model: LanguageModel, asked: Sequence[tuple[Question, Ranking]]) -> list[list[Judgement]]:
+    """Return the judgements of each question's candidates; the pairs of all questions go to the model together."""
+    judged = iter(judge(model, [(question, c.passage) for question, candidates in asked for c in candidates]))
+    return [[next(judged) for _ in candidates] for _, candidates in asked]
+
+
 def judge_until_settled(
     model: LanguageModel, question: Question, candidates: Ranking, *, k: int, bound: float
 ) -> list[Judgement]:
     """Return the judgements of the first candidates, as many as it takes to settle the top `k`.
 
-    The paper judges all candidates, and so does the bound `NEVER`, in one call. With another bound judging stops after
-    the first block in which `settled` holds.
+    Judging stops after the first block of `BLOCK` candidates after which `settled` holds.
     """
-    if bound == NEVER:
-        return judge(model, [(question, c.passage) for c in candidates])
     judged: list[Judgement] = []
     while len(judged) < len(candidates) and not settled([j.log_odds for j in judged], k, bound):
         block = candidates[len(judged) : len(judged) + BLOCK]
@@ -183,5 +186,5 @@ def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ran
     A score is the log-odds of relevance (`judge`). Ties keep the retriever's order; no candidates give an empty
     ranking.
     """
-    judged = judge(model, [(question, c.passage) for c in candidates])
+    (judged,) = judge_all(model, [(question, candidates)])
     return _in_order(candidates, judged)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from rankrag.ablation.study import open_study
-from rankrag.config import AblationConfig
-from rankrag.config_files import load_config
+from rankrag.config.ablation import AblationConfig
+from rankrag.config.schema import load_config
 from rankrag.data.files import write_rows
 
 from ..training.conftest import without_pictures

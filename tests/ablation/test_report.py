@@ -10,7 +10,7 @@ from rankrag.ablation.paper import TABLE_3, mean_of_nine
 from rankrag.ablation.report import render
 from rankrag.ablation.results import Outcome, RowResult, check_pairs, load_result, save_result
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.statistics import Interval
 
 ROWS = {
     "full": {"title": "full recipe", "paper": "RankRAG 8B"},

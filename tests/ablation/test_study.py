@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rankrag.ablation.study import hard_only, open_study
-from rankrag.config import AblationConfig
-from rankrag.config_files import load_config
+from rankrag.config.ablation import AblationConfig
+from rankrag.config.schema import load_config
 from rankrag.errors import ConfigError
 
 FULL = {"title": "full recipe"}

@@ -8,7 +8,7 @@ import pytest
 
 from rankrag.blend.contamination import N, grams, overlaps, read_evaluation, without
 from rankrag.blend.sources import Record, Source
-from rankrag.config import EvaluationConfig
+from rankrag.config.blend import EvaluationConfig
 from rankrag.errors import DataError
 from rankrag.matching import normalise
 from rankrag.types import Message, Passage, Question

@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, held_back_part
-from rankrag.config import BlendConfig
+from rankrag.blend.mixture import EXAMPLES_FILE, build_blend
+from rankrag.blend.sources import held_back_part
+from rankrag.config.blend import BlendConfig
 from rankrag.data.examples import read_examples
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import DataKind
@@ -441,7 +442,7 @@ def test_the_bytes_do_not_depend_on_hash_seed_or_processor(of_three, tmp_path):
     """Passages are of few words, so that many are as good as the k-th best."""
     (tmp_path / "config.json").write_text(of_three().model_dump_json())
     code = (
-        "import sys; from pathlib import Path; from rankrag.config import BlendConfig\n"
+        "import sys; from pathlib import Path; from rankrag.config.blend import BlendConfig\n"
         "from rankrag.blend.mixture import build_blend\n"
         "build_blend(BlendConfig.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))"
     )

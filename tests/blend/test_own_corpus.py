@@ -8,7 +8,7 @@ import pytest
 
 from rankrag.blend.mixture import EXAMPLES_FILE, build_blend
 from rankrag.blend.own_corpus import CORPUS_FILE, JOURNAL_FILE, ROWS_FILE, named, own_source, to_ask, write_own
-from rankrag.config import BlendConfig, WritingConfig
+from rankrag.config.blend import BlendConfig, WritingConfig
 from rankrag.data.examples import read_examples
 from rankrag.data.files import read_rows
 from rankrag.data.rows import read_passages

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from rankrag.blend.mining import mine
-from rankrag.blend.reading import read_source
-from rankrag.blend.sources import split_held_back
-from rankrag.config import SourceConfig
+from rankrag.blend.sources import read_source, split_held_back
+from rankrag.config.blend import SourceConfig
 from rankrag.errors import DataError
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankrag.blend.weights import PAPER_WEIGHTS, blend_slots, shared_out
-from rankrag.config import BlendConfig
-from rankrag.config_files import load_config
+from rankrag.config.blend import BlendConfig
+from rankrag.config.schema import load_config
 from rankrag.types import DataKind
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "blend"

@@ -91,7 +91,7 @@ def test_ask_says_how_many_passages_were_known(
 def test_ask_without_reranking_keeps_the_retrievers_order(
     run: Run, index: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("ask", QUESTION, "--index", index, "--json", "--no-rerank", "--retriever", "bm25") == 0
+    assert run("ask", QUESTION, "--index", index, "--json", "--set", "rerank=false", "--retriever", "bm25") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["reranked"] == answer["retrieved"]
     assert "relevance" not in answer["contexts"][0]
@@ -178,7 +178,7 @@ def test_chat_carries_the_conversation_on_and_forgets_it_when_told(
     [
         (["ask"], "takes one question, or --questions FILE"),
         (["ask", "  "], "the question is empty"),
-        (["ask", "Why?", "--n", "3", "--k", "5"], "k between 1 and n"),
+        (["ask", "Why?", "--n", "3", "--k", "5"], "n=3, k=5: k must be at most n"),
         (["ask", "Why?", "--index", "/nowhere"], "/nowhere: no index there; make one with: rankrag index"),
     ],
 )

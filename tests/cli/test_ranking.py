@@ -60,7 +60,7 @@ def test_the_encoder_has_its_share_in_the_order_but_for_pure(
     file = tmp_path / "candidates.jsonl"
     candidates = [{"text": "Which river lies in Spain?"}, {"text": "the Tagus"}]
     file.write_text(json.dumps({"id": "q", "query": "Which river lies in Spain?", "candidates": candidates}))
-    for options, first in (((), "q/c0"), (("--pure",), "q/c1"), (("--settled-from=9",), "q/c0")):
+    for options, first in (((), "q/c0"), (("--set=similarity=false",), "q/c1"), (("--set=settled_from=9",), "q/c0")):
         assert run("rerank", "--candidates", file, *options) == 0
         assert json.loads(capsys.readouterr().out)["ranking"][0]["id"] == first
 
@@ -68,9 +68,9 @@ def test_the_encoder_has_its_share_in_the_order_but_for_pure(
 @pytest.mark.parametrize(
     ("option", "judged", "first"),
     [
-        ("--settled-from=0", 5, "q/c1"),
-        ("--settled-from=fitted", 5, "q/c1"),
-        ("--settled-from=9", 12, "q/c1"),
+        ("--set=settled_from=0", 5, "q/c1"),
+        ("--set=settled_from=fitted", 5, "q/c1"),
+        ("--set=settled_from=9", 12, "q/c1"),
     ],
 )
 def test_fewer_passages_are_judged_where_asked_for(
@@ -91,7 +91,7 @@ def test_fewer_passages_are_judged_where_asked_for(
     assert (len(ranking), sum("relevance" in c for c in ranking), ranking[0]["id"]) == (12, judged, first)
 
 
-@pytest.mark.parametrize("options", [(), ("--settled-from=9e9",)])
+@pytest.mark.parametrize("options", [(), ("--set=settled_from=9e9",)])
 def test_a_question_that_is_too_long_does_not_cost_the_others(
     run: Run, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_passage_that_was_cut_says_so(
 ) -> None:
     file = tmp_path / "candidates.jsonl"
     file.write_text(json.dumps({"id": "q", "query": "Which river?", "candidates": ["a hill", "word " * 600]}))
-    for options in ((), ("--settled-from=9e9",)):
+    for options in ((), ("--set=settled_from=9e9",)):
         arguments = ("--candidates", file, "--model", tiny_model_dir, "--dtype", "float32")
         assert run("rerank", *arguments, *options) == 0
         ranking = json.loads(capsys.readouterr().out)["ranking"]
@@ -170,9 +170,13 @@ def test_the_first_stage_of_a_set_is_frozen_from_an_index(
         (["retrieve"], "retrieve takes --questions FILE, or --set NAME"),
         (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set is frozen in runs/ of the data folder"),
         (["retrieve", "--set", "squat", "--data", "."], "--set squat: not known; sets are squad"),
-        (["rerank", "--candidates", "-", "--windows"], "--settled-from judges fewer passages"),
-        (["ask", "why?", "--settled-from", "1", "--no-rerank"], "exclude each other"),
-        (["ask", "why?", "--settled-from", "soon"], "'soon' is neither a number nor 'fitted'"),
+        (["rerank", "--candidates", "-", "--windows"], "--set settled_from=… judges fewer passages"),
+        (["ask", "why?", "--set", "settled_from=1", "--set", "rerank=false"], "exclude each other"),
+        (["ask", "why?", "--set", "settled_from=soon"], "must be 'fitted' (found: 'soon')"),
+        (["ask", "why?", "--set", "settle_from=1"], "did you mean 'settled_from'? known keys are device, dtype"),
+        (["ask", "why?", "--n", "3", "--k", "4"], "n=3, k=4: k must be at most n"),
+        (["ask", "why?", "--config", "/nowhere.yaml"], "/nowhere.yaml: not readable as YAML"),
+        (["ask", "why?", "--no-rerank"], "ask --no-rerank: use --set rerank=false"),
         (["rerank", "--run", "x.trec"], "x.trec: a TREC run holds no questions"),
         (["rerank", "--candidates", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read (No such file or directory)"),
         (["retrieve", "--questions", "/nowhere.jsonl", "--history-query", "some"], "is not one of"),
@@ -241,10 +245,10 @@ def test_a_folder_of_states_makes_passages_known_to_the_next_command(
         row = {"id": "q", "query": question, "candidates": ["a hill", "the Tagus"]}
         candidates.write_text(json.dumps(row) + "\n", encoding="utf-8")
         arguments = ("--candidates", candidates, "--model", tiny_model_dir, "--dtype", "float32")
-        assert run("rerank", *arguments, "--state-cache", tmp_path / "states") == 0
+        assert run("rerank", *arguments, "--set", f"state_cache={tmp_path / 'states'}") == 0
         found.append(capsys.readouterr())
     assert "known" not in found[0].err
     assert "2 of 2 passages were known and not read again (100%)." in found[1].err
-    assert run("rerank", *arguments, "--state-cache", "off") == 0
+    assert run("rerank", *arguments, "--set", "state_cache=off") == 0
     known, read = (json.loads(out)["ranking"] for out in (found[1].out, capsys.readouterr().out))
     assert [c["score"] for c in known] == pytest.approx([c["score"] for c in read], abs=0.05)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.config import SetConfig
+from rankrag.config.evaluation import SetConfig
 from rankrag.data.catalogue import BENCHMARKS, PAPER, own_set
 from rankrag.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from rankrag.config import Reader
+from rankrag.config.blend import Reader
 from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
 from rankrag.data.sets import Schema
 from rankrag.errors import DataError, Mistakes

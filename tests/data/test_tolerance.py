@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from rankrag.blend.reading import read_source
-from rankrag.config import SourceConfig
+from rankrag.blend.sources import read_source
+from rankrag.config.blend import SourceConfig
 from rankrag.data.load import load
 from rankrag.data.rows import parse_row, read_passages, read_questions
 from rankrag.data.runs import known_id, read_candidates, read_qrels, read_run

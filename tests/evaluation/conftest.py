@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rankrag.contract import Contract
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load
+from rankrag.models.fake import FakeLanguageModel
 from tests.data.own_sets import write_sets
 from tests.stub_encoder import StubEncoder
+
+
+def golden(reply="golden land", **contract):
+    """Return a model that finds passages with "golden" relevant."""
+    return FakeLanguageModel(yes_if="golden", reply=reply, contract=replace(Contract(), **contract))
 
 
 @pytest.fixture

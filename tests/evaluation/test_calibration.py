@@ -15,35 +15,35 @@ from rankrag.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
-from rankrag.evaluation.questions import QuestionResult, Seconds
+from rankrag.evaluation.lines import QuestionLine, Seconds
 
 
 def test_a_plot_has_the_bins_that_hold_something_and_one_is_in_the_last():
-    assert reliability([0.1, 0.3, 1.0], [0, 1, 1], bins=2) == (
+    assert reliability([(0.1, 0), (0.3, 1), (1.0, 1)], bins=2) == (
         Bin(0.0, 0.5, 2, 0.2, 0.5),
         Bin(0.5, 1.0, 1, 1.0, 1.0),
     )
-    assert expected_calibration_error([0.1, 0.3, 1.0], [0, 1, 1], bins=2) == pytest.approx(0.2)
-    assert expected_calibration_error([], []) == 0
+    assert expected_calibration_error([(0.1, 0), (0.3, 1), (1.0, 1)], bins=2) == pytest.approx(0.2)
+    assert expected_calibration_error([]) == 0
 
 
 @pytest.mark.parametrize("wrong", [nan, 1.5, -0.1])
 def test_what_is_no_probability_is_named(wrong):
     with pytest.raises(DataError, match=r"prediction 1 is .* not a probability"):
-        reliability([0.5, wrong], [1, 1])
+        reliability([(0.5, 1), (wrong, 1)])
 
 
 def test_each_threshold_answers_more_and_equal_questions_go_together():
-    curve = risk_coverage([0.9, 0.5, 0.5, 0.1], [0, 1, 0, 1])
+    curve = risk_coverage([(0.9, 0), (0.5, 1), (0.5, 0), (0.1, 1)])
     assert curve == (Risk(0.9, 0.25, 0.0), Risk(0.5, 0.75, 1 / 3), Risk(0.1, 1.0, 0.5))
     assert area_under_risk(curve) == pytest.approx(0.5 / 3 + 0.25 * 0.5)
-    assert risk_coverage([], []) == ()
+    assert risk_coverage([]) == ()
 
 
 def test_the_lines_of_a_system_say_how_far_it_can_be_believed():
     def line(gold, p_true, answer, outcome):
         ids = tuple("abc"[: len(p_true)])
-        return QuestionResult(
+        return QuestionLine(
             "s", "m", "q", "?", (), (), gold, ids, ids, p_true, ids[:1], answer, outcome, {}, {}, Seconds()
         )
 
@@ -59,4 +59,4 @@ def test_the_lines_of_a_system_say_how_far_it_can_be_believed():
 
 def test_a_confidence_that_is_not_a_number_is_named():
     with pytest.raises(DataError, match="confidence of question 1 is not a number"):
-        risk_coverage([0.5, nan], [1, 1])
+        risk_coverage([(0.5, 1), (nan, 1)])

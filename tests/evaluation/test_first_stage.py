@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from rankrag.data.journal import append_rows, read_journal
-from rankrag.errors import MissingExtraError
-from rankrag.evaluation.first_stage import bm25, dense, fused, open_index, search_seconds
+from rankrag.evaluation.first_stage import FirstStage, fused, open_index
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Message
 
@@ -25,88 +22,98 @@ def test_the_index_is_made_once_and_made_anew_for_other_passages(loaded, tmp_pat
     assert len(open_index(fewer, tmp_path / "index")) == 2
 
 
+def stage_of(test_set, tmp_path, encoder=None, progress=lambda *_: None):
+    return FirstStage(test_set, tmp_path, lambda _: encoder, progress)
+
+
 def test_bm25_searches_what_the_journal_lacks(loaded, tmp_path):
     squad = loaded("squad")
-    store = open_index(squad, tmp_path / "index")
     told = []
-    found = bm25(squad, lambda: store, tmp_path, "last", lambda *of: told.append(of))
+    stage = stage_of(squad, tmp_path, progress=lambda *step: told.append(step))
+    found = stage.ids("bm25")
     assert found["q1"][:2] == ("s/decoy/0", "s/tagus/0")
     assert found["q2"][0] == "s/ebro/0"
-    assert told == [("SQuAD: searching", 2, 2)]
-    journal = tmp_path / "bm25-last.jsonl"
+    assert told[-1] == ("SQuAD: searching", 2, 2)
+    journal = stage.folder / "bm25-last.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text(lines[0].replace("s/decoy/0", "s/hill/0") + lines[1][:9])  # killed while it wrote the second
-    again = bm25(squad, lambda: store, tmp_path, "last")
+    again = stage_of(squad, tmp_path).ids("bm25")
     assert again["q1"][0] == "s/hill/0"
     assert again["q2"] == found["q2"]
     assert [row["id"] for row in read_journal(journal)] == ["q1", "q2"]
 
 
-def test_a_conversation_is_searched_by_the_last_turn_or_by_all(loaded, tmp_path):
-    talks = loaded("doc2dial")
-    store = open_index(talks, tmp_path / "index")
-    assert bm25(talks, lambda: store, tmp_path, "last") == {"c1": ("d/visa/0",)}
-    assert bm25(talks, lambda: store, tmp_path, "all") == {"c1": ("d/tax/0", "d/visa/0")}
+def test_a_conversation_is_searched_by_the_last_turn_by_all_or_by_both(loaded, tmp_path):
+    stage = stage_of(loaded("doc2dial"), tmp_path)
+    assert stage.ids("bm25", "last") == {"c1": ("d/visa/0",)}
+    assert stage.ids("bm25", "all") == {"c1": ("d/tax/0", "d/visa/0")}
+    assert stage.ids("bm25", "both") == fused(stage.ids("bm25", "last"), stage.ids("bm25", "all"))
 
 
 def test_own_candidates_are_ordered_and_none_is_lost(loaded, tmp_path, encoder):
-    msmarco = loaded("msmarco")
-    assert bm25(msmarco, None, tmp_path, "last") == {"m1": ("m1/c1", "m1/c2", "m1/c0")}
-    near = dense(msmarco, None, tmp_path, "last", encoder)
+    stage = stage_of(loaded("msmarco"), tmp_path, encoder)
+    assert stage.ids("bm25") == {"m1": ("m1/c1", "m1/c2", "m1/c0")}
+    near = stage.ids("dense")
     assert near["m1"][0] == "m1/c1"
     assert set(near["m1"]) == {"m1/c0", "m1/c1", "m1/c2"}
 
 
-def test_own_candidates_are_ordered_by_the_turns_that_are_asked_for(loaded, tmp_path, encoder):
+@pytest.mark.parametrize("retriever", ["bm25", "dense"])
+def test_own_candidates_are_ordered_by_the_turns_that_are_asked_for(loaded, tmp_path, encoder, retriever):
     msmarco = loaded("msmarco")
-    (of,) = msmarco.questions
-    question = replace(of.question, text="wine", history=(Message("user", "golden " * 9),))
-    talk = replace(msmarco, questions=(replace(of, question=question),))
-    for find in (partial(bm25, talk, None), lambda *of: dense(talk, None, *of, encoder)):
-        assert find(tmp_path, "last")["m1"][0] != "m1/c2"
-        assert find(tmp_path, "all")["m1"][0] == "m1/c2"
+    (judged,) = msmarco.questions
+    question = replace(judged.question, text="wine", history=(Message("user", "golden " * 9),))
+    benchmark = replace(msmarco.benchmark, style="conversation")
+    talk = replace(msmarco, benchmark=benchmark, questions=(replace(judged, question=question),))
+    stage = stage_of(talk, tmp_path, encoder)
+    assert stage.ids(retriever, "last")["m1"][0] != "m1/c2"
+    assert stage.ids(retriever, "all")["m1"][0] == "m1/c2"
 
 
-def test_own_candidates_stay_as_they_are_where_no_word_is_known(loaded, tmp_path):
+def test_own_candidates_stay_as_they_are_if_no_word_is_known(loaded, tmp_path):
     msmarco = loaded("msmarco")
-    (of,) = msmarco.questions
-    strange = replace(of, question=replace(of.question, text="zzz"))
-    assert bm25(replace(msmarco, questions=(strange,)), None, tmp_path, "last") == {"m1": of.given}
+    (judged,) = msmarco.questions
+    strange = replace(judged, question=replace(judged.question, text="zzz"))
+    assert stage_of(replace(msmarco, questions=(strange,)), tmp_path).ids("bm25") == {"m1": judged.given}
 
 
-def test_ordering_own_candidates_names_the_extra(loaded, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(MissingExtraError, match=r"rankrag\[evaluation\]"):
-        bm25(loaded("msmarco"), None, tmp_path, "last")
-
-
-def test_a_given_ranking_stands_for_bm25(loaded, tmp_path):
-    assert bm25(loaded("trec_dl19"), None, tmp_path, "last") == {"t1": ("1", "3", "2")}
+def test_a_given_ranking_stands_for_bm25_and_is_fused_with_dense_retrieval(loaded, tmp_path, encoder):
+    stage = stage_of(loaded("trec_dl19"), tmp_path, encoder)
+    assert stage.ids("bm25") == {"t1": ("1", "3", "2")}
+    assert stage.ids("hybrid") == fused(stage.ids("bm25"), stage.ids("dense"))
+    assert stage.seconds("bm25") == {}
 
 
 def test_dense_fills_vectors_once_and_tells_how_far_it_is(loaded, tmp_path, encoder):
-    squad = loaded("squad")
-    store = open_index(squad, tmp_path / "index")
-    told = []
-    found = dense(squad, lambda: store, tmp_path, "last", encoder, lambda *of: told.append(of))
-    assert found["q2"][0] == "s/ebro/0"
-    assert told == [("SQuAD: encoding passages", 6, 6), ("SQuAD: searching", 2, 2)]
-    dense(squad, lambda: store, tmp_path, "last", encoder)
+    squad, told = loaded("squad"), []
+    stage = stage_of(squad, tmp_path, encoder, lambda *step: told.append(step))
+    assert stage.ids("dense")["q2"][0] == "s/ebro/0"
+    assert ("SQuAD: encoding passages", 6, 6) in told
+    assert told[-1] == ("SQuAD: searching", 2, 2)
+    stage_of(squad, tmp_path, encoder).ids("dense")
     assert encoder.encoded == 6
-    assert (tmp_path / "dense-last-stub@1.jsonl").exists()
+    assert (stage.folder / "dense-last-stub@1.jsonl").exists()
 
 
-def test_no_index_is_opened_where_the_journals_hold_all(loaded, tmp_path, encoder):
+def test_no_index_is_opened_if_the_journals_hold_everything(loaded, tmp_path, encoder, monkeypatch):
     squad = loaded("squad")
-    store = open_index(squad, tmp_path / "index")
-    lexical = bm25(squad, lambda: store, tmp_path, "last")
-    near = dense(squad, lambda: store, tmp_path, "last", encoder)
+    found = stage_of(squad, tmp_path, encoder).ids("hybrid")
 
-    def never():
+    def never(*_):
         raise AssertionError("opened")
 
-    assert bm25(squad, never, tmp_path, "last") == lexical
-    assert dense(squad, never, tmp_path, "last", encoder) == near
+    monkeypatch.setattr("rankrag.evaluation.first_stage.open_index", never)
+    assert stage_of(squad, tmp_path, encoder).ids("hybrid") == found
+
+
+def test_five_passages_hold_the_gold_one_in_a_seeded_place(loaded, tmp_path):
+    squad = loaded("squad")
+    q1, stage = squad.questions[0], stage_of(squad, tmp_path)
+    found = {seed: stage.among_five(q1, 4, "last", seed) for seed in range(40)}
+    others = [i for i in stage.ids("bm25")["q1"] if i != "s/tagus/0"][:4]
+    assert {five.index("s/tagus/0") for five in found.values()} == set(range(len(others) + 1))
+    assert set(found[0]) == {"s/tagus/0", *others}
+    assert found[3] == stage.among_five(q1, 4, "last", 3)
 
 
 def test_hybrid_fuses_by_reciprocal_rank():
@@ -114,12 +121,14 @@ def test_hybrid_fuses_by_reciprocal_rank():
     assert fused({"q": ("a", "b")}, {"q": ("b", "c", "a")}) == {"q": ("b", "a", "c")}
 
 
-def test_a_search_by_both_takes_the_seconds_of_both(tmp_path):
-    for name, seconds in (("bm25-last", 1), ("bm25-all", 2), ("dense-last-e", 4), ("dense-all-e", 8)):
-        append_rows(tmp_path / f"{name}.jsonl", [{"id": "q", "ids": [], "seconds": seconds}])
-    append_rows(tmp_path / "bm25-last.jsonl", [{"id": "other", "ids": [], "seconds": 1}])
-    assert search_seconds(tmp_path, "bm25", "last", None) == {"q": 1, "other": 1}
-    assert search_seconds(tmp_path, "dense", "all", "e") == {"q": 8}
-    assert search_seconds(tmp_path, "hybrid", "last", "e") == {"q": 5}
-    assert search_seconds(tmp_path, "hybrid", "both", "e") == {"q": 15}
-    assert search_seconds(tmp_path, "bm25", "both", None) == {"q": 3}
+def test_a_search_by_both_takes_the_seconds_of_both(loaded, tmp_path, encoder):
+    stage = stage_of(loaded("doc2dial"), tmp_path, encoder)
+    name = f"dense-{{}}-{encoder.name}"
+    for file, seconds in (("bm25-last", 1), ("bm25-all", 2), (name.format("last"), 4), (name.format("all"), 8)):
+        append_rows(stage.folder / f"{file}.jsonl", [{"id": "q", "ids": [], "seconds": seconds}])
+    append_rows(stage.folder / "bm25-last.jsonl", [{"id": "other", "ids": [], "seconds": 1}])
+    assert stage.seconds("bm25", "last") == {"q": 1, "other": 1}
+    assert stage.seconds("dense", "all") == {"q": 8}
+    assert stage.seconds("hybrid", "last") == {"q": 5}
+    assert stage.seconds("hybrid", "both") == {"q": 15}
+    assert stage.seconds("bm25", "both") == {"q": 3}

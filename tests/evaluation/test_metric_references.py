@@ -17,6 +17,7 @@ from rankrag.evaluation import metrics
 from rankrag.evaluation.calibration import area_under_risk, expected_calibration_error, risk_coverage
 from rankrag.evaluation.labels import letter_of, verdict_of
 from rankrag.types import Passage
+from tests.evaluation.test_metrics import line_metrics
 
 CASES = 1_000
 WORDS = ["the", "a", "An", "Tagus", "tagus", "tagus's", "río", "rio", "U.S.", "U", "S", "—", "a–b", "1,000", "1000", ""]
@@ -207,7 +208,8 @@ def test_the_recall_of_answers_is_that_of_its_rule(dpr):
     for _, answers in pairs(f"recall{dpr}", longest=3):
         passages = {str(i): Passage(str(i), next(source), next(source)) for i in range(4)}
         k = rng.randrange(1, 5)
-        found.append(metrics.answer_recall_at(list(passages), passages, answers, k, dpr=dpr))
+        holds_it = metrics.holds_answer_by_dpr if dpr else metrics.holds_answer
+        found.append(metrics.answer_recall_at(list(passages), passages, answers, k, holds_it))
         if dpr:
             hits = [holds(dpr_words(p.text), dpr_words(a)) for p in list(passages.values())[:k] for a in answers]
         else:
@@ -234,12 +236,12 @@ def test_recall_reciprocal_rank_and_ndcg_are_those_of_ir_measures():
     qrels = {str(q): grades for q, (_, grades) in enumerate(cases)}
     wanted = {name: ir_measures.parse_measure(name) for name in ("R@1", "R@5", "R@20", "RR", "nDCG@10")}
     theirs = {(str(m.measure), m.query_id): m.value for m in ir_measures.iter_calc(list(wanted.values()), qrels, runs)}
-    ndcg = metrics.ndcg_at_10([ids for ids, _ in cases], [grades for _, grades in cases])
+    ndcg = [metrics.ndcg_at_10(ids, grades) for ids, grades in cases]
     for q, (ids, _) in enumerate(cases):
         ours = {f"R@{k}": metrics.recall_at(ids, gold[q], k) for k in (1, 5, 20)}
         ours |= {"RR": metrics.reciprocal_rank(ids, gold[q]), "nDCG@10": ndcg[q]}
         expected = {name: theirs[name, str(q)] for name in ours}
-        if not gold[q]:  # ir_measures says 0, or nothing, where there is nothing to find
+        if not gold[q]:  # ir_measures says 0, or nothing, if there is nothing to find
             expected = dict.fromkeys(ours, 0.0)
         assert ours == pytest.approx(expected, abs=1e-9)
     both_ways(ndcg)
@@ -255,10 +257,9 @@ def test_citations_are_counted_one_by_one():
     for ids, grades in rankings("cite"):
         cited, gold = [ids[0], ids[-1], ids[0]], list(grades)
         hits = [name for name in cited if name in gold]
-        assert metrics.citation_precision(cited, gold) == pytest.approx(len(hits) / 3)
-        assert metrics.citation_recall(cited, gold) == pytest.approx(len(set(hits)) / len(gold))
-    assert metrics.citation_precision([], ["a"]) is None
-    assert metrics.citation_recall(["a"], []) == 0
+        found = line_metrics(gold=tuple(gold), contexts=tuple(ids), cited=tuple(ids.index(name) for name in cited))
+        assert found["citation precision"] == pytest.approx(len(hits) / 3)
+        assert found["citation recall"] == pytest.approx(len(set(hits)) / len(gold))
 
 
 def test_the_calibration_error_is_the_weighted_distance_of_ten_bins():
@@ -267,10 +268,11 @@ def test_the_calibration_error_is_the_weighted_distance_of_ten_bins():
     outcomes = [float(rng.random() < p * 0.7) for p in probabilities]
     expected = 0.0
     for low in range(10):
-        of = [(p, o) for p, o in zip(probabilities, outcomes, strict=True) if low == min(int(p * 10), 9)]
-        if of:
-            expected += abs(sum(p for p, _ in of) - sum(o for _, o in of)) / CASES
-    assert expected_calibration_error(probabilities, outcomes) == pytest.approx(expected)
+        inside = [(p, o) for p, o in zip(probabilities, outcomes, strict=True) if low == min(int(p * 10), 9)]
+        if inside:
+            expected += abs(sum(p for p, _ in inside) - sum(o for _, o in inside)) / CASES
+    predictions = list(zip(probabilities, outcomes, strict=True))
+    assert expected_calibration_error(predictions) == pytest.approx(expected)
     assert 0.05 < expected < 0.5
 
 
@@ -278,7 +280,7 @@ def test_risk_and_coverage_are_those_of_every_threshold():
     rng = random.Random("risk")
     confidences = [rng.choice([-inf, *map(float, range(20))]) for _ in range(CASES)]
     losses = [rng.random() for _ in confidences]
-    curve = risk_coverage(confidences, losses)
+    curve = risk_coverage(list(zip(confidences, losses, strict=True)))
     assert [of.threshold for of in curve] == sorted(set(confidences), reverse=True)
     for of in curve:
         answered = [loss for c, loss in zip(confidences, losses, strict=True) if c >= of.threshold]

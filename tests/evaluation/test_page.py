@@ -8,13 +8,17 @@ import subprocess
 import pytest
 
 from rankrag.data.files import read_rows, write_rows
-from rankrag.evaluation.compare import compare
 from rankrag.evaluation.page import as_html, write_page
+from rankrag.evaluation.run import Openers, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.fake import FakeLanguageModel
 
 EVIL = "</script><script>document.title = 'broken in'</script><img src=x onerror=\"document.title='broken in'\">"
-SYSTEMS = (System("mini", "mini"), System("no <b>rerank</b>", "mini", "none"))
+SYSTEMS = (
+    System(name="mini", model="mini", retriever="bm25"),
+    System(name="no <b>rerank</b>", model="mini", ranker="none", retriever="bm25"),
+    System(name="first stage", model="none", ranker="none", retriever="bm25", role="first stage", history_query="last"),
+)
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -31,8 +35,8 @@ def page(data, tmp_path):
     model = FakeLanguageModel(yes_if="golden", reply=f"golden land {EVIL}")
     run = tmp_path / "run"
     sets = ["squad", "msmarco"]
-    comparison = compare(data, run, SYSTEMS, open_model=lambda name: (model, name), benchmarks=sets)
-    return write_page(comparison, run, tmp_path / "deep" / "page.html")
+    evaluation = evaluate(data, run, SYSTEMS, Openers(lambda name: (model, name)), sets=sets)
+    return write_page(evaluation, tmp_path / "deep" / "page.html")
 
 
 def embedded(page):
@@ -79,17 +83,19 @@ def test_the_overview_has_plots_and_the_tables_of_the_report(page):
     assert text.count("<svg") >= 5
     assert "What became of the questions" in text
     assert "ECE" in text
-    for heading in ("Stage 1: retrieval", "Stage 2: reranking", "Stage 3: answers", "Error analysis", "Time"):
+    for heading in ("First stages", "Reranking", "Answers", "Citations", "Error analysis", "Time"):
         assert f"<h2>{heading}</h2>" in text
 
 
-def test_our_markdown_becomes_html_and_nothing_else_does():
-    made = as_html("# A <i>b</i>\n\nOne `co<de` and **bold**.\n\n- x\n- y\n\n| a | b |\n|---|---|\n| 1<br>2 | `c` |")
+def test_markdown_becomes_html_and_nothing_else_does():
+    made = as_html("# A <i>b</i>\n\nOne `co<de` and **bold**.\n\n- x\n- y\n\n| a | b |\n|---|---|\n| 1 | `c` |")
     assert "<h1>A &lt;i&gt;b&lt;/i&gt;</h1>" in made
-    assert "<p>One <code>co&lt;de</code> and <b>bold</b>.</p>" in made
-    assert "<ul><li>x</li><li>y</li></ul>" in made
-    assert "<tr><th>a</th><th>b</th></tr>" in made
-    assert "<tr><td>1<br>2</td><td><code>c</code></td></tr>" in made
+    assert "<p>One <code>co&lt;de</code> and <strong>bold</strong>.</p>" in made
+    assert "<li>x</li>" in made
+    assert "<div class=wide><table>" in made
+    assert "<td><code>c</code></td>" in made
+    assert "href" not in as_html("[a](https://x.org) ![b](https://x.org/y.png) <https://x.org>")
+    assert "src" not in as_html("![b](https://x.org/y.png)")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -8,14 +9,21 @@ import pytest
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.sets import Origin
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures, Times
 from rankrag.evaluation.beside import beside_the_paper, column_of, render_table, setting_of
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.figures import plot_figure, render_figure, series_of
-from rankrag.evaluation.metrics import Interval
+from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.paper import paper_numbers, paper_table
-from rankrag.evaluation.questions import Seconds
-from rankrag.evaluation.systems import System
+from rankrag.evaluation.statistics import Interval
+from rankrag.evaluation.systems import System as AnySystem
+
+
+def System(name, **values):  # noqa: N802 - reads like the class
+    """Return a system whose defaults are those of a comparison with the paper."""
+    own = {} if "setting" in values else {"retriever": "bm25", "k": 5, "abstain": False}
+    return AnySystem(name=name, **(own | values))
+
 
 MINI = System("mini", n=20, k=5)
 
@@ -33,11 +41,21 @@ def compared(sets, systems=(MINI,), cost=None, **means):
     """Return the figures of systems that all have the same `means`, with intervals of .1 to either side."""
     found = {name: Interval(v, v - 0.1, v + 0.1) for name, v in means.items()}
     rows = tuple(
-        SystemFigures(of.name, s.name, len(of.questions), found, found, {"right": 1}, Seconds(), cost and cost * s.n)
+        SystemFigures(
+            of.name,
+            s.name,
+            len(of.questions),
+            found,
+            found,
+            {"right": 1},
+            Times(Seconds(), Seconds()),
+            cost and cost * s.n,
+        )
         for of in sets
         for s in systems
     )
-    return Comparison(RunDescription("", "", "2026-01-01", 0, "last", tuple(systems), tuple(sets)), rows, ())
+    description = RunDescription("", "", "2026-01-01", 0, tuple(systems), tuple(sets), history="last")
+    return Evaluation(Path(), description, rows, ())
 
 
 @pytest.mark.parametrize(
@@ -112,11 +130,11 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
         (replace(full, first_stage="bm25"), as_paper, "first stage: bm25 (Dragon)"),
         (replace(full, split="test"), as_paper, "split: test (KILT dev)"),
         (replace(full, corpus="ours"), as_paper, "corpus: ours (Wikipedia of Dec 2018"),
-        (full, replace(as_paper, n=20), "N = 20 (100)"),
-        (full, replace(as_paper, k=10), "k = 10 (5)"),
-        (full, replace(as_paper, pure=False), "final order: as fitted (P(True) alone"),
+        (full, as_paper.changed(n=20), "N = 20 (100)"),
+        (full, as_paper.changed(k=10), "k = 10 (5)"),
+        (full, as_paper.changed(pure=False), "final order: as fitted (P(True) alone"),
         (full, System("ours", n=100, pure=True), "first stage: bm25 (Dragon)"),
-        (full, replace(as_paper, retriever="hybrid"), "first stage: hybrid by dragon-plus (Dragon)"),
+        (full, as_paper.changed(retriever="hybrid"), "first stage: hybrid by dragon-plus (Dragon)"),
     ]:
         (row,) = beside_the_paper(compared([changed], [system], EM=0.516))
         assert row.difference is None

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from rankrag.evaluation.statistics import compared, cost_ratio, permutation_p
+from rankrag.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    compared,
+    cost_ratio,
+    gap_closed,
+    gap_interval,
+    paired_difference,
+    permutation_p,
+)
 
 
 def scipy_p(after, before, resamples):
@@ -51,3 +62,49 @@ def test_a_paired_interval_is_narrower_than_the_systems_own():
 def test_the_cost_of_reranking_is_the_papers_ratio():
     assert cost_ratio(100, 0.1, 0.02, 0.3) == pytest.approx(100 * 0.02 / 0.4)
     assert cost_ratio(100, 0.0, 0.02, 0.0) is None
+
+
+def test_the_gap_closed_is_a_share_of_what_can_be_reached():
+    assert gap_closed(0.5, 0.6, 0.9) == pytest.approx(0.25)
+    assert gap_closed(0.5, 0.4, 0.9) == pytest.approx(-0.25)
+    assert gap_closed(0.9, 0.9, 0.9) is None
+
+
+def test_an_interval_holds_the_mean_and_shrinks_to_it_without_variance():
+    assert bootstrap_interval([0.5] * 4) == Interval(0.5, 0.5, 0.5)
+    wide = bootstrap_interval([0.0, 1.0] * 50)
+    assert wide.mean == 0.5
+    # Half-width of a mean of 100 coin tosses: 1.96 * 0.5 / 10.
+    assert wide.low == pytest.approx(0.402, abs=0.02)
+    assert wide.high == pytest.approx(0.598, abs=0.02)
+    assert wide == bootstrap_interval([0.0, 1.0] * 50)
+    assert str(Interval(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
+
+
+def test_a_difference_is_paired_by_question():
+    assert paired_difference([1.0, 0.5], [0.5, 0.0]) == Interval(0.5, 0.5, 0.5)
+
+
+def test_the_gap_has_an_interval_and_none_without_a_gap():
+    found = gap_interval([0, 0, 1, 1], [1, 0, 1, 1], [1, 1, 1, 1])
+    assert found is not None
+    assert found.mean == 0.5
+    assert (found.low, found.high) == (0.0, 1.0)
+    assert gap_interval([1, 1], [1, 0], [1, 1]) is None
+
+
+def test_p_is_the_share_of_all_signs_that_give_so_large_a_difference():
+    after, before = [1, 0.5, 0.3, 1, 0, 0.9, 0.2, 1, 0.7, 0.6], [0.2, 0.4, 0.6, 0, 0.1, 0.1, 0.2, 0.3, 0.4, 0.8]
+    differences = [a - b for a, b in zip(after, before, strict=True)]
+    flipped = [
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in product((-1, 1), repeat=10)
+    ]
+    exact = sum(of >= abs(sum(differences)) - 1e-9 for of in flipped) / len(flipped)
+    assert 0.01 < exact < 0.2
+    assert permutation_p(after, before) == pytest.approx(exact, abs=0.01)
+    assert permutation_p(before, after) == pytest.approx(exact, abs=0.01)
+
+
+def test_p_is_one_where_nothing_differs_and_small_where_all_do():
+    assert permutation_p([0.5] * 9, [0.5] * 9) == 1
+    assert permutation_p([1.0] * 40, [0.0] * 40) < 0.001

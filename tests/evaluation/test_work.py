@@ -7,20 +7,16 @@ from dataclasses import replace
 import pytest
 
 from rankrag.contract import Contract
+from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
-from rankrag.evaluation.work import (
-    NOT_JUDGED,
-    JudgingWork,
-    ModelWork,
-    finals,
-    log_odds,
-    model_key,
-    reordered,
-)
+from rankrag.evaluation.model_key import model_key
+from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, NearnessWork, with_cosines
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
+from rankrag.retrieval.nearness import Nearness
 from rankrag.templates import UNANSWERABLE
+from rankrag.types import Message, Passage, Question
 
 ODDS = 2.1972245773362196  # ln(0.9 / 0.1)
 Q1 = ("s/decoy/0", "s/tagus/0")
@@ -45,13 +41,13 @@ def golden(**more):
 
 def test_every_passage_is_judged_once(squad, work_of):
     model, told = golden(), []
-    work = work_of(model, lambda *of: told.append(of))
+    work = work_of(model, lambda *step: told.append(step))
     q1, q2 = squad.questions
     found = work.judgements([(q1, Q1), (q2, ("s/ebro/0", "s/ebro/0"))])
     assert found["q1"]["s/decoy/0"].log_odds == pytest.approx(-ODDS)
     assert found["q1"]["s/tagus/0"] == Judgement(pytest.approx(ODDS), pytest.approx(0.9))
     assert set(found["q2"]) == {"s/ebro/0"}
-    assert told == [("SQuAD: judging", 3, 3)]
+    assert told == [("SQuAD: judging", 0, 3), ("SQuAD: judging", 3, 3)]
     assert len(model.prompts) == 3
     more = work.judgements([(q1, (*Q1, "s/hill/0"))])
     assert set(more["q1"]) == {*Q1, "s/hill/0"}
@@ -92,12 +88,12 @@ def test_closed_book_asks_without_passages(squad, work_of):
 
 def test_times_are_kept_with_the_work(squad, work_of):
     work, (q1, _) = work_of(golden()), squad.questions
-    assert work.judging.seconds("q1") is None
+    assert work.judging.seconds("q1", Q1) is None
     assert work.seconds("q1", Q1) is None
     work.judgements([(q1, Q1)])
     work.replies([(q1, Q1)])
     for found in (work, work_of(golden())):
-        assert found.judging.seconds("q1") >= 0
+        assert found.judging.seconds("q1", Q1) >= 0
         assert found.seconds("q1", Q1) >= 0
 
 
@@ -163,21 +159,16 @@ def test_a_score_that_is_not_a_number_stops_the_run_and_says_where(squad, tmp_pa
         work.judgements([(squad.questions[0], Q1)])
 
 
-def test_citations_are_places_and_are_kept(squad, work_of):
-    model = golden(reply="golden land")
-    work, (q1, _) = work_of(model), squad.questions
-    work.judgements([(q1, Q1)])
+def test_citations_are_places_and_are_kept(squad, work_of, tmp_path):
+    work, (q1, _) = work_of(golden(reply="golden land")), squad.questions
+    relevance = {"q1": {i: j.probability for i, j in work.judgements([(q1, Q1)])["q1"].items()}}
     work.replies([(q1, Q1)])
-    assert work.cited([(q1, Q1)]) == [(1,)]
+    assert work.cited([(q1, Q1)], relevance) == [(1,)]
     later = golden()
-    assert work_of(later).cited([(q1, Q1)]) == [(1,)]
+    assert work_of(later).cited([(q1, Q1)], relevance) == [(1,)]
     assert later.prompts == []
-
-
-def test_the_order_is_that_of_the_pipeline():
-    judged = {"a": Judgement(0.0, 0.5), "b": Judgement(1.0, 0.5), "c": Judgement(1.0, 0.5, added=-2.0)}
-    assert reordered(("a", "b", "c"), log_odds(judged)) == ("b", "c", "a")
-    assert reordered(("a", "b", "c"), finals(judged)) == ("b", "a", "c")
+    assert work_of(later).cited([(q1, Q1)], {"q1": {}}, "unranked") == [(1,)]
+    assert (tmp_path / "work/citations-unranked.jsonl").exists()
 
 
 def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tmp_path):
@@ -194,3 +185,46 @@ def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tm
     empty = model_key(plain, str(weights))
     (weights / "model.safetensors").write_bytes(b"weights")
     assert model_key(plain, str(weights)) != empty
+
+
+PASSAGES = {name: Passage(name, text) for name, text in (("a", "golden land"), ("b", "the lake"), ("c", "a town"))}
+ASKED = Judged(Question("q", "golden", (Message("user", "lake"),)), ("a",), {})
+
+
+@pytest.fixture
+def nearness(encoder, tmp_path):
+    def call(history="last", weight=2.0):
+        return NearnessWork(Nearness(encoder, weight), history, PASSAGES, tmp_path, "Set")
+
+    return call
+
+
+def test_cosines_are_made_once_and_kept(nearness, encoder, tmp_path):
+    first = nearness().cosines([(ASKED, ("a", "b"))])
+    assert list(first["q"]) == ["a", "b"]
+    assert encoder.encoded == 2
+    assert first["q"]["a"] > first["q"]["b"]
+    more = nearness().cosines([(ASKED, ("b", "c"))])
+    assert more["q"]["b"] == first["q"]["b"]
+    assert encoder.encoded == 3
+    assert nearness().cosines([(ASKED, ("a", "b", "c"))])["q"] == first["q"] | more["q"]
+    assert [path.name for path in tmp_path.iterdir()] == ["nearness-last-stub@1.jsonl"]
+
+
+def test_a_conversation_is_compared_as_it_is_searched(nearness):
+    asked = [(ASKED, ("a", "b"))]
+    last, both = nearness("last").cosines(asked)["q"], nearness("both").cosines(asked)["q"]
+    assert both["b"] > last["b"]
+
+
+def test_what_is_added_is_the_weight_times_the_cosine(nearness):
+    judged = {"a": Judgement(1.0, 0.5), "b": Judgement(1.5, 0.5)}
+    cosines = nearness().cosines([(ASKED, ("a", "b"))])["q"]
+    found = with_cosines(judged, cosines, 2.0)
+    assert found["a"].final == pytest.approx(1.0 + 2.0 * cosines["a"])
+    assert found["b"].log_odds == 1.5
+    assert with_cosines(judged, {}, 0.0) == judged
+
+
+def test_a_question_without_candidates_has_no_cosines(nearness):
+    assert nearness().cosines([(ASKED, ())]) == {"q": {}}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from experiments.walk import back_up, changes_of
+from rankrag.config.answering import AskConfig
+from rankrag.documents.parts import SourcePassages
 from rankrag.opening import load
 from rankrag.retrieval.fusion import search
-from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
 from tests.test_layers import height
@@ -19,7 +20,8 @@ def rag(tiny_model_dir, tmp_path):
     passages = tuple(Passage(f"p{i}", f"The river number {i} is long.") for i in range(6))
     store.put([SourcePassages("rivers.txt", "1", passages)])
     store.refresh()
-    return load(tmp_path / "index", model=str(tiny_model_dir), retriever="bm25", dtype="float32", n=4, k=2)
+    config = AskConfig(model=str(tiny_model_dir), retriever="bm25", dtype="float32", n=4, k=2)
+    return load(tmp_path / "index", config)
 
 
 def test_a_question_changes_the_module_at_most_12_times_and_never_goes_back_up(rag):

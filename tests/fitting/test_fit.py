@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from rankrag.config import BlendConfig
+from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.files import write_rows
 from rankrag.data.sets import Judged

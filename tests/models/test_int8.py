@@ -10,7 +10,7 @@ from torch import nn
 from rankrag import parity_paths
 from rankrag.data.runs import read_candidates
 from rankrag.errors import ModelError
-from rankrag.evaluation.work import model_key
+from rankrag.evaluation.model_key import model_key
 from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.int8 import BLOCK, Int8Linear, put_in_int8

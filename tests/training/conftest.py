@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder, chat_turns

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 KILLED = """
 import json, os, signal, sys
 import rankrag.training.trainer as trainer
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.training import folder
 from rankrag.training.run import train
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rankrag.config import DevSettings
+from rankrag.config.training import DevSettings
 from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder
 from rankrag.errors import ConfigError

@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rankrag.config import TrainConfig
-from rankrag.config_files import load_config
+from rankrag.config.schema import load_config
+from rankrag.config.training import TrainConfig
 from rankrag.training.estimate import GIB, estimate, report_lines, shape_of
 
 LLAMA_8B = LlamaConfig(

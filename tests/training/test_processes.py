@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.data.examples import write_examples
 from rankrag.training.run import train
 
@@ -23,7 +23,7 @@ import json, os, shutil, sys
 from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.training import folder as run_folder
 from rankrag.training.run import train
 from rankrag.training.trainer import RowTrainer

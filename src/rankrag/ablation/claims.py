@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rankrag.ablation.results import Measure, RowResult
-from rankrag.evaluation.metrics import Interval, gap_interval, paired_difference
+from rankrag.evaluation.statistics import Interval, gap_interval, paired_difference
 
 Verdict = Literal["supported", "not supported", "undecided", "not run"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rankrag.ablation.study import Recipe, blend_digest, kept_share
 from rankrag.blend.mixture import EXAMPLES_FILE, MANIFEST_FILE, build_blend
-from rankrag.blend.preparation import Report
-from rankrag.config import BlendConfig
+from rankrag.blend.prepare import Report
+from rankrag.config.blend import BlendConfig
 from rankrag.data.examples import read_examples, write_examples
 from rankrag.data.files import write_whole
 from rankrag.errors import ConfigError

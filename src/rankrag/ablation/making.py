@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rankrag.ablation.data import shared_blend, write_part
 from rankrag.ablation.study import Recipe
-from rankrag.blend.preparation import Report as Say
+from rankrag.blend.prepare import Report as Say
 from rankrag.training.checkpoints import prune
 from rankrag.training.run import train
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE

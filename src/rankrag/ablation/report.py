@@ -10,8 +10,7 @@ from rankrag.ablation.paper import SETS, TABLE_3, mean_of_nine
 from rankrag.ablation.results import Measure, RowResult
 from rankrag.ablation.study import FULL, Row, Study
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.evaluation.metrics import bootstrap_interval, paired_difference
-from rankrag.evaluation.statistics import compared
+from rankrag.evaluation.statistics import bootstrap_interval, compared, paired_difference
 
 _MEASURES: tuple[Measure, ...] = ("hit@1", "EM", "F1", "loss")
 

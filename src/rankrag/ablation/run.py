@@ -21,7 +21,7 @@ from rankrag.ablation.report import render
 from rankrag.ablation.results import RowResult, check_pairs, load_result, save_result
 from rankrag.ablation.study import Row, Study
 from rankrag.ablation.testing import Exam, answers, open_exam, reply_losses
-from rankrag.blend.preparation import Report as Say
+from rankrag.blend.prepare import Report as Say
 from rankrag.data.progress import Progress, quiet
 from rankrag.models.prepared import resolve_model
 from rankrag.models.transformers import TransformersModel

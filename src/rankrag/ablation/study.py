@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from rankrag.ablation.paper import TABLE_3
-from rankrag.blend.checks import config_problems
+from rankrag.blend.prepare import config_problems
 from rankrag.blend.weights import blend_slots
-from rankrag.config import AblationConfig, AblationRow, BlendConfig, Schema, TrainConfig
-from rankrag.config_files import load_config
+from rankrag.config.ablation import AblationConfig, AblationRow
+from rankrag.config.blend import BlendConfig
+from rankrag.config.schema import Schema, load_config
+from rankrag.config.training import TrainConfig
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.errors import ConfigError
 from rankrag.types import DataKind

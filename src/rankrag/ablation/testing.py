@@ -11,16 +11,18 @@ import torch
 
 from rankrag.ablation.results import Outcome
 from rankrag.ablation.study import Study
-from rankrag.blend.mixture import held_back_part
-from rankrag.blend.sft import sft_examples
+from rankrag.blend.kinds import sft_examples
+from rankrag.blend.sources import held_back_part
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load
 from rankrag.data.progress import Progress
 from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.errors import ConfigError
-from rankrag.evaluation.first_stage import Ids, first_stages
+from rankrag.evaluation.first_stage import FirstStage
+from rankrag.evaluation.lines import Ids
 from rankrag.evaluation.metrics import exact_match, hit_at, token_f1
-from rankrag.evaluation.work import ModelWork, log_odds, model_key, reordered
+from rankrag.evaluation.model_key import model_key
+from rankrag.evaluation.work import ModelWork
 from rankrag.models import LanguageModel
 from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
@@ -56,7 +58,7 @@ def open_exam(study: Study, out: Path, progress: Progress) -> Exam:
     sets = []
     for name, number in config.questions.items():
         test_set = load(BENCHMARKS[name], Path(study.instructions.data))
-        found = first_stages(test_set, out / "questions", retrievers=("bm25",), progress=progress)["bm25", "last"]
+        found = FirstStage(test_set, out / "questions", progress=progress).ids("bm25")
         passages = {question: ids[: config.n] for question, ids in found.items()}
         usable = tuple(of for of in test_set.questions if hit_at(passages[of.question.id], of.gold, config.n))
         if len(usable) < number:
@@ -82,7 +84,8 @@ def answers(
         first = [asked.passages[of.question.id] for of in asked.questions]
         judged = work.judgements(list(zip(asked.questions, first, strict=True)))
         ranked = [
-            reordered(ids, log_odds(judged[of.question.id])) for of, ids in zip(asked.questions, first, strict=True)
+            tuple(sorted(ids, key=lambda i, own=judged[of.question.id]: -own[i].log_odds))  # type: ignore[misc]
+            for of, ids in zip(asked.questions, first, strict=True)
         ]
         replies = [
             work.replies([(of, ids[:k]) for of, ids in zip(asked.questions, order, strict=True)])

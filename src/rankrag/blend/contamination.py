@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rankrag.blend.sources import Record, Source
-from rankrag.config import EvaluationConfig
+from rankrag.config.blend import EvaluationConfig
 from rankrag.data.files import Row, located_rows
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.data.rows import parse_asked, parse_ids, read_passages

@@ -1,4 +1,7 @@
-"""BM25 negatives: for every question the passages that look right and are not (paper, section 4.2.1)."""
+"""BM25 negatives: for every question the passages that look right and are not (paper, section 4.2.1).
+
+Some only look like negatives: they contain an answer, or repeat a passage that answers. They are left out.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rankrag.blend.false_negatives import is_negative
 from rankrag.blend.sources import Record, Source
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.errors import MissingExtraError
+from rankrag.matching import contains_any, near_duplicate
 from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.templates import passage_text
 
@@ -51,6 +54,19 @@ def best(scores: npt.NDArray[np.float32], k: int) -> list[int]:
     return [int(place) for place in places[np.argsort(-scores[places], kind="stable")][:k]]
 
 
+def is_negative(source: Source, record: Record, passage_id: str, found: str) -> bool:
+    """Whether a passage may serve as a negative of a record.
+
+    Why another may not is counted in `dropped` under how it was `found`, "mined" or "random"; a gold one is no loss.
+    """
+    if passage_id in record.positives:
+        return False
+    why = _false_negative(source, record, passage_id)
+    if why:
+        source.dropped[f"{found} negative: {why}"] += 1
+    return not why
+
+
 def search_text(record: Record) -> str:
     """Return what is searched for a record: the question, after the two turns before it where there are any."""
     return " ".join([m.content for m in record.question.history[-2:]] + [record.question.text])
@@ -80,3 +96,14 @@ def _index(source: Source, progress: Progress) -> Any:
 
 def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
     return tuple(i for i in found if is_negative(source, record, i, "mined"))[:depth]
+
+
+def _false_negative(source: Source, record: Record, passage_id: str) -> str:
+    if passage_id in record.unclear:
+        return "relevance not known"
+    text = source.passages[passage_id].text
+    if contains_any(text, record.question.answers):
+        return "contains an answer"
+    if any(near_duplicate(text, source.passages[i].text) for i in record.positives):
+        return "nearly equals a gold passage"
+    return ""

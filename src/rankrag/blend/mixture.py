@@ -9,24 +9,16 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from rankrag.blend.context_qa import qa_examples
-from rankrag.blend.context_ranking import Neighbours, candidate_examples, neighbours, ranking_examples
-from rankrag.blend.counting import Counter as TokenCounter
-from rankrag.blend.counting import group_tokens, token_counter
-from rankrag.blend.drawing import drawn
+from rankrag.blend.estimate import CountTokens, group_tokens, token_counter
+from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined, mine
 from rankrag.blend.parts import GOES_ON, Part, Parts, lines
-from rankrag.blend.preparation import Prepared, Report, prepare
-from rankrag.blend.reading import read_source
-from rankrag.blend.records import MAX_ANSWER_WORDS
-from rankrag.blend.retrieval_qa import passage_lists, retrieval_qa_examples
-from rankrag.blend.retrieval_ranking import retrieval_ranking_examples
-from rankrag.blend.sft import sft_examples
-from rankrag.blend.sources import Source, split_held_back
-from rankrag.blend.weights import LIST_KINDS
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.blend.prepare import Prepared, Report, prepare
+from rankrag.blend.sources import Source
+from rankrag.blend.weights import drawn
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import sha256, write_lines, write_whole
-from rankrag.data.progress import Progress, quiet, watched
+from rankrag.data.progress import Progress, quiet
 from rankrag.data.public import KNOWN_DEFECTS
 from rankrag.errors import DataError, writing
 from rankrag.types import DataKind, Example
@@ -34,8 +26,6 @@ from rankrag.types import DataKind, Example
 EXAMPLES_FILE = "examples.jsonl.zst"
 MANIFEST_FILE = "manifest.json"
 PARTS_FOLDER = "parts"
-
-PASSAGE_KINDS = frozenset({DataKind.CONTEXT_QA, DataKind.CONTEXT_RANKING})
 
 
 def build_blend(
@@ -80,73 +70,8 @@ def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, progres
     return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, progress)
 
 
-def source_groups(
-    config: BlendConfig,
-    wanted: SourceConfig,
-    source: Source,
-    mined: Mined,
-    kinds: frozenset[DataKind],
-    rng: random.Random,
-    progress: Progress = quiet,
-) -> Iterator[list[Example]]:
-    """Yield the examples of one source, those that share their passages together."""
-    if DataKind.SFT in kinds:
-        yield from ([example] for example in sft_examples(source))
-    if DataKind.CONTEXT_RANKING in kinds and wanted.ranking_by == "question":
-        kinds -= {DataKind.CONTEXT_RANKING}
-        yield from _by_question(source, wanted, mined, rng, progress)
-    if kinds & PASSAGE_KINDS:
-        near = neighbours(source, mined)
-        positive, others = [n for n in near if n.positive], [n for n in near if not n.positive]
-        amount = len(positive) if wanted.passages is None else min(wanted.passages, len(positive))
-        chosen = rng.sample(positive, amount)
-        chosen += rng.sample(others, min(wanted.negative_passages, len(others)))
-        for of in watched(chosen, progress, f"{source.name}: drawing from passages", len(chosen)):
-            yield list(_passage_examples(source, wanted, of, kinds, rng))
-    if kinds & LIST_KINDS:
-        lists = passage_lists(
-            source, mined, lists=wanted.lists, size=config.list_size, questions=wanted.list_questions, rng=rng
-        )
-        for of_list in watched(lists, progress, f"{source.name}: drawing lists of passages"):
-            examples = list(retrieval_qa_examples(source, of_list, unanswerable=wanted.unanswerable, rng=rng))
-            examples += retrieval_ranking_examples(source, of_list)
-            yield [example for example in examples if example.kind in kinds]
-
-
-def held_back_part(config: BlendConfig, wanted: SourceConfig) -> Source:
-    """Return the held-back questions of a source, for fitting thresholds and weights."""
-    return split_held_back(read_source(wanted, Path(config.data), seed=config.seed), config.held_back)[1]
-
-
-def _by_question(
-    source: Source, wanted: SourceConfig, mined: Mined, rng: random.Random, progress: Progress
-) -> Iterator[list[Example]]:
-    """Yield the ranking examples of each question."""
-    pairs, passages = list(zip(source.records, mined, strict=True)), tuple(source.passages)
-    for record, found in watched(pairs, progress, f"{source.name}: drawing candidates of questions", len(pairs)):
-        yield candidate_examples(source, record, found, passages, hard=wanted.hard, random_share=wanted.random, rng=rng)
-
-
-def _passage_examples(
-    source: Source, wanted: SourceConfig, of: Neighbours, kinds: frozenset[DataKind], rng: random.Random
-) -> Iterator[Example]:
-    if DataKind.CONTEXT_RANKING in kinds:
-        yield from ranking_examples(
-            source, of, questions=wanted.questions, hard=wanted.hard, random_share=wanted.random, rng=rng
-        )
-    if DataKind.CONTEXT_QA in kinds:
-        yield from qa_examples(
-            source,
-            of,
-            questions=wanted.qa,
-            unanswerable=wanted.unanswerable,
-            max_words=wanted.max_answer_words or MAX_ANSWER_WORDS,
-            rng=rng,
-        )
-
-
 def _made(
-    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: TokenCounter, progress: Progress
+    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: CountTokens, progress: Progress
 ) -> Part:
     """Mine and draw the examples of one source and write them as its part."""
     source = prepared.sources[wanted.name]

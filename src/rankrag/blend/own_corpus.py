@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rankrag.blend.false_negatives import is_negative
+from rankrag.blend.mining import is_negative
 from rankrag.blend.question_writing import Written, sentences_to_ask, write
 from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
 from rankrag.blend.sources import Record, Source
-from rankrag.config import SourceConfig, WritingConfig
+from rankrag.config.blend import SourceConfig, WritingConfig
 from rankrag.data.files import Row, write_rows
 from rankrag.data.journal import Journal
 from rankrag.data.progress import Progress, quiet

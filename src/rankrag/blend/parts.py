@@ -23,7 +23,7 @@ from typing import Any
 
 from rankrag.blend.contamination import evaluation_files
 from rankrag.blend.weights import Slot
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import example_line
 from rankrag.data.files import sha256, write_whole
 from rankrag.errors import DataError, writing
@@ -33,6 +33,14 @@ GOES_ON = "the same command goes on with the sources that are done"
 
 _OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "fit", "writing"}
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
+
+
+MAKERS = (
+    *(f"blend/{name}.py" for name in ("contamination", "kinds", "licences", "mining", "mixture", "sources", "weights")),
+    *(f"data/{name}.py" for name in ("examples", "files", "hub", "instructions", "public", "rows")),
+    *("matching.py", "retrieval/lexical.py", "templates.py", "types.py"),
+)
+"""The files that examples depend on: a part that other code made is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +132,10 @@ def lines(parts: Sequence[Part], order: Sequence[int]) -> Iterator[bytes]:
 
 @cache
 def _code() -> list[str]:
-    """Return what stands for the code that makes examples: our own files, and versions of what they rest on."""
-    digest = hashlib.sha256()
+    """Return what stands for the code that makes examples: our files, and versions of the libraries they use."""
     package = Path(__file__).parents[1]
-    for file in sorted(package.rglob("*.py")):
-        digest.update(file.read_bytes())
-    return [digest.hexdigest(), sys.version, *map(_version, ("numpy", "bm25s", "pystemmer"))]
+    ours = sha256(*(package / name for name in MAKERS))
+    return [ours, sys.version, *map(_version, ("numpy", "bm25s", "pystemmer"))]
 
 
 def _version(package: str) -> str:

@@ -30,8 +30,8 @@ def ablate(
     Work that is done is kept in the run folder, so a killed run goes on where it stopped; rows can be run one by one.
     """
     from rankrag.ablation.study import open_study
-    from rankrag.config import AblationConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.ablation import AblationConfig
+    from rankrag.config.schema import load_config
     from rankrag.data.files import write_whole
 
     study = open_study(load_config(AblationConfig, config, tuple(set_ or ())))

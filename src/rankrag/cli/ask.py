@@ -32,49 +32,29 @@ def ask(
     question: QuestionText = None,
     *,
     index: options.Index = options.DEFAULT_INDEX,
-    retriever: options.RetrieverName = "hybrid",
-    n: options.N = 20,
+    retriever: options.RetrieverChoice = None,
+    n: options.NChoice = None,
     k: options.K = None,
-    no_rerank: options.NoRerank = False,
-    settled_from: options.Settled = float("inf"),
     as_json: AsJson = False,
     questions: Questions = None,
     out: Out = None,
-    history_query: options.HistoryQueryName = None,
-    score: options.Score = None,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    state_cache: options.StateCacheName = "memory",
-    state_form: options.StateForm = None,
-    encoder: options.EncoderDir = None,
+    model: options.ModelChoice = None,
+    device: options.DeviceChoice = None,
+    dtype: options.DtypeChoice = None,
+    config: options.ConfigFile = None,
+    set_: options.Set = None,
 ) -> None:
     """Answer a question, with the passages behind the answer."""
     if (question is None) == (questions is None):
         raise ConfigError("ask takes one question, or --questions FILE; see rankrag ask --help")
     if question is not None and not question.strip():
         raise DataError("the question is empty; ask something")
+    settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
 
     def pipeline() -> RankRAG:
         import rankrag
 
-        return rankrag.load(
-            index,
-            model=model,
-            retriever=retriever,
-            n=n,
-            k=k,
-            reranker=_reranker(no_rerank, settled_from),
-            settled_from=settled_from,
-            history_query=history_query,
-            score=score,
-            device=device,
-            dtype=dtype,
-            state_cache=state_cache,
-            state_form=state_form,
-            encoder=encoder,
-            say=say,
-        )
+        return rankrag.load(index, settings, say=say)
 
     if questions is not None:
         _ask_many(pipeline, questions, out)
@@ -89,41 +69,21 @@ def ask(
 def chat(
     *,
     index: options.Index = options.DEFAULT_INDEX,
-    retriever: options.RetrieverName = "hybrid",
-    n: options.N = 20,
+    retriever: options.RetrieverChoice = None,
+    n: options.NChoice = None,
     k: options.K = None,
-    no_rerank: options.NoRerank = False,
-    settled_from: options.Settled = float("inf"),
-    history_query: options.HistoryQueryName = None,
-    score: options.Score = None,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    state_cache: options.StateCacheName = "memory",
-    state_form: options.StateForm = None,
-    encoder: options.EncoderDir = None,
+    model: options.ModelChoice = None,
+    device: options.DeviceChoice = None,
+    dtype: options.DtypeChoice = None,
+    config: options.ConfigFile = None,
+    set_: options.Set = None,
 ) -> None:
     """Talk with the documents."""
     import rankrag
     from rankrag.pipeline import next_turn
 
-    rag = rankrag.load(
-        index,
-        model=model,
-        retriever=retriever,
-        n=n,
-        k=k,
-        reranker=_reranker(no_rerank, settled_from),
-        settled_from=settled_from,
-        history_query=history_query,
-        score=score,
-        device=device,
-        dtype=dtype,
-        state_cache=state_cache,
-        state_form=state_form,
-        encoder=encoder,
-        say=say,
-    )
+    settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
+    rag = rankrag.load(index, settings, say=say)
     say("Ask away. /new forgets the conversation, /quit (or Ctrl-D) ends it.")
     answer: Answer | None = None
     while True:
@@ -136,7 +96,7 @@ def chat(
             return
         if text == "/new":
             answer = None
-            say("The conversation begins anew.")
+            say("A new conversation begins.")
         elif text:
             first = Question("", text, style="conversation")
             asked = next_turn(answer.question, answer, text) if answer else first
@@ -144,12 +104,6 @@ def chat(
                 answer = _stream(rag, asked)
             except DataError as error:
                 say(f"rankrag: {error}")
-
-
-def _reranker(no_rerank: bool, settled_from: float) -> str | None:
-    if no_rerank and settled_from != float("inf"):
-        raise ConfigError("--no-rerank and --settled-from exclude each other; choose one")
-    return None if no_rerank else "model"
 
 
 def _stream(rag: RankRAG, question: Question) -> Answer:

@@ -1,4 +1,4 @@
-"""`rankrag evaluate`: figures of first stages, reranking, answers and refusals."""
+"""`rankrag evaluate`: systems on sets, question by question."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.contract import ScoreType
-    from rankrag.evaluation.summary import ExampleFigures
-    from rankrag.models import Form, LanguageModel
-    from rankrag.retrieval.encoder import Encoder
+    from rankrag.config.evaluation import ComparisonConfig
+    from rankrag.contract import HistoryQuery
+    from rankrag.data.sets import Benchmark, TestSet
+    from rankrag.evaluation.run import Openers
+    from rankrag.evaluation.systems import System
+    from rankrag.models import LanguageModel
 
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A set to measure, by default all; with CONFIG key=value over the file's. Often."),
+    typer.Option("--set", help="Set to measure (repeatable; default: all). With CONFIG: override as key=value."),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Argument(help="YAML file of systems to compare, such as configs/eval/mini.yaml.")
 ]
 FirstStages = Annotated[
-    list[str] | None,
-    typer.Option("--retriever", "-r", help="A first stage, by default all three; may be given often."),
+    list[str] | None, typer.Option("--retriever", "-r", help="First stage (repeatable; default: all three).")
 ]
-Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 is all of them.")]
-Report = Annotated[Path | None, typer.Option(help="Where the tables go, such as docs/results.md.")]
-Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and what is at hand.")]
-Fetched = Annotated[bool, typer.Option("--fetch", help="First get the questions of the named sets from the hub.")]
-Examples = Annotated[Path | None, typer.Option(help="Folder with corpus/ and questions.jsonl, measured as well.")]
+Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 for all of them.")]
+Report = Annotated[Path | None, typer.Option(help="File for the tables, such as docs/results.md.")]
+Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and which are here.")]
+Fetched = Annotated[bool, typer.Option("--fetch", help="First fetch the questions of the named sets from the hub.")]
+Examples = Annotated[
+    Path | None, typer.Option(help="Own documents: a folder with corpus/ and questions.jsonl, measured as well.")
+]
 Freeze = Annotated[
     Path | None,
     typer.Option(help="Keep what the one --retriever finds, with its passages, in runs/ of this folder; docs/data.md."),
@@ -61,116 +64,149 @@ def evaluate(
     examples: Examples = None,
     freeze: Freeze = None,
     report: Report = None,
-    score: options.Score = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     state_cache: options.StateCacheName = "memory",
-    state_form: options.StateForm = None,
     encoder: options.EncoderDir = None,
 ) -> None:
-    """Measure first stages, reranking, answers and refusals; with CONFIG, compare several systems.
+    """Measure retrieval, reranking, answers, citations and refusals; with CONFIG, compare systems of your own.
 
-    With CONFIG, only --set and --report are used beside it; `rankrag report` and `rankrag paper` take its run folder.
-
-    Work that is done is kept in the run folder question by question, so a killed run goes on where it stopped.
+    Beside CONFIG, only --set, --examples and --report are used. Finished work is kept in the run folder, so that a
+    killed run goes on where it stopped. `rankrag report` makes pages of a run folder.
     """
-    from rankrag.contract import Contract
+    from rankrag.config.evaluation import ComparisonConfig
+    from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
     from rankrag.data.listing import listing
-    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
-    from rankrag.evaluation.report import render
-    from rankrag.evaluation.run import evaluate as run
-    from rankrag.retrieval.encoder import Encoder
 
     if list_:
         print("\n".join(listing(list(BENCHMARKS.values()), data)))
         return
     if config is not None:
-        _compare(config, tuple(set_ or ()), report)
+        wanted = load_config(ComparisonConfig, config, tuple(set_ or ()))
+        _evaluate(wanted, _configured(wanted), examples, report)
         return
-    if data is None:
+    if data is None and (examples is None or set_):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
-    unknown = sorted(set(retriever or ()) - set(ALL_RETRIEVERS))
-    if unknown:
-        raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    first_stages = _first_stages(retriever or ())
     if freeze and len(retriever or ()) != 1:
         raise ConfigError("--freeze keeps one first stage; name it with --retriever")
-    if fetch:
+    if fetch and data is not None:
         _fetch(set_ or (), data)
-    vectors = Encoder(encoder)
-    opened = None if no_model else _opened(model, device, dtype, score, state_cache, state_form)
-    shown = None
-    depth = (opened[0].contract if opened else Contract()).depth(n, k)
-    with options.step_lines() as step:
-        if examples and opened:
-            shown = _examples(examples, out, opened[0], opened[1], vectors, n, depth)
-        summary = run(
-            data,
-            out,
-            model=opened[0] if opened else None,
-            model_name=opened[1] if opened else "",
-            encoder=vectors,
-            benchmarks=tuple(set_) if set_ else None,
-            retrievers=tuple(name for name in ALL_RETRIEVERS if not retriever or name in retriever),
-            n=n,
-            k=depth,
-            sample=sample,
-            seed=seed,
-            command=shlex.join(["rankrag", *sys.argv[1:]]),
-            machine=machine(),
-            examples=shown,
-            freeze_in=freeze,
-            progress=step,
-            say=say,
-        )
-    if opened:
-        options.say_state_use(opened[0])
-    _show(render(summary), report, out)
+    systems = _standard("none" if no_model else model, first_stages, n, k)
+    values = {
+        "data": str(data or ""),
+        "out": str(out),
+        "sets": tuple(set_ or ()),
+        "sample": sample,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "state_cache": state_cache,
+        "encoder": str(encoder) if encoder else None,
+        "systems": [{"name": system.name} for system in systems],
+    }
+    wanted = ComparisonConfig.model_validate(values)
+    if freeze:
+        _freeze(wanted, first_stages[0], None if no_model else model, freeze)
+    _evaluate(wanted, systems, examples, report)
 
 
-def _compare(path: Path, overrides: tuple[str, ...], report: Path | None) -> None:
-    """Compare the systems of a configuration."""
-    from rankrag.config import ComparisonConfig
-    from rankrag.config_files import load_config
-    from rankrag.data.catalogue import own_set
-    from rankrag.evaluation.compare import compare
-    from rankrag.evaluation.comparison_report import render_comparison
-    from rankrag.evaluation.first_stage import VECTORS
-    from rankrag.evaluation.systems import System
+def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Path | None, report: Path | None) -> None:
+    """Run the systems on the sets, and show the tables."""
+    from rankrag.evaluation.own_documents import own_documents
+    from rankrag.evaluation.report import render
+    from rankrag.evaluation.run import Settings, evaluate
 
-    wanted = load_config(ComparisonConfig, path, overrides)
-    own = dict.fromkeys(VECTORS, wanted.encoder)
-    systems = tuple(
-        System(**of.model_dump() | {"encoder": of.encoder or own.get(of.retriever)}) for of in wanted.systems
-    )
+    sets: list[Benchmark | TestSet] = [*_sets(wanted), *(own_documents(examples) if examples else ())]
+    command = shlex.join(["rankrag", *sys.argv[1:]])
+    settings = Settings(wanted.sample, wanted.seed, wanted.history_query, command, machine())
     out = Path(wanted.out)
     with options.step_lines() as step:
-        comparison = compare(
-            Path(wanted.data),
-            out,
-            systems,
-            open_model=lambda name: _opened(name, wanted.device, wanted.dtype, state_cache=wanted.state_cache),
-            benchmarks=[of if isinstance(of, str) else own_set(of) for of in wanted.sets] or None,
-            sample=wanted.sample,
-            seed=wanted.seed,
-            history=wanted.history_query,
-            command=shlex.join(["rankrag", *sys.argv[1:]]),
-            machine=machine(),
-            progress=step,
-            say=say,
-        )
-    _show(render_comparison(comparison), report, out)
-
-
-def _show(text: str, report: Path | None, out: Path) -> None:
-    """Write the tables where they are wanted, else print them."""
+        openers = _openers(wanted)
+        found = evaluate(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
+    text = render(found)
     if report is None:
         print(text)
         return
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(text, encoding="utf-8")
-    say(f"The tables are in {report}, the figures in {out}.")
+    say(f"The tables are in {report}, the lines of all questions in {out}.")
+
+
+def _configured(wanted: ComparisonConfig) -> tuple[System, ...]:
+    """Return the systems of a configuration; those that search by vectors get the run's encoder by default."""
+    from rankrag.evaluation.systems import VECTORS, System
+
+    own = dict.fromkeys(VECTORS, wanted.encoder)
+    return tuple(
+        System(**(one.model_dump() | {"encoder": one.encoder or own.get(one.retriever)})) for one in wanted.systems
+    )
+
+
+def _standard(model: str, first_stages: Sequence[str], n: int, k: int | None) -> tuple[System, ...]:
+    from rankrag.evaluation.standard import standard_systems
+
+    shown = Path(model).name if Path(model).is_dir() else model
+    return standard_systems(model, shown, retrievers=first_stages, n=n, k=k)
+
+
+def _sets(wanted: ComparisonConfig) -> list[Benchmark]:
+    """Return the sets that are asked for; `ConfigError` names unknown ones."""
+    from rankrag.data.catalogue import BENCHMARKS, own_set
+    from rankrag.data.load import at_hand
+
+    names = wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
+    unknown = [name for name in names if isinstance(name, str) and name not in BENCHMARKS]
+    if unknown:
+        raise ConfigError(f"{', '.join(map(str, unknown))}: not known; sets are {', '.join(BENCHMARKS)}")
+    return [BENCHMARKS[one] if isinstance(one, str) else own_set(one) for one in names]
+
+
+def _openers(wanted: ComparisonConfig) -> Openers:
+    """Return what opens the models and encoders of a run."""
+    from rankrag.evaluation.run import Openers
+    from rankrag.retrieval.encoder import Encoder
+
+    def open_model(name: str) -> tuple[LanguageModel, str]:
+        return _opened(name, wanted)
+
+    return Openers(open_model, lambda name: Encoder(name or wanted.encoder))
+
+
+def _opened(name: str, wanted: ComparisonConfig) -> tuple[LanguageModel, str]:
+    """Return the model and the directory of its weights."""
+    from rankrag.models.prepared import resolve_model
+    from rankrag.opening import open_model
+
+    directory = resolve_model(name, say)
+    device, dtype, states = wanted.device, wanted.dtype, wanted.state_cache
+    return open_model(directory, device=device, dtype=dtype, state_cache=states, say=say), directory
+
+
+def _first_stages(names: Sequence[str]) -> tuple[str, ...]:
+    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
+
+    if unknown := sorted(set(names) - set(ALL_RETRIEVERS)):
+        raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    return tuple(name for name in ALL_RETRIEVERS if not names or name in names)
+
+
+def _freeze(wanted: ComparisonConfig, retriever: str, model: str | None, into: Path) -> None:
+    """Keep what a retriever finds for each set; conversations are searched as the model was fitted."""
+    from rankrag.data.load import load
+    from rankrag.evaluation.first_stage import FirstStage
+    from rankrag.evaluation.freezing import freeze_first_stage
+
+    openers = _openers(wanted)
+    history: HistoryQuery = openers.model(model)[0].contract.history_query if model else "last"
+    encoder = openers.encoder(None).name if retriever != "bm25" else None
+    with options.step_lines() as step:
+        for one in _sets(wanted):
+            stage = FirstStage(load(one, Path(wanted.data)), Path(wanted.out), openers.encoder, step)
+            run = freeze_first_stage(stage, into, retriever=retriever, encoder=encoder, history=history)
+            say(f"{stage.test_set.benchmark.name}: its first stage is {run}.")
 
 
 def machine() -> str:
@@ -195,38 +231,3 @@ def _fetch(names: Sequence[str], data: Path) -> None:
         raise ConfigError(f"--fetch {', '.join(unknown)}: name the sets with --set; they are {', '.join(BENCHMARKS)}")
     for name in names:
         say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
-
-
-def _opened(
-    model: str,
-    device: str,
-    dtype: str,
-    score: ScoreType | None = None,
-    state_cache: str = "off",
-    state_form: Form | None = None,
-) -> tuple[LanguageModel, str]:
-    """Return the model and the directory of its weights."""
-    from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_model
-
-    directory = resolve_model(model, say)
-    opened = open_model(
-        directory, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
-    )
-    return opened, directory
-
-
-def _examples(
-    folder: Path, out: Path, model: LanguageModel, name: str, encoder: Encoder, n: int, k: int
-) -> ExampleFigures:
-    from rankrag.documents.indexing import bring_up_to_date
-    from rankrag.evaluation.examples import examples_check
-    from rankrag.opening import load
-    from rankrag.retrieval.store import PassageStore
-
-    index = out / "indexes" / "examples"
-    store = PassageStore.create_or_open(index)
-    bring_up_to_date(store, [folder / "corpus"])
-    store.fill_vectors(encoder)
-    rag = load(index, model=model, n=n, k=k, encoder=encoder)
-    return examples_check(rag, folder / "questions.jsonl", model_name=name, journal=out / "examples.jsonl")

@@ -14,80 +14,73 @@ import typer
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rankrag.config.answering import AskConfig
     from rankrag.models import LanguageModel
 
 DEFAULT_INDEX = Path("rankrag.index")
 
 Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="rankrag-mini, a model directory, a Hugging Face id, or http://HOST:PORT/v1?model=NAME#DIRECTORY; "
-        "timeout=, retries=, concurrency= and kind= may stand beside model=.",
-    ),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …; several share the work: cuda:0,cuda:1")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, or int8 for weights in eight bits.")]
+Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
+
+# Where a model runs. A command with a settings file takes `…Choice`: None leaves the file's value as it is.
+
+_MODEL = typer.Option(
+    "--model",
+    "-m",
+    help="rankrag-mini (default), a model directory, a Hugging Face id, or the address of a server, such as "
+    "http://HOST:PORT/v1?model=NAME#DIRECTORY (docs/backends.md).",
+)
+_DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, …; cuda:0,cuda:1 shares the work.")
+_DTYPE = typer.Option(help="auto, float32, bfloat16, float16, or int8 for weights in eight bits.")
+Model = Annotated[str, _MODEL]
+ModelChoice = Annotated[str | None, _MODEL]
+Device = Annotated[str, _DEVICE]
+DeviceChoice = Annotated[str | None, _DEVICE]
+Dtype = Annotated[str, _DTYPE]
+DtypeChoice = Annotated[str | None, _DTYPE]
 StateCacheName = Annotated[
     str,
-    typer.Option(
-        "--state-cache", help="Where passages stay known from question to question: memory, off, or a folder."
-    ),
+    typer.Option("--state-cache", help="Where states of passages are kept: memory, off, or a folder."),
 ]
-StateForm = Annotated[
-    Literal["exact", "float16", "int8"] | None,
-    typer.Option("--state-form", help="How they are kept; by default exact in memory, float16 in a folder."),
-]
-RetrieverName = Annotated[
-    Literal["bm25", "dense", "hybrid"], typer.Option("--retriever", "-r", help="The first stage.")
-]
-Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
+
+
+# How passages are found and how many are used.
+
+_RETRIEVER = typer.Option("--retriever", "-r", help="First stage: hybrid (default), bm25 or dense.")
+RetrieverName = Annotated[Literal["bm25", "dense", "hybrid"], _RETRIEVER]
+RetrieverChoice = Annotated[Literal["bm25", "dense", "hybrid"] | None, _RETRIEVER]
 EncoderDir = Annotated[
     Path | None,
     typer.Option(
         "--encoder",
-        help="sentence-transformers directory, or, from a hub, dragon-plus, dragon-multiturn, dpr-nq, "
-        "contriever-msmarco or medcpt; by default all-MiniLM-L6-v2.",
-    ),
-]
-N = Annotated[int, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank.")]
-K = Annotated[
-    int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default as many as suit the model.")
-]
-NoRerank = Annotated[bool, typer.Option("--no-rerank", help="Keep the retriever's order.")]
-
-
-def _bound(text: str) -> float | str:
-    try:
-        return "fitted" if text == "fitted" else float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is neither a number nor 'fitted'") from None
-
-
-Settled = Annotated[
-    float,  # or "fitted", which typer's parsers cannot say
-    typer.Option(
-        "--settled-from",
-        parser=_bound,
-        metavar="LOG-ODDS|fitted",
-        help="Stop judging once the k-th best passage reaches this, or what was `fitted` to lose next to nothing.",
+        help="sentence-transformers directory, or dragon-plus, dragon-multiturn, dpr-nq, contriever-msmarco or medcpt "
+        "from the hub; by default all-MiniLM-L6-v2.",
     ),
 ]
 HistoryQueryName = Annotated[
     Literal["last", "all", "speakers", "both"] | None,
-    typer.Option(
-        "--history-query",
-        help="Search a conversation by its last turn, by all, by all with speakers, by last and all; else as fitted.",
-    ),
+    typer.Option("--history-query", help="Turns of a conversation to search for; by default the last."),
 ]
-Score = Annotated[
-    Literal["true", "true_vs_false"] | None,
-    typer.Option(help="P(True) over all words, or against False; by default as the model's contract says."),
+_N = typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank (default: 20).")
+N = Annotated[int, _N]
+NChoice = Annotated[int | None, _N]
+K = Annotated[int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default the contract's.")]
+
+# Settings and run folders.
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with more settings; docs/configuration.md.")
 ]
+Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's (repeatable).")]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's; may be given often.")]
+
+
+def asked_for(file: Path | None, changes: list[str] | None, **options: object) -> AskConfig:
+    """Return the settings of a file, changed by `--set` and then by options; None is an option that was not given."""
+    from rankrag.config.answering import AskConfig
+    from rankrag.config.schema import load_config
+
+    return load_config(AskConfig, file, changes or (), options)
 
 
 def model_here(name: str, instead: str) -> str:

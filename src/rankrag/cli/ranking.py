@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,9 +19,13 @@ from rankrag.types import Passage, Question, Ranking, ScoredPassage
 if TYPE_CHECKING:
     from rankrag.contract import HistoryQuery
     from rankrag.opening import RetrieverKind
-    from rankrag.rerank import Judgement
+    from rankrag.pipeline import RankRAG
 
 _AT_ONCE = 16
+"""Questions whose passages are judged together."""
+
+_SEARCHED_AT_ONCE = 64
+_RUN_DEPTH = 100
 
 QuestionsFile = Annotated[
     Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")
@@ -45,12 +48,14 @@ Candidates = Annotated[
     Path | None, typer.Option(help="Questions with candidates of their own, .zst too; `-` is standard input.")
 ]
 RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC's format.")]
-Pure = Annotated[bool, typer.Option("--pure", help="The model's order alone, as in the paper; no encoder's share.")]
+RunDepth = Annotated[
+    int | None, typer.Option("--n", "-n", min=1, help=f"Passages of a run to rerank (default: {_RUN_DEPTH}).")
+]
 SettledTop = Annotated[
-    int | None, typer.Option("--k", "-k", min=1, help="Passages that --settled-from settles; else as many as fitted.")
+    int | None, typer.Option("--k", "-k", min=1, help="Passages that settled_from settles; by default the contract's.")
 ]
 
-T = TypeVar("T")
+_Asked = tuple[Question, Ranking]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +106,17 @@ def retrieve(
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     passages: dict[str, Passage] = {}
 
-    def found() -> Iterator[tuple[Question, Ranking]]:
+    def found() -> Iterator[_Outcome]:
         with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
-            done = 0
-            for batch in _batches(wanted, 64):
-                queries = [search_queries(q, history_query or "last") for q in batch]
-                rankings = search(first_stage, queries, k)
+            for start in range(0, len(wanted), _SEARCHED_AT_ONCE):
+                batch = wanted[start : start + _SEARCHED_AT_ONCE]
+                rankings = search(first_stage, [search_queries(q, history_query or "last") for q in batch], k)
                 if freeze:
                     passages.update((c.passage.id, c.passage) for ranking in rankings for c in ranking)
-                yield from zip(batch, rankings, strict=True)
-                show(done := done + len(batch))
+                yield from (_Outcome(*one) for one in zip(batch, rankings, strict=True))
+                show(start + len(batch))
 
-    _write(out, (_Outcome(question, ranking) for question, ranking in found()))
+    _write(out, found())
     if out is not None and freeze:
         keep_passages(out, passages.values())
 
@@ -127,7 +131,7 @@ def _freeze_set(
     encoder: Path | None,
 ) -> None:
     from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.evaluation.from_index import freeze_from_index
+    from rankrag.evaluation.freezing import freeze_from_index
     from rankrag.opening import open_retriever
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.store import PassageStore
@@ -159,72 +163,58 @@ def rerank(
     index: RunIndex = None,
     questions: RunQuestions = None,
     candidates: Candidates = None,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Passages of a run that are reranked.")] = 100,
+    n: RunDepth = None,
     out: Out = None,
-    pure: Pure = False,
     k: SettledTop = None,
-    settled_from: options.Settled = float("inf"),
-    score: options.Score = None,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    state_cache: options.StateCacheName = "memory",
-    state_form: options.StateForm = None,
-    encoder: options.EncoderDir = None,
+    model: options.ModelChoice = None,
+    device: options.DeviceChoice = None,
+    dtype: options.DtypeChoice = None,
+    config: options.ConfigFile = None,
+    set_: options.Set = None,
 ) -> None:
     """Order passages by the model's relevance."""
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.data.frozen import passages_beside
-    from rankrag.opening import open_model, open_nearness
-    from rankrag.pipeline import search_queries, with_nearness
-    from rankrag.rerank import NEVER, bound_of, decide, judge, judge_until_settled
+    from rankrag.opening import open_reranker
 
+    settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, n=n or _RUN_DEPTH, k=k)
     passages = index or (passages_beside(run) if run is not None else None)
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
-
-    wanted = list(_run_candidates(run, index, questions, n) if run is not None else _own_candidates(candidates))
-    opened = open_model(
-        model, device=device, dtype=dtype, score=score, state_cache=state_cache, state_form=state_form, say=say
-    )
-    bound, depth = bound_of(opened.contract, settled_from), opened.contract.depth(n, k)
+    wanted = list(_run_candidates(run, index, questions, settings.n) if run else _own_candidates(candidates))
     store = index if index is not None and index.is_dir() else None
-    nearness = None if pure else open_nearness(opened.contract, encoder, say, store)
-
-    def outcome(question: Question, ranking: Ranking, judged: list[Judgement]) -> _Outcome:
-        queries = search_queries(question, opened.contract.history_query)
-        final = with_nearness(nearness, queries, ranking, judged) if nearness else judged
-        decision = decide(ranking, final, opened.contract, depth)
-        return _Outcome(question, decision.ranking, decision.relevance, decision.truncated)
-
-    def ranked(batch: Sequence[tuple[Question, Ranking]]) -> list[_Outcome]:
-        if settled_from != NEVER:
-            own = [judge_until_settled(opened, *of, k=depth, bound=bound) for of in batch]
-        else:
-            judged = iter(judge(opened, [(question, c.passage) for question, ranking in batch for c in ranking]))
-            own = [[next(judged) for _ in ranking] for _, ranking in batch]
-        return [outcome(*of, judgements) for of, judgements in zip(batch, own, strict=True)]
-
-    def alone(question: Question, ranking: Ranking) -> _Outcome:
-        try:
-            return ranked([(question, ranking)])[0]
-        except DataError as error:
-            return _Outcome(question, error=str(error))
-
-    def outcomes() -> Iterator[_Outcome]:
-        with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
-            done = 0
-            for batch in _batches(wanted, _AT_ONCE if settled_from == NEVER else 1):
-                try:
-                    yield from ranked(batch)
-                except DataError:
-                    yield from (alone(*of) for of in batch)
-                show(done := done + len(batch))
-
-    failed = _write(out, outcomes())
-    options.say_state_use(opened)
+    reranker = open_reranker(settings, index=store, say=say)
+    failed = _write(out, _outcomes(reranker, wanted, at_once=_AT_ONCE if settings.settled_from is None else 1))
+    options.say_state_use(reranker.model)
     if failed:
         raise DataError(f"{failed} of {len(wanted)} questions could not be ranked; shorten them, the others are done")
+
+
+def _outcomes(reranker: RankRAG, wanted: Sequence[_Asked], *, at_once: int) -> Iterator[_Outcome]:
+    """Yield what reranking finds for each question; the passages of `at_once` questions are judged together."""
+    with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
+        for start in range(0, len(wanted), at_once):
+            batch = wanted[start : start + at_once]
+            try:
+                yield from _reranked(reranker, batch)
+            except DataError:
+                yield from (_alone(reranker, one) for one in batch)
+            show(start + len(batch))
+
+
+def _reranked(reranker: RankRAG, batch: Sequence[_Asked]) -> list[_Outcome]:
+    return [
+        _Outcome(question, decision.ranking, decision.relevance, decision.truncated)
+        for (question, _), decision in zip(batch, reranker.rerank_many(batch), strict=True)
+    ]
+
+
+def _alone(reranker: RankRAG, asked: _Asked) -> _Outcome:
+    try:
+        (outcome,) = _reranked(reranker, [asked])
+    except DataError as error:
+        return _Outcome(asked[0], error=str(error))
+    return outcome
 
 
 def _run_candidates(
@@ -276,17 +266,17 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
 
     def lines() -> Iterator[str]:
         nonlocal failed
-        for of in outcomes:
-            failed += bool(of.error)
-            if out is not None and is_trec(out) and of.error:
-                say(f"rankrag: question {of.question.id!r} is not in {out}: {of.error}")
-            elif of.error:
-                row = {"id": of.question.id, "question": of.question.text, "error": of.error}
+        for one in outcomes:
+            failed += bool(one.error)
+            if out is not None and is_trec(out) and one.error:
+                say(f"rankrag: question {one.question.id!r} is not in {out}: {one.error}")
+            elif one.error:
+                row = {"id": one.question.id, "question": one.question.text, "error": one.error}
                 yield json.dumps(row, ensure_ascii=False)
             elif out is not None and is_trec(out):
-                yield from trec_lines(of.question, of.ranking)
+                yield from trec_lines(one.question, one.ranking)
             else:
-                yield json.dumps(run_row(of.question, of.ranking, of.relevance, of.truncated), ensure_ascii=False)
+                yield json.dumps(run_row(one.question, one.ranking, one.relevance, one.truncated), ensure_ascii=False)
 
     if out is None:
         for line in lines():
@@ -303,9 +293,3 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return failed
-
-
-def _batches(items: list[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

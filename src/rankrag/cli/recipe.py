@@ -17,7 +17,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config import BlendConfig, WritingConfig
+    from rankrag.config.blend import BlendConfig, WritingConfig
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
@@ -53,11 +53,11 @@ def blend(
 
     A killed run goes on with the sources that are done.
     """
-    from rankrag.blend.dry_run import dry_run as estimated
-    from rankrag.blend.dry_run import table
+    from rankrag.blend.estimate import dry_run as estimated
+    from rankrag.blend.estimate import table
     from rankrag.blend.mixture import build_blend
-    from rankrag.config import BlendConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.blend import BlendConfig
+    from rankrag.config.schema import load_config
 
     if config is None and from_index is None:
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
@@ -87,9 +87,9 @@ def _with_own_documents(
     config: BlendConfig, writing: WritingConfig, out: Path, *, device: str, dtype: str, encoder: Path | None
 ) -> BlendConfig:
     """Write questions about the passages of an index; return the configuration with them as one source more."""
-    from rankrag.blend.checks import config_problems
     from rankrag.blend.own_corpus import own_source, write_own
-    from rankrag.evaluation.work import model_key
+    from rankrag.blend.prepare import config_problems
+    from rankrag.evaluation.model_key import model_key
     from rankrag.models.family import FAMILY, base_of
     from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model, open_retriever
@@ -139,8 +139,8 @@ def train(
 
     A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
-    from rankrag.config import TrainConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.schema import load_config
+    from rankrag.config.training import TrainConfig
 
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
     if estimate:
@@ -192,8 +192,8 @@ def fit(
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
     only printed.
     """
-    from rankrag.config import BlendConfig
-    from rankrag.config_files import load_config
+    from rankrag.config.blend import BlendConfig
+    from rankrag.config.schema import load_config
     from rankrag.contract import save_contract
     from rankrag.data.files import write_whole
     from rankrag.fitting.fit import FitSize

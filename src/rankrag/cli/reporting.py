@@ -11,7 +11,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.evaluation.aggregate import Comparison
+    from rankrag.evaluation.aggregate import Evaluation
 
 Runs = Annotated[list[Path] | None, typer.Option("--run", help="Run folder of `rankrag evaluate`; may be given often.")]
 
@@ -26,18 +26,18 @@ def report(
 
     Without --markdown and --html, the Markdown is printed.
     """
-    from rankrag.evaluation.comparison_report import render_comparison
     from rankrag.evaluation.page import write_page
+    from rankrag.evaluation.report import render
 
-    comparison = _comparison(run)
+    found = _evaluation(run)
     if html is not None:
-        say(f"The page is {write_page(comparison, run, html)}.")
+        say(f"The page is {write_page(found, html)}.")
     if markdown is not None:
         markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(render_comparison(comparison), encoding="utf-8")
+        markdown.write_text(render(found), encoding="utf-8")
         say(f"The tables are in {markdown}.")
     if html is None and markdown is None:
-        print(render_comparison(comparison), end="")
+        print(render(found), end="")
 
 
 def paper(
@@ -58,7 +58,7 @@ def paper(
         for key, figure in numbers.figures.items():
             print(f"{key:10}{figure.cell}: {figure.title}")
         return
-    found = [_comparison(folder) for folder in run or ()]
+    found = [_evaluation(folder) for folder in run or ()]
     if name not in numbers.figures:
         if plot is not None:
             raise ConfigError(f"--plot: only figures have one ({', '.join(numbers.figures)})")
@@ -70,8 +70,7 @@ def paper(
         say(f"The plot is {plot_figure(name, series, plot)}.")
 
 
-def _comparison(run: Path) -> Comparison:
-    from rankrag.evaluation.aggregate import aggregated
-    from rankrag.evaluation.description import load_description
+def _evaluation(run: Path) -> Evaluation:
+    from rankrag.evaluation.aggregate import read_evaluation
 
-    return aggregated(run, load_description(run))
+    return read_evaluation(run)

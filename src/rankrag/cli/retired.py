@@ -6,10 +6,28 @@ from collections.abc import Sequence
 
 from rankrag.errors import ConfigError
 
+_NOW_SETTINGS = {
+    "--settled-from": "settled_from=…",
+    "--history-query": "history_query=…",
+    "--score": "score=…",
+    "--state-cache": "state_cache=…",
+    "--state-form": "state_form=…",
+    "--encoder": "encoder=…",
+    "--no-rerank": "rerank=false",
+    "--pure": "similarity=false",
+}
+
 RETIRED = {
-    "--windows": "windows of five rank worse than judging each passage; --settled-from judges fewer passages",
+    "--windows": "windows of five rank worse than judging each passage; --set settled_from=… judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
-    "--score layer_head": "a middle layer ranks no more; --score true_vs_false takes its place",
+    "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",
+    "evaluate --state-form": "states are kept exactly in memory, and in 16 bits in a folder; leave it out",
+    "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
+    **{
+        f"{command} {option}": f"use --set {setting}, or the same key in a --config file"
+        for command in ("ask", "chat", "rerank")
+        for option, setting in _NOW_SETTINGS.items()
+    },
 }
 """By the words that name them: a command, a command with its option, or an option (with its value) of any command."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from rankrag.config import SetConfig
+from rankrag.config.evaluation import SetConfig
 from rankrag.data.sets import Benchmark
 from rankrag.errors import ConfigError
 

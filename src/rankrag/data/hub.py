@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from rankrag.config import HubConfig
+from rankrag.config.blend import HubConfig
 from rankrag.data.files import Located, Row
 from rankrag.errors import DataError, MissingExtraError, first_line
 

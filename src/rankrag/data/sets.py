@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rankrag.config import HubConfig
+from rankrag.config.blend import HubConfig
 from rankrag.contract import HistoryQuery
 from rankrag.types import Passage, Question, Style
 

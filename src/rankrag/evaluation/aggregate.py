@@ -1,36 +1,60 @@
-"""From lines to figures: means with intervals, what went wrong, time, and paired tests between systems."""
+"""From lines to figures: means with intervals, outcomes, times, and paired tests between systems.
+
+From Python::
+
+    evaluation = read_evaluation(Path("runs/results"))
+    evaluation.of("squad", "rankrag-mini").figures["EM"]      # an Interval
+    evaluation.lines("squad", "rankrag-mini")[0].answer       # of one question
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
-from pydantic import TypeAdapter, ValidationError
+import numpy as np
 
-from rankrag.data.files import write_whole
 from rankrag.errors import DataError
 from rankrag.evaluation.calibration import Calibration, calibration
-from rankrag.evaluation.description import RunDescription, SetDescription
-from rankrag.evaluation.metrics import Interval, bootstrap_interval, gap_interval
+from rankrag.evaluation.description import RunDescription, SetDescription, load_description
+from rankrag.evaluation.lines import FILE_NAME as LINES
+from rankrag.evaluation.lines import QuestionLine, Seconds, read_lines
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
-from rankrag.evaluation.questions import FILE_NAME as QUESTIONS
-from rankrag.evaluation.questions import QuestionResult, Seconds, read_results
-from rankrag.evaluation.statistics import Paired, compared, cost_ratio
-from rankrag.evaluation.summary import Figures
-from rankrag.evaluation.systems import System
+from rankrag.evaluation.statistics import Interval, Paired, bootstrap_interval, compared, cost_ratio, gap_interval
+from rankrag.evaluation.systems import GIVEN, System
 
-FILE_NAME = "comparison.json"
+Figures = dict[str, Interval]
+"""By metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of a typical question (median) and of a slow one (90th percentile)."""
+
+    median: Seconds
+    p90: Seconds
 
 
 @dataclass(frozen=True, slots=True)
 class SystemFigures:
-    """One system on one set: figures in its final order and in the first stage's, outcomes, mean times.
+    """One system on one set.
 
-    The outcomes add up to `questions`; `cost` is the paper's N·t2/(t1+t3), None without times or without a ranker.
-    `gap` is the share of the reachable gap that reranking closes by the set's metric (`metrics.gap_closed`).
+    Attributes:
+        benchmark: name of the set.
+        system: name of the system.
+        questions: how many were asked.
+        figures: metrics in the final order; each is over the questions that have it.
+        first: ranking metrics in the first stage's order.
+        outcomes: questions by outcome, which add up to `questions`.
+        times: how long questions took.
+        cost: the paper's N·t2/(t1+t3) of the median times.
+        reachable: the set's metric for a perfect order of the candidates.
+        gap: share of the reachable gap that reranking closes by the set's metric.
+        calibration: how far its scores can be believed.
+        same_contexts: share of questions that read the same passages as in the system it is tested against.
     """
 
     benchmark: str
@@ -39,16 +63,17 @@ class SystemFigures:
     figures: Figures
     first: Figures
     outcomes: dict[Outcome, int]
-    seconds: Seconds
-    cost: float | None
+    times: Times
+    cost: float | None = None
     reachable: float | None = None
     gap: Interval | None = None
     calibration: Calibration = field(default_factory=Calibration)
+    same_contexts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """A system against the first one of the run, by one metric, on the same questions."""
+    """A system tested against another one by one metric, on the same questions."""
 
     benchmark: str
     system: str
@@ -58,106 +83,130 @@ class PairFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Evaluation:
     """All figures of a run, with its description."""
 
+    run: Path
     description: RunDescription
     systems: tuple[SystemFigures, ...]
     pairs: tuple[PairFigures, ...]
 
     def of(self, benchmark: str, system: str) -> SystemFigures | None:
-        """Return the figures of a system on a set; None where they were not measured."""
+        """Return the figures of a system on a set; None if it took no part."""
         return next((f for f in self.systems if (f.benchmark, f.system) == (benchmark, system)), None)
 
+    def lines(self, benchmark: str, system: str) -> list[QuestionLine]:
+        """Return the lines of a system on a set; none if it took no part."""
+        return [
+            line
+            for of_set in self.description.sets
+            for one in self.description.systems_of(of_set)
+            if (of_set.name, one.name) == (benchmark, system)
+            for line in lines_of(self.run, of_set, one)
+        ]
 
-def aggregated(run: Path, description: RunDescription) -> Comparison:
+    def all(self, *roles: str) -> list[tuple[SetDescription, System, SystemFigures]]:
+        """Return set, system and figures of all systems with one of these roles, set by set."""
+        found = [(s, one, self.of(s.name, one.name)) for s in self.description.sets for one in self._systems(s, roles)]
+        return [(of_set, system, figures) for of_set, system, figures in found if figures is not None]
+
+    def _systems(self, of_set: SetDescription, roles: Sequence[str]) -> list[System]:
+        return [system for system in self.description.systems_of(of_set) if system.role in roles]
+
+
+def read_evaluation(run: Path) -> Evaluation:
     """Return the figures of all lines in a run folder.
 
-    `DataError` where a file does not hold exactly the questions that were asked: no question is lost in a total.
+    `DataError` if a file does not hold exactly the questions that were asked: no question is lost in a total.
     """
-    figures, pairs = [], []
-    for of in description.sets:
-        rows = {system.name: lines_of(run, of, system) for system in description.systems}
-        figures += [
-            _figures(found, of, system.on(of.paper)) for system in description.systems if (found := rows[system.name])
-        ]
-        first = description.systems[0].name
-        for system in description.systems[1:]:
-            pairs += _pairs(rows[system.name], rows[first])
-    return Comparison(description, tuple(figures), tuple(pairs))
+    description = load_description(run)
+    figures: list[SystemFigures] = []
+    pairs: list[PairFigures] = []
+    for of_set in description.sets:
+        systems = description.systems_of(of_set)
+        lines = {system.name: lines_of(run, of_set, system) for system in systems}
+        for system in (system for system in systems if lines[system.name]):
+            own, other = lines[system.name], lines.get(_against(system, systems), [])
+            figures.append(_figures(own, of_set, system, other))
+            if system.role == "compared" and [line.id for line in own] == [line.id for line in other]:
+                pairs += _pairs(own, other)
+    return Evaluation(run, description, tuple(figures), tuple(pairs))
 
 
-def lines_of(run: Path, of: SetDescription, system: System) -> list[QuestionResult]:
+def lines_of(run: Path, of_set: SetDescription, system: System) -> list[QuestionLine]:
     """Return the lines of a system on a set, checked to be the questions that were asked, in their order."""
-    path = run / of.folder / system.folder / QUESTIONS
-    rows = read_results(path)
-    if tuple(row.id for row in rows) != of.questions:
-        raise DataError(
-            f"{path}: holds {len(rows)} questions, {len(of.questions)} were asked; run rankrag evaluate again"
-        )
-    return rows
+    path = run / of_set.folder / system.folder / LINES
+    lines = read_lines(path)
+    asked, found = of_set.questions, tuple(line.id for line in lines)
+    if system.retriever in GIVEN:  # a question without its gold passage is not read
+        asked = tuple(name for name in asked if name in set(found))
+    if (len(found) != of_set.size) if system.role == "first stage" else (found != asked):
+        wanted = of_set.size if system.role == "first stage" else len(asked)
+        raise DataError(f"{path}: holds {len(found)} questions, {wanted} were asked; run rankrag evaluate again")
+    return lines
 
 
-def save_comparison(comparison: Comparison, run: Path) -> Path:
-    """Write the figures into the run folder in one step; return the path."""
-    path = run / FILE_NAME
-    write_whole(path, _COMPARISON.dump_json(comparison, indent=1).decode() + "\n")
-    return path
+def _against(system: System, systems: Sequence[System]) -> str:
+    """Return the name of the system that this one is tested against; "" for the first one."""
+    return system.against or (systems[0].name if system.name != systems[0].name else "")
 
 
-def load_comparison(run: Path) -> Comparison:
-    """Return the figures of a run folder; `DataError` where there are none."""
-    path = run / FILE_NAME
-    try:
-        return _COMPARISON.validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: no comparison there ({error.strerror}); run rankrag evaluate CONFIG") from None
-    except ValidationError as error:
-        raise DataError(f"{path}: not a comparison ({error.error_count()} problems); run rankrag evaluate") from None
-
-
-_COMPARISON = TypeAdapter(Comparison)
-
-
-def _figures(rows: Sequence[QuestionResult], of: SetDescription, system: System) -> SystemFigures:
-    counted = Counter(row.outcome for row in rows)
-    seconds = Seconds(*(_mean([getattr(row.seconds, name) for row in rows]) for name in ("t1", "t2", "t3")))
-    cost = None
-    if seconds.t1 is not None and seconds.t2 is not None and seconds.t3 is not None:
-        cost = cost_ratio(system.n, seconds.t1, seconds.t2, seconds.t3)
-    best, gap = [row.reachable for row in rows if row.reachable is not None], None
-    if len(best) == len(rows) and system.ranked_by[0] != "none":
-        gap = gap_interval([row.first[of.metric] for row in rows], [row.metrics[of.metric] for row in rows], best)
+def _figures(
+    lines: Sequence[QuestionLine], of_set: SetDescription, system: System, other: Sequence[QuestionLine]
+) -> SystemFigures:
+    counted = Counter(line.outcome for line in lines)
+    times = Times(_seconds(lines, median), _seconds(lines, lambda taken: float(np.percentile(taken, 90))))
+    best, gap = [line.reachable for line in lines if line.reachable is not None], None
+    if len(best) == len(lines) and system.ranks:
+        metric = of_set.metric
+        gap = gap_interval([line.first[metric] for line in lines], [line.metrics[metric] for line in lines], best)
+    read = {line.id: set(line.contexts) for line in other}
+    same = [float(set(line.contexts) == read[line.id]) for line in lines if line.id in read]
     return SystemFigures(
-        rows[0].benchmark,
-        rows[0].system,
-        len(rows),
-        {name: bootstrap_interval([row.metrics[name] for row in rows]) for name in rows[0].metrics},
-        {name: bootstrap_interval([row.first[name] for row in rows]) for name in rows[0].first},
-        {name: counted[name] for name in OUTCOMES if counted[name]},
-        seconds,
-        cost,
-        fmean(best) if len(best) == len(rows) else None,
-        gap,
-        calibration(rows),
+        benchmark=of_set.name,
+        system=system.name,
+        questions=len(lines),
+        figures=_means([line.metrics for line in lines]),
+        first=_means([line.first for line in lines]),
+        outcomes={name: counted[name] for name in OUTCOMES if counted[name]},
+        times=times,
+        cost=_cost(system.n, times.median),
+        reachable=fmean(best) if len(best) == len(lines) else None,
+        gap=gap,
+        calibration=calibration(lines),
+        same_contexts=fmean(same) if same else None,
     )
 
 
-def _pairs(rows: Sequence[QuestionResult], against: Sequence[QuestionResult]) -> list[PairFigures]:
-    shared = [name for name in rows[0].metrics if name in against[0].metrics] if rows and against else []
+def _means(rows: Sequence[dict[str, float]]) -> Figures:
+    """Return the mean of each metric with its interval, over the questions that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: bootstrap_interval([row[name] for row in rows if name in row]) for name in names}
+
+
+def _pairs(lines: Sequence[QuestionLine], other: Sequence[QuestionLine]) -> list[PairFigures]:
+    """Return the paired tests of the metrics that every question of both systems has."""
+    everywhere = [name for name in lines[0].metrics if all(name in line.metrics for line in (*lines, *other))]
     return [
         PairFigures(
-            rows[0].benchmark,
-            rows[0].system,
-            against[0].system,
+            lines[0].benchmark,
+            lines[0].system,
+            other[0].system,
             name,
-            compared([row.metrics[name] for row in rows], [row.metrics[name] for row in against]),
+            compared([line.metrics[name] for line in lines], [line.metrics[name] for line in other]),
         )
-        for name in shared
+        for name in everywhere
     ]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean of the times that were taken; None where none was."""
-    taken = [value for value in values if value is not None]
-    return fmean(taken) if taken else None
+def _seconds(lines: Sequence[QuestionLine], figure: Callable[[list[float]], float]) -> Seconds:
+    """Return a figure of each time that was taken."""
+    columns = [[getattr(line.seconds, name) for line in lines] for name in ("t1", "t2", "t3")]
+    taken = [[value for value in column if value is not None] for column in columns]
+    return Seconds(*(figure(column) if column else None for column in taken))
+
+
+def _cost(n: int, typical: Seconds) -> float | None:
+    if typical.t1 is None or typical.t2 is None or typical.t3 is None:
+        return None
+    return cost_ratio(n, typical.t1, typical.t2, typical.t3)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.sets import PaperSetting
-from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.description import SetDescription
-from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.paper import Column, PaperTable, paper_numbers, paper_table
+from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import ENCODERS, N_OF_70B, System
 
 OURS_FOR = {
@@ -63,7 +63,7 @@ class Beside:
         return Interval(*(100 * x - self.paper for x in (self.ours.mean, self.ours.low, self.ours.high)))
 
 
-def beside_the_paper(comparison: Comparison) -> list[Beside]:
+def beside_the_paper(comparison: Evaluation) -> list[Beside]:
     """Return every figure of ours that the paper prints too, with what differs.
 
     The paper's model is the one of 8B, for a system with `setting: paper-70b` that of 70B.
@@ -75,7 +75,7 @@ def beside_the_paper(comparison: Comparison) -> list[Beside]:
             table, column = _table_of(of), column_of(of.name)
             if figures is None or table is None:
                 continue
-            differs = differences(of, system, comparison.description.history)
+            differs = differences(of, system, system.history_query or comparison.description.history)
             model = "RankRAG 70B" if system.setting == "paper-70b" else "RankRAG 8B"
             for metric in next(c.metrics for c in table.columns if c.name == column):
                 ours, paper = ours_of(figures, metric), table.value(model, column, metric)
@@ -126,6 +126,8 @@ def differences(of: SetDescription, system: System, history: str) -> tuple[str, 
         found.append(f"k = {own.k} ({paper.k})")
     if own.ranked_by[0] == "model" and not own.pure:
         found.append("final order: as fitted (P(True) alone; pure: true)")
+    if own.ranked_by[0] == "model" and own.abstain and own.model != "none":
+        found.append("answers withheld below the threshold (none; abstain: false)")
     return tuple(found)
 
 
@@ -147,7 +149,7 @@ def _table_of(of: SetDescription) -> PaperTable | None:
     return None
 
 
-def render_table(name: str, comparisons: Sequence[Comparison]) -> str:
+def render_table(name: str, comparisons: Sequence[Evaluation]) -> str:
     """Return a table of the paper as Markdown, with a row for each of our systems below it and what differs."""
     table = paper_table(name)
     ranking = table.columns[0].metrics[0].startswith("R@")
@@ -173,7 +175,7 @@ def render_table(name: str, comparisons: Sequence[Comparison]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _our_rows(table: PaperTable, comparisons: Sequence[Comparison], *, ranking: bool) -> list[list[str]]:
+def _our_rows(table: PaperTable, comparisons: Sequence[Evaluation], *, ranking: bool) -> list[list[str]]:
     rows = []
     for comparison in comparisons:
         for system in comparison.description.systems:
@@ -186,7 +188,7 @@ def _our_rows(table: PaperTable, comparisons: Sequence[Comparison], *, ranking: 
     return rows
 
 
-def _ours(comparison: Comparison, system: System, column: Column, *, first: bool) -> str:
+def _ours(comparison: Evaluation, system: System, column: Column, *, first: bool) -> str:
     """Return our cell of a column; several sets of one column are told apart by their split."""
     cells = []
     sets = [of for of in comparison.description.sets if column_of(of.name) == column.name]
@@ -201,7 +203,7 @@ def _ours(comparison: Comparison, system: System, column: Column, *, first: bool
     return ", ".join(cells)
 
 
-def _what_differs(table: PaperTable, comparisons: Sequence[Comparison]) -> dict[str, tuple[str, ...]]:
+def _what_differs(table: PaperTable, comparisons: Sequence[Evaluation]) -> dict[str, tuple[str, ...]]:
     found = {}
     wanted = {c.name for c in table.columns}
     for comparison in comparisons:
@@ -209,7 +211,7 @@ def _what_differs(table: PaperTable, comparisons: Sequence[Comparison]) -> dict[
             for system in comparison.description.systems:
                 figures = comparison.of(of.name, system.name)
                 if figures is not None and column_of(of.name) in wanted:
-                    differs = differences(of, system, comparison.description.history)
+                    differs = differences(of, system, system.history_query or comparison.description.history)
                     found[f"{of.title}, {system.name}"] = differs
     return {name: differs for name, differs in found.items() if differs}
 

@@ -1,4 +1,4 @@
-"""Whether scores can be believed: how P(True) fits what is relevant, and what abstaining buys."""
+"""Whether scores can be believed: how well P(True) fits the gold passages, and what abstaining buys."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from rankrag.errors import DataError
-
-if TYPE_CHECKING:
-    from rankrag.evaluation.questions import QuestionResult
+from rankrag.evaluation.lines import QuestionLine
 
 BINS = 10
 
@@ -20,7 +17,7 @@ Pairs = list[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Predictions in [low, high), in the last bin 1 too: how many, their mean probability, the share that is true."""
+    """Predictions in [low, high), the last bin with 1: how many, their mean probability, the share that is true."""
 
     low: float
     high: float
@@ -31,7 +28,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What a threshold does: the share of questions still answered, and the mean loss of these."""
+    """What a threshold does: the share of questions still answered, and their mean loss."""
 
     threshold: float
     coverage: float
@@ -40,10 +37,10 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores can be believed: ECE of P(True) over the passages, AURC of answering by the best P(True).
+    """How far scores can be believed: ECE of P(True) over passages, AURC of answering by the best P(True).
 
-    `passages` and `answers` are how many each is of; None where there were none. `wrong` is the share of wrong answers
-    when all are given, which the AURC lies below where the best P(True) tells right from wrong.
+    `passages` and `answers` count what each is computed from; without any it is None. `wrong` is the share of wrong
+    answers if all are given: the AURC is below it if the best P(True) tells right from wrong answers.
     """
 
     passages: int = 0
@@ -53,89 +50,86 @@ class Calibration:
     wrong: float | None = None
 
 
-def calibration(rows: Sequence[QuestionResult]) -> Calibration:
-    """Return the calibration of a system on a set, from its lines."""
-    judged, answered = relevance_pairs(rows), confidence_pairs(rows)
+def calibration(lines: Sequence[QuestionLine]) -> Calibration:
+    """Return the calibration of a system on a set."""
+    judged, answered = relevance_pairs(lines), confidence_pairs(lines)
     losses = [loss for _, loss in answered]
     return Calibration(
         len(judged),
-        expected_calibration_error([p for p, _ in judged], [gold for _, gold in judged]) if judged else None,
+        expected_calibration_error(judged) if judged else None,
         len(answered),
-        area_under_risk(risk_coverage([p for p, _ in answered], losses)) if answered else None,
+        area_under_risk(risk_coverage(answered)) if answered else None,
         fmean(losses) if answered else None,
     )
 
 
-def relevance_pairs(rows: Sequence[QuestionResult]) -> Pairs:
-    """Return P(True) of every passage with 1 where it is a gold one, else 0; of questions that have gold passages."""
+def relevance_pairs(lines: Sequence[QuestionLine]) -> Pairs:
+    """Return P(True) of every judged passage with 1 if it is gold, else 0; for questions that have gold passages."""
     return [
-        (p, float(name in row.gold))
-        for row in rows
-        for name, p in zip(row.reranked, row.p_true, strict=True)
-        if p is not None and row.gold
+        (p, float(name in line.gold))
+        for line in lines
+        for name, p in zip(line.reranked, line.p_true, strict=True)
+        if p is not None and line.gold
     ]
 
 
-def confidence_pairs(rows: Sequence[QuestionResult]) -> Pairs:
-    """Return the best P(True) of every answered question with 0 where the answer is right, else 1."""
+def confidence_pairs(lines: Sequence[QuestionLine]) -> Pairs:
+    """Return the best P(True) of every answered question with its loss: 0 if the answer is right, else 1."""
     return [
-        (max(p for p in row.p_true if p is not None), float(row.outcome != "right"))
-        for row in rows
-        if row.answer is not None and any(p is not None for p in row.p_true)
+        (max(p for p in line.p_true if p is not None), float(line.outcome != "right"))
+        for line in lines
+        if line.answer is not None and any(p is not None for p in line.p_true)
     ]
 
 
-def reliability(probabilities: Sequence[float], outcomes: Sequence[float], bins: int = BINS) -> tuple[Bin, ...]:
-    """Return the data of a reliability plot: bins of equal width over [0, 1], empty ones left out.
+def reliability(predictions: Pairs, bins: int = BINS) -> tuple[Bin, ...]:
+    """Return the bins of a reliability plot, of equal width over [0, 1]; empty ones are skipped.
 
-    `outcomes` are 1 where the prediction came true (the passage is relevant), else 0. `DataError` names a probability
-    that is none.
+    A prediction is a probability with 1 if it came true, else 0. `DataError` names a value that is no probability.
     """
-    held: list[list[tuple[float, float]]] = [[] for _ in range(bins)]
-    for place, (probability, outcome) in enumerate(zip(probabilities, outcomes, strict=True)):
+    held: list[Pairs] = [[] for _ in range(bins)]
+    for place, (probability, outcome) in enumerate(predictions):
         if not 0.0 <= probability <= 1.0:  # NaN too
-            raise DataError(f"prediction {place} is {probability}, not a probability; score the passages anew")
+            raise DataError(f"prediction {place} is {probability}, not a probability; score the passages again")
         held[min(int(probability * bins), bins - 1)].append((probability, outcome))
     return tuple(
         Bin(
             number / bins,
             (number + 1) / bins,
-            len(of),
-            sum(p for p, _ in of) / len(of),
-            sum(outcome for _, outcome in of) / len(of),
+            len(pairs),
+            sum(p for p, _ in pairs) / len(pairs),
+            sum(outcome for _, outcome in pairs) / len(pairs),
         )
-        for number, of in enumerate(held)
-        if of
+        for number, pairs in enumerate(held)
+        if pairs
     )
 
 
-def expected_calibration_error(probabilities: Sequence[float], outcomes: Sequence[float], bins: int = BINS) -> float:
+def expected_calibration_error(predictions: Pairs, bins: int = BINS) -> float:
     """Return the mean distance of confidence and accuracy over the predictions, bin by bin (ECE); 0 without any."""
-    found = reliability(probabilities, outcomes, bins)
-    total = sum(of.count for of in found)
-    return sum(of.count * abs(of.confidence - of.accuracy) for of in found) / total if total else 0.0
+    found = reliability(predictions, bins)
+    total = sum(bin_.count for bin_ in found)
+    return sum(bin_.count * abs(bin_.confidence - bin_.accuracy) for bin_ in found) / total if total else 0.0
 
 
-def risk_coverage(confidences: Sequence[float], losses: Sequence[float]) -> tuple[Risk, ...]:
-    """Return what each threshold of abstention does, the highest first; questions of equal confidence go together.
+def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
+    """Return what each threshold of abstention does, the highest first; equal confidences share a threshold.
 
-    A question is answered where its confidence reaches the threshold. `losses` are 1 - metric of the answers.
-    `DataError` names a confidence that is not a number.
+    Each answer has its confidence and its loss (1 - metric). `DataError` names a confidence that is not a number.
     """
-    for place, confidence in enumerate(confidences):
+    for place, (confidence, _) in enumerate(answered):
         if confidence != confidence:
-            raise DataError(f"the confidence of question {place} is not a number; score the passages anew")
-    pairs = sorted(zip(confidences, losses, strict=True), key=lambda pair: -pair[0])
+            raise DataError(f"the confidence of question {place} is not a number; score the passages again")
     found: list[Risk] = []
-    answered, lost = 0, 0.0
-    for threshold, of in groupby(pairs, key=lambda pair: pair[0]):
-        for _, loss in of:
-            answered, lost = answered + 1, lost + loss
-        found.append(Risk(threshold, answered / len(pairs), lost / answered))
+    count, lost = 0, 0.0
+    for threshold, group in groupby(sorted(answered, key=lambda pair: -pair[0]), key=lambda pair: pair[0]):
+        for _, loss in group:
+            count, lost = count + 1, lost + loss
+        found.append(Risk(threshold, count / len(answered), lost / count))
     return tuple(found)
 
 
 def area_under_risk(curve: Sequence[Risk]) -> float:
-    """Return the mean risk over all coverages (AURC): of each step its risk, by the coverage that it adds."""
-    before = [0.0, *(of.coverage for of in curve)]
-    return sum(of.risk * (of.coverage - previous) for of, previous in zip(curve, before, strict=False))
+    """Return the mean risk over all coverages (AURC): the risk of each step, weighted by the coverage it adds."""
+    before = [0.0, *(step.coverage for step in curve)]
+    return sum(step.risk * (step.coverage - previous) for step, previous in zip(curve, before, strict=False))

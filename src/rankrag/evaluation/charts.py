@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
+from rankrag.evaluation.statistics import Interval
 
 WIDTH, ROW, LABEL, VALUE = 640, 26, 190, 150
 

@@ -1,10 +1,9 @@
-"""What a run is: its sets and systems as they were asked for, kept in `run.json` beside the lines of its questions."""
+"""What a run is: its sets, questions and systems, kept in `run.json` beside the lines."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.data.files import write_whole
-from rankrag.data.sets import Origin, PaperSetting, TestSet, folder_name
+from rankrag.data.sets import Benchmark, Origin, PaperSetting, TestSet, folder_name
 from rankrag.errors import DataError
 from rankrag.evaluation.systems import System
 
@@ -27,17 +26,19 @@ class SetDescription:
         name: the benchmark's name.
         title: its name in the report.
         folder: its folder in the run.
-        metric: the figure that its ranking is judged by; "" where no passage is known to be right.
-        style: the kind of answer; "" where nothing is answered.
+        metric: the figure that its ranking is judged by; "" if no passage is known to be right.
+        style: the kind of answer; "" if nothing is answered.
         split: the part of the set that is measured.
         corpus: its passages, in words.
         size: questions of the set that can be measured.
-        questions: ids of those that were asked.
+        questions: ids of the sample that models see.
         left_out: questions that cannot be measured, counted by reason.
-        first_stage: what made the ranking that is the first stage whatever a system asks for; "" where it is searched.
+        first_stage: what made the ranking that comes with the set and stands for every retriever; "" if none does.
         unranked: questions that this ranking has no passage for.
-        origin: how it was frozen, where that was written down.
-        paper: how the paper measures the set, where it does.
+        paper: how the paper measures the set.
+        origin: how its ranking was frozen, if that was written down.
+        systems: names of the systems that take part; None for all of them.
+        unanswerable: whether no passage answers its questions.
     """
 
     name: str
@@ -54,56 +55,60 @@ class SetDescription:
     unranked: int = 0
     paper: PaperSetting | None = None
     origin: Origin | None = None
+    systems: tuple[str, ...] | None = None
+    unanswerable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunDescription:
-    """A run: how it was made, on what, and what was compared.
+    """A run: how it was made, on what, and which systems it has.
 
-    `made_with` has the versions of rankrag and what it runs on, and, by name, a digest of every language model (its
-    weights and prompts, as its journals are named).
+    `made_with` has the versions of rankrag and of what it runs on, and, by name, a digest of every language model.
     """
 
     command: str
     machine: str
     date: str
     seed: int
-    history: str
     systems: tuple[System, ...]
     sets: tuple[SetDescription, ...]
     made_with: dict[str, str] = field(default_factory=dict)
+    history: str = ""
+
+    def systems_of(self, of_set: SetDescription) -> tuple[System, ...]:
+        """Return the systems that take part in a set, as they are on it."""
+        return tuple(s.on(of_set.paper) for s in self.systems if of_set.systems is None or s.name in of_set.systems)
 
 
-def describe(test_set: TestSet, questions: tuple[str, ...]) -> SetDescription:
-    """Return the description of a set of which these questions are asked."""
+def describe(test_set: TestSet, questions: tuple[str, ...], systems: tuple[str, ...] | None = None) -> SetDescription:
+    """Return the description of a set with these questions and systems."""
     benchmark, origin, made_by = test_set.benchmark, test_set.origin, maker_of(test_set)
-    corpus = benchmark.corpus
-    if made_by and benchmark.corpora:
-        corpus = origin.corpus if origin else f"{corpus}; a frozen run"
     return SetDescription(
-        benchmark.name,
-        benchmark.title,
-        folder_name(test_set),
-        benchmark.metric or "",
-        benchmark.style or "",
-        benchmark.split,
-        corpus,
-        len(test_set.questions),
-        questions,
-        dict(test_set.left_out),
-        made_by,
-        test_set.unranked,
-        benchmark.paper,
-        origin,
+        name=benchmark.name,
+        title=benchmark.title,
+        folder=folder_name(test_set),
+        metric=benchmark.metric or "",
+        style=benchmark.style or "",
+        split=benchmark.split,
+        corpus=_corpus(benchmark, origin, frozen=bool(made_by)),
+        size=len(test_set.questions),
+        questions=questions,
+        left_out=dict(test_set.left_out),
+        first_stage=made_by,
+        unranked=test_set.unranked,
+        paper=benchmark.paper,
+        origin=origin,
+        systems=systems,
+        unanswerable=benchmark.unanswerable,
     )
 
 
 def maker_of(test_set: TestSet) -> str:
-    """Return what made the ranking that comes with a set and cannot be made anew; "" where there is none."""
+    """Return what made the ranking that comes with a set and cannot be made again; "" if none comes with it."""
     if not test_set.fixed or test_set.benchmark.evidence:
         return ""
     origin = test_set.origin
-    return origin.first_stage if origin else test_set.benchmark.ranked_by or "a ranking of unknown make"
+    return origin.first_stage if origin else test_set.benchmark.ranked_by or "an unknown first stage"
 
 
 def save_description(description: RunDescription, run: Path) -> Path:
@@ -113,8 +118,19 @@ def save_description(description: RunDescription, run: Path) -> Path:
     return path
 
 
+def load_description(run: Path) -> RunDescription:
+    """Return the description of a run folder; `DataError` if it has none."""
+    path = run / FILE_NAME
+    try:
+        return _RUN.validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: no run there ({error.strerror}); make one with: rankrag evaluate") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: not a run ({error.error_count()} problems); run rankrag evaluate again") from None
+
+
 def machines(run: Path, machine: str) -> str:
-    """Return the machines that a run folder was filled by, this one last where it is new there."""
+    """Return the machines that filled a run folder; a new one is added at the end."""
     try:
         earlier = load_description(run).machine
     except DataError:
@@ -122,8 +138,8 @@ def machines(run: Path, machine: str) -> str:
     return "; ".join(dict.fromkeys(part for part in (*earlier.split("; "), machine) if part))
 
 
-def made_with(models: Mapping[str, str]) -> dict[str, str]:
-    """Return what a run is made with: versions, the commit where rankrag is a checkout, and these digests of models."""
+def made_with() -> dict[str, str]:
+    """Return the versions that a run is made with, and the commit if rankrag is a checkout."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
     own = Path(__file__)
 
@@ -132,25 +148,17 @@ def made_with(models: Mapping[str, str]) -> dict[str, str]:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", own.name)  # else it lies in somebody's own repository
-        commit = git("describe", "--always", "--dirty", "--abbrev=12")
+        git("ls-files", "--error-unmatch", own.name)  # an installed copy may lie in someone else's repository
+        return {**versions, "commit": git("describe", "--always", "--dirty", "--abbrev=12")}
     except (OSError, subprocess.SubprocessError):
-        commit = ""
-    return {**versions, **({"commit": commit} if commit else {}), **models}
+        return versions
+
+
+def _corpus(benchmark: Benchmark, origin: Origin | None, *, frozen: bool) -> str:
+    if not (frozen and benchmark.corpora):
+        return benchmark.corpus
+    return origin.corpus if origin else f"{benchmark.corpus}; a frozen run"
 
 
 _PACKAGES = ("rankrag", "torch", "transformers", "lancedb")
-
-
-def load_description(run: Path) -> RunDescription:
-    """Return the description of a run folder; `DataError` where there is none."""
-    path = run / FILE_NAME
-    try:
-        return _RUN.validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: no run there ({error.strerror}); make one with: rankrag evaluate CONFIG") from None
-    except ValidationError as error:
-        raise DataError(f"{path}: not a run ({error.error_count()} problems); run rankrag evaluate again") from None
-
-
 _RUN = TypeAdapter(RunDescription)

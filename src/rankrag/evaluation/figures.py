@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rankrag.errors import ConfigError, DataError, MissingExtraError
-from rankrag.evaluation.aggregate import Comparison, SystemFigures
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.beside import column_of, ours_of, points
-from rankrag.evaluation.metrics import Interval
 from rankrag.evaluation.paper import PaperFigure, paper_numbers
+from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
 
 ADVICE = {
@@ -48,7 +48,7 @@ def paper_figure(name: str) -> PaperFigure:
     return numbers.figures[name]
 
 
-def series_of(name: str, comparisons: Sequence[Comparison]) -> tuple[Series, ...]:
+def series_of(name: str, comparisons: Sequence[Evaluation]) -> tuple[Series, ...]:
     """Return what a figure shows of these runs; none where they do not hold two points of anything.
 
     Figure 1 is of systems that do not rerank, figures 3 to 6 of those that do (3 of both).

@@ -1,6 +1,14 @@
-"""What is measured: answers against references, rankings against gold passages, and how sure the means are.
+"""All metrics. Each one is a number for one question; a set's figure is the mean over its questions.
 
-Every metric is of one question and lies in [0, 1]; a set's figure is the mean over its questions.
+To add a metric of answers, write a function of (reply, answers) and decorate it::
+
+    @answer_metric("words", every_set=True)
+    def word_count(reply: str, answers: Sequence[str]) -> float:
+        return float(len(reply.split()))
+
+It then has a value in every question's line and a column in every report. Without `every_set`, only sets that name it
+have it (`Benchmark.answer_metrics`). Metrics of rankings are the table `RANKING_METRICS` (`metrics_of` says which set
+shows which), and metrics that need more of a line, such as its citations, are decorated with `line_metric`.
 """
 
 from __future__ import annotations
@@ -10,254 +18,315 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import numpy as np
-
-from rankrag.data.sets import AnswerMetric, Judged, Metric
-from rankrag.errors import MissingExtraError
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.evaluation.labels import letter_of, verdict_of
+from rankrag.evaluation.lines import Ids, QuestionLine
+from rankrag.generate import is_refusal
 from rankrag.matching import contains_any, has_answer, normalise
 from rankrag.types import Passage
 
-RESAMPLES = 2_000
+Passages = Mapping[str, Passage]
+AnswerFunction = Callable[[str, Sequence[str]], float]
+LineFunction = Callable[[QuestionLine, Benchmark], float | None]
+Holds = Callable[[Passage, Sequence[str]], bool]
+RankingFunction = Callable[[Sequence[str], Judged, Passages], float]
+
+ANSWER_METRICS: dict[str, AnswerFunction] = {}
+"""By name, in the order of the report's columns."""
+
+LINE_METRICS: dict[str, LineFunction] = {}
+"""By name; a metric that a line does not have is None."""
+
+_EVERY_SET: list[str] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean with its bootstrap interval (95 %: the 2.5th and 97.5th percentile of the resampled means)."""
+def answer_metric(name: str, *, every_set: bool = False) -> Callable[[AnswerFunction], AnswerFunction]:
+    """Register a metric of replies under the name that it has in reports."""
 
-    mean: float
-    low: float
-    high: float
+    def register(function: AnswerFunction) -> AnswerFunction:
+        ANSWER_METRICS[name] = function
+        if every_set:
+            _EVERY_SET.append(name)
+        return function
 
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+    return register
 
 
+def line_metric(name: str) -> Callable[[LineFunction], LineFunction]:
+    """Register a metric of whole lines under the name that it has in reports."""
+
+    def register(function: LineFunction) -> LineFunction:
+        LINE_METRICS[name] = function
+        return function
+
+    return register
+
+
+# Answers
+
+
+@answer_metric("EM")
 def exact_match(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if the reply equals one of the answers, both normalised as SQuAD does, else 0; 0 without answers."""
+    """Return 1 if the reply equals one of the answers, both normalised as SQuAD does, else 0."""
     return float(any(normalise(reply) == normalise(answer) for answer in answers))
 
 
+@answer_metric("F1")
 def token_f1(reply: str, answers: Sequence[str]) -> float:
-    """Return the best F1 of the reply's words (a bag, normalised as SQuAD does) against one answer; 0 without answers.
+    """Return the best F1 of the reply's bag of words, normalised as SQuAD does, against one answer.
 
-    Where reply or answer has no words left, F1 is 1 if both have none, else 0.
+    If reply or answer has no words left, F1 is 1 if both have none, else 0.
     """
     return max((_f1(normalise(reply).split(), normalise(answer).split()) for answer in answers), default=0.0)
 
 
+@answer_metric("Acc")
 def contains_answer(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if one of the answers stands in the reply, letter for letter, else 0: the "Acc" of Self-RAG's scorer."""
+    """Return 1 if the reply contains an answer, letter for letter, else 0: the "Acc" of Self-RAG's scorer."""
     return float(any(answer in reply for answer in answers if answer))
 
 
+@answer_metric("ChatRAG F1")
 def chatrag_f1(reply: str, answers: Sequence[str]) -> float:
-    """Return the best F1 of the reply's words against one answer by ChatRAG's rules; 0 without answers.
+    """Return the best F1 of the reply's words against one answer by ChatRAG's rules.
 
-    Unlike SQuAD's, punctuation parts words, and texts without a word in common have 0 even if both are empty.
+    Unlike SQuAD's rules, punctuation separates words, and two empty texts score 0.
     """
     said = _chatrag_words(reply.replace("</s>", ""))
     asked = [_chatrag_words(answer) for answer in answers if answer.strip()]
     return max((_f1(said, wanted) for wanted in asked if said and wanted), default=0.0)
 
 
+@answer_metric("FEVER accuracy")
 def claim_accuracy(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if the reply's verdict is the claim's label (SUPPORTS, REFUTES), else 0; 0 without a verdict."""
+    """Return 1 if the reply's verdict is the claim's label (SUPPORTS, REFUTES), else 0."""
     return float(verdict_of(reply) in answers)
 
 
+@answer_metric("MIRAGE accuracy")
 def option_accuracy(reply: str, answers: Sequence[str]) -> float:
-    """Return MIRAGE's official accuracy: 1 if the letter found in the reply is right; without any it takes A."""
+    """Return MIRAGE's official accuracy: 1 if the reply's letter is right; a reply without a letter counts as A."""
     return float((letter_of(reply) or "A") in answers)
 
 
+@answer_metric("MIRAGE strict")
 def strict_option_accuracy(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if a letter is found in the reply and is right, else 0."""
+    """Return 1 if the reply has a letter and it is right, else 0."""
     return float(letter_of(reply) in answers)
 
 
-def option_parsed(reply: str, answers: Sequence[str]) -> float:  # noqa: ARG001 - a metric like the others
-    """Return 1 if a letter is found in the reply, else 0; the unparsed rate is 1 less the mean."""
+@answer_metric("MIRAGE parsed")
+def option_parsed(reply: str, answers: Sequence[str]) -> float:  # noqa: ARG001 - has the signature of every metric
+    """Return 1 if the reply has a letter, else 0."""
     return float(letter_of(reply) is not None)
 
 
-ANSWER_METRICS: Mapping[AnswerMetric, Callable[[str, Sequence[str]], float]] = {
-    "EM": exact_match,
-    "F1": token_f1,
-    "Acc": contains_answer,
-    "ChatRAG F1": chatrag_f1,
-    "FEVER accuracy": claim_accuracy,
-    "MIRAGE accuracy": option_accuracy,
-    "MIRAGE strict": strict_option_accuracy,
-    "MIRAGE parsed": option_parsed,
-}
-"""The metrics of replies, by the name they have in the report."""
+def answer_scores(benchmark: Benchmark, reply: str, answers: Sequence[str]) -> dict[str, float]:
+    """Return the metrics of a reply that its set shows, by name."""
+    return {
+        name: metric(reply, answers)
+        for name, metric in ANSWER_METRICS.items()
+        if name in (*benchmark.answer_metrics, *_EVERY_SET)
+    }
 
 
-def answer_scores(metrics: Sequence[AnswerMetric], reply: str, answers: Sequence[str]) -> dict[str, float]:
-    """Return these metrics of a reply, by name."""
-    return {name: ANSWER_METRICS[name](reply, answers) for name in metrics}
+# Rankings
 
 
 def recall_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
-    """Return the share of the gold passages that stand among the first `k`; 0 without gold passages."""
+    """Return the share of the gold passages among the first `k`; 0 without gold passages."""
     return len(set(gold) & set(ids[:k])) / len(set(gold)) if gold else 0.0
 
 
 def all_gold_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
-    """Return 1 if all gold passages stand among the first `k` (what a multi-hop answer needs), else 0."""
+    """Return 1 if all gold passages are among the first `k` (what a multi-hop answer needs), else 0."""
     return float(bool(gold) and set(gold) <= set(ids[:k]))
 
 
 def hit_at(ids: Sequence[str], gold: Sequence[str], k: int) -> float:
-    """Return 1 if at least one gold passage stands among the first `k`, else 0."""
+    """Return 1 if at least one gold passage is among the first `k`, else 0."""
     return float(not set(gold).isdisjoint(ids[:k]))
 
 
-def ndcg_at_10(rankings: Sequence[Sequence[str]], grades: Sequence[Mapping[str, int]]) -> list[float]:
-    """Return NDCG@10 of each ranking under the grades of its question, gains linear as in trec_eval.
-
-    A passage without a grade counts 0. The ideal order is of all graded passages, found or not.
-    """
-    try:
-        import ir_measures
-    except ImportError:
-        raise MissingExtraError('NDCG needs ir-measures; install it with: pip install "rankrag[evaluation]"') from None
-    runs = {str(i): {d: -float(p) for p, d in enumerate(ids)} for i, ids in enumerate(rankings)}
-    qrels = {str(i): dict(of) for i, of in enumerate(grades)}
-    found = {m.query_id: m.value for m in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, runs)}
-    return [float(found.get(str(i), 0.0)) for i in range(len(rankings))]
-
-
-def answer_recall_at(
-    ids: Sequence[str], passages: Mapping[str, Passage], answers: Sequence[str], k: int, *, dpr: bool = False
-) -> float:
-    """Return 1 if one of the first `k` passages holds an answer, else 0 (what the paper calls recall).
-
-    An answer is held where its words stand in title or text, normalised as SQuAD does; with `dpr` by DPR's own rule,
-    which reads the text alone.
-    """
-    first = [passages[name] for name in ids[:k]]
-    if dpr:
-        return float(any(has_answer(passage.text, answers) for passage in first))
-    return float(any(holds_answer(passage, answers) for passage in first))
-
-
-def holds_answer(passage: Passage, answers: Sequence[str]) -> bool:
-    """Whether an answer's words stand in a passage's title or text, normalised as SQuAD does."""
-    return contains_any(f"{passage.title} {passage.text}", answers)
-
-
-def citation_precision(cited: Sequence[str], gold: Sequence[str]) -> float | None:
-    """Return the share of the citations that name a gold passage; None without citations."""
-    return sum(name in gold for name in cited) / len(cited) if cited else None
-
-
-def citation_recall(cited: Sequence[str], gold: Sequence[str]) -> float:
-    """Return the share of the gold passages that are cited; 0 without gold passages."""
-    return len(set(cited) & set(gold)) / len(set(gold)) if gold else 0.0
-
-
-def measure(
-    metric: Metric,
-    rankings: Sequence[Sequence[str]],
-    judged: Sequence[Judged],
-    passages: Mapping[str, Passage] | None = None,
-) -> list[float]:
-    """Return a metric of each question's ranking, by the name it has in the report.
-
-    Those that look for the answer in the texts need the `passages`.
-    """
-    if metric == "NDCG@10":
-        return ndcg_at_10(rankings, [of.grades for of in judged])
-    pairs = list(zip(rankings, judged, strict=True))
-    if metric == "RR":
-        return [reciprocal_rank(ids, of.gold) for ids, of in pairs]
-    name, k = metric.split("@")
-    if name.startswith("answer-recall"):
-        assert passages is not None, "who asks for a recall of answers has read the passages"
-        dpr = name.endswith("-dpr")
-        return [answer_recall_at(ids, passages, of.question.answers, int(k), dpr=dpr) for ids, of in pairs]
-    of_one = {"R": recall_at, "all-gold": all_gold_at, "hit": hit_at}[name]
-    return [of_one(ids, of.gold, int(k)) for ids, of in pairs]
-
-
 def reciprocal_rank(ids: Sequence[str], gold: Sequence[str]) -> float:
-    """Return 1 / rank of the first gold passage, ranks from 1; 0 where there is none."""
+    """Return 1 / rank of the first gold passage, ranks from 1; 0 if there is none."""
     return next((1 / rank for rank, name in enumerate(ids, start=1) if name in gold), 0.0)
 
 
-def relevance(metric: Metric, of: Judged, ids: Sequence[str], passages: Mapping[str, Passage]) -> Mapping[str, int]:
-    """Return the grades that a metric goes by: the question's own, or 1 for each of `ids` that holds an answer."""
-    if not metric.startswith("answer-recall"):
-        return of.grades
-    dpr = "-dpr@" in metric
-    return {i: 1 for i in ids if answer_recall_at([i], passages, of.question.answers, 1, dpr=dpr)}
+def ndcg_at_10(ids: Sequence[str], grades: Mapping[str, int]) -> float:
+    """Return NDCG@10 with linear gains, as trec_eval computes it.
+
+    A passage without a grade counts 0. The ideal order is that of all graded passages, found or not.
+    """
+
+    def discounted(gains: Sequence[int]) -> float:
+        return sum(max(gain, 0) / math.log2(rank + 1) for rank, gain in enumerate(gains[:10], start=1))
+
+    ideal = discounted(sorted(grades.values(), reverse=True))
+    return discounted([grades.get(name, 0) for name in ids]) / ideal if ideal else 0.0
+
+
+def holds_answer(passage: Passage, answers: Sequence[str]) -> bool:
+    """Whether a passage's title or text contains an answer, normalised as SQuAD does."""
+    return contains_any(f"{passage.title} {passage.text}", answers)
+
+
+def holds_answer_by_dpr(passage: Passage, answers: Sequence[str]) -> bool:
+    """Whether a passage contains an answer by DPR's rule, which ignores the title."""
+    return has_answer(passage.text, answers)
+
+
+def answer_recall_at(
+    ids: Sequence[str], passages: Passages, answers: Sequence[str], k: int, holds: Holds = holds_answer
+) -> float:
+    """Return 1 if one of the first `k` passages holds an answer (what the paper calls recall), else 0."""
+    return float(any(holds(passages[i], answers) for i in ids[:k]))
+
+
+def _gold(function: Callable[[Sequence[str], Sequence[str], int], float], k: int) -> RankingFunction:
+    return lambda ids, judged, _: function(ids, judged.gold, k)
+
+
+def _answered(holds: Holds, k: int) -> RankingFunction:
+    return lambda ids, judged, passages: answer_recall_at(ids, passages, judged.question.answers, k, holds)
+
+
+RANKING_METRICS: Mapping[str, RankingFunction] = {
+    "R@1": _gold(recall_at, 1),
+    "R@5": _gold(recall_at, 5),
+    "R@20": _gold(recall_at, 20),
+    "all-gold@5": _gold(all_gold_at, 5),
+    "hit@1": _gold(hit_at, 1),
+    "RR": lambda ids, judged, _: reciprocal_rank(ids, judged.gold),
+    "NDCG@10": lambda ids, judged, _: ndcg_at_10(ids, judged.grades),
+    "answer-recall@5": _answered(holds_answer, 5),
+    "answer-recall@10": _answered(holds_answer, 10),
+    "answer-recall@20": _answered(holds_answer, 20),
+    "answer-recall-dpr@5": _answered(holds_answer_by_dpr, 5),
+    "answer-recall-dpr@10": _answered(holds_answer_by_dpr, 10),
+    "answer-recall-dpr@20": _answered(holds_answer_by_dpr, 20),
+}
+"""By name, in the order of the report's columns."""
+
+
+def metrics_of(benchmark: Benchmark) -> tuple[str, ...]:
+    """Return the ranking metrics that a set is shown with, the one it is judged by among them."""
+    answers = [f"answer-recall@{k}" for k in (5, 10, 20)] if benchmark.style in ("short", "span") else []
+    own = benchmark.metric
+    if own is None:
+        return tuple(answers)
+    if own.startswith("answer-recall"):
+        kind = own.partition("@")[0]
+        return tuple(dict.fromkeys([*(f"{kind}@{k}" for k in (5, 10, 20)), *answers]))
+    by_metric = {"NDCG@10": ("NDCG@10", "hit@1", "R@20"), "hit@1": ("hit@1", "RR", "R@5", "NDCG@10")}
+    also = [own] if own in ("all-gold@5", "RR") else []
+    return (*by_metric.get(own, ("R@1", "R@5", "R@20", *also, "NDCG@10")), *answers)
+
+
+def ranking_scores(test_set: TestSet, judged: Judged, ids: Sequence[str]) -> dict[str, float]:
+    """Return the metrics of a question's ranking that its set shows, by name."""
+    names = metrics_of(test_set.benchmark)
+    return {name: RANKING_METRICS[name](ids, judged, test_set.passages) for name in names}
+
+
+def reachable(test_set: TestSet, judged: Judged, ids: Ids) -> float | None:
+    """Return the set's metric for a perfect order of these candidates; None if the set has no metric."""
+    name, passages = test_set.benchmark.metric, test_set.passages
+    if name is None:
+        return None
+    grades = judged.grades
+    if name.startswith("answer-recall"):
+        alone = RANKING_METRICS[f"{name.partition('@')[0]}@5"]
+        grades = {i: int(alone([i], judged, passages)) for i in ids}
+    return RANKING_METRICS[name](best_order(ids, grades), judged, passages)
 
 
 def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
-    """Return the candidates as a perfect reranker would order them: its metrics are what can be reached."""
+    """Return the candidates in a perfect order, best grade first."""
     return sorted(ids, key=lambda i: -grades.get(i, 0))
 
 
-def gap_closed(first: float, reranked: float, reachable: float) -> float | None:
-    """Return the share of the reachable gap that was closed: (reranked - first) / (reachable - first).
-
-    `reachable` is the metric of the best order of the same candidates. For R@k that is recall@N, for all-gold@k it is
-    all-gold@N, as long as no question has more than k gold passages. Negative where reranking hurts; None where the
-    first stage leaves no gap.
-    """
-    return (reranked - first) / (reachable - first) if reachable - first > 1e-12 else None
+# Whole lines
 
 
-def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
-    """Return the mean of the questions' values with its 95 % interval, from 2,000 resamples of the questions."""
-    return Interval(float(np.mean(values)), *_percentiles(np.asarray(values)[None], lambda means: means[0], seed))
+@line_metric("refused")
+def refused(line: QuestionLine, _: Benchmark) -> float | None:
+    """Return 1 if a question got no answer, else 0."""
+    return float(line.withheld or is_refusal(line.answer or "")) if _answers(line) else None
 
 
-def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
-    """Return the mean of after - before, question by question, with its 95 % interval."""
-    return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
+@line_metric("withheld")
+def withheld(line: QuestionLine, _: Benchmark) -> float | None:
+    """Return 1 if no passage reached the threshold, so that nothing was written, else 0."""
+    return float(line.withheld) if _answers(line) else None
 
 
-def mean_of(intervals: Sequence[Interval]) -> Interval:
-    """Return the mean of means of different questions; half-widths of independent intervals add as squares."""
-    mean = sum(of.mean for of in intervals) / len(intervals)
-    below, above = (
-        math.hypot(*widths) / len(intervals)
-        for widths in ([of.mean - of.low for of in intervals], [of.high - of.mean for of in intervals])
-    )
-    return Interval(mean, mean - below, mean + above)
+@line_metric("look-alike found")
+def look_alike_found(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return 1 if the passage that seems to answer an unanswerable question was retrieved, else 0."""
+    return hit_at(line.retrieved, line.gold, len(line.retrieved)) if benchmark.unanswerable else None
 
 
-def gap_interval(
-    first: Sequence[float], reranked: Sequence[float], reachable: Sequence[float], seed: int = 0
-) -> Interval | None:
-    """Return the share of the reachable gap closed over these questions, with its 95 % interval; None without a gap.
+@line_metric("refused despite look-alike")
+def refused_despite_look_alike(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return whether an unanswerable question was refused; None if its look-alike was not retrieved."""
+    return refused(line, benchmark) if look_alike_found(line, benchmark) else None
 
-    Resamples that leave no gap are left out.
-    """
-    rows = np.asarray([first, reranked, reachable], dtype=np.float64)
-    share = gap_closed(*(float(row.mean()) for row in rows))
-    if share is None:
+
+@line_metric("citation precision")
+def citation_precision(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return the share of the citations that name a gold passage; None without citations."""
+    if not _cites(line, benchmark) or not line.cited_ids:
         return None
-
-    def shares(means: np.ndarray) -> np.ndarray:
-        gap = means[2] - means[0]
-        return np.asarray((means[1] - means[0])[gap > 1e-12] / gap[gap > 1e-12])
-
-    return Interval(share, *_percentiles(rows, shares, seed))
+    return sum(name in line.gold for name in line.cited_ids) / len(line.cited_ids)
 
 
-def _percentiles(rows: np.ndarray, of: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float]:
-    """Resample the columns of `rows`; return the percentiles of what `of` makes of the means `[rows, resamples]`."""
-    count = rows.shape[1]
-    drawn = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
-    means = np.stack([row[drawn].mean(axis=1) for row in rows])
-    low, high = np.percentile(of(means), [2.5, 97.5])
-    return float(low), float(high)
+@line_metric("citation recall")
+def citation_recall(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return the share of the gold passages that are cited; a question without an answer counts 0."""
+    return len(set(line.cited_ids) & set(line.gold)) / len(set(line.gold)) if _cites(line, benchmark) else None
+
+
+@line_metric("first citation gold")
+def first_citation_gold(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return 1 if the first citation names a gold passage, else 0; a question without an answer counts 0."""
+    return float(line.cited_ids[:1] != () and line.cited_ids[0] in line.gold) if _cites(line, benchmark) else None
+
+
+@line_metric("always [1]")
+def always_first(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return 1 if the first passage that was read is a gold one: the precision of a system that always cites [1]."""
+    return float(line.contexts[0] in line.gold) if _cites(line, benchmark) else None
+
+
+@line_metric("gold read")
+def gold_read(line: QuestionLine, benchmark: Benchmark) -> float | None:
+    """Return the share of the gold passages among those that were read."""
+    ranked = line.gold and line.contexts and not benchmark.unanswerable
+    return recall_at(line.contexts, line.gold, len(line.contexts)) if ranked else None
+
+
+@line_metric("judged")
+def passages_judged(line: QuestionLine, _: Benchmark) -> float | None:
+    """Return how many passages were judged; None if the ranker gives no probabilities."""
+    count = sum(p is not None for p in line.p_true)
+    return float(count) if count else None
+
+
+def with_line_metrics(line: QuestionLine, benchmark: Benchmark) -> QuestionLine:
+    """Return the line with the line metrics that it has."""
+    found = {name: metric(line, benchmark) for name, metric in LINE_METRICS.items()}
+    return replace(line, metrics=line.metrics | {name: value for name, value in found.items() if value is not None})
+
+
+def _answers(line: QuestionLine) -> bool:
+    return line.answer is not None or line.withheld
+
+
+def _cites(line: QuestionLine, benchmark: Benchmark) -> bool:
+    return line.cited is not None and bool(line.gold and line.contexts) and not benchmark.unanswerable
 
 
 _PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))

@@ -1,98 +1,139 @@
-"""The report as one HTML file: tables, plots, and every question to browse; it opens from disk and asks for nothing.
+"""The report as one HTML file: tables, plots, and every question to browse. It opens from disk and loads nothing else.
 
-Passages and answers are foreign text. They stand in the file as JSON in which no `<` is left, and the page puts them
-in place as text, never as markup. Questions and passages are in chunks at the end of the file that are read when they
-are looked at, so that ten thousand questions open at once.
+Passages and answers are foreign text. They are in the file as JSON that holds no `<`, and the page's script inserts
+them as text, never as markup. Questions and passages are in chunks that are only parsed when they are looked at, so
+that ten thousand questions open at once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from markdown_it import MarkdownIt
+
 from rankrag.data.files import write_whole
-from rankrag.evaluation.aggregate import Comparison, lines_of
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.calibration import (
     area_under_risk,
-    calibration,
     confidence_pairs,
+    expected_calibration_error,
     relevance_pairs,
     reliability,
     risk_coverage,
 )
 from rankrag.evaluation.charts import interval_plot, line_plot, outcome_bars
-from rankrag.evaluation.comparison_report import render_comparison
+from rankrag.evaluation.description import SetDescription
+from rankrag.evaluation.lines import QuestionLine, read_kept_passages
+from rankrag.evaluation.metrics import ANSWER_METRICS
 from rankrag.evaluation.outcomes import OUTCOMES
-from rankrag.evaluation.questions import QuestionResult, read_kept_passages
+from rankrag.evaluation.report import render
+from rankrag.evaluation.systems import System
 from rankrag.types import Passage
 
 QUESTIONS_AT_ONCE = 250
 PASSAGES_AT_ONCE = 500
 """Rows of one chunk."""
 
-SHOWN = ("EM", "Acc", "ChatRAG F1", "FEVER accuracy", "MIRAGE accuracy", "F1")
-"""The figure of answers that is plotted: the first of these that a set has; without answers, its ranking's."""
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A system on a set: the numbers of both in the page, and its lines."""
+
+    of_set: SetDescription
+    set_number: int
+    system: System
+    system_number: int
+    lines: list[QuestionLine]
 
 
-def write_page(comparison: Comparison, run: Path, path: Path) -> Path:
+def write_page(evaluation: Evaluation, path: Path) -> Path:
     """Write the page of a run; return its path."""
-    lines: list[tuple[int, int, list[QuestionResult]]] = []
-    chunks: list[str] = []
-    for number, of in enumerate(comparison.description.sets):
-        passages = read_kept_passages(run / of.folder)
-        place = {name: i for i, name in enumerate(passages)}
-        chunks += _chunks(f"p{number}", [_passage(p) for p in passages.values()], PASSAGES_AT_ONCE)
-        for column, system in enumerate(comparison.description.systems):
-            rows = lines_of(run, of, system)
-            chunks += _chunks(f"q{number}.{column}", [_detail(row, place) for row in rows], QUESTIONS_AT_ONCE)
-            lines.append((number, column, rows))
-    kinds = list(OUTCOMES)
-    index = {
-        "sets": [of.title for of in comparison.description.sets],
-        "systems": [system.name for system in comparison.description.systems],
-        "k": [
-            [system.on(of.paper).k for system in comparison.description.systems] for of in comparison.description.sets
-        ],
-        "outcomes": [[kind, OUTCOMES[kind]] for kind in kinds],
-        "chunk": {"questions": QUESTIONS_AT_ONCE, "passages": PASSAGES_AT_ONCE},
-        "rows": [[s, c, row.id, row.question, kinds.index(row.outcome)] for s, c, rows in lines for row in rows],
-    }
+    columns = _columns(evaluation)
+    systems = list(dict.fromkeys(column.system.name for column in columns))
     parts = {
         "style": _resource("page.css"),
         "script": _resource("page.js"),
-        "overview": _overview(comparison, lines),
-        "index": _embedded("index", index),
-        "chunks": "\n".join(chunks),
-        "title": escape(", ".join(system.name for system in comparison.description.systems)),
+        "overview": _overview(evaluation, columns),
+        "index": _embedded("index", _index(evaluation, columns, systems)),
+        "chunks": "\n".join(_all_chunks(evaluation, columns)),
+        "title": escape(", ".join(systems)),
     }
     before, *rest = _resource("page.html").split("{{")
-    text = before + "".join(parts[name] + after for name, _, after in (piece.partition("}}") for piece in rest))
-    write_whole(path, text)
+    write_whole(path, before + "".join(parts[name] + after for name, _, after in (p.partition("}}") for p in rest)))
     return path
+
+
+def as_html(markdown: str) -> str:
+    """Return the report's Markdown as HTML; it may hold foreign names, so links and images stay text."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
+    return (
+        str(parser.render(markdown)).replace("<table>", "<div class=wide><table>").replace("</table>", "</table></div>")
+    )
+
+
+def _columns(evaluation: Evaluation) -> list[_Column]:
+    """Return the systems that can be browsed: all that are compared."""
+    names = [system.name for system in evaluation.description.systems if system.role == "compared"]
+    sets = {s.name: number for number, s in enumerate(evaluation.description.sets)}
+    return [
+        _Column(s, sets[s.name], system, names.index(system.name), evaluation.lines(s.name, system.name))
+        for s, system, _ in evaluation.all("compared")
+    ]
+
+
+def _index(evaluation: Evaluation, columns: Sequence[_Column], systems: Sequence[str]) -> dict[str, Any]:
+    """Return what lists and filters need of every question."""
+    kinds = list(OUTCOMES)
+    sets = evaluation.description.sets
+    by_place = {(column.set_number, column.system_number): column.system.k for column in columns}
+    return {
+        "sets": [s.title for s in sets],
+        "systems": systems,
+        "k": [[by_place.get((s, c)) for c in range(len(systems))] for s in range(len(sets))],
+        "outcomes": [[kind, OUTCOMES[kind]] for kind in kinds],
+        "chunk": {"questions": QUESTIONS_AT_ONCE, "passages": PASSAGES_AT_ONCE},
+        "rows": [
+            [column.set_number, column.system_number, line.id, line.question, kinds.index(line.outcome)]
+            for column in columns
+            for line in column.lines
+        ],
+    }
+
+
+def _all_chunks(evaluation: Evaluation, columns: Sequence[_Column]) -> Iterator[str]:
+    for number, s in enumerate(evaluation.description.sets):
+        passages = read_kept_passages(evaluation.run / s.folder)
+        place = {name: i for i, name in enumerate(passages)}
+        yield from _chunks(f"p{number}", [_passage(p) for p in passages.values()], PASSAGES_AT_ONCE)
+        for column in (column for column in columns if column.set_number == number):
+            details = [_detail(line, place) for line in column.lines]
+            yield from _chunks(f"q{number}.{column.system_number}", details, QUESTIONS_AT_ONCE)
 
 
 def _passage(passage: Passage) -> list[str]:
     return [passage.id, passage.title, passage.text]
 
 
-def _detail(row: QuestionResult, place: dict[str, int]) -> dict[str, Any]:
-    """Return what is shown of a question, passages by their places; what is empty is left out."""
+def _detail(line: QuestionLine, place: Mapping[str, int]) -> dict[str, Any]:
+    """Return what is shown of a question, passages by their places; empty values are left out."""
     found = {
-        "h": row.history,
-        "ga": row.gold_answers,
-        "g": [place[i] for i in row.gold if i in place],
-        "r": [place[i] for i in row.retrieved],
-        "o": [place[i] for i in row.reranked] if row.reranked != row.retrieved else None,
-        "p": [round(p, 4) for p in row.p_true if p is not None],
-        "a": row.answer,
-        "m": {name: round(value, 4) for name, value in row.metrics.items()},
-        "f": {name: round(value, 4) for name, value in row.first.items()},
-        "t": [row.seconds.t1, row.seconds.t2, row.seconds.t3],
-        "e": row.error,
+        "h": line.history,
+        "ga": line.gold_answers,
+        "g": [place[i] for i in line.gold if i in place],
+        "r": [place[i] for i in line.retrieved],
+        "o": [place[i] for i in line.reranked] if line.reranked != line.retrieved else None,
+        "p": [round(p, 4) for p in line.p_true if p is not None],
+        "a": line.answer,
+        "m": {name: round(value, 4) for name, value in line.metrics.items()},
+        "f": {name: round(value, 4) for name, value in line.first.items()},
+        "t": [line.seconds.t1, line.seconds.t2, line.seconds.t3],
+        "e": line.error,
     }
     return {name: value for name, value in found.items() if value not in (None, (), [], {})}
 
@@ -111,85 +152,52 @@ def _resource(name: str) -> str:
     return resources.files("rankrag.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
-def _overview(comparison: Comparison, lines: Sequence[tuple[int, int, list[QuestionResult]]]) -> str:
+def _overview(evaluation: Evaluation, columns: Sequence[_Column]) -> str:
     """Return the plots, then the tables of the Markdown report."""
-    kinds = [kind for kind in OUTCOMES if any(kind in f.outcomes for f in comparison.systems)]
+    shown = [f for _, _, f in evaluation.all("compared")]
     legend = "".join(
-        f'<li><span class="swatch b{list(OUTCOMES).index(kind)}"></span><b>{kind}</b> {escape(OUTCOMES[kind])}</li>'
-        for kind in kinds
+        f'<li><span class="swatch b{number}"></span><b>{kind}</b> {escape(meaning)}</li>'
+        for number, (kind, meaning) in enumerate(OUTCOMES.items())
+        if any(kind in f.outcomes for f in shown)
     )
     plots = []
-    for number, of in enumerate(comparison.description.sets):
-        found = [f for s in comparison.description.systems if (f := comparison.of(of.name, s.name))]
-        names = {name for f in found for name in f.figures}
-        metric = next((name for name in (*SHOWN, of.metric) if name in names), "")
-        drawn = [
-            interval_plot([(f.system, f.figures[m]) for f in found if m in f.figures], m)
-            for m in dict.fromkeys((of.metric, metric))
-            if m in names
-        ]
-        drawn.append(outcome_bars([(f.system, f.outcomes) for f in found], "What became of the questions"))
-        first = next(rows for s, c, rows in lines if (s, c) == (number, 0))
-        bars, squares = "".join(drawn), _reliability(first) + _risk(first)
+    for s in evaluation.description.sets:
+        figures = [f for one, _, f in evaluation.all("compared") if one is s]
+        first = next((column.lines for column in columns if column.of_set is s), [])
+        bars, squares = "".join(_bars(s, figures)), _reliability(first) + _risk(first)
         plots.append(
-            f"<section><h2>{escape(of.title)}</h2><div class=plots><div>{bars}</div>"
+            f"<section><h2>{escape(s.title)}</h2><div class=plots><div>{bars}</div>"
             f"<div class=squares>{squares}</div></div></section>"
         )
-    tables = as_html(render_comparison(comparison))
-    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{tables}</div>"
+    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{as_html(render(evaluation))}</div>"
 
 
-def _reliability(rows: Sequence[QuestionResult]) -> str:
-    """Return how often passages of a P(True) are gold ones, for the run's first system; nothing without P(True)."""
-    pairs = relevance_pairs(rows)
+def _bars(s: SetDescription, figures: Sequence[SystemFigures]) -> Iterator[str]:
+    """Yield the plots of a set: its ranking metric, the first of its answer metrics, and the outcomes."""
+    names = {name for f in figures for name in f.figures}
+    answers = next((name for name in ANSWER_METRICS if name in names), "")
+    for metric in dict.fromkeys((s.metric, answers)):
+        if metric in names:
+            yield interval_plot([(f.system, f.figures[metric]) for f in figures if metric in f.figures], metric)
+    yield outcome_bars([(f.system, f.outcomes) for f in figures], "What became of the questions")
+
+
+def _reliability(lines: Sequence[QuestionLine]) -> str:
+    """Return how often passages of a P(True) are gold, for the set's first system; nothing without P(True)."""
+    pairs = relevance_pairs(lines)
     if not pairs:
         return ""
-    caption = (
-        f"{rows[0].system}: passages by P(True), and the share of them that is gold (ECE {calibration(rows).ece:.3f})"
-    )
-    points = [(of.confidence, of.accuracy) for of in reliability([p for p, _ in pairs], [gold for _, gold in pairs])]
+    error = expected_calibration_error(pairs)
+    caption = f"{lines[0].system}: passages by P(True), and the share of them that is gold (ECE {error:.3f})"
+    points = [(one.confidence, one.accuracy) for one in reliability(pairs)]
     return line_plot(points, caption, "P(True)", "gold", diagonal=True)
 
 
-def _risk(rows: Sequence[QuestionResult]) -> str:
-    """Return what abstaining by the best P(True) would buy, for the run's first system; nothing without answers."""
-    pairs = confidence_pairs(rows)
+def _risk(lines: Sequence[QuestionLine]) -> str:
+    """Return what abstaining by the best P(True) would buy, for the set's first system; nothing without answers."""
+    pairs = confidence_pairs(lines)
     if not pairs:
         return ""
-    curve = risk_coverage([p for p, _ in pairs], [loss for _, loss in pairs])
-    caption = f"{rows[0].system}: wrong answers when only the surest are given (area {area_under_risk(curve):.3f})"
-    return line_plot([(of.coverage, of.risk) for of in curve], caption, "answered", "wrong", diagonal=False)
-
-
-def as_html(markdown: str) -> str:
-    """Return our own Markdown (headings, paragraphs, lists, tables, code, bold) as HTML, everything else escaped."""
-    blocks = []
-    for block in markdown.strip().split("\n\n"):
-        lines = block.splitlines()
-        if lines[0].startswith("#"):
-            level = len(lines[0]) - len(lines[0].lstrip("#"))
-            blocks.append(f"<h{level}>{_inline(lines[0].lstrip('# '))}</h{level}>")
-            lines = lines[1:]
-        tabled = [line for line in lines if line.startswith("|")]
-        listed = [line[2:] for line in lines if line.startswith("- ")]
-        plain = " ".join(line for line in lines if not line.startswith(("|", "- ")))
-        if plain:
-            blocks.append(f"<p>{_inline(plain)}</p>")
-        if listed:
-            blocks.append("<ul>" + "".join(f"<li>{_inline(line)}</li>" for line in listed) + "</ul>")
-        if tabled:
-            rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in tabled]
-            head = "".join(f"<th>{_inline(cell)}</th>" for cell in rows[0])
-            body = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in rows[2:])
-            blocks.append(f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
-    return "\n".join(blocks)
-
-
-def _inline(text: str) -> str:
-    """Escape a piece of text; pairs of ` are code, pairs of ** are bold, <br> breaks the line."""
-    for mark, tag in (("`", "code"), ("**", "b")):
-        pieces = text.split(mark)
-        if len(pieces) % 2:
-            opened = [f"\0{'/' if i % 2 == 0 else ''}{tag}\1" for i in range(1, len(pieces))]
-            text = pieces[0] + "".join(o + piece for o, piece in zip(opened, pieces[1:], strict=True))
-    return escape(text).replace("&lt;br&gt;", "<br>").replace("\0", "<").replace("\1", ">")
+    curve = risk_coverage(pairs)
+    caption = f"{lines[0].system}: wrong answers when only the surest are given (area {area_under_risk(curve):.3f})"
+    return line_plot([(one.coverage, one.risk) for one in curve], caption, "answered", "wrong", diagonal=False)

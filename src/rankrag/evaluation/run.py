@@ -1,266 +1,273 @@
-"""`evaluate`: all figures of docs/results.md, set by set, from the data folder and a model.
+"""`evaluate`: systems on sets. Each system answers the questions of each set, and each question becomes a line.
 
 A run folder holds::
 
-    indexes/CORPUS/               the passages, once for all sets that share them
-    SET-DATA/bm25-HISTORY.jsonl   ids of every question (also dense-HISTORY-ENCODER.jsonl)
-    SET-DATA/nearness-HISTORY-ENCODER.jsonl   cosines of questions and candidates
-    SET-DATA/MODEL/*.jsonl        what the model said: judgements, replies, citations
-    SET-DATA/system-MODEL/questions.jsonl   one line for each question of the pipeline (`questions`)
-    evaluation.json, run.json     the summary and what was measured, written at the end
+    run.json                                     what was measured: systems, sets, questions
+    indexes/CORPUS/                              the passages, once for all sets that share them
+    SET-DATA/bm25-HISTORY.jsonl                  ids that retrieval found (also dense-HISTORY-ENCODER.jsonl)
+    SET-DATA/nearness-HISTORY-ENCODER.jsonl      cosines of questions and candidates
+    SET-DATA/MODEL/*.jsonl                       what the model said: judgements, replies, citations
+    SET-DATA/system-NAME/questions.jsonl         the lines of a system
+    SET-DATA/passages.jsonl                      the passages that these lines name
 
-DATA and MODEL are digests, so work on other data or with another model is never mixed up with it. A run that was
-killed goes on where it stopped.
+DATA and MODEL are digests, so that no journal is used for other data or another model. Systems share the searches, and
+those with one model share its judgements and replies. A run that was killed goes on where it stopped. All figures are
+made from the lines (`aggregate.read_evaluation`).
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
-from rankrag.contract import HistoryQuery
+from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.frozen import freeze, origin_of
 from rankrag.data.load import at_hand, load
 from rankrag.data.progress import Progress, quiet
-from rankrag.data.sets import Judged, TestSet, folder_name
-from rankrag.errors import ConfigError
-from rankrag.evaluation.asking import Parts, Prepared, keep_lines
-from rankrag.evaluation.calibration import calibration
-from rankrag.evaluation.description import (
-    RunDescription,
-    SetDescription,
-    describe,
-    machines,
-    made_with,
-    maker_of,
-    save_description,
-)
-from rankrag.evaluation.first_stage import ALL_RETRIEVERS, FirstStages, RetrieverName, first_stages
-from rankrag.evaluation.measuring import (
-    Settings,
-    among_five,
-    answer_figures,
-    candidates,
-    figures,
-    reading_figures,
-    refusal_figures,
-    reranked_figures,
-    stopping_figures,
-)
-from rankrag.evaluation.nearness import NearnessWork
-from rankrag.evaluation.summary import ExampleFigures, FirstStageFigures, SetFigures, Summary, save_summary
-from rankrag.evaluation.systems import System
-from rankrag.evaluation.work import ModelWork, model_key
+from rankrag.data.sets import Benchmark, TestSet
+from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.evaluation.aggregate import Evaluation, read_evaluation
+from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
+from rankrag.evaluation.first_stage import FirstStage, OpenEncoder
+from rankrag.evaluation.lines import save_lines, save_passages
+from rankrag.evaluation.model_key import model_key, ranker_key
+from rankrag.evaluation.rankers import open_ranker
+from rankrag.evaluation.scoring import line_of
+from rankrag.evaluation.standard import takes_part
+from rankrag.evaluation.steps import Parts, Prepared, run_system
+from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems
+from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, NearnessWork
 from rankrag.models import LanguageModel
 from rankrag.opening import Say, open_nearness
-from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.fusion import DEPTH
+from rankrag.retrieval.encoder import MINILM, Encoder
+
+OpenModel = Callable[[str], tuple[LanguageModel, str]]
+"""Returns a model by name, with the directory of its weights (or the name, if it has none)."""
+
+OpenRanker = Callable[[RankerKind, str], JudgeFunction]
+
+
+@dataclass(frozen=True)
+class Openers:
+    """How the parts of systems are opened by name."""
+
+    model: OpenModel
+    encoder: OpenEncoder = Encoder
+    ranker: OpenRanker = open_ranker
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all systems of a run share.
+
+    Attributes:
+        sample: questions of a set; None is the set's own number for a CPU, 0 all of them.
+        seed: seed of the sample.
+        history: turns that conversations are searched by, for systems that do not say; None is as each model was
+            fitted.
+        command: what a reader types to make the same run.
+        machine: the machine in words.
+    """
+
+    sample: int | None = None
+    seed: int = 0
+    history: HistoryQuery | None = None
+    command: str = ""
+    machine: str = ""
 
 
 def evaluate(
     data: Path,
     run: Path,
+    systems: Sequence[System],
+    openers: Openers,
+    settings: Settings = Settings(),
     *,
-    model: LanguageModel | None = None,
-    model_name: str = "",
-    encoder: Encoder | None = None,
-    benchmarks: Sequence[str] | None = None,
-    retrievers: Sequence[RetrieverName] = ALL_RETRIEVERS,
-    n: int = 20,
-    k: int = 5,
-    sample: int | None = None,
-    seed: int = 0,
-    command: str = "",
-    machine: str = "",
-    examples: ExampleFigures | None = None,
-    freeze_in: Path | None = None,
+    sets: Sequence[str | Benchmark | TestSet] | None = None,
     progress: Progress = quiet,
     say: Say = lambda _: None,
-) -> Summary:
-    """Measure first stages on all questions and the model on a sample; return the summary, also in `run`.
+) -> Evaluation:
+    """Measure every system on the same questions of every set; return the figures.
 
     Args:
         data: folder of the data sets.
-        run: run folder; what it holds already is not done again.
-        model: ranks and answers; None measures the first stages only.
-        model_name: name or directory of the model's weights; journals of another model are not used.
-        encoder: makes the vectors of dense and hybrid retrieval; without one there is BM25 only.
-        benchmarks: names of sets, see `BENCHMARKS`; None takes all that are at hand.
-        retrievers: first stages to measure; the model reranks BM25's candidates and, where asked for, hybrid's.
-        n: candidates of a first stage that are reranked.
-        k: passages to answer from.
-        sample: questions of a set that the model sees; None is the set's own number for a CPU, 0 all of them.
-        seed: of samples and shuffles.
-        command: what a reader types to make the same figures.
-        machine: in words, for the report.
-        examples: figures of `examples_check`, to stand in the same summary.
-        freeze_in: folder that gets what the one first stage of `retrievers` found of each set, with its passages
-            (`frozen`).
+        run: run folder; what it holds is not done again.
+        systems: what is measured; the first one is what the others are tested against.
+        openers: how models, encoders and rankers are opened; each is opened once.
+        settings: what all systems share.
+        sets: sets, or names of them; None takes all whose files are in `data`.
         progress: hears of what takes long.
         say: gets a line about what cannot be done as fitted.
 
     Raises:
-        ConfigError: for an unknown name, or a set whose files are missing, before any work on that set.
+        ConfigError: for an unknown or repeated name, before any work.
+        MissingExtraError: for a package that a set or a system needs, before any work.
+        ModelError: for a score that is not a number.
     """
-    benchmarks = at_hand(data) if benchmarks is None else benchmarks
-    unknown = sorted(set(benchmarks) - set(BENCHMARKS)) + sorted(set(retrievers) - set(ALL_RETRIEVERS))
-    if unknown:
-        known = ", ".join((*BENCHMARKS, *ALL_RETRIEVERS))
-        raise ConfigError(f"{', '.join(unknown)}: not known; sets and retrievers are {known}")
-    if not benchmarks:
-        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
-    if n < 1 or not 1 <= k <= n:
-        raise ConfigError(f"n={n}, k={k}: n must be at least 1 and k between 1 and n")
-    if freeze_in is not None and (len(retrievers) != 1 or (encoder is None and retrievers[0] != "bm25")):
-        raise ConfigError(f"{', '.join(retrievers)}: one first stage can be frozen; name it, with its encoder")
-    contract = model.contract if model is not None else None
-    settings = Settings(n, k, contract.abstain_below if contract else None, seed)
-    nearness = open_nearness(contract, encoder, say) if contract else None
-    history: HistoryQuery = contract.history_query if contract else "last"
-    best: RetrieverName = "hybrid" if encoder is not None and "hybrid" in retrievers else "bm25"
-    system = System(_shown(model_name) or "model", model_name or "model", "model", best, n, k)
-    sets: list[SetFigures] = []
-    described: list[SetDescription] = []
-    for name in benchmarks:
-        test_set = load(BENCHMARKS[name], data)
-        stages = first_stages(test_set, run, retrievers=retrievers, encoder=encoder, history=history, progress=progress)
-        found = first_stage_figures(test_set, stages, retrievers)
-        if freeze_in is not None:
-            searched, of = test_set.benchmark.searched_by(history), test_set.benchmark
-            made_by = encoder.name if encoder else None
-            origin = test_set.origin or origin_of(
-                retrievers[0], made_by, searched, of.corpus, DEPTH, len(test_set.questions)
-            )
-            freeze(of, test_set.questions, stages[retrievers[0], searched], test_set.passages, freeze_in, origin)
-        work = near = None
-        if model is not None:
-            folder, title = run / folder_name(test_set), test_set.benchmark.title
-            work = ModelWork(model, test_set.passages, folder / model_key(model, model_name), title, progress)
-            searched = test_set.benchmark.searched_by(history)
-            near = NearnessWork(nearness, searched, test_set.passages, folder, title, progress) if nearness else None
-        sets.append(measure_set(test_set, stages, found, work, near, settings, sample=sample, history=history))
-        sets[-1] = replace(sets[-1], first_stage=maker_of(test_set))
-        if work is not None:
-            questions = sampled(test_set, sample, seed)
-            about = describe(test_set, tuple(of.question.id for of in questions))
-            withheld_below = settings.abstain_below if test_set.benchmark.unanswerable else None
-            parts = Parts(work.judging, work, near, withheld_below)
-            made_by = encoder.name if encoder is not None and best == "hybrid" else None
-            prepared = Prepared(test_set, questions, stages, about, run / about.folder, made_by)
-            lines = keep_lines(system, prepared, parts, history)
-            sets[-1] = replace(sets[-1], calibration=calibration(lines))
-            described.append(about)
-    machine = machines(run, machine)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    if described:
-        keys = made_with({model_name: model_key(model, model_name)} if model else {})
-        save_description(RunDescription(command, machine, today, seed, history, (system,), tuple(described), keys), run)
-    summary = Summary(
-        command,
-        machine,
-        today,
-        _shown(model_name) if model is not None else "",
-        n,
-        k,
-        seed,
-        nearness.weight if nearness else 0.0,
-        settings.abstain_below,
-        history,
-        tuple(sets),
-        examples,
-    )
-    save_summary(summary, run)
-    return summary
-
-
-def first_stage_figures(
-    test_set: TestSet, stages: FirstStages, retrievers: Sequence[RetrieverName]
-) -> tuple[FirstStageFigures, ...]:
-    """Return the figures of the retrievers asked for, on all questions; none for questions without an answer."""
-    if test_set.benchmark.unanswerable or test_set.benchmark.metric is None:
-        return ()
-    if test_set.fixed:
-        stages, retrievers = {("bm25", "last"): stages["bm25", "last"]}, ("bm25",)
-    conversations = test_set.benchmark.style == "conversation" and not test_set.fixed
-    return tuple(
-        FirstStageFigures(
-            retriever,
-            history if conversations else "",
-            len(test_set.questions),
-            figures(test_set, test_set.questions, [rankings[q.question.id] for q in test_set.questions]),
-        )
-        for (retriever, history), rankings in stages.items()
-        if retriever in retrievers
-    )
-
-
-def measure_set(
-    test_set: TestSet,
-    stages: FirstStages,
-    first: tuple[FirstStageFigures, ...],
-    work: ModelWork | None,
-    near: NearnessWork | None,
-    settings: Settings,
-    *,
-    sample: int | None,
-    history: HistoryQuery,
-) -> SetFigures:
-    """Return all figures of a set; without `work`, those of the first stages."""
-    benchmark = test_set.benchmark
-    if work is None:
-        return SetFigures(benchmark.name, benchmark.title, benchmark.metric or "", benchmark.target, first)
-    questions = sampled(test_set, sample, settings.seed)
-    searched = benchmark.searched_by(history)
-    searches = ("bm25",) if test_set.fixed else ("bm25", "hybrid")
-    reranked = {name: stages[name, searched] for name in searches if (name, searched) in stages}
-    lexical, last = reranked["bm25"], list(reranked)[-1]
-    if benchmark.unanswerable:
-        reranked = {last: reranked[last]}  # nothing but the pipeline's own refusals is measured
-    wanted = [(of, candidates(of, list(reranked.values()), settings.n)) for of in questions]
-    readable = [of for of in questions if _readable(test_set, of)]
-    wanted = [
-        (of, tuple(dict.fromkeys(ids + among_five(of, lexical, settings.seed))) if _readable(test_set, of) else ids)
-        for of, ids in wanted
+    check_systems(systems)
+    openers = replace(openers, encoder=cache(openers.encoder))
+    read = [
+        of_set if isinstance(of_set, TestSet) else load(of_set, data, passages=_searches(systems))
+        for of_set in _sets(sets, data)
     ]
-    judged = work.judgements(wanted)
-    if near:
-        judged = near.added(judged, wanted)
-    final = reranked[last]
-    answered = benchmark.style is not None
-    right = answered and not benchmark.unanswerable
-    return SetFigures(
-        benchmark.name,
-        benchmark.title,
-        benchmark.metric or "",
-        benchmark.target,
-        first,
-        ()
-        if benchmark.unanswerable or benchmark.metric is None
-        else tuple(
-            reranked_figures(test_set, questions, name, rankings, judged, settings)
-            for name, rankings in reranked.items()
-        ),
-        answer_figures(work, benchmark.answer_metrics, questions, final, judged, settings) if right else None,
-        reading_figures(work, readable, lexical, judged, settings) if readable else None,
-        refusal_figures(work, benchmark, questions, final, judged, settings) if answered else None,
-        stopping_figures(work, questions, final, judged, settings, answered=right)
-        if all(of.gold for of in questions) and not (benchmark.unanswerable or benchmark.evidence)
-        else (),
+    for test_set in read:
+        for system in systems:
+            system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
+    check_packages(systems, read)
+    prepared = [prepare(test_set, run, systems, openers, settings, progress) for test_set in read]
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    machine, described = machines(run, settings.machine), tuple(of_set.described for of_set in prepared)
+    description = RunDescription(
+        command=settings.command,
+        machine=machine,
+        date=today,
+        seed=settings.seed,
+        systems=tuple(systems),
+        sets=described,
+        made_with=made_with(),
     )
+    save_description(description, run)
+    opened = _Opened(openers, progress, say)
+    filled = []
+    for place, system in enumerate(systems):
+        opened.keep({name for later in systems[place:] for name in later.models})
+        filled.append(system.with_contract(opened.contract(system), settings.history))
+        for of_set in prepared:
+            if system.name in (of_set.described.systems or ()):
+                _write_lines(filled[-1].on(of_set.described.paper), of_set, opened)
+    description = replace(description, systems=tuple(filled), made_with=description.made_with | opened.keys)
+    save_description(description, run)
+    return read_evaluation(run)
 
 
-def sampled(test_set: TestSet, sample: int | None, seed: int) -> tuple[Judged, ...]:
-    """Return the questions that a model sees: `sample` of them, all for 0, the set's own number for None."""
-    return test_set.sample(test_set.benchmark.small_sample if sample is None else sample or None, seed)
+def prepare(
+    test_set: TestSet, run: Path, systems: Sequence[System], openers: Openers, settings: Settings, progress: Progress
+) -> Prepared:
+    """Return a set with its sample, and the systems that take part in it."""
+    size = test_set.benchmark.small_sample if settings.sample is None else settings.sample or None
+    sample = test_set.sample(size, settings.seed)
+    part = tuple(system.name for system in systems if takes_part(system, test_set, sample, systems))
+    described = describe(test_set, tuple(judged.question.id for judged in sample), part)
+    stage = FirstStage(test_set, run, openers.encoder, progress)
+    return Prepared(test_set, sample, stage, described, stage.folder, settings.seed)
 
 
-def _readable(test_set: TestSet, of: Judged) -> bool:
-    """Whether a question is read from its gold passage, which a frozen run may lack."""
-    return test_set.benchmark.reading and of.gold[0] in test_set.passages
+def check_packages(systems: Sequence[System], sets: Sequence[TestSet]) -> None:
+    """Raise `MissingExtraError` for an optional package that these systems or sets need."""
+    lexical = any(system.retriever in ("bm25", "hybrid", "five") for system in systems)
+    own = [of_set.benchmark.title for of_set in sets if lexical and not (of_set.searchable or of_set.ranked)]
+    if own and not _installed("bm25s"):
+        raise MissingExtraError(f'{own[0]}: ordering candidates needs bm25s: pip install "rankrag[evaluation]"')
+    rankers = [
+        s.ranker for s in systems if s.ranked_by[0] in ("cross-encoder", "bi-encoder") and s.ranked_by[1] != MINILM
+    ]
+    if rankers and not _installed("sentence_transformers"):
+        raise MissingExtraError(f"{rankers[0]}: needs sentence-transformers: pip install sentence-transformers")
 
 
-def _shown(model_name: str) -> str:
-    return Path(model_name).name if Path(model_name).is_dir() else model_name
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # what has been put in its place has no specification
+        return False
+
+
+def _sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) -> list[Benchmark | TestSet]:
+    """Return the sets that are asked for; `ConfigError` for an unknown or repeated one."""
+    wanted = at_hand(data) if sets is None else sets
+    if not wanted:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
+    unknown = [name for name in wanted if isinstance(name, str) and name not in BENCHMARKS]
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
+    found = [BENCHMARKS[one] if isinstance(one, str) else one for one in wanted]
+    names = [one.benchmark.name if isinstance(one, TestSet) else one.name for one in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"sets: {', '.join(twice)}: given twice; names must differ")
+    return found
+
+
+def _searches(systems: Sequence[System]) -> bool:
+    return not all(system.closed_book for system in systems)
+
+
+class _Opened:
+    """Models, rankers and journals that are open; those of one model and set are opened once."""
+
+    def __init__(self, openers: Openers, progress: Progress, say: Say) -> None:
+        self._openers, self._progress, self._say = openers, progress, say
+        self._models: dict[str, tuple[LanguageModel, str]] = {}
+        self._work: dict[tuple[Path, str], ModelWork] = {}
+        self._rankers: dict[str, JudgeFunction] = {}
+        self.keys: dict[str, str] = {}
+
+    def keep(self, names: set[str]) -> None:
+        """Let go of models that no later system needs."""
+        self._models = {name: model for name, model in self._models.items() if name in names}
+        self._work = {key: work for key, work in self._work.items() if key[1] in names}
+
+    def contract(self, system: System) -> Contract | None:
+        """Return the contract of a system's ranker, else of the model that answers; None without a model."""
+        return self._model(system.models[0])[0].contract if system.models else None
+
+    def parts(self, system: System, of_set: Prepared) -> Parts:
+        """Return what ranks and answers a set, with its journals."""
+        kind, ranker = system.ranked_by
+        answering = self._of_model(system.model, of_set) if system.model != NOTHING else None
+        if kind == "none":
+            return Parts(None, answering, Contract(), ranked_by="unranked")
+        if kind != "model":
+            key = ranker_key(kind, ranker)
+            judge = self._rankers.setdefault(system.ranker, self._openers.ranker(kind, ranker))
+            passages, title = of_set.test_set.passages, of_set.described.title
+            judging = JudgingWork(judge, passages, of_set.folder / key, title, self._progress)
+            return Parts(judging, answering, Contract(), None, kind == "cross-encoder", key)
+        contract = self._model(ranker)[0].contract
+        return Parts(
+            self._of_model(ranker, of_set).judging,
+            answering,
+            contract if system.abstain else replace(contract, abstain_below=None),
+            None if system.pure else self._nearness(contract, system, of_set),
+            ranked_by="" if ranker == system.model else self.keys[ranker],
+        )
+
+    def _model(self, name: str) -> tuple[LanguageModel, str]:
+        if name not in self._models:
+            self._models[name] = self._openers.model(name)
+            self.keys[name] = model_key(*self._models[name])
+        return self._models[name]
+
+    def _of_model(self, name: str, of_set: Prepared) -> ModelWork:
+        model, key = self._model(name)[0], (of_set.folder, name)
+        if key not in self._work:
+            folder, passages = of_set.folder / self.keys[name], of_set.test_set.passages
+            self._work[key] = ModelWork(model, passages, folder, of_set.described.title, self._progress)
+        return self._work[key]
+
+    def _nearness(self, contract: Contract, system: System, of_set: Prepared) -> NearnessWork | None:
+        """Return what an encoder adds to a language model's order; the system's own encoder comes first."""
+        if not contract.similarity_weight:
+            return None
+        nearness = open_nearness(contract, self._openers.encoder(system.encoder), self._say)
+        if nearness is None:
+            return None
+        searched = of_set.test_set.benchmark.searched_by(system.history_query or "last")
+        title, passages = of_set.described.title, of_set.test_set.passages
+        return NearnessWork(nearness, searched, passages, of_set.folder, title, self._progress)
+
+
+def _write_lines(system: System, of_set: Prepared, opened: _Opened) -> None:
+    """Run a system on a set and write its lines, with the passages that a page shows."""
+    parts = opened.parts(system, of_set)
+    answers = parts.answering is not None and of_set.test_set.benchmark.style is not None
+    lines = [
+        line_of(system, of_set.test_set, trace, answers=answers, probabilities=parts.probabilities)
+        for trace in run_system(system, of_set, parts)
+    ]
+    if system.role == "compared":
+        save_passages(of_set.folder, lines, of_set.test_set.passages)
+    save_lines(of_set.folder / system.folder, lines)

@@ -1,43 +1,61 @@
-"""How sure a difference is: two systems on the same questions, and what the rest of a run costs.
-
-Intervals of one system are in `metrics`; here are paired tests, which see a small difference that two separate
-intervals would hide.
-"""
+"""How sure a figure is: bootstrap intervals, paired tests between systems, and what reranking costs in time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rankrag.evaluation.metrics import Interval, paired_difference
+RESAMPLES = 2_000
 
 EXACT_UP_TO = 16
-"""Questions that differ, up to which all 2^n signs are tried."""
+"""With at most this many questions that differ, a permutation test tries all 2^n signs."""
 
 PERMUTATIONS = 10_000
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95 % bootstrap interval (2.5th and 97.5th percentile of the resampled means)."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Paired:
-    """The mean difference of two systems with its 95 % interval (paired bootstrap), and the p of no difference."""
+    """The mean difference of two systems with its paired 95 % interval, and the p-value of no difference."""
 
     difference: Interval
     p: float
 
 
+def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """Return the mean of per-question values with its 95 % interval, from 2,000 resamples of the questions."""
+    return Interval(float(np.mean(values)), *_percentiles(np.asarray(values)[None], lambda means: means[0], seed))
+
+
+def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
+    """Return the mean of after - before over the same questions, with its 95 % interval."""
+    return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
+
+
 def compared(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Paired:
-    """Return the paired difference after - before of one metric on the same questions, in the same order."""
+    """Return the paired difference after - before of one metric; both lists name the same questions in order."""
     return Paired(paired_difference(after, before, seed), permutation_p(after, before, seed))
 
 
 def permutation_p(after: Sequence[float], before: Sequence[float], seed: int = 0) -> float:
-    """Return the two-sided p of a paired permutation test of the mean difference; 1 where no question differs.
+    """Return the two-sided p-value of a paired permutation test of the mean difference; 1 if no question differs.
 
-    The two values of a question are swapped at random: all ways where at most 16 questions differ, else 10,000 drawn
-    ones, of which the data as they stand count as one more.
+    Under the null hypothesis the two values of a question can be swapped. Up to 16 questions that differ, all swaps
+    are tried; above, 10,000 random ones, and the observed one counts as one more.
     """
     differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     moved = differences[np.abs(differences) > 1e-12]  # a question without a difference changes no sum
@@ -55,9 +73,45 @@ def permutation_p(after: Sequence[float], before: Sequence[float], seed: int = 0
     return (as_far + 1) / (PERMUTATIONS + 1)
 
 
-def cost_ratio(n: int, t1: float, t2: float, t3: float) -> float | None:
-    """Return N * t2 / (t1 + t3), the time that reranking adds (paper, section 5.5); None where nothing else takes time.
+def gap_closed(first: float, reranked: float, reachable: float) -> float | None:
+    """Return (reranked - first) / (reachable - first); None if the first stage leaves no gap.
 
-    Seconds of one retrieval (t1), of judging one passage (t2) and of one answer (t3).
+    `reachable` is the metric of a perfect order of the same candidates. A negative share means that reranking hurts.
+    """
+    return (reranked - first) / (reachable - first) if reachable - first > 1e-12 else None
+
+
+def gap_interval(
+    first: Sequence[float], reranked: Sequence[float], reachable: Sequence[float], seed: int = 0
+) -> Interval | None:
+    """Return the share of the reachable gap that was closed, with its 95 % interval; None without a gap.
+
+    Resamples that leave no gap are skipped.
+    """
+    rows = np.asarray([first, reranked, reachable], dtype=np.float64)
+    share = gap_closed(*(float(row.mean()) for row in rows))
+    if share is None:
+        return None
+
+    def shares(means: np.ndarray) -> np.ndarray:
+        gap = means[2] - means[0]
+        return np.asarray((means[1] - means[0])[gap > 1e-12] / gap[gap > 1e-12])
+
+    return Interval(share, *_percentiles(rows, shares, seed))
+
+
+def cost_ratio(n: int, t1: float, t2: float, t3: float) -> float | None:
+    """Return N * t2 / (t1 + t3), the time that reranking adds (paper, section 5.5); None if t1 + t3 is 0.
+
+    Seconds for one retrieval (t1), for judging one passage (t2) and for one answer (t3).
     """
     return n * t2 / (t1 + t3) if t1 + t3 > 0 else None
+
+
+def _percentiles(rows: np.ndarray, figure: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float]:
+    """Resample the columns of `rows`; return the percentiles of `figure` of the means, `[rows, resamples]`."""
+    count = rows.shape[1]
+    drawn = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
+    means = np.stack([row[drawn].mean(axis=1) for row in rows])
+    low, high = np.percentile(figure(means), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,30 +1,33 @@
-"""What the model says, asked once: judgements, replies and citations of a set, in journals that survive a kill.
+"""What models say, asked once: judgements, replies, citations and cosines of a set, in journals that survive a kill.
 
-A journal belongs to one model (`model_key`). Its rows are named by question and passages, so other settings of the
-pipeline (n, k, the encoder's share, the threshold) use again whatever they have in common. Rows carry the
-seconds that the work took, a batch's time shared out evenly.
+A journal belongs to one set and one model (`model_key`). Its rows are named by question and passages, so systems that
+differ in n, k, the encoder's share or the threshold share whatever they have in common. Rows carry the seconds that
+the work took; a batch's time is shared evenly.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rankrag.citations import cite
-from rankrag.data.journal import append_rows, read_journal
+from rankrag.contract import HistoryQuery
+from rankrag.data.files import Row
+from rankrag.data.journal import Journal
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
-from rankrag.evaluation.first_stage import Ids
+from rankrag.evaluation.lines import Ids
 from rankrag.generate import answer_many
 from rankrag.models import LanguageModel
+from rankrag.pipeline import search_queries
 from rankrag.rerank import Judgement, judge
+from rankrag.retrieval.nearness import Nearness
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question, ScoredPassage
 
@@ -32,7 +35,10 @@ QUESTIONS_AT_ONCE = 4
 """Questions that a CPU answers between two commits of a journal: what a kill can cost."""
 
 PAIRS_AT_ONCE = 128
-"""Likewise, questions and passages judged."""
+"""Pairs of question and passage that a CPU judges between two commits."""
+
+COSINES_AT_ONCE = 1024
+"""Pairs that are compared as vectors between two commits."""
 
 Judgements = dict[str, dict[str, Judgement]]
 """By question id, then by passage id."""
@@ -40,44 +46,21 @@ Judgements = dict[str, dict[str, Judgement]]
 JudgeFunction = Callable[[Sequence[tuple[Question, Passage]]], list[Judgement]]
 """Judges pairs, in their order: a language model, a cross-encoder, a bi-encoder."""
 
+Wanted = Sequence[tuple[Judged, Ids]]
+"""Questions, each with the ids of its passages."""
+
 NOT_JUDGED = Judgement(-1e9, 0.0)
-"""Stands for a pair that could not be put to the model."""
+"""Stands for a pair that the model could not be asked about."""
 
+_Asked = tuple[str, Ids]
+"""A question's id and the ids of the passages that it is answered from."""
 
-FITTED = {"abstain_below", "similarity_weight", "settled_from", "similarity_encoder", "history_query", "k"}
-"""Fields of a contract that are fitted after training and change no prompt."""
-
-
-def model_key(model: LanguageModel, name: str) -> str:
-    """Return a short digest of what the model's replies and P(True) depend on: its prompts and its weights.
-
-    Values that are fitted afterwards (`FITTED`) change neither. Where `name` is a folder, its weights are told apart by
-    what they hold, read at even distances; else by the name.
-    """
-    prompts = {name: value for name, value in asdict(model.contract).items() if name not in FITTED}
-    folder = Path(name)
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    of = [[path.stat().st_size, _sampled_digest(path)] for path in weights] if folder.is_dir() else name
-    also = ["int8"] if model.info.int8 else []  # other number types move scores little, and share a journal
-    return hashlib.sha256(json.dumps([prompts, of, *also], sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _sampled_digest(path: Path, places: int = 1024, block: int = 4096) -> str:
-    """Return a digest of blocks at even distances of a file: training changes all, and gigabytes are not read."""
-    digest = hashlib.sha256()
-    step = max(block, path.stat().st_size // places)
-    with path.open("rb") as file:
-        while piece := file.read(block):
-            digest.update(piece)
-            file.seek(step - block, 1)
-    return digest.hexdigest()
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class JudgingWork:
-    """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own.
-
-    `times` as many pairs are judged together as a CPU does (`ModelInfo.batch_multiplier`).
-    """
+    """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own."""
 
     def __init__(
         self,
@@ -89,81 +72,61 @@ class JudgingWork:
         *,
         times: int = 1,
     ) -> None:
-        """Read what was done before; `progress` hears of what is done now under `title`."""
-        self._judging, self._passages, self._path = judging, passages, folder / "judgements.jsonl"
-        self._title, self._progress, self._at_once = title, progress, PAIRS_AT_ONCE * times
-        self._judged: Judgements = {}
-        self._seconds: dict[str, list[float]] = {}
+        """Read the journal; batches hold `times` as many pairs as on a CPU (`ModelInfo.batch_multiplier`)."""
+        self._judging, self._passages, self._title, self._progress = judging, passages, title, progress
+        self._at_once = PAIRS_AT_ONCE * times
+        self._judged = Journal(folder / "judgements.jsonl", _judgements_of)
         self.failures: dict[str, str] = {}
-        for row in read_journal(self._path):
-            self._take(row["id"], row["judgements"], row.get("seconds"))
 
-    def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
+    def judgements(self, wanted: Wanted) -> Judgements:
         """Return the judgements of these passages of each question; those not in the journal are asked for.
 
-        They are asked for passage by passage, since the model reads a passage once for all its questions (`packing`).
-        A question that cannot be asked (`DataError`) is in `failures` and its passages are `NOT_JUDGED`; `ModelError`
-        names a score that is not a number.
+        They are asked for passage by passage, since a model can read a passage once for all its questions (`packing`).
+        A question that cannot be asked (`DataError`) is in `failures` and its passages are `NOT_JUDGED`.
         """
-        todo = [(i, of) for of, ids in wanted for i in self._unjudged(of, ids)]
-        todo.sort(key=lambda pair: pair[0])
-        for start in range(0, len(todo), self._at_once):
-            batch = todo[start : start + self._at_once]
-            started = time.perf_counter()
-            said = self._ask([(of.question, self._passages[i]) for i, of in batch])
-            each = round((time.perf_counter() - started) / len(batch), 6)
-            rows: dict[str, dict[str, list[float]]] = {}
-            for (i, of), j in zip(batch, said, strict=True):
-                if j is not NOT_JUDGED:
-                    rows.setdefault(of.question.id, {})[i] = [j.log_odds, j.probability]
-            append_rows(self._path, [{"id": q, "judgements": of, "seconds": each} for q, of in rows.items()])
-            for question, found in rows.items():
-                self._take(question, found, each)
-            self._progress(f"{self._title}: judging", start + len(batch), len(todo))
-        return {
-            of.question.id: {i: self._judged.get(of.question.id, {}).get(i, NOT_JUDGED) for i in ids}
-            for of, ids in wanted
-        }
+        pairs = {(judged.question.id, i): judged.question for judged, ids in wanted for i in ids}
+        by_passage = dict(sorted(pairs.items(), key=lambda pair: pair[0][1]))
+        text = f"{self._title}: judging"
+        self._judged.fill(by_passage, self._ask, at_once=self._at_once, progress=self._progress, text=text)
+        return {judged.question.id: {i: self._found(judged.question.id, i) for i in ids} for judged, ids in wanted}
 
-    def known(self, question: str) -> Mapping[str, Judgement]:
-        """Return all judgements of a question so far, by passage id."""
-        return self._judged[question]
-
-    def seconds(self, question: str) -> float | None:
-        """Return the mean seconds that judging one passage of a question took; None where they were not taken."""
-        taken = self._seconds.get(question)
+    def seconds(self, question: str, ids: Ids) -> float | None:
+        """Return the mean seconds that judging one of these passages took."""
+        pairs = [(question, i) for i in ids]
+        taken = [s for pair in pairs if pair in self._judged and (s := self._judged[pair][1]) is not None]
         return sum(taken) / len(taken) if taken else None
 
-    def _ask(self, pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
-        try:
-            said = self._judging(pairs)
-        except DataError as error:
-            if len(pairs) > 1:
-                middle = len(pairs) // 2
-                return self._ask(pairs[:middle]) + self._ask(pairs[middle:])
-            self.failures[pairs[0][0].id] = str(error)
-            return [NOT_JUDGED]
+    def _ask(self, batch: Mapping[tuple[str, str], Question]) -> list[Row]:
+        pairs = [(question, self._passages[i]) for (_, i), question in batch.items()]
+        started = time.perf_counter()
+        said = _one_by_one(self._judged_now, pairs, self._fail)
+        each = round((time.perf_counter() - started) / len(batch), 6)
+        rows: dict[str, dict[str, list[float]]] = {}
+        for (question, i), j in zip(batch, said, strict=True):
+            if j is not NOT_JUDGED:
+                rows.setdefault(question, {})[i] = [j.log_odds, j.probability]
+        return [{"id": question, "judgements": row, "seconds": each} for question, row in rows.items()]
+
+    def _judged_now(self, pairs: Sequence[tuple[Question, Passage]]) -> Sequence[Judgement]:
+        said = self._judging(pairs)
         for (question, passage), j in zip(pairs, said, strict=True):
             if math.isnan(j.log_odds):
                 raise ModelError(
                     f"{self._title}: the score of passage {passage.id!r} for question {question.id!r} is not a number; "
-                    "what was judged before is kept: check the model's weights and dtype, then run again"
+                    "earlier judgements are kept: check the model's weights and dtype, then run again"
                 )
         return said
 
-    def _unjudged(self, of: Judged, ids: Ids) -> list[str]:
-        known = self._judged.get(of.question.id, {})
-        return [i for i in dict.fromkeys(ids) if i not in known]
+    def _fail(self, pair: tuple[Question, Passage], error: str) -> Judgement:
+        self.failures[pair[0].id] = error
+        return NOT_JUDGED
 
-    def _take(self, question: str, found: Mapping[str, Sequence[float]], seconds: float | None) -> None:
-        fresh = {i: Judgement(log_odds, probability) for i, (log_odds, probability) in found.items()}
-        self._judged[question] = self._judged.get(question, {}) | fresh
-        if seconds is not None:
-            self._seconds.setdefault(question, []).extend([seconds] * len(found))
+    def _found(self, question: str, passage: str) -> Judgement:
+        return self._judged[question, passage][0] if (question, passage) in self._judged else NOT_JUDGED
 
 
 class ModelWork:
-    """One set's journals of one model, in a folder of their own."""
+    """What one model said of one set: judgements, replies and citations, in a folder of their own."""
 
     def __init__(
         self,
@@ -173,80 +136,118 @@ class ModelWork:
         title: str,
         progress: Progress = quiet,
     ) -> None:
-        """Read what was done before; `progress` hears of what is done now under `title`."""
+        """Read the journals; `progress` hears of new work under `title`."""
         self._model, self._passages, self._folder = model, passages, folder
         self._title, self._progress = title, progress
         times = model.info.batch_multiplier
         self._at_once = QUESTIONS_AT_ONCE * times
         self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, times=times)
-        self._citations = folder / "citations.jsonl"
+        self._replies = Journal(folder / "replies.jsonl", _reply_of)
+        self._cited: dict[str, Journal[_Asked, tuple[int, ...]]] = {}
         self.failures: dict[str, str] = {}
-        rows = read_journal(folder / "replies.jsonl")
-        self._replies = {(r["id"], tuple(r["passages"])): r["reply"] for r in rows}
-        self._seconds = {(r["id"], tuple(r["passages"])): r.get("seconds") for r in rows}
-        self._cited = {(r["id"], tuple(r["passages"])): tuple(r["cited"]) for r in read_journal(self._citations)}
 
-    def judgements(self, wanted: Sequence[tuple[Judged, Ids]]) -> Judgements:
-        """Return the judgements of these passages of each question, see `JudgingWork`."""
+    def judgements(self, wanted: Wanted) -> Judgements:
+        """Return the judgements of these passages of each question (`JudgingWork.judgements`)."""
         return self.judging.judgements(wanted)
 
-    def replies(self, wanted: Sequence[tuple[Judged, Ids]], *, closed_book: bool = False) -> list[str]:
+    def replies(self, wanted: Wanted, *, closed_book: bool = False) -> list[str]:
         """Return the model's reply to each question from these passages.
 
-        Without passages it is the refusal, unless `closed_book`: then the model is asked without any. A question that
-        cannot be asked (`DataError`) is in `failures` and its reply is empty.
+        Without passages the reply is the refusal, unless `closed_book`: then the model is asked without any. A question
+        that cannot be asked (`DataError`) is in `failures` and its reply is empty.
         """
-        names = [(of.question.id, ids) for of, ids in wanted]
-        asked = [(name, of) for name, (of, _) in zip(names, wanted, strict=True) if name[1] or closed_book]
-        fresh = list({name: of for name, of in asked if name not in self._replies}.items())
-        for start in range(0, len(fresh), self._at_once):
-            batch = fresh[start : start + self._at_once]
-            started = time.perf_counter()
-            said = self._ask([(of.question, [self._passages[i] for i in ids]) for (_, ids), of in batch])
-            each = round((time.perf_counter() - started) / len(batch), 6)
-            answered = [(name, reply) for (name, _), reply in zip(batch, said, strict=True) if reply is not None]
-            rows = [
-                {"id": name, "passages": list(ids), "reply": reply, "seconds": each} for (name, ids), reply in answered
-            ]
-            append_rows(self._folder / "replies.jsonl", rows)
-            self._replies |= dict(answered)
-            self._seconds |= {name: each for name, _ in answered}
-            self._progress(f"{self._title}: answering", start + len(batch), len(fresh))
-        return [self._replies.get(name, "") if name[1] or closed_book else UNANSWERABLE for name in names]
+        asked = {(judged.question.id, ids): judged.question for judged, ids in wanted if ids or closed_book}
+        text = f"{self._title}: answering"
+        self._replies.fill(asked, self._ask, at_once=self._at_once, progress=self._progress, text=text)
+        return [self._reply(judged.question.id, ids) if ids or closed_book else UNANSWERABLE for judged, ids in wanted]
 
     def seconds(self, question: str, ids: Ids) -> float | None:
-        """Return the seconds that the reply from these passages took; None where they were not taken."""
-        return self._seconds.get((question, ids))
+        """Return the seconds that the reply from these passages took."""
+        return self._replies[question, ids][1] if (question, ids) in self._replies else None
 
-    def _ask(self, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str | None]:
-        try:
-            return list(answer_many(self._model, questions))
-        except DataError as error:
-            if len(questions) > 1:
-                middle = len(questions) // 2
-                return self._ask(questions[:middle]) + self._ask(questions[middle:])
-            self.failures[questions[0][0].id] = str(error)
-            return [None]
+    def cited(
+        self, wanted: Wanted, relevance: Mapping[str, Mapping[str, float]], ranked_by: str = ""
+    ) -> list[tuple[int, ...]]:
+        """Return, for each reply, the places (from 0) of the passages that its sentences cite.
 
-    def cited(self, wanted: Sequence[tuple[Judged, Ids]]) -> list[tuple[int, ...]]:
-        """Return the places (from 0) of the passages that each reply cites, one for each cited sentence.
-
-        The reply is the one from these passages, which must have been asked for and judged before.
+        The replies must have been asked for. `relevance` is by question and passage (`citations.cite`); if it is not
+        this model's, `ranked_by` says whose, and the journal is another one.
         """
-        found = []
-        for done, (of, ids) in enumerate(wanted, start=1):
-            name = (of.question.id, ids)
-            if name not in self._cited:
-                judged = self.judging.known(of.question.id)
-                contexts = tuple(ScoredPassage(self._passages[i], judged[i].log_odds) for i in ids)
-                relevance = {i: judged[i].probability for i in ids}
-                citations = cite(self._model, of.question, self._replies[name], contexts, relevance)
-                self._cited[name] = tuple(c.context for c in citations)
-                row = {"id": of.question.id, "passages": list(ids), "cited": list(self._cited[name])}
-                append_rows(self._citations, [row])
-                self._progress(f"{self._title}: citing", done, len(wanted))
-            found.append(self._cited[name])
-        return found
+        name = "-".join(filter(None, ("citations", ranked_by)))
+        if name not in self._cited:
+            self._cited[name] = Journal(self._folder / f"{name}.jsonl", _places_of)
+
+        def cite_now(batch: Mapping[_Asked, Question]) -> list[Row]:
+            rows = []
+            for (question, ids), asked in batch.items():
+                contexts = tuple(ScoredPassage(self._passages[i], -float(rank)) for rank, i in enumerate(ids))
+                own = {i: p for i, p in relevance[question].items() if i in ids}
+                citations = cite(self._model, asked, self._reply(question, ids), contexts, own)
+                rows.append({"id": question, "passages": list(ids), "cited": [c.context for c in citations]})
+            return rows
+
+        answered = {(judged.question.id, ids): judged.question for judged, ids in wanted}
+        self._cited[name].fill(answered, cite_now, progress=self._progress, text=f"{self._title}: citing")
+        return [self._cited[name][key] for key in answered]
+
+    def _reply(self, question: str, ids: Ids) -> str:
+        return self._replies[question, ids][0] if (question, ids) in self._replies else ""
+
+    def _ask(self, batch: Mapping[_Asked, Question]) -> list[Row]:
+        questions = [(asked, [self._passages[i] for i in ids]) for (_, ids), asked in batch.items()]
+        started = time.perf_counter()
+        said = _one_by_one(self._answered_now, questions, self._fail)
+        each = round((time.perf_counter() - started) / len(batch), 6)
+        return [
+            {"id": question, "passages": list(ids), "reply": reply, "seconds": each}
+            for (question, ids), reply in zip(batch, said, strict=True)
+            if reply is not None
+        ]
+
+    def _answered_now(self, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> Sequence[str | None]:
+        return answer_many(self._model, questions)
+
+    def _fail(self, asked: tuple[Question, Sequence[Passage]], error: str) -> None:
+        self.failures[asked[0].id] = error
+
+
+class NearnessWork:
+    """The cosines of one set by one encoder, in `nearness-HISTORY-ENCODER.jsonl` of the set's folder."""
+
+    def __init__(
+        self,
+        nearness: Nearness,
+        history: HistoryQuery,
+        passages: Mapping[str, Passage],
+        folder: Path,
+        title: str,
+        progress: Progress = quiet,
+    ) -> None:
+        """Read the journal; `history` says by which turns the set is searched."""
+        self.nearness, self._history, self._passages = nearness, history, passages
+        self._title, self._progress = title, progress
+        self._found = Journal(folder / f"nearness-{history}-{nearness.encoder.name}.jsonl", _cosines_of)
+
+    def cosines(self, wanted: Wanted) -> dict[str, dict[str, float]]:
+        """Return the cosine of each question and these passages, by question id, then by passage id."""
+        pairs = {(judged.question.id, i): judged.question for judged, ids in wanted for i in ids}
+        text = f"{self._title}: comparing vectors"
+        self._found.fill(pairs, self._compare, at_once=COSINES_AT_ONCE, progress=self._progress, text=text)
+        return {judged.question.id: {i: self._found[judged.question.id, i] for i in ids} for judged, ids in wanted}
+
+    def _compare(self, batch: Mapping[tuple[str, str], Question]) -> list[Row]:
+        ids: dict[str, list[str]] = {}
+        for question, i in batch:
+            ids.setdefault(question, []).append(i)
+        questions = {question.id: question for question in batch.values()}
+        asked = [
+            (search_queries(questions[name], self._history), [self._passages[i] for i in own])
+            for name, own in ids.items()
+        ]
+        return [
+            {"id": name, "cosines": {i: round(cosine, 6) for i, cosine in zip(own, row, strict=True)}}
+            for (name, own), row in zip(ids.items(), self.nearness.cosines(asked), strict=True)
+        ]
 
 
 def with_cosines(judged: Mapping[str, Judgement], cosines: Mapping[str, float], weight: float) -> dict[str, Judgement]:
@@ -254,16 +255,30 @@ def with_cosines(judged: Mapping[str, Judgement], cosines: Mapping[str, float], 
     return {i: replace(j, added=weight * cosines[i]) for i, j in judged.items()} if weight else dict(judged)
 
 
-def reordered(ids: Ids, scores: Mapping[str, float]) -> Ids:
-    """Return ids by falling score, ties as they stood."""
-    return tuple(sorted(ids, key=lambda i: -scores[i]))
+def _one_by_one(ask: Callable[[Sequence[A]], Sequence[B]], asked: Sequence[A], fail: Callable[[A, str], B]) -> list[B]:
+    """Ask for all at once; where that raises `DataError`, halve until the ones that cannot be asked are found."""
+    try:
+        return list(ask(asked))
+    except DataError as error:
+        if len(asked) == 1:
+            return [fail(asked[0], str(error))]
+        middle = len(asked) // 2
+        return _one_by_one(ask, asked[:middle], fail) + _one_by_one(ask, asked[middle:], fail)
 
 
-def finals(judged: Mapping[str, Judgement]) -> dict[str, float]:
-    """Return what the pipeline orders a question's passages by."""
-    return {i: j.final for i, j in judged.items()}
+def _judgements_of(row: Row) -> Iterator[tuple[tuple[str, str], tuple[Judgement, float | None]]]:
+    for i, (log_odds, probability) in row["judgements"].items():
+        yield (row["id"], i), (Judgement(log_odds, probability), row.get("seconds"))
 
 
-def log_odds(judged: Mapping[str, Judgement]) -> dict[str, float]:
-    """Return what the model alone, and the paper, orders a question's passages by."""
-    return {i: j.log_odds for i, j in judged.items()}
+def _reply_of(row: Row) -> Iterator[tuple[_Asked, tuple[str, float | None]]]:
+    yield (row["id"], tuple(row["passages"])), (row["reply"], row.get("seconds"))
+
+
+def _places_of(row: Row) -> Iterator[tuple[_Asked, tuple[int, ...]]]:
+    yield (row["id"], tuple(row["passages"])), tuple(row["cited"])
+
+
+def _cosines_of(row: Row) -> Iterator[tuple[tuple[str, str], float]]:
+    for i, cosine in row["cosines"].items():
+        yield (row["id"], i), cosine

@@ -13,15 +13,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rankrag.config import BlendConfig
+from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import TestSet, folder_name
 from rankrag.errors import ConfigError
-from rankrag.evaluation.first_stage import FirstStages, first_stages
+from rankrag.evaluation.first_stage import FirstStage, Rankings
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.nearness import Cosines, NearnessWork
-from rankrag.evaluation.work import ModelWork, model_key
+from rankrag.evaluation.model_key import model_key
+from rankrag.evaluation.work import ModelWork, NearnessWork
 from rankrag.fitting.held_back import held_back_sets, without_answers
 from rankrag.fitting.selection import (
     DEPTHS,
@@ -122,7 +122,7 @@ def fit(
     answerable = [name for name in sets if not sets[name].benchmark.unanswerable]
     if not answerable:
         raise ConfigError(f"{', '.join(names)}: none holds back a question with a passage; raise held_back")
-    stages = {name: first_stages(found, run, encoder=encoder, progress=progress) for name, found in sets.items()}
+    stages = {name: _FirstStages(found, run, encoder, progress) for name, found in sets.items()}
     contract, recall = _with_history(model.contract, [(sets[name], stages[name]) for name in answerable])
     asking = _Asking(
         run=run,
@@ -140,7 +140,7 @@ def fit(
 
 
 def _with_history(
-    contract: Contract, sources: Sequence[tuple[TestSet, FirstStages]]
+    contract: Contract, sources: Sequence[tuple[TestSet, _FirstStages]]
 ) -> tuple[Contract, dict[str, float]]:
     """Return the contract with the history that finds most gold passages, and the mean R@5 of each history.
 
@@ -155,9 +155,21 @@ def _with_history(
     return replace(contract, history_query=max(_HISTORIES, key=lambda history: recall[history])), recall
 
 
-def _recall_at_5(test_set: TestSet, stages: FirstStages, history: HistoryQuery) -> float:
-    rankings = [stages[r, history] for r in ("bm25", "hybrid") if (r, history) in stages]
+def _recall_at_5(test_set: TestSet, stages: _FirstStages, history: HistoryQuery) -> float:
+    rankings = stages.rankings(history)
     return fmean(recall_at(ranking[q.question.id], q.gold, 5) for ranking in rankings for q in test_set.questions)
+
+
+class _FirstStages:
+    """The first stages of a source: BM25 and, with an encoder, hybrid retrieval."""
+
+    def __init__(self, test_set: TestSet, run: Path, encoder: Encoder | None, progress: Progress) -> None:
+        self._stage = FirstStage(test_set, run, lambda _: encoder or Encoder(), progress)
+        self._retrievers = ("bm25",) if encoder is None else ("bm25", "hybrid")
+
+    def rankings(self, history: HistoryQuery) -> list[Rankings]:
+        """Return what each of them finds for every question."""
+        return [self._stage.ids(retriever, history) for retriever in self._retrievers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +218,11 @@ class _Asking:
     size: FitSize
     progress: Progress
 
-    def ask(self, test_set: TestSet, stages: FirstStages) -> _Asked:
+    def ask(self, test_set: TestSet, stages: _FirstStages) -> _Asked:
         """Draw questions from a source and judge the candidates of each first stage."""
         n, benchmark = self.size.n, test_set.benchmark
         searched = benchmark.searched_by(self.history)
-        rankings = [stages[r, searched] for r in ("bm25", "hybrid") if (r, searched) in stages]
+        rankings = stages.rankings(searched)
         drawn = test_set.sample(self.size.questions, self.size.seed)
         first = {q.question.id: [ranking[q.question.id][:n] for ranking in rankings] for q in drawn}
         wanted = [(q, tuple(dict.fromkeys(i for ids in first[q.question.id] for i in ids))) for q in drawn]
@@ -218,7 +230,7 @@ class _Asking:
         journals = folder / model_key(self.model, self.model_name)
         work = ModelWork(self.model, test_set.passages, journals, benchmark.title, self.progress)
         judged = work.judgements(wanted)
-        cosines: Cosines = {}
+        cosines: dict[str, dict[str, float]] = {}
         if self.nearness is not None and not benchmark.unanswerable:
             compared = NearnessWork(
                 self.nearness, searched, test_set.passages, folder, benchmark.title, progress=self.progress

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rankrag.blend.mixture import held_back_part
-from rankrag.blend.sources import Source
-from rankrag.config import BlendConfig, SourceConfig
+from rankrag.blend.sources import Source, held_back_part
+from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.sets import Benchmark, Judged, Metric, TestSet
 from rankrag.errors import ConfigError
 from rankrag.matching import contains_any, near_duplicate

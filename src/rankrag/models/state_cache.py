@@ -214,7 +214,7 @@ class _Disk:
     def _give_up(self, what: str) -> None:
         """Stop writing, and say why."""
         if self._say:
-            self._say(f"--state-cache {self.folder}: {what}")
+            self._say(f"state_cache {self.folder}: {what}")
         self._say = None
 
 

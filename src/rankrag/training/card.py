@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from rankrag.blend.licences import hub_licence, most_restrictive
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.models.family import bases
 from rankrag.training.batches import Step

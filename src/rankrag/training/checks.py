@@ -13,7 +13,7 @@ import torch
 from peft.tuners.tuners_utils import check_target_module_exists
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
 from rankrag.errors import ConfigError, RankragError, first_line

@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from rankrag.blend.sources import document_of
-from rankrag.config import DevSettings
+from rankrag.config.training import DevSettings
 from rankrag.data.examples import read_examples
 from rankrag.training.batches import IGNORE, KINDS, Batch
 from rankrag.training.loss import RowModel

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.errors import ConfigError
 from rankrag.models.loading import layers_of
 from rankrag.training.checks import unopened

@@ -17,7 +17,7 @@ import yaml
 from peft import PeftModel
 from safetensors import SafetensorError
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract, save_contract
 from rankrag.data.files import sha256, write_whole
 from rankrag.errors import ConfigError, ModelError, first_line, writing

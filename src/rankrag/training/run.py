@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
 from rankrag.training.batches import Step, pack, plan

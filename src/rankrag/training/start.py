@@ -17,7 +17,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
-from rankrag.config import LoraSettings, TrainConfig
+from rankrag.config.training import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.models import loading

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from rankrag.config import TrainConfig
+from rankrag.config.training import TrainConfig
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, partial_dir, prune, publish

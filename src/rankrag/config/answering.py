@@ -1,0 +1,60 @@
+"""How questions are answered: one set of settings for the command line, for Python and for an evaluation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rankrag.config.schema import MachineSettings, Schema
+from rankrag.errors import ConfigError
+
+
+class PipelineSettings(Schema):
+    """How a question becomes an answer."""
+
+    model: str = Field(
+        default="rankrag-mini",
+        description="rankrag-mini, a model directory, a Hugging Face id, or a server's address (docs/backends.md).",
+    )
+    encoder: str | None = Field(
+        default=None, description="Encoder of the index, a directory or a name; by default all-MiniLM-L6-v2."
+    )
+    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+        default=None,
+        description="Turns of a conversation to search for; `speakers` adds who said them (dragon-multiturn). By "
+        "default the contract's.",
+    )
+    n: int = Field(default=20, ge=1, description="Passages to retrieve and rerank (paper: 100 at 8B, 30 at 70B).")
+    k: int | None = Field(
+        default=None, ge=1, description="Passages to answer from (paper: 5), at most `n`; by default the contract's."
+    )
+    settled_from: float | Literal["fitted"] | None = Field(
+        default=None,
+        description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
+        "default all `n` are judged.",
+    )
+
+
+class AskConfig(PipelineSettings, MachineSettings):
+    """Settings of `rankrag.load`, and of `rankrag ask`, `chat` and `rerank`."""
+
+    retriever: Literal["bm25", "dense", "hybrid"] = Field(default="hybrid", description="The first stage.")
+    rerank: bool = Field(default=True, description="Whether the model reranks; `false` keeps the retriever's order.")
+    score: Literal["true", "true_vs_false"] | None = Field(
+        default=None, description="What ranks: P(True) over the vocabulary, or against False; default: the contract's."
+    )
+    similarity: bool = Field(
+        default=True, description="Whether the encoder's cosine counts in the final order; in the paper it does not."
+    )
+    state_form: Literal["exact", "float16", "int8"] | None = Field(
+        default=None, description="Number type of kept states; by default exact in memory and float16 in a folder."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> AskConfig:
+        if self.k is not None and self.k > self.n:
+            raise ConfigError(f"n={self.n}, k={self.k}: k must be at most n")
+        if not self.rerank and self.settled_from is not None:
+            raise ConfigError("rerank=false and settled_from exclude each other: nothing is judged; choose one")
+        return self

@@ -1,0 +1,135 @@
+"""One line for each question of a system: what was retrieved, ranked, answered, cited, and the outcome.
+
+Every figure of every report is derived from these lines (`questions.jsonl` in a system's folder). The passages that
+they name are kept beside them, so that a report needs neither the index nor the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from rankrag.data.files import write_whole
+from rankrag.data.journal import append_rows, read_journal
+from rankrag.errors import DataError
+from rankrag.evaluation.outcomes import Outcome
+from rankrag.types import Passage
+
+FILE_NAME = "questions.jsonl"
+PASSAGES = "passages.jsonl"
+
+Ids = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Time for one question: its retrieval, judging one of its passages, its answer; None if not measured."""
+
+    t1: float | None = None
+    t2: float | None = None
+    t3: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionLine:
+    """Everything about one question in one system.
+
+    Attributes:
+        benchmark: name of the set.
+        system: name of the system.
+        id: the question's id.
+        question: its text.
+        history: earlier turns, "user: …" and "assistant: …".
+        gold_answers: the right answers.
+        gold: ids of the passages that hold the answer; for an unanswerable question, of its look-alikes.
+        retrieved: ids of the N candidates in the first stage's order.
+        reranked: the same ids in the final order.
+        p_true: P(True) of each of `reranked`, None if it was not judged or the ranker gives no probability.
+        contexts: ids of the k passages that were answered from.
+        answer: the reply; None if the answer was withheld, or if the system does not answer.
+        outcome: what became of the question.
+        metrics: every metric by name, rankings in the final order.
+        first: the ranking metrics in the first stage's order.
+        seconds: the time it took.
+        error: why the model could not be asked.
+        reachable: the set's ranking metric for a perfect order of `retrieved`.
+        withheld: whether no passage was relevant enough to answer from.
+        cited: for each cited sentence of the answer, the place in `contexts` of the passage that supports it; None if
+            the system does not cite.
+    """
+
+    benchmark: str
+    system: str
+    id: str
+    question: str
+    history: tuple[str, ...]
+    gold_answers: tuple[str, ...]
+    gold: Ids
+    retrieved: Ids
+    reranked: Ids
+    p_true: tuple[float | None, ...]
+    contexts: Ids
+    answer: str | None
+    outcome: Outcome
+    metrics: dict[str, float]
+    first: dict[str, float]
+    seconds: Seconds = Seconds()
+    error: str | None = None
+    reachable: float | None = None
+    withheld: bool = False
+    cited: tuple[int, ...] | None = None
+
+    @property
+    def cited_ids(self) -> Ids:
+        """Ids of the cited passages, one for each cited sentence."""
+        return tuple(self.contexts[place] for place in self.cited or ())
+
+
+def save_lines(folder: Path, lines: Sequence[QuestionLine]) -> Path:
+    """Write the lines of a system on a set in one step; return the file."""
+    path = folder / FILE_NAME
+    write_whole(path, "".join(_LINE.dump_json(line).decode() + "\n" for line in lines))
+    return path
+
+
+def read_lines(path: Path) -> list[QuestionLine]:
+    """Return the lines of a file; `DataError` names a line that cannot be read."""
+    return [_parsed(line, f"{path}:{number}") for number, line in _numbered(path)]
+
+
+def save_passages(folder: Path, lines: Sequence[QuestionLine], passages: Mapping[str, Passage]) -> None:
+    """Keep the passages that these lines name; a frozen run may lack a gold passage, which is then left out."""
+    path = folder / PASSAGES
+    known = {row["id"] for row in read_journal(path)}
+    named = dict.fromkeys(i for line in lines for i in (*line.gold, *line.retrieved))
+    fresh = [passages[i] for i in named if i not in known and i in passages]
+    append_rows(path, [{"id": p.id, "title": p.title, "text": p.text} for p in fresh])
+
+
+def read_kept_passages(folder: Path) -> dict[str, Passage]:
+    """Return the passages that were kept beside the lines, by id."""
+    return {row["id"]: Passage(row["id"], row["text"], row["title"]) for row in read_journal(folder / PASSAGES)}
+
+
+_LINE = TypeAdapter(QuestionLine)
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        yield from enumerate(path.read_bytes().splitlines(), start=1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run rankrag evaluate again") from None
+
+
+def _parsed(line: bytes, where: str) -> QuestionLine:
+    try:
+        return _LINE.validate_json(line)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(map(str, found["loc"]))
+        raise DataError(
+            f"{where}: not a question's line ({place}: {found['msg']}); run rankrag evaluate again"
+        ) from None

@@ -1,0 +1,77 @@
+"""Own documents as a set: a folder with `corpus/` and `questions.jsonl`, asked and measured like any other set.
+
+A row has `question`, `answers` (empty if the corpus does not answer it) and perhaps `source` or `sources`, the files
+that hold the answer: all their passages count as gold.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rankrag.data.files import read_rows
+from rankrag.data.rows import parse_question
+from rankrag.data.sets import Benchmark, Judged, TestSet
+from rankrag.documents.files import find_files
+from rankrag.documents.loading import Loaded, load_documents
+from rankrag.errors import DataError
+from rankrag.types import Passage, Question
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedQuestion:
+    """A question with the names of the files that hold its answer; without answers, one to be refused."""
+
+    question: Question
+    sources: tuple[str, ...]
+
+
+def own_documents(folder: Path) -> list[TestSet]:
+    """Return the answerable questions over the documents of a folder, and the unanswerable ones, as two sets."""
+    files = tuple(Path(os.path.abspath(file)) for file in find_files([folder / "corpus"]).files)
+    passages = {p.id: p for one in load_documents(files, {}) if isinstance(one, Loaded) for p in one.passages}
+    asked = read_sourced_questions(folder / "questions.jsonl")
+    name = folder.resolve().name
+    answerable = Benchmark(
+        name,
+        name.capitalize(),
+        "questions.jsonl",
+        (f"{name}-documents",),
+        "hit@1",
+        split="all",
+        source=f"a file of one's own, {folder / 'questions.jsonl'}",
+        corpus=f"the documents of {folder / 'corpus'}",
+    )
+    unanswerable = replace(
+        answerable, name=f"{name}-unanswerable", title=f"{answerable.title}, unanswerable", unanswerable=True
+    )
+    sets = [
+        TestSet(
+            benchmark,
+            tuple(_judged(one, passages) for one in asked if bool(one.question.answers) != benchmark.unanswerable),
+            passages,
+            searchable=True,
+        )
+        for benchmark in (answerable, unanswerable)
+    ]
+    return [one for one in sets if one.questions]
+
+
+def read_sourced_questions(path: Path) -> list[SourcedQuestion]:
+    """Return the questions of a file with the names of their sources; `DataError` if there is none."""
+    found = []
+    for line, row in read_rows(path):
+        named = row.get("sources", row.get("source")) or ()
+        sources = (named,) if isinstance(named, str) else tuple(named)
+        found.append(SourcedQuestion(parse_question(row, f"{path}:{line}"), tuple(Path(s).name for s in sources)))
+    if not found:
+        raise DataError(f"{path}: holds no question; each line is an object with 'question' and 'answers'")
+    return found
+
+
+def _judged(asked: SourcedQuestion, passages: dict[str, Passage]) -> Judged:
+    gold = tuple(
+        name for name, p in passages.items() if p.source is not None and Path(p.source.path).name in asked.sources
+    )
+    return Judged(asked.question, gold, dict.fromkeys(gold, 1))
