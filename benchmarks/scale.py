@@ -101,7 +101,7 @@ def build(data: Path, size: int) -> Figures:
     """Index the passages as `rankrag index --no-vectors` does."""
     import lancedb
 
-    from rankrag.cli.documents import bring_up_to_date
+    from rankrag.documents.indexing import bring_up_to_date
     from rankrag.retrieval import store as stores
     from rankrag.retrieval.snapshot import scan
 
@@ -181,7 +181,7 @@ def exact(data: Path, size: int) -> Figures:
 
 def change(data: Path) -> Figures:
     """Add passages to a copy of the largest index and delete one of its sources, as `rankrag index` does."""
-    from rankrag.cli.documents import bring_up_to_date
+    from rankrag.documents.indexing import bring_up_to_date
     from rankrag.documents.loading import PART_PASSAGES
     from rankrag.retrieval.store import PassageStore
 

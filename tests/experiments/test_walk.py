@@ -6,9 +6,9 @@ import pytest
 
 from experiments.walk import back_up, changes_of
 from rankrag.config.answering import AskConfig
+from rankrag.documents.parts import SourcePassages
 from rankrag.opening import load
 from rankrag.retrieval.fusion import search
-from rankrag.retrieval.snapshot import SourcePassages
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
 from tests.test_layers import height
