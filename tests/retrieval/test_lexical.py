@@ -28,8 +28,73 @@ def test_a_possessive_s_is_dropped(text):
     assert analyse(text) == ["tesla", "coil"]
 
 
-def test_digits_and_letters_stay_together_and_punctuation_divides():
-    assert analyse("B-52, covid19; snake_case") == ["b", "52", "covid19", "snake", "case"]
+def test_punctuation_divides_words_and_a_compound_is_a_term_too():
+    assert analyse("covid19; B-52, snake_case") == ["covid19", "b", "52", "b52", "snake", "case", "snakecas"]
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("C++ or C# on .NET", ["c++", "c#", ".net"]),
+        ("the C programming language", ["c", "program", "languag"]),
+        ("1,250,000 or 1'250'000 or 1.250.000", ["1250000"] * 3),
+        ("3.14 and 2,5", ["3", "14", "2", "5"]),
+        ("10⁶ is 10^6, H₂O is H2O", ["10", "6", "10", "6", "h2o", "h2o"]),
+    ],
+)
+def test_names_and_numbers_are_terms_of_their_own(text, terms):
+    assert analyse(text) == terms
+
+
+@pytest.mark.parametrize(
+    ("passage", "query"),
+    [
+        ("The GTX-1080 is sold out.", "GTX1080"),
+        ("The GTX1080 is sold out.", "gtx-1080"),
+        ("Write an e-mail.", "email"),
+        ("Write an email.", "e-mail"),
+        ("It has 12,500 seats.", "12500"),
+        ("Set `max_lock_wait` to 5.", "max_lock_wait"),
+        ("Set `max_lock_wait` to 5.", "maxlockwait"),
+        ("Call index --dry-run first.", "--dry-run"),
+        ("It fails with ERR_SSL_PROTOCOL.", "err_ssl_protocol"),
+        ("It fails with ORA-00942.", "ORA00942"),
+        ("Status 0x8007000E means no memory.", "0x8007000e"),
+        ("See Path.write_text for it.", "write_text"),
+        ("Das Café schließt.", "cafe"),
+        ("The cafe is shut.", "café"),
+        ("Łódź lies in Poland.", "Lodz"),
+        ("Lodz lies in Poland.", "Łódź"),
+        ("Η Αθήνα είναι μεγάλη.", "αθηνα"),
+        ("Ёлка растёт.", "елка"),
+        ("Hydro\u00adlogy is fun.", "hydrology"),
+        ("Zero\u200bwidth matters.", "zerowidth"),
+        ("قَلَمٌ جديد", "قلم"),
+    ],
+)
+def test_passages_are_found_however_the_word_is_typed(store, document_of, ids_of, passage, query):
+    store.put([document_of("a", passage, "Something else altogether.")])
+    assert ids_of(store.lexical().retrieve([query], 1)[0]) == ["a#0"]
+
+
+def test_c_and_c_sharp_and_c_plus_plus_are_three_languages(store, document_of, ids_of):
+    store.put([document_of("a", "Written in C.", "Written in C++.", "Written in C#.")])
+    assert [ids_of(ranking) for ranking in store.lexical().retrieve(["C", "C++", "C#"], 3)] == [
+        ["a#0"],
+        ["a#1"],
+        ["a#2"],
+    ]
+
+
+def test_a_query_of_stop_words_finds_the_phrase_first_and_else_the_words(store, document_of, ids_of):
+    store.put([document_of("a", "To be, or not to be.", "It is not to be.", "All cats.", "the who")])
+    found = store.lexical().retrieve(["to be or not to be", "be to", "The Who"], 2)
+    assert [ids_of(ranking) for ranking in found] == [["a#0"], ["a#0", "a#1"], ["a#3"]]
+
+
+def test_a_query_of_stop_words_is_no_pattern(store, document_of):
+    store.put([document_of("a", "100 % of the cat's life", "the 'who'")])
+    assert store.lexical().retrieve(["of'", "of%the", "_"], 2)[2] == ()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +139,7 @@ def test_ties_are_ordered_by_id_wherever_the_cut_falls(store, document_of, ids_o
 
 def test_a_query_without_terms_finds_nothing(store, document_of):
     store.put([document_of("a", "the cat")])
-    assert store.lexical().retrieve(["", " ", "the", "?!"], 5) == [(), (), (), ()]
+    assert store.lexical().retrieve(["", " ", "not", "?!"], 5) == [(), (), (), ()]
 
 
 def test_k_of_zero_finds_nothing(store, document_of):

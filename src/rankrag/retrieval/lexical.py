@@ -38,55 +38,130 @@ _UNSPACED = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
     "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
-_MARKS = (
-    "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
+_MARKS = "\u0300-\u036f\u0483-\u0487\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
+_LETTER = rf"(?:(?![{_UNSPACED}])[^\W_]|[{_MARKS}])"
+_NAMES = r"(?<!\w)(?:[a-z]\+\+|[a-z]\#|\.net)(?!\w)"  # C++, C#, .NET
+_GROUPED = r"(?<![\w.,])\d{1,3}(?:(?:,\d{3})+|(?:['’]\d{3})+|(?:\.\d{3}){2,})(?![\d,])"
+_ASCII_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|([a-z0-9]+(?:[-_][a-z0-9]+)*)(?:'s\b)?")
+_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|({_LETTER}+(?:[-_‐]{_LETTER}+)*)(?:['’]s\b)?|([{_UNSPACED}]+)")
+_FORMAT = re.compile(
+    "[\u00ad\u034f\u061c\u0640\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
-_RUNS = re.compile(rf"([{_UNSPACED}]+)|((?:(?![{_UNSPACED}])[^\W_]|[{_MARKS}])+)(?:['’]s\b)?")
+_RAISED = re.compile("(?<=[0-9])([⁰¹²³⁴-⁹⁻]+)")
+_VOWEL_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670]")
+_ACCENTED = re.compile("(?<=[a-z\u0370-\u03ff\u1f00-\u1fff])[\u0300-\u036f]+|(?<=[\u0430-\u045f])[\u0300\u0301]+")
+_OTHER_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th", "ŋ": "n", "ё": "е"}
+)
+_KEPT_TERMS = 1 << 17
+_SCANNED = 2_000  # passages with the words of a query that has no terms; others are not looked at
 
 
 def analyse(text: str) -> list[str]:
     """Return the terms of a text, in order, with repeats; a query and a passage are treated alike.
 
-    Words are runs of letters and digits, folded (NFKC, case), without a possessive 's, without English stop words,
-    stemmed by Snowball's English stemmer. Scripts that put no spaces between words give overlapping pairs of
-    characters; one such character alone is a term. A text of stop words only has no terms.
+    Words are runs of letters and digits, folded (NFKC, case, accents), without invisible characters, a possessive 's
+    and English stop words, stemmed by Snowball's English stemmer. A compound such as "RTX-4090" or "max_draft" gives
+    its parts and, joined, the whole; "1,250,000" is one number; C++, C# and .NET are terms of their own. Scripts that
+    put no spaces between words give overlapping pairs of characters; one such character alone is a term. A text of
+    stop words only has no terms.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = text.lower() if text.isascii() else _folded(text)
+    runs = _ASCII_RUNS if folded.isascii() else _RUNS
     terms: list[str] = []
-    for match in _RUNS.finditer(folded):
-        unspaced, word = match.groups()
-        if unspaced:
+    for match in runs.finditer(folded):
+        word = match[2]
+        if word:
+            if (term := _KNOWN.get(word)) is None:
+                term = _known(word)
+            terms += term
+        elif name := match[1]:
+            terms.append("".join(c for c in name if c not in ",.'’") if name[0].isdigit() else name)
+        else:
+            unspaced = match[3]
             terms += [unspaced[i : i + 2] for i in range(max(1, len(unspaced) - 1))]
-        elif word not in STOP_WORDS:
-            terms.append(_stemmer().stemWord(word))
     return terms
+
+
+_KNOWN: dict[str, tuple[str, ...]] = {}
+"""Terms of words that were met; passages share most of theirs."""
+
+
+def _known(word: str) -> tuple[str, ...]:
+    """Return the terms of a word or a compound, and remember them."""
+    parts = re.split(r"[-_‐]", word)
+    terms = [_stemmer().stemWord(part) for part in parts if part not in STOP_WORDS]
+    if len(parts) > 1:
+        terms.append(_stemmer().stemWord("".join(parts)))
+    if len(_KNOWN) >= _KEPT_TERMS:
+        _KNOWN.clear()
+    found = _KNOWN[word] = tuple(terms)
+    return found
+
+
+def _folded(text: str) -> str:
+    """Return text without differences that people do not type: case, forms, accents, invisible characters."""
+    text = _FORMAT.sub("", _RAISED.sub(r" \1", text))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    folded = _ACCENTED.sub("", unicodedata.normalize("NFD", folded))
+    return unicodedata.normalize("NFC", _VOWEL_POINTS.sub("", folded)).translate(_OTHER_LETTERS)
 
 
 def bm25_search(table: Table, queries: Sequence[str], k: int) -> list[list[Hit]]:
     """Return for each query at most `k` rows of `table` that share a term with it, best first, ties by passage id.
 
-    A query is a bag of its terms, never query syntax; without terms it finds nothing. Rows not yet in the text index
-    are found as well, more slowly, and scored by statistics that differ a little until the index is refreshed.
+    A query is a bag of its terms, never query syntax. One of stop words only finds the passages that have them in this
+    order, else all of them. Rows not yet in the text index are found as well, more slowly, and scored by statistics
+    that differ a little until the index is refreshed.
     """
-    bags = [" ".join(dict.fromkeys(analyse(query))) for query in queries]
-    if len(bags) == 1:
-        return [_search_bag(table, bags[0], k)]
+    if len(queries) == 1:
+        return [_search(table, queries[0], k)]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda bag: _search_bag(table, bag, k), bags))
+        return list(pool.map(lambda query: _search(table, query, k), queries))
+
+
+def _search(table: Table, query: str, k: int) -> list[Hit]:
+    bag = " ".join(dict.fromkeys(analyse(query)))
+    if k <= 0:
+        return []
+    return _search_bag(table, bag, k) if bag else _search_words(table, query, k)
 
 
 def _search_bag(table: Table, bag: str, k: int) -> list[Hit]:
     from lancedb.query import MatchQuery
 
     limit = k + 8  # a few more than asked, to see whether the last place is shared
-    while bag and k > 0:
+    while True:
         search = table.search(MatchQuery(bag, "terms"), query_type="fts").select(["id", "_score"])
         found = search.with_row_id(True).limit(limit).to_arrow().to_pylist()
         if len(found) < limit or found[-1]["_score"] < found[k - 1]["_score"]:
             found.sort(key=lambda hit: (-hit["_score"], hit["id"]))
             return [(hit["_rowid"], hit["_score"]) for hit in found[:k]]
         limit *= 4
+
+
+def _search_words(table: Table, query: str, k: int) -> list[Hit]:
+    """Return rows for a query of stop words, which are no terms of the index: by a scan of the texts."""
+    words = re.findall(r"[^\W_]+", _folded(query))
+    if not words:
+        return []
+    phrase = " ".join(words)
+    for wanted in ([phrase], list(dict.fromkeys(words))):
+        where = " AND ".join(f"lower(concat(title, ' ', text)) LIKE '%{part}%'" for part in wanted)
+        search = table.search().where(where).select(["id", "title", "text"])
+        found = search.with_row_id(True).limit(max(_SCANNED, k)).to_arrow().to_pylist()
+        scored = [(_share(wanted, f"{row['title']} {row['text']}"), row["id"], row["_rowid"]) for row in found]
+        best = sorted((hit for hit in scored if hit[0]), key=lambda hit: (-hit[0], hit[1]))
+        if best:
+            return [(row, score) for score, _, row in best[:k]]
     return []
+
+
+def _share(wanted: Sequence[str], text: str) -> float:
+    """Return the share of a text's words that are wanted ones; 0 if one of them is missing."""
+    words = " ".join(re.findall(r"[^\W_]+", _folded(text)))
+    counts = [f" {words} ".count(f" {part} ") for part in wanted]
+    return sum(counts) / (1 + words.count(" ")) if all(counts) else 0.0
 
 
 @cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lxml import etree, html
+from lxml import etree
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line, row_text
@@ -39,6 +39,7 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 _PERMALINKS = {"¶", "#", "🔗", "§", ""}
 _DEEP = re.compile(r"</?(?:div|span|font|b|i|em|strong|blockquote|center|section|ul|li|p)\b[^>]*>", re.IGNORECASE)
 _CAN_HAVE_EXPONENT = re.compile(r"(?<!\d)10$|(?<![^\W\d_])[^\W\d_]{1,2}$|\)$")  # a ten, a unit or a variable
+_STRING = etree.XPath("string()")
 _PARSER = {"huge_tree": True, "remove_comments": True, "remove_pis": True}
 
 
@@ -57,7 +58,7 @@ def write_html(writer: Writer, text: str, *, whole: bool = False) -> str:
     root = _parsed(text)
     if root is None:
         return ""
-    title = one_line(next((e.text_content() for e in root.iter("title")), ""))
+    title = one_line(next((_text(e) for e in root.iter("title")), ""))
     start = root if whole else _main(root)
     walk = _Walk(writer, _dropped(start, root) if not whole else set(), _defined_marks(root))
     walk.run(start)
@@ -77,23 +78,27 @@ def inline_text(text: str) -> str:
 def _parsed(text: str) -> Element | None:
     data = text.encode("utf-8", "replace")
     try:
-        parser = html.HTMLParser(encoding="utf-8", **_PARSER)
-        root = html.document_fromstring(data, parser=parser)
+        parser = etree.HTMLParser(encoding="utf-8", **_PARSER)
+        root = etree.fromstring(data, parser)
         if any("depth" in error.message for error in parser.error_log):
-            root = html.document_fromstring(_DEEP.sub(" ", text).encode("utf-8", "replace"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError):
+            root = etree.fromstring(_DEEP.sub(" ", text).encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError:
         return None
     return root
 
 
+def _text(element: Element) -> str:
+    return str(_STRING(element))
+
+
 def _size(element: Element) -> int:
-    return len(element.text_content())
+    return len(_text(element))
 
 
 def _linked(element: Element) -> float:
     """Return the share of an element's characters that are links."""
-    size = len("".join(element.text_content().split()))
-    return sum(len("".join(link.text_content().split())) for link in element.iter("a", "option")) / size if size else 1
+    size = len("".join(_text(element).split()))
+    return sum(len("".join(_text(link).split())) for link in element.iter("a", "option")) / size if size else 1
 
 
 def _main(root: Element) -> Element:
@@ -113,7 +118,7 @@ def _dropped(start: Element, root: Element) -> set[Element]:
     """Return the elements that are navigation or notices; none where they are nearly all of the page."""
     dropped = {e for e in start.iter(*_PLACES) if _is_boilerplate(e)}
     for element in root.iter("a"):
-        if "".join(element.text_content().split()) in _PERMALINKS and not len(element):
+        if "".join(_text(element).split()) in _PERMALINKS and not len(element):
             dropped.add(element)
     left = _size(start) - sum(_size(e) for e in dropped if not any(a in dropped for a in e.iterancestors()))
     return dropped if left > 0.05 * _size(start) or left > 500 else set()
@@ -161,7 +166,7 @@ def _defined_marks(root: Element) -> frozenset[str]:
         above = element.getparent()
         is_first = above is not None and above.index(element) == 0 and not (above.text or "").strip()
         if is_first and above.tag in ("p", "li", "div", "td", "small"):
-            found.add(one_line(element.text_content()))
+            found.add(one_line(_text(element)))
     return frozenset(found)
 
 
@@ -334,7 +339,7 @@ class _Walk:
         kind[1] += 1
 
     def _script(self, element: Element) -> None:
-        text = one_line(element.text_content())
+        text = one_line(_text(element))
         before = "".join(self._target()[-3:])
         if element.tag == "sub":
             self._add(lowered(text) if len(text) <= 20 else f" {text}")
