@@ -266,7 +266,8 @@ def withheld(line: QuestionLine, _: Benchmark) -> float | None:
 @line_metric("look-alike found")
 def look_alike_found(line: QuestionLine, benchmark: Benchmark) -> float | None:
     """Return 1 if the passage that seems to answer an unanswerable question was retrieved, else 0."""
-    return hit_at(line.retrieved, line.gold, len(line.retrieved)) if benchmark.unanswerable else None
+    known = benchmark.unanswerable and line.gold
+    return hit_at(line.retrieved, line.gold, len(line.retrieved)) if known else None
 
 
 @line_metric("refused despite look-alike")
