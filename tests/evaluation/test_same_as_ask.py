@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load as load_set
@@ -65,7 +66,7 @@ def same(data, tmp_path, encoder):
         evaluation = evaluate(data, run, [system], openers, Settings(sample=0), sets=list(INDEXES))
         lines = {(name, line.id): line for name in INDEXES for line in evaluation.lines(name, system.name)}
         for name, index in INDEXES.items():
-            rag = load(run / "indexes" / index, model=model, encoder=encoder, **asked)
+            rag = load(run / "indexes" / index, AskConfig(**asked), model=model, encoder=encoder)
             for judged in load_set(BENCHMARKS[name], data).questions:
                 compare(lines[name, judged.question.id], rag.ask(judged.question))
         return lines
@@ -104,7 +105,7 @@ def test_answers_are_withheld_and_cited_as_ask_does(same):
         ({"history_query": "last"}, {"history_query": "last"}),
         ({"settled_from": "fitted"}, {"settled_from": "fitted"}),
         ({"settled_from": -2.0, "k": 1}, {"settled_from": -2.0, "k": 1}),
-        ({"ranker": "none"}, {"reranker": None}),
+        ({"ranker": "none"}, {"rerank": False}),
     ],
 )
 def test_the_same_settings_give_the_same_answers(same, tiny, values, asked):
