@@ -10,7 +10,8 @@ import pytest
 from rankrag.evaluation.own_documents import own_documents
 from rankrag.evaluation.run import Openers, evaluate
 from rankrag.evaluation.systems import System
-from rankrag.models.mini import MINI, resolve_model
+from rankrag.models.family import MINI
+from rankrag.models.prepared import resolve_model
 from rankrag.opening import load, open_model
 from rankrag.templates import UNANSWERABLE
 
