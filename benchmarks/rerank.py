@@ -30,7 +30,7 @@ from rankrag.contract import load_contract
 from rankrag.errors import first_line
 from rankrag.models.prepared import prepare
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import reference
+from rankrag.parity.compare import reference
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question
 

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 from rankrag.export.template import bordered
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity_paths import bfloat16
+from rankrag.parity.paths import bfloat16
 from rankrag.rerank import judge
 from rankrag.templates import passage_text, ranking_prompt
 from rankrag.types import Passage, Question

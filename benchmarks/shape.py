@@ -43,7 +43,7 @@ from rankrag.models import SamplingParams
 from rankrag.models.prepared import prepare
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import reference
+from rankrag.parity.compare import reference
 from rankrag.templates import answer_prompt, ranking_prompt
 from rankrag.training.checks import contract_of
 from rankrag.training.rows import Row

@@ -35,7 +35,6 @@ LAYERS = (
 
 OLD_PARTS = {
     "evaluation": {"ablation"},
-    "parity": {"parity_paths"},
 }
 """Parts that are being moved or merged, by the part that shares their layer; they go as they are emptied."""
 

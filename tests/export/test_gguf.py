@@ -15,7 +15,7 @@ from rankrag.export.gguf import export_gguf, write_gguf
 from rankrag.models import SamplingParams
 from rankrag.models.prepared import prepare
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import kendall_tau
+from rankrag.parity.compare import kendall_tau
 from rankrag.rerank import judge
 from rankrag.templates import ranking_prompt
 

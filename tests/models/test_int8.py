@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from rankrag import parity_paths
 from rankrag.data.runs import read_candidates
 from rankrag.errors import ModelError
 from rankrag.evaluation.model_key import model_key
@@ -17,7 +16,8 @@ from rankrag.models.int8 import BLOCK, Int8Linear, put_in_int8
 from rankrag.models.parallel import ParallelModel
 from rankrag.models.state_cache import fingerprint
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import PAIRS, compare
+from rankrag.parity import paths as parity_paths
+from rankrag.parity.compare import PAIRS, compare
 from rankrag.rerank import judge
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question

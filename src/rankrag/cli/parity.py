@@ -12,7 +12,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.parity import Parity
+    from rankrag.parity.compare import Parity
     from rankrag.types import Question, Ranking
 
 Candidates = Annotated[
@@ -48,8 +48,8 @@ def parity(
     from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel
     from rankrag.opening import open_server
-    from rankrag.parity import compare
-    from rankrag.parity_paths import of_server
+    from rankrag.parity.compare import compare
+    from rankrag.parity.paths import of_server
 
     here = options.model_here(model, "parity runs a model in this process; name its directory, and --against ADDRESS")
     pairs = _pairs(candidates, questions, index, k)
@@ -67,7 +67,7 @@ def _pairs(
     from rankrag.data.runs import read_candidates
 
     if questions is None or index is None:
-        from rankrag.parity import PAIRS
+        from rankrag.parity.compare import PAIRS
 
         return list(read_candidates(candidates or PAIRS))
     from rankrag.data.rows import read_questions
@@ -78,7 +78,7 @@ def _pairs(
 
 
 def _print(found: Parity) -> None:
-    from rankrag.parity import FEWEST_PATHS
+    from rankrag.parity.compare import FEWEST_PATHS
 
     print(f"{found.pairs} pairs; the reference's log-odds spread over {found.spread:.2f}")
     print(f"{'path':26} {'max |Δ log-odds|':>17} {'max |Δ log P(True)|':>20} {'mean τ-b':>9}  first other token")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rankrag.data.runs import read_candidates
 from rankrag.errors import ModelError
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import PAIRS
+from rankrag.parity.compare import PAIRS
 from rankrag.rerank import judge
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Question

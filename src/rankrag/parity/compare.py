@@ -1,9 +1,8 @@
-"""The same pairs on every path of a model: is each score the one that its prompt gets alone?
+"""The same pairs on every path of a model, compared with a reference that scores one pair at a time.
 
-The reference takes nothing from the code it judges but the prompt and what marks a turn: it tokenises segment by
-segment in its own few lines, finds the label ids itself, and reads the logits of one forward pass a pair, without
-padding, mask or cache. Of a model in 16 bits it takes the labels' logits in float32, as all paths do
-(`models.label_logits`): in 16 they tie.
+The reference shares only the prompt and the turn markers with the code that it judges. It tokenises segment by segment
+in its own few lines, finds the label ids itself, and reads the logits of one forward pass a pair, without padding, mask
+or cache. For a model in 16 bits it computes the labels' logits in float32, as all paths do (`models.label_logits`).
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from rankrag.encoding import turn_markers
 from rankrag.errors import DataError
 from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity_paths import SIXTEEN_BITS, Row, Scored, ScorePath, paths_of
+from rankrag.parity.paths import SIXTEEN_BITS, Row, Scored, ScorePath, paths_of
 from rankrag.templates import ranking_prompt
 from rankrag.types import Prompt, Question, Ranking
 
-PAIRS = Path(__file__).with_name("parity_pairs.jsonl")
+PAIRS = Path(__file__).with_name("pairs.jsonl")
 """The fixed set: passages that two questions share, a conversation, a claim, a long passage, a hostile one."""
 
 TOLERANCE = 1e-4
@@ -41,8 +40,8 @@ class Compared:
         log_odds: largest difference of log P(True) - log P(False).
         log_true: largest difference of log P(True) over the vocabulary.
         tau: Kendall's tau-b of the two orders, mean over the questions with two passages or more.
-        differs: the first token that is not the reference's, in words; empty where all are.
-        tolerance: what both differences are held to where the path is exact.
+        differs: the first token that differs from the reference's, in words; empty if none does.
+        tolerance: limit for both differences, if the path is exact.
     """
 
     name: str
@@ -70,12 +69,12 @@ class Parity:
 
     @property
     def off(self) -> tuple[Compared, ...]:
-        """The exact paths that are not."""
+        """The exact paths that do not agree."""
         return tuple(path for path in self.paths if path.exact and not path.agrees)
 
     @property
     def holds(self) -> bool:
-        """Whether enough paths were compared, the reference among them, and every exact one is exact."""
+        """Whether enough paths were compared, counting the reference, and every exact one agrees."""
         return not self.off and len(self.paths) + 1 >= FEWEST_PATHS
 
 
@@ -87,9 +86,9 @@ def compare(
     paths: Sequence[ScorePath] | None = None,
     more: Sequence[ScorePath] = (),
 ) -> Parity:
-    """Return how each path (by default `paths_of` the model) compares with one pair at a time; `DataError` if empty.
+    """Return how far each path is from the reference; the paths are by default `paths_of` the model.
 
-    The tolerance is by default `TOLERANCE`, and `SIXTEEN_BITS` for a model in 16 bits.
+    The tolerance is by default `TOLERANCE`, and `SIXTEEN_BITS` for a model in 16 bits. `DataError` without pairs.
     """
     if tolerance is None:
         tolerance = TOLERANCE if model.model.dtype == torch.float32 else SIXTEEN_BITS
@@ -146,7 +145,7 @@ def reference_ids(tokenizer: Any, contract: Contract, prompt: Prompt) -> list[in
 
 
 def _foreign_ids(tokenizer: Any, markers: Mapping[int, str], text: str) -> list[int]:
-    """Return the ids of a text that is not ours; where it still reads as a turn marker, that one's name is broken."""
+    """Return the ids of a foreign text; the name of a turn marker in it is broken up."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     if not (seen := {markers[i] for i in ids if i in markers}):
         return ids
@@ -157,7 +156,7 @@ def _foreign_ids(tokenizer: Any, markers: Mapping[int, str], text: str) -> list[
 
 
 def label_id(tokenizer: Any, contract: Contract, label: str) -> int:
-    """Return the id that a prompt's last segment gains when the label is written behind it."""
+    """Return the id that is added to a prompt's last segment when the label follows it."""
     turns = contract.format.turns
     before = tokenizer(turns.generation, add_special_tokens=False)["input_ids"]
     after = tokenizer(turns.generation + turns.before_target + label, add_special_tokens=False)["input_ids"]
@@ -167,7 +166,7 @@ def label_id(tokenizer: Any, contract: Contract, label: str) -> int:
 def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float:
     """Return Kendall's tau-b of two scorings of the same things, in [-1, 1].
 
-    Where one of them ties everything there is no order to agree on: 1 if the other does too, else 0.
+    If one of them ties everything, there is no order to compare: 1 if the other does so too, otherwise 0.
     """
     agree = left_ties = right_ties = pairs = 0
     for (a, b), (x, y) in itertools.combinations(zip(left, right, strict=True), 2):
@@ -207,7 +206,7 @@ def _furthest(found: Sequence[float], expected: Sequence[float]) -> float:
 
 
 def _first_difference(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], tokenizer: Any) -> str:
-    """Name the first place where a prompt or a label is another token than the reference's."""
+    """Name the first place where the tokens of a prompt or a label differ from the reference's."""
     for pair, (ids, wanted) in enumerate(zip(found, expected, strict=True)):
         for place, (one, other) in enumerate(itertools.zip_longest(ids, wanted)):
             if one != other:

@@ -11,20 +11,21 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from rankrag import parity, parity_paths
 from rankrag.data.runs import read_candidates
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.models import packing
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity import PAIRS, compare, kendall_tau
-from rankrag.parity_paths import SIXTEEN_BITS, ScorePath, paths_of
+from rankrag.parity import compare as comparing
+from rankrag.parity import paths as parity_paths
+from rankrag.parity.compare import PAIRS, compare, kendall_tau
+from rankrag.parity.paths import SIXTEEN_BITS, ScorePath, paths_of
 from rankrag.templates import ranking_prompt
 from rankrag.types import Question
 
-from .conftest import LONG_LLAMA, save_random
-from .served import Server
+from ..conftest import LONG_LLAMA, save_random
+from ..served import Server
 
 ARCHITECTURES = {
     "llama": LONG_LLAMA,
@@ -105,7 +106,7 @@ def test_labels_of_a_reference_in_16_bits_do_not_tie_by_rounding(llama_dir, ques
     model = TransformersModel(llama_dir, device="cpu", dtype="bfloat16")
     model.model.set_attn_implementation("sdpa")  # which rounds alike with a mask and without
     prompts = [ranking_prompt(model.contract.format, q, c.passage) for q, ranking in questions for c in ranking]
-    found = [true - false for true, false in parity.reference(model, prompts).rows]
+    found = [true - false for true, false in comparing.reference(model, prompts).rows]
     assert any(odds != torch.tensor(odds).bfloat16().item() for odds in found)
     alone = [
         true - false
@@ -220,7 +221,7 @@ def test_a_wrong_label_id_fails_and_is_named(compared, monkeypatch, llama):
 
 def test_a_score_that_is_no_number_fails(llama, questions):
     def broken(prompts):
-        found = parity.reference(llama, prompts)
+        found = comparing.reference(llama, prompts)
         return replace(found, rows=[(float("nan"), 0.0), *found.rows[1:]])
 
     found = compare(llama, questions, paths=[ScorePath("broken", True, broken)])
