@@ -28,8 +28,8 @@ def options_by_command() -> dict[str, set[str]]:
 
 
 def shown(page: Path) -> list[str]:
-    """Return what a page shows as code, a line each; rows of the log about what was removed are left out."""
-    text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8"))
+    """Return what a page shows as code, a line each, without what it says is removed."""
+    text = re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8").partition("### Removed")[0])
     text = "\n".join(line for line in text.splitlines() if not (line.startswith("|") and "Removed" in line))
     blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.DOTALL)
     inline = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -41,9 +41,9 @@ def calls(page: Path) -> list[tuple[str, list[str]]]:
     """Return the `rankrag COMMAND …` of a page: the command and its options."""
     found = []
     for code in shown(page):
-        for call in re.findall(r"(?:^|\s)rankrag ([a-z]+)\b((?:(?!&&|\|).)*)", code):
-            quoted = re.sub(r"\"[^\"]*\"|'[^']*'", "TEXT", call[1])
-            found.append((call[0], re.findall(r"(?<!\S)(--[a-z][\w-]*|-[a-z])(?=[\s=]|$)", quoted)))
+        for call in re.finditer(r"(?:(?:^|\s)rankrag |^(?=[a-z]+ --))([a-z]+)\b((?:(?!&&|\|).)*)", code):
+            quoted = re.sub(r"\"[^\"]*\"|'[^']*'", "TEXT", call[2])
+            found.append((call[1], re.findall(r"(?<!\S)(--[a-z][\w-]*|-[a-z])(?=[\s=]|$)", quoted)))
     return found
 
 
