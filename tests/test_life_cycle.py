@@ -59,6 +59,7 @@ def test_a_model_is_made_fitted_and_used(
     run: Run, tiny_model_dir: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = {
+        "licence": "MIT",
         "name": "squad",
         "rows": "squad/squad.train.jsonl.zst",
         "corpus": "squad/squad.corpus.jsonl.zst",

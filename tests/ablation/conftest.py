@@ -56,6 +56,7 @@ def config_of(tmp_path, tiny_model_dir, data):
     def make(rows=None, weights=None, **fields) -> Path:
         chat = {"name": "chat", "rows": "instruct/chat.train.jsonl.zst", "kinds": ["sft"], "licence": "MIT"}
         rivers = {"name": "rivers", "rows": "squad/squad.train.jsonl.zst", "corpus": "squad/squad.corpus.jsonl.zst"}
+        rivers["licence"] = "MIT"
         training = {
             "model": str(tiny_model_dir),
             "blend": "filled in",

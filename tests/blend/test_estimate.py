@@ -27,7 +27,7 @@ def config(tmp_path):
         {"name": "drop", "rows": "drop.jsonl", "kinds": ["context_qa"], "unanswerable": 0},
         {"name": "newsqa", "rows": "newsqa.jsonl", "kinds": ["context_qa"]},
     ]
-    fields = {"data": str(tmp_path), "held_back": 0, "sources": sources}
+    fields = {"data": str(tmp_path), "research": True, "held_back": 0, "sources": sources}
     return BlendConfig.model_validate(fields | {"examples": 1000, "weights": {"drop": 0.069, "newsqa": 0.09}})
 
 

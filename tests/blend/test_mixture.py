@@ -38,7 +38,9 @@ def config_of(tmp_path):
 
     def make(**fields):
         source = {"name": "s", "rows": "train.jsonl", "corpus": "corpus.jsonl", "passages": 40, "lists": 10}
-        return BlendConfig.model_validate({"data": str(data), "held_back": 0.2, "sources": [source]} | fields)
+        return BlendConfig.model_validate(
+            {"data": str(data), "research": True, "held_back": 0.2, "sources": [source]} | fields
+        )
 
     return make
 
@@ -283,6 +285,25 @@ def test_an_optional_source_that_is_absent_is_listed_and_its_weight_goes_to_the_
     manifest = build_blend(config, tmp_path / "a")
     assert manifest["examples"] == 40
     assert "none.jsonl" in manifest["left_out"]["gone"]
+
+
+@pytest.mark.parametrize(
+    ("licences", "refused"),
+    [
+        (("CC BY 4.0", "CC BY-NC 4.0"), r"source 'b': its licence \(CC BY-NC 4.0\) does not allow commercial use"),
+        (("CC BY 4.0", ""), "source 'b': the licence of 60 rows does not allow commercial use, or is not stated"),
+    ],
+)
+def test_data_that_forbids_commercial_use_is_refused_unless_the_blend_is_for_research(
+    config_of, tmp_path, licences, refused
+):
+    base = config_of().sources[0].model_dump()
+    sources = [base | {"name": name, "licence": licence} for name, licence in zip("ab", licences, strict=True)]
+    with pytest.raises(ConfigError, match=refused + r".* `licence: commercial`.* `research: true`"):
+        build_blend(config_of(sources=sources, research=False), tmp_path / "refused")
+    assert build_blend(config_of(sources=sources), tmp_path / "b")["use"] == "research only"
+    free = build_blend(config_of(sources=sources[:1], research=False), tmp_path / "a")
+    assert free["use"] == "commercial use allowed"
 
 
 def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what_was_found(config_of, tmp_path):

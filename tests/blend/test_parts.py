@@ -8,7 +8,8 @@ from rankrag.blend.parts import MAKERS
 ROOT = Path(__file__).parents[2] / "src" / "rankrag"
 
 NO_MAKERS = {
-    "config.py",  # settings are part of a part's name
+    "config/blend.py",  # settings are part of a part's name
+    "config/schema.py",
     "errors.py",
     "data/progress.py",
     "data/journal.py",

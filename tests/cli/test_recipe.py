@@ -77,7 +77,7 @@ def test_own_documents_are_mixed_with_the_sources_of_a_configuration(run, index,
     rows = [{"id": str(i), "messages": [{"role": r, "content": "Hi"} for r in ("user", "assistant")]} for i in range(9)]
     write_rows(tmp_path / "chat.jsonl", rows)
     config = tmp_path / "blend.yaml"
-    chat = {"name": "chat", "rows": "chat.jsonl", "kinds": ["sft"]}
+    chat = {"name": "chat", "rows": "chat.jsonl", "kinds": ["sft"], "licence": "MIT"}
     config.write_text(yaml.safe_dump({"data": str(tmp_path), "held_back": 0, "sources": [chat]}))
     mixed = ("blend", config, "--from-index", index, "--out", tmp_path / "out", *OWN)
     shares = ("--set", "examples=8", "--set", "weights.chat=3", "--set", "weights.own/context_qa=1")

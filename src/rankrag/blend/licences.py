@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 _ALLOWED = re.compile(
-    r"\b(apache|mit|bsd|isc|cc0|cc[ -]by|cdla|odc|pddl|odbl|gpl|lgpl|mpl|public domain|unlicense)\b", re.IGNORECASE
+    r"\b(apache|mit|bsd|isc|cc0|cc[ -]by|cdla|odc|pddl|odbl|gpl|lgpl|mpl|public domain|unlicense|own documents)\b",
+    re.IGNORECASE,
 )
 _FORBIDDEN = re.compile(r"\bnc\b|non-?commercial|research|academic|evaluation only|openai", re.IGNORECASE)
 

@@ -124,6 +124,7 @@ def _manifest(
 ) -> dict[str, object]:
     return {
         "examples": total,
+        "use": "research only" if config.research else "commercial use allowed",
         "sha256": sha256,
         "tokens_counted_by": config.tokenizer or "words times 1.3",
         "config": config.model_dump(mode="json", exclude={"data"}),

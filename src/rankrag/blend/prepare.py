@@ -22,6 +22,11 @@ from rankrag.types import DataKind
 
 Report = Callable[[str], None]
 
+_REFUSED = (
+    "does not allow commercial use, or is not stated; leave such data out with `licence: commercial`, or say that the "
+    "blend is for research only with `research: true`"
+)
+
 Made = Callable[[SourceConfig, Sequence[Slot]], bool]
 """Whether the examples of a source for these slots of the blend are there already, so that it need not be read."""
 
@@ -58,7 +63,8 @@ def prepare(
     """Return what a blend is drawn from; `ConfigError` lists all problems, before any long work.
 
     Sources that are `made` are not read. With `absent_is_fine`, sources without data are left out as if they were all
-    `optional`. If the configuration itself is wrong, files are checked nevertheless, hubs are not.
+    `optional`, and no licence is refused. If the configuration itself is wrong, files are checked nevertheless, but not
+    hubs.
     """
     reading = _Reading(config, report, progress, absent_is_fine)
     if reading.problems:
@@ -111,7 +117,8 @@ class _Reading:
 
     def __init__(self, config: BlendConfig, report: Report, progress: Progress, absent_is_fine: bool) -> None:
         self.config, self.report, self.progress, self.absent_is_fine = config, report, progress, absent_is_fine
-        self.commercial = config.licence == "commercial"
+        self.leaves_out = config.licence == "commercial"
+        self.refuses = not self.leaves_out and not config.research and not absent_is_fine
         self.read: dict[str, Source] = {}
         self.left_out: dict[str, str] = {}
         self.wanted: list[SourceConfig] = []
@@ -130,8 +137,11 @@ class _Reading:
     def _look_at(self, source: SourceConfig) -> None:
         data = Path(self.config.data)
         absent = [str(data / f) for f in (source.rows, source.corpus) if f and not (data / f).is_file()]
-        if self.commercial and source.licence and not allows_commercial(source.licence):
+        forbidden = bool(source.licence) and not allows_commercial(source.licence)
+        if forbidden and self.leaves_out:
             self.left_out[source.name] = f"licence: {source.licence}"
+        elif forbidden and self.refuses:
+            self.problems.append(f"source {source.name!r}: its licence ({source.licence}) {_REFUSED}")
         elif absent and (self.absent_is_fine or source.optional):
             self.left_out[source.name] = f"absent: {', '.join(absent)}"
         elif absent:
@@ -163,12 +173,19 @@ class _Reading:
     def _take(self, source: SourceConfig) -> None:
         config = self.config
         found = read_source(
-            source, Path(config.data), seed=config.seed, commercial=self.commercial, progress=self.progress
+            source,
+            Path(config.data),
+            seed=config.seed,
+            commercial=self.leaves_out or self.refuses,
+            progress=self.progress,
         )
-        if found.records:
+        forbidden = found.dropped[FORBIDDEN]
+        if forbidden and self.refuses:
+            self.problems.append(f"source {source.name!r}: the licence of {forbidden} rows {_REFUSED}")
+        elif found.records:
             self.read[source.name] = found
             self.report(f"{source.name}: {len(found.records)} rows read")
-        elif found.dropped[FORBIDDEN]:
+        elif forbidden:
             self.left_out[source.name] = f"licence: {source.licence or 'not stated'}"
         else:
             self.problems += data_problems(found, (), config.list_size)

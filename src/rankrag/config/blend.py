@@ -110,7 +110,7 @@ class WritingConfig(Schema):
     retriever: Literal["bm25", "dense", "hybrid"] = Field("hybrid", description="Searches the index.")
     found_within: int = Field(5, ge=1, description="A question must find its passage among this many.")
     max_answer_words: int = Field(12, ge=1, description="Questions with a longer answer are left out.")
-    licence: str = Field("", description="Licence of the documents, copied into the manifest.")
+    licence: str = Field("own documents", description="Licence of the documents, copied into the manifest.")
 
 
 class BlendConfig(Schema):
@@ -126,7 +126,12 @@ class BlendConfig(Schema):
         {}, description="Weight of a source, or of one of its kinds as `source/kind`; by default all examples are used."
     )
     counts: dict[str, int] = Field({}, description="Examples of a source or `source/kind`; goes before the weights.")
-    licence: Literal["any", "commercial"] = Field("any", description="`commercial` leaves out what forbids such use.")
+    licence: Literal["any", "commercial"] = Field(
+        "any", description="`commercial` leaves out sources and rows whose licence does not allow commercial use."
+    )
+    research: bool = Field(
+        False, description="Whether the blend is for research only; without it such sources and rows are refused."
+    )
     evaluation: tuple[EvaluationConfig, ...] = Field((), description="Sets that must not be in the blend.")
     remove_contaminated: bool = Field(True, description="Whether examples that are in an evaluation set are removed.")
     max_overlap: float = Field(0.5, ge=0, le=1, description="Share of 13-grams a passage may share with a set's.")
