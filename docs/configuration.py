@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rankrag.config.ablation import AblationConfig, AblationRow
 from rankrag.config.answering import AskConfig
 from rankrag.config.blend import BlendConfig, EvaluationConfig, HubConfig, SourceConfig, WritingConfig
 from rankrag.config.evaluation import ComparisonConfig, SetConfig, SystemConfig
@@ -22,8 +21,6 @@ _PAGES: tuple[tuple[str, type[Schema]], ...] = (
     ("`rankrag evaluate`", ComparisonConfig),
     ("`rankrag evaluate`: one of `systems`", SystemConfig),
     ("`rankrag evaluate`: a set of your own", SetConfig),
-    ("`rankrag ablate`", AblationConfig),
-    ("`rankrag ablate`: one of `rows`", AblationRow),
 )
 
 

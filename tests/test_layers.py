@@ -33,11 +33,6 @@ LAYERS = (
 )
 """Files and folders of src/rankrag, the lowest layer first."""
 
-OLD_PARTS = {
-    "evaluation": {"ablation"},
-}
-"""Parts that are being moved or merged, by the part that shares their layer; they go as they are emptied."""
-
 BEING_MOVED: dict[str, set[str]] = {
     "retrieval/encoder.py": {"devices.py"},
     "evaluation/calibration.py": {"evaluation/questions.py"},
@@ -81,7 +76,6 @@ def _file_of(name: str, files: set[str]) -> str:
 def height(file: str) -> int:
     """Return the number of a file's layer; an error if it has none."""
     part = file.split("/")[0].removesuffix(".py")
-    part = next((new for new, old in OLD_PARTS.items() if part in old), part)
     (found,) = [number for number, layer in enumerate(LAYERS) if part in layer]
     return found
 

@@ -18,6 +18,8 @@ _NOW_SETTINGS = {
 }
 
 RETIRED = {
+    "ablate": "in a checkout of rankrag, python -m experiments.ablation takes its place",
+    "paper": "in a checkout of rankrag, python -m experiments.paper takes its place",
     "--windows": "windows of five rank worse than judging each passage; --set settled_from=… judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
     "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rankrag.ablation.study import open_study
-from rankrag.config.ablation import AblationConfig
+from experiments.ablation.study import AblationConfig, open_study
 from rankrag.config.schema import load_config
 from rankrag.data.files import write_rows
-
-from ..training.conftest import without_pictures
+from tests.training.conftest import without_pictures
 
 __all__ = ["without_pictures"]
 
@@ -80,8 +78,8 @@ def config_of(tmp_path, tiny_model_dir, data):
             "stage1_train": training,
             "train": training,
         }
-        for name, of in files.items():
-            (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(of), encoding="utf-8")
+        for name, fields_of in files.items():
+            (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(fields_of), encoding="utf-8")
         own = {name: str(tmp_path / f"{name}.yaml") for name in files}
         own |= {"stage1_steps": 2, "steps": 3, "questions": {"squad": 6}, "instructions": 5, "n": 3}
         own["rows"] = rows or {

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.ablation.study import hard_only, open_study
-from rankrag.config.ablation import AblationConfig
+from experiments.ablation.study import AblationConfig, hard_only, open_study
 from rankrag.config.schema import load_config
 from rankrag.errors import ConfigError
 
@@ -16,36 +15,26 @@ def recipe_of(study, name="full"):
     return next(row.recipe for row in study.rows if row.name == name)
 
 
-def test_all_problems_of_rows_and_files_are_listed_at_once(study_of):
+def test_all_problems_are_listed_at_once(study_of):
     rows = {
         "full": FULL,
         "a": {"title": "a", "keep": {"rivrs": 0.5, "chat/context_qa": 0}},
         "b": {"title": "b", "model_of": "ful"},
-        "c": {"title": "c", "paper": "w/o RQAA", "keep": {"rivers": 2}},
-        "d": {"title": "d", "train": {"ranking_loss": "listwize"}},
-        "e": {"title": "e", "keep": {"rivers": 0, "sft": 0}},
-        "f": {"title": "f", "model_of": "full", "split_lists": True},
+        "c": {"title": "c", "paper": "w/o RQAA"},
+        "d": {"title": "d", "model_of": "full", "split_lists": True},
     }
     with pytest.raises(ConfigError) as raised:
-        study_of(rows, weights={"rivers": 1.0, "chta": 0.5}, questions={"squat": 3}, k=9)
-    problems = str(raised.value).split("\n  - ")[1:]
-    expected = [
-        "row 'a': keep: 'rivrs' (did you mean 'rivers'?) is neither a kind nor a source of the blend",
-        "row 'a': keep: 'chat/context_qa': the source makes no 'context_qa', only sft",
-        "row 'b': model_of: no row is called 'ful' (did you mean 'full'?)",
-        "row 'c': paper: table 3 has no row 'w/o RQAA' (did you mean 'w/o RQA'?)",
-        "row 'c': keep: 'rivers' is 2.0; it must lie between 0 and 1",
-        "row 'd': ",
-        "row 'e': keep: nothing of the blend is left",
-        "row 'f': model_of: the model is another row's",
-        "questions: no set with answers is called 'squat' (did you mean 'squad'?)",
-        "k: 9 passages to answer from are more than the 3",
-        "weights: 'chta' names no source; did you mean 'chat'?",
-        "source 'chat' has no weight",
+        study_of(rows, questions={"squat": 3}, k=9)
+    assert str(raised.value).split("\n  - ")[1:] == [
+        "questions: 'squat' is no set with answers",
+        "k: 9 passages to answer from are more than the 3 that are retrieved",
+        "row 'a': keep: 'chat/context_qa' is neither a kind nor a source of the blend",
+        "row 'a': keep: 'rivrs' is neither a kind nor a source of the blend",
+        "row 'b': model_of: 'ful' is no row with a model of its own",
+        "row 'c': paper: 'w/o RQAA' is no row of table 3; there are RankRAG 8B, w/o reranking, w/o RQA, w/o RAR, "
+        "RAFT-style, Stage-I only",
+        "row 'd': model_of: the model is another row's, so data and training cannot differ; leave them out",
     ]
-    found = [next((p for p in problems if part in p), None) for part in expected]
-    assert dict(zip(expected, found, strict=True)) == {part: p for part, p in zip(expected, found, strict=True) if p}
-    assert len(problems) == len(expected)
 
 
 def test_the_full_recipe_must_be_there(study_of):
@@ -91,11 +80,12 @@ def test_a_digest_changes_with_what_is_learnt_and_with_nothing_else(study_of):
 def test_hard_negatives_take_the_place_of_random_ones(study_of):
     blend = recipe_of(study_of()).blend
     (rivers, _), (hard, _) = blend.sources, hard_only(blend).sources
-    assert (hard.hard, hard.random) == (rivers.hard + rivers.random, 0)
+    assert hard.hard == rivers.hard + rivers.random
+    assert hard.random == 0
 
 
 def test_the_shipped_study_can_be_opened_and_has_the_rows_of_every_claim(monkeypatch, tmp_path):
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(Path(__file__).parents[3])
     monkeypatch.setenv("RANKRAG_DATA", str(tmp_path))
     study = open_study(load_config(AblationConfig, Path("configs/ablation/mini.yaml")))
     names = {row.name for row in study.rows}

@@ -1,4 +1,4 @@
-"""The paper's figures made anew from our runs; the paper prints none of their values, so it stands there in words."""
+"""The figures of the paper, made from our runs. The paper prints none of their values, so its part is in words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.paper.beside import column_of, measured, ours_of, points
+from experiments.paper.numbers import PaperFigure, paper_numbers
 from rankrag.errors import ConfigError, DataError, MissingExtraError
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
-from rankrag.evaluation.beside import column_of, ours_of, points
-from rankrag.evaluation.paper import PaperFigure, paper_numbers
 from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
 
@@ -18,14 +18,14 @@ ADVICE = {
     "k": "compare systems that differ in k alone",
     "retriever": "compare systems with several retrievers",
     "ranking_pairs": "compare models that name their ranking_pairs",
-    "cost": "compare systems with rerankers that differ in n; times are kept since questions have lines of their own",
+    "cost": "compare systems with rerankers that differ in n",
 }
-"""What a run must hold for each kind of figure."""
+"""What a run needs for each kind of figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One system on one set: where it stands (a number, or a name), its figure, and what is written at it."""
+    """One system on one set: its x (a number or a name), its figure, and its label."""
 
     x: Any
     y: Interval
@@ -34,46 +34,42 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points that belong together: one set, and systems that differ in nothing but x."""
+    """Points of one set and of systems that differ only in x."""
 
     name: str
     points: tuple[Point, ...]
 
 
 def paper_figure(name: str) -> PaperFigure:
-    """Return a figure by its name, such as "figure5"; `ConfigError` lists what there is."""
+    """Return a figure by its name, such as "figure5"; `ConfigError` lists the names."""
     numbers = paper_numbers()
     if name not in numbers.figures:
         raise ConfigError(f"{name}: not known; choose {', '.join((*numbers.tables, *numbers.figures))}")
     return numbers.figures[name]
 
 
-def series_of(name: str, comparisons: Sequence[Evaluation]) -> tuple[Series, ...]:
-    """Return what a figure shows of these runs; none where they do not hold two points of anything.
+def series_of(name: str, evaluations: Sequence[Evaluation]) -> tuple[Series, ...]:
+    """Return the series of a figure in these runs; a series has two points or more.
 
-    Figure 1 is of systems that do not rerank, figures 3 to 6 of those that do (3 of both).
+    Figure 1 shows systems that do not rerank, figures 4 to 6 those that do, figure 3 both.
     """
     figure = paper_figure(name)
     found: dict[str, list[Point]] = {}
-    for comparison in comparisons:
-        for of in comparison.description.sets:
-            column = column_of(of.name)
-            if not column or (figure.sets and column not in figure.sets):
+    for evaluation in evaluations:
+        for described, system, figures in measured(evaluation):
+            column, own = column_of(described.name), system.on(described.paper)
+            if not column or (figure.sets and column not in figure.sets) or not _belongs(name, system):
                 continue
-            for system in comparison.description.systems:
-                figures = comparison.of(of.name, system.name)
-                own = system.on(of.paper)
-                y = _value(figures, figure) if figures else None
-                x = _x(figure.x, own, of.first_stage or own.first_stage, figures) if figures else None
-                if x is not None and y is not None and _belongs(name, system):
-                    label = f"N = {own.n}" if figure.x == "cost" else ""
-                    found.setdefault(_series_name(figure, of.title, own), []).append(Point(x, y, label))
+            y, x = _value(figures, figure), _x(figure.x, own, described.first_stage or own.first_stage, figures)
+            if x is not None and y is not None:
+                label = f"N = {own.n}" if figure.x == "cost" else ""
+                found.setdefault(_series_name(figure, described.title, own), []).append(Point(x, y, label))
     rows = (Series(title, tuple(sorted(points, key=lambda p: p.x))) for title, points in found.items())
     return tuple(row for row in rows if len(row.points) > 1)
 
 
 def render_figure(name: str, series: Sequence[Series]) -> str:
-    """Return a figure as Markdown: what the paper says, and our points."""
+    """Return a figure as Markdown: the words of the paper, then our points."""
     figure = paper_figure(name)
     lines = [f"# {figure.cell}: {figure.title}", "", *figure.printed, ""]
     if not series:
@@ -87,7 +83,7 @@ def render_figure(name: str, series: Sequence[Series]) -> str:
 
 
 def plot_figure(name: str, series: Sequence[Series], path: Path) -> Path:
-    """Draw a figure into a file whose ending says the format (.svg, .png, .pdf); `DataError` without points."""
+    """Draw a figure into a file; its ending says the format (.svg, .png, .pdf). `DataError` without points."""
     figure = paper_figure(name)
     if not series:
         raise DataError(f"{figure.cell}: these runs hold no points for it; {ADVICE[figure.x]}")
@@ -96,7 +92,16 @@ def plot_figure(name: str, series: Sequence[Series], path: Path) -> Path:
     except ImportError:
         raise MissingExtraError('figures need matplotlib; install it with: pip install "rankrag[evaluation]"') from None
     canvas = Figure(figsize=(7, 4.2), layout="constrained")
-    axes: Any = canvas.subplots()
+    _draw(canvas.subplots(), figure, series)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        canvas.savefig(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: no such format ({error}); end the name in .svg, .png or .pdf") from None
+    return path
+
+
+def _draw(axes: Any, figure: PaperFigure, series: Sequence[Series]) -> None:
     for row in series:
         x = [point.x for point in row.points]
         y = [100 * point.y.mean for point in row.points]
@@ -110,12 +115,6 @@ def plot_figure(name: str, series: Sequence[Series], path: Path) -> Path:
     axes.set_title(f"{figure.title} (as in {figure.cell.lower()})", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        canvas.savefig(path)
-    except ValueError as error:
-        raise ConfigError(f"{path}: no such format ({error}); end the name in .svg, .png or .pdf") from None
-    return path
 
 
 _AXES = {
@@ -127,7 +126,7 @@ _AXES = {
 
 
 def _value(figures: SystemFigures, figure: PaperFigure) -> Interval | None:
-    """Return the figure's metric; a set that has none is measured by its accuracy, as FEVER is."""
+    """Return our value for the metric of the figure; FEVER has accuracy instead."""
     return ours_of(figures, "Acc" if column_of(figures.benchmark) == "FEVER" else figure.metric)
 
 
@@ -147,10 +146,10 @@ def _belongs(name: str, system: System) -> bool:
 
 
 def _series_name(figure: PaperFigure, title: str, system: System) -> str:
-    """Return what tells series apart: the set, and of the system all but what the x axis shows."""
+    """Return the set with everything of the system that the x axis does not show."""
     ranker = {"none": "no rerank", "model": "RankRAG"}.get(system.ranker, system.ranker)
     parts = [title, ranker]
-    if figure.x not in ("ranking_pairs",):
+    if figure.x != "ranking_pairs":
         parts.append(system.model)
     if figure.x != "retriever":
         parts.append(system.first_stage)

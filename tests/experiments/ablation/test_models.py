@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from rankrag.ablation.data import asked_alone, part_of
+from experiments.ablation.models import asked_alone, made, part_of, result_of, run_of
+from rankrag.training.checkpoints import all_checkpoints
 from rankrag.types import DataKind, Example, Passage, Question
 
 
@@ -63,8 +64,8 @@ def test_examples_of_a_passage_stay_together(examples):
 
 
 def test_a_smaller_share_is_part_of_a_larger_one(examples):
-    of = [{id(e) for e in part_of(examples, Keeping({"a": share}))} for share in (0.01, 0.1, 0.5)]
-    assert of[0] < of[1] < of[2]
+    kept = [{id(e) for e in part_of(examples, Keeping({"a": share}))} for share in (0.01, 0.1, 0.5)]
+    assert kept[0] < kept[1] < kept[2]
 
 
 def test_another_seed_keeps_others(examples):
@@ -94,3 +95,25 @@ def test_a_question_keeps_its_relevant_passages_and_the_first_of_the_others():
     read = Example(DataKind.CONTEXT_QA, "s", Question("a", "why?"), (Passage("a0", "text"),), "because")
     kept = list(part_of([*many, read, *few], Keeping(candidates=3)))
     assert kept == [many[0], many[3], many[5], read, *few]
+
+
+def test_a_training_that_was_killed_goes_on_from_its_checkpoint(study_of, tmp_path):
+    recipe = study_of(train_keys={"save_steps": 1}).rows[0].recipe
+
+    def kill(done, total):
+        if total == 3 and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(recipe, tmp_path, say=quiet_line, report=kill)
+    assert all_checkpoints(run_of(recipe, tmp_path))
+    assert not result_of(recipe, tmp_path).exists()
+    steps: list[int] = []
+    made(recipe, tmp_path, say=quiet_line, report=lambda done, _: steps.append(done))
+    assert steps[0] > 1  # not from the start, and stage I not at all
+    assert result_of(recipe, tmp_path).is_dir()
+    assert not all_checkpoints(run_of(recipe, tmp_path))
+
+
+def quiet_line(line):
+    """Say nothing."""

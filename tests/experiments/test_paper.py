@@ -6,56 +6,66 @@ from statistics import fmean
 
 import pytest
 
+from experiments.paper.__main__ import main
+from experiments.paper.beside import beside_section, beside_the_paper, column_of, setting_of
+from experiments.paper.figures import plot_figure, render_figure, series_of
+from experiments.paper.numbers import paper_numbers, paper_table
+from experiments.paper.tables import render_table
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.sets import Origin
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures, Times
-from rankrag.evaluation.beside import beside_the_paper, column_of, render_table, setting_of
-from rankrag.evaluation.description import RunDescription, SetDescription
-from rankrag.evaluation.figures import plot_figure, render_figure, series_of
+from rankrag.evaluation.description import RunDescription, SetDescription, save_description
 from rankrag.evaluation.lines import Seconds
-from rankrag.evaluation.paper import paper_numbers, paper_table
 from rankrag.evaluation.statistics import Interval
-from rankrag.evaluation.systems import System as AnySystem
+from rankrag.evaluation.systems import System
+
+MINI = System(name="mini", retriever="bm25", n=20, k=5)
 
 
-def System(name, **values):  # noqa: N802 - reads like the class
-    """Return a system whose defaults are those of a comparison with the paper."""
-    own = {} if "setting" in values else {"retriever": "bm25", "k": 5, "abstain": False}
-    return AnySystem(name=name, **(own | values))
-
-
-MINI = System("mini", n=20, k=5)
+def system(name, **values):
+    return System(name=name, **({"retriever": "bm25"} | values))
 
 
 def described(name, questions=100, **changed):
-    of = BENCHMARKS[name]
-    ids = tuple(str(i) for i in range(questions))
+    benchmark = BENCHMARKS[name]
     whole = SetDescription(
-        name, of.title, name, of.metric or "", of.style or "", of.split, of.corpus, questions, ids, {}, paper=of.paper
+        name=name,
+        title=benchmark.title,
+        folder=name,
+        metric=benchmark.metric or "",
+        style=benchmark.style or "",
+        split=benchmark.split,
+        corpus=benchmark.corpus,
+        size=questions,
+        questions=tuple(str(i) for i in range(questions)),
+        left_out={},
+        paper=benchmark.paper,
     )
     return replace(whole, **changed)
 
 
 def compared(sets, systems=(MINI,), cost=None, **means):
-    """Return the figures of systems that all have the same `means`, with intervals of .1 to either side."""
+    """Return the figures of systems that all have the same `means`, with intervals of 0.1 to either side."""
     found = {name: Interval(v, v - 0.1, v + 0.1) for name, v in means.items()}
     rows = tuple(
         SystemFigures(
-            of.name,
-            s.name,
-            len(of.questions),
-            found,
-            found,
-            {"right": 1},
-            Times(Seconds(), Seconds()),
-            cost and cost * s.n,
+            benchmark=one.name,
+            system=s.name,
+            questions=len(one.questions),
+            figures=found,
+            first=found,
+            outcomes={"right": 1},
+            times=Times(Seconds(), Seconds()),
+            cost=cost and cost * s.n,
         )
-        for of in sets
+        for one in sets
         for s in systems
     )
-    description = RunDescription("", "", "2026-01-01", 0, tuple(systems), tuple(sets), history="last")
-    return Evaluation(Path(), description, rows, ())
+    run = RunDescription(
+        command="", machine="", date="2026-01-01", seed=0, systems=tuple(systems), sets=tuple(sets), history="last"
+    )
+    return Evaluation(Path("run"), run, rows, ())
 
 
 @pytest.mark.parametrize(
@@ -119,12 +129,15 @@ def test_every_benchmark_of_the_paper_has_a_column_and_a_setting():
 
 
 def test_a_difference_is_given_only_where_everything_is_the_papers():
-    as_paper = System("ours", retriever="dense", encoder="dragon-plus", n=100, k=5, pure=True)
+    values = {"retriever": "dense", "encoder": "dragon-plus", "n": 100, "k": 5, "pure": True, "abstain": False}
+    as_paper = system("ours", **values)
     full = described("nq-kilt", 2837)
     (same,) = beside_the_paper(compared([full], [as_paper], EM=0.516))
-    assert (same.paper, same.differs) == (50.6, ())
-    assert (same.difference.mean, same.difference.low) == (pytest.approx(1.0), pytest.approx(-9.0))
-    for changed, system, said in [
+    assert same.paper == 50.6
+    assert same.differs == ()
+    assert same.difference.mean == pytest.approx(1.0)
+    assert same.difference.low == pytest.approx(-9.0)
+    for changed, one, said in [
         (replace(full, questions=full.questions[:100]), as_paper, "100 questions (2,837)"),
         (replace(full, unranked=3), as_paper, "no passage for 3 questions"),
         (replace(full, first_stage="bm25"), as_paper, "first stage: bm25 (Dragon)"),
@@ -133,10 +146,11 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
         (full, as_paper.changed(n=20), "N = 20 (100)"),
         (full, as_paper.changed(k=10), "k = 10 (5)"),
         (full, as_paper.changed(pure=False), "final order: as fitted (P(True) alone"),
-        (full, System("ours", n=100, pure=True), "first stage: bm25 (Dragon)"),
+        (full, as_paper.changed(retriever="bm25", encoder=None), "first stage: bm25 (Dragon)"),
+        (full, as_paper.changed(abstain=True), "answers withheld below the threshold"),
         (full, as_paper.changed(retriever="hybrid"), "first stage: hybrid by dragon-plus (Dragon)"),
     ]:
-        (row,) = beside_the_paper(compared([changed], [system], EM=0.516))
+        (row,) = beside_the_paper(compared([changed], [one], EM=0.516))
         assert row.difference is None
         assert len(row.differs) == 1
         assert row.differs[0].startswith(said)
@@ -144,7 +158,7 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
 
 def test_a_ranking_that_was_frozen_by_the_papers_first_stage_may_be_compared():
     frozen = described("nq-kilt", 2837, first_stage="dense by dragon-plus")
-    ours = System("ours", n=100, pure=True)
+    ours = system("ours", n=100, k=5, pure=True, abstain=False)
     (row,) = beside_the_paper(compared([frozen], [ours], EM=0.516))
     assert row.differs == ()
     origin = Origin("dense", "dragon-plus", "last", frozen.corpus, 20, 2837, "0.1.0")
@@ -158,7 +172,7 @@ def test_a_ranking_that_was_frozen_by_the_papers_first_stage_may_be_compared():
 
 
 def test_the_whole_set_is_what_it_really_has_where_the_paper_misprints_it():
-    ours = System("ours", setting="paper-8b")
+    ours = System(name="ours", setting="paper-8b")
     for size, differs in [(5359, ()), (5355, ("5,355 questions (5,359)",))]:
         rows = beside_the_paper(compared([described("triviaqa-kilt", size)], [ours], EM=0.5))
         assert {row.differs for row in rows} == {differs}
@@ -168,9 +182,9 @@ def test_the_whole_set_is_what_it_really_has_where_the_paper_misprints_it():
 
 def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
     sets = [described("nq-kilt", 2837), described("medqa-us", 1273), described("doc2dial-chatrag", 3939)]
-    small, large = System("8B", setting="paper-8b"), System("70B", setting="paper-70b")
-    assert [small.on(of.paper).encoder for of in sets] == ["dragon-plus", "medcpt", "dragon-multiturn"]
-    assert {(large.on(of.paper).n, large.on(of.paper).pure) for of in sets} == {(30, True)}
+    small, large = System(name="8B", setting="paper-8b"), System(name="70B", setting="paper-70b")
+    assert [small.on(one.paper).encoder for one in sets] == ["dragon-plus", "medcpt", "dragon-multiturn"]
+    assert {(large.on(one.paper).n, large.on(one.paper).pure) for one in sets} == {(30, True)}
     found = compared(sets, [small, large], EM=0.5, **{"MIRAGE accuracy": 0.5, "ChatRAG F1": 0.5})
     found = replace(found, description=replace(found.description, history="speakers"))
     rows = beside_the_paper(found)
@@ -213,24 +227,24 @@ def test_ranking_tables_have_a_row_before_and_after():
 
 
 def test_figures_take_what_belongs_to_them():
-    ks = [System(f"k{k}", k=k) for k in (5, 10)] + [System(f"plain{k}", k=k, ranker="none") for k in (5, 10, 20)]
+    ks = [system(f"k{k}", k=k) for k in (5, 10)] + [system(f"plain{k}", k=k, ranker="none") for k in (5, 10, 20)]
     run = compared([described("nq"), described("squad")], ks, EM=0.4)
     (six,) = series_of("figure6", [run])
     assert [p.x for p in six.points] == [5, 10]
     (one,) = series_of("figure1", [run])
     assert [p.x for p in one.points] == [5, 10, 20]
     assert series_of("figure4", [run]) == ()
-    depth = compared([described("hotpotqa")], [System(f"N{n}", n=n) for n in (100, 20)], cost=0.06, EM=0.4)
+    depth = compared([described("hotpotqa")], [system(f"N{n}", n=n) for n in (100, 20)], cost=0.06, EM=0.4)
     (five,) = series_of("figure5", [depth])
     assert [(p.x, p.label) for p in five.points] == [(pytest.approx(1.2), "N = 20"), (pytest.approx(6.0), "N = 100")]
-    stages = [System("a", retriever="bm25"), System("b", retriever="dense")]
+    stages = [system("a", retriever="bm25"), system("b", retriever="dense")]
     (three,) = series_of("figure3", [compared([described("nq")], stages, EM=0.4)])
     assert [p.x for p in three.points] == ["bm25", "dense"]
 
 
 def test_a_figure_says_what_the_paper_says_and_what_a_run_lacks():
     assert "No points of ours yet: compare models that name their ranking_pairs" in render_figure("figure4", ())
-    run = compared([described("nq")], [System("a", k=5), System("b", k=10)], EM=0.4)
+    run = compared([described("nq")], [system("a", k=5), system("b", k=10)], EM=0.4)
     text = render_figure("figure6", series_of("figure6", [run]))
     assert "| 5 | 40.0 [30.0, 50.0] |" in text
     assert "k = 5 works well" in text
@@ -238,7 +252,7 @@ def test_a_figure_says_what_the_paper_says_and_what_a_run_lacks():
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_a_plot_is_drawn_in_the_format_of_its_name(tmp_path, ending):
-    run = compared([described("nq")], [System("a", k=5), System("b", k=10)], EM=0.4)
+    run = compared([described("nq")], [system("a", k=5), system("b", k=10)], EM=0.4)
     series = series_of("figure6", [run])
     path = plot_figure("figure6", series, tmp_path / f"figure.{ending}")
     assert path.read_bytes()[:5] in (b"<?xml", b"\x89PNG\r")
@@ -246,3 +260,22 @@ def test_a_plot_is_drawn_in_the_format_of_its_name(tmp_path, ending):
         plot_figure("figure6", series, tmp_path / "figure.nonsense")
     with pytest.raises(DataError, match="Figure 4: these runs hold no points"):
         plot_figure("figure4", (), tmp_path / "none.svg")
+
+
+def test_every_figure_stands_beside_the_paper_s_in_one_section():
+    text = beside_section(compared([described("nq")], EM=0.283))
+    assert "| NQ + wiki | mini | RankRAG 8B: EM | 28.3 [18.3, 38.3] | 50.6 | split: dev (KILT dev); " in text
+    assert "This run has no figure that the paper prints." in beside_section(compared([described("squad")], EM=0.5))
+
+
+def test_the_command_lists_prints_and_refuses(capsys, tmp_path):
+    main([])
+    assert "table2    Table 2: " in capsys.readouterr().out
+    main(["table9"])
+    assert capsys.readouterr().out.startswith("# Table 9: ")
+    save_description(compared([]).description, tmp_path)
+    main(["beside", "--run", str(tmp_path)])
+    assert "no figure that the paper prints" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main(["table2", "--plot", "x.svg"])
+    assert capsys.readouterr().err == "--plot: only figures have one (figure1, figure3, figure4, figure5, figure6)\n"
