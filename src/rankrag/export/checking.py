@@ -1,4 +1,4 @@
-"""What every export must pass: its scores and tokens for the shipped pairs are ours."""
+"""The check that every export must pass: the same scores and tokens as ours on the shipped pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 
 
 def pairs_to_check(model: TransformersModel, count: int = 5) -> list[tuple[Question, Passage]]:
-    """Return pairs of the shipped set that other programs can be given: no history, no passage that ours would cut."""
+    """Return the shipped pairs that other programs can read: without history, with passages that are not truncated."""
     found = [
         (question, c.passage)
         for question, ranking in read_candidates(PAIRS)
@@ -36,7 +36,7 @@ def check(
     *,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Return by how much log-odds differ at most; `ModelError` where it is more than rounding."""
+    """Return the largest difference of log-odds; `ModelError` if it is more than rounding."""
     apart = max(abs(a - j.log_odds) for a, j in zip(scores, judge(model, pairs), strict=True))
     if not apart <= tolerance:
         raise ModelError(f"{name}: its log-odds differ from ours by up to {apart:.3g}, so nothing was written")

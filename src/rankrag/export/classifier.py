@@ -1,4 +1,4 @@
-"""A model as a sequence classifier with one logit, our log-odds: its head is the `True` row less the `False` row."""
+"""A model as a sequence classifier with our log-odds as its one logit: its head is row `True` minus row `False`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rankrag.templates import ranking_prompt
 
 
 def export_classifier(model: TransformersModel, out: Path) -> float:
-    """Write the classifier; return by how much its logits differ from our log-odds on the pairs of its check."""
+    """Write the classifier; return the largest difference of its logits from our log-odds on the check's pairs."""
     classifier = classifier_of(model)
     pairs = pairs_to_check(model)
     prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
@@ -32,10 +32,12 @@ def export_classifier(model: TransformersModel, out: Path) -> float:
 
 
 def classifier_of(model: TransformersModel) -> Any:
-    """Return the classifier; `ModelError` for an architecture that has none, or whose head is more than a matrix."""
+    """Return the classifier; `ModelError` for an architecture without one, or whose head is more than a matrix."""
     head = model.model.get_output_embeddings()
     if getattr(head, "bias", None) is not None:
-        raise ModelError("the language model's head has a bias, which a sequence classifier's has not; not exported")
+        raise ModelError(
+            "the language model's head has a bias, which a sequence classifier's head cannot have; not exported"
+        )
     config = copy.deepcopy(model.model.config)
     config.num_labels, config.pad_token_id = 1, model._pad_id
     try:

@@ -15,7 +15,7 @@ from rankrag.templates import passage_text
 
 
 def export_cross_encoder(model: TransformersModel, out: Path) -> float:
-    """Write the CrossEncoder; return by how much its log-odds differ from ours on the pairs of its check."""
+    """Write the CrossEncoder; return the largest difference of its log-odds from ours on the check's pairs."""
     from sentence_transformers import CrossEncoder
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.cross_encoder.modules import LogitScore

@@ -1,7 +1,7 @@
-"""A model as one GGUF file, for llama.cpp and what is built on it, with its tokenizer.
+"""A merged model and its tokenizer as one GGUF file, for llama.cpp and programs built on it.
 
-What goes in is the merged model. Names of weights come from the `gguf` package; what it leaves to its caller is here:
-the order of the rows of Llama's queries and keys, scaled rotary frequencies, and the tokenizer's rule for words.
+The `gguf` package knows the names of weights. The rest is here: the order of rows in Llama's queries and keys, scaled
+rotary frequencies, and the tokenizer's rule for words.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Weights = Literal["f32", "f16", "q8_0", "q4_0"]
 
 FILE_NAME = "model.gguf"
 TOLERANCES: dict[Weights, float] = {"f32": 1e-3, "f16": 0.1, "q8_0": 1.0, "q4_0": 5.0}
-"""How far log-odds may be off in llama.cpp, by number type; docs/backends.md has what was measured."""
+"""How far log-odds may differ in llama.cpp, by number type; docs/backends.md has measurements."""
 
-# Those whose queries and keys transformers turns by halves and llama.cpp by neighbours need their rows reordered.
+# True: transformers rotates halves of a head and llama.cpp neighbours, so rows of queries and keys are reordered.
 _ARCHITECTURES = {
     "llama": ("llama", True),
     "mistral": ("llama", True),
@@ -51,7 +51,7 @@ _WORDS = {
 
 
 def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -> float:
-    """Write `model.gguf` and the tokenizer; return by how much llama.cpp's log-odds differ on the check's pairs."""
+    """Write `model.gguf` and the tokenizer; return the largest difference of log-odds in llama.cpp."""
     pairs = pairs_to_check(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
@@ -69,7 +69,7 @@ def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -
 
 
 def write_gguf(model: TransformersModel, path: Path, weights: Weights) -> None:
-    """Write the file; `ModelError` for an architecture or a tokenizer that it cannot hold in this form."""
+    """Write the file; `ModelError` for an architecture or a tokenizer that cannot be written."""
     import gguf
 
     config = model.model.config
@@ -122,7 +122,7 @@ def _describe(file: Any, model: TransformersModel) -> None:
 
 
 def _write_tokenizer(file: Any, tokenizer: Any, words: str, size: int) -> None:
-    """Write the vocabulary, filled up to `size`, so that llama.cpp makes our tokens of our segments."""
+    """Write the vocabulary, filled up to `size`, so that llama.cpp tokenises our segments as we do."""
     import gguf
 
     known = len(tokenizer)
@@ -146,7 +146,7 @@ def _write_tokenizer(file: Any, tokenizer: Any, words: str, size: int) -> None:
     for role in ("bos", "eos", "pad"):
         if (found := getattr(tokenizer, f"{role}_token_id")) is not None:
             getattr(file, f"add_{role}_token_id")(found)
-    file.add_add_bos_token(False)  # our prompts hold it where they want it
+    file.add_add_bos_token(False)  # our prompts have it in its place
     if tokenizer.chat_template:
         file.add_chat_template(tokenizer.chat_template)
 
@@ -165,7 +165,7 @@ def _tensors(model: TransformersModel, *, reordered: bool) -> Iterator[tuple[str
 
 
 def _type_of(types: Any, name: str, values: np.ndarray, weights: Weights) -> Any:
-    """Return the number type of a tensor: vectors stay whole, words keep 8 bits, and a row must be whole blocks."""
+    """Return a tensor's number type: 32 bits for vectors, 8 for embeddings, and a row must be a multiple of a block."""
     if values.ndim == 1:
         return types.F32
     if weights.startswith("q") and values.shape[-1] % 32:
@@ -176,7 +176,7 @@ def _type_of(types: Any, name: str, values: np.ndarray, weights: Weights) -> Any
 
 
 def _rotary_factors(model: TransformersModel) -> np.ndarray | None:
-    """Return by what llama.cpp must divide the frequencies of its rotary positions, or None where they are plain."""
+    """Return the divisors of llama.cpp's rotary frequencies, or None if the model does not scale them."""
     parameters = model.model.config.rope_parameters
     kind = parameters["rope_type"]
     if kind == "default":
@@ -189,7 +189,7 @@ def _rotary_factors(model: TransformersModel) -> np.ndarray | None:
 
 
 def _words(tokenizer: Any) -> str:
-    """Return llama.cpp's name for how a tokenizer cuts text into words; `ModelError` where it has none we know."""
+    """Return llama.cpp's name for the tokenizer's rule for words; `ModelError` if it has none that we know."""
     backend = _backend(tokenizer) if getattr(tokenizer, "is_fast", False) else {}
     steps = backend.get("pre_tokenizer") or {}
     found = tuple(_step(step) for step in steps.get("pretokenizers", [steps]))

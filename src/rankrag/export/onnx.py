@@ -1,7 +1,7 @@
 """A model as an ONNX graph: token ids in, the log-probabilities of the two labels out.
 
-`input_ids` and `attention_mask` are [rows, length], rows padded on the right; `logprobs` is [rows, 2], relevant first,
-over the whole vocabulary. So log-odds are their difference, and P(True) the exponential of the first.
+`input_ids` and `attention_mask` are [rows, length], padded on the right. `logprobs` is [rows, 2], relevant first, over
+the whole vocabulary: their difference is the log-odds, and the exponential of the first is P(True).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Weights = Literal["f32", "int8"]
 
 FILE_NAME = "model.onnx"
 TOLERANCES: dict[Weights, float] = {"f32": TOLERANCE, "int8": 5.0}
-"""How far log-odds may be off; docs/backends.md has what was measured."""
+"""How far log-odds may differ; docs/backends.md has measurements."""
 
 
 class LabelLogprobs(torch.nn.Module):
@@ -40,7 +40,7 @@ class LabelLogprobs(torch.nn.Module):
         self.register_buffer("labels", torch.tensor(model.contract.label_ids))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return them; padding stands on the right, where the causal mask alone hides it from every real token."""
+        """Return the log-probabilities; padding needs no mask, since it comes after every token."""
         length = input_ids.shape[1]
         unseen = torch.full((length, length), torch.finfo(self.head.weight.dtype).min).triu(1)
         hidden = self.body(
@@ -55,7 +55,7 @@ class LabelLogprobs(torch.nn.Module):
 
 
 def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -> float:
-    """Write `model.onnx` and the tokenizer; return by how much ONNX Runtime's log-odds differ on the check's pairs."""
+    """Write `model.onnx` and the tokenizer; return the largest difference of log-odds in ONNX Runtime."""
     pairs = pairs_to_check(model)
     encoded = model.encoder.encode([ranking_prompt(model.contract.format, *pair) for pair in pairs])
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -
 
 
 def write_onnx(model: TransformersModel, path: Path) -> None:
-    """Write the graph in 32 bit; `ModelError` where torch cannot trace the architecture."""
+    """Write the graph in 32 bits; `ModelError` if torch cannot trace the architecture."""
     ids = torch.tensor([[1, 2, 3, 4, 5]] * 3)
     axes = {0: "rows", 1: "length"}
     with warnings.catch_warnings(), whole_attention(model.model):
@@ -102,7 +102,7 @@ def write_onnx(model: TransformersModel, path: Path) -> None:
 
 
 def quantise(plain: Path, path: Path) -> None:
-    """Write a graph again with 8-bit matrix products; activations are scaled over the whole batch."""
+    """Write a graph with 8-bit matrix products; activations are scaled over the whole batch."""
     try:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError:

@@ -1,9 +1,9 @@
-"""A ranking prompt as a chat template and a tokenizer to go with it, for programs that know only those two.
+"""A ranking prompt as a chat template with its own tokenizer, for programs that know only those two.
 
-Our segments are tokenised one by one. A chat template gives one text, in which tokens would grow across borders; so
-the template writes a mark at each border, and the tokenizer splits there and drops it. Control tokens inside foreign
-text are broken by the same mark, where the plain text's own tokens end, and so stay plain text; turn markers that the
-tokenizer finds in plain text too are broken by a space, as ours are.
+Our segments are tokenised one by one. A chat template makes one text, in which tokens would grow across segments. So
+the template writes a mark between segments, and the tokenizer splits there and drops the mark. The same mark breaks
+control tokens in foreign text, so they stay plain text. Turn markers that the tokenizer would find even then are
+broken by a space, as in our own prompts.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _DEFUSE = (
 
 
 def bordered(tokenizer: Any, contract: Contract) -> Any:
-    """Return a copy of a tokenizer that splits at borders and holds the contract's ranking prompt as chat template.
+    """Return a copy of a tokenizer that splits between segments and has the contract's ranking prompt as chat template.
 
-    What is too long for the model loses its beginning, so that the question, which stands last, is whole.
+    A prompt that is too long loses its beginning, so that the question at its end stays whole.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("the export needs a fast tokenizer (found: a slow one); save the model with a fast one")

@@ -1,7 +1,7 @@
-"""Attention of packed rows without what the mask hides: between rows, and between the tails of a row.
+"""Attention of packed rows that skips what the mask hides: other rows, and the other tails of a row.
 
-Over whole sequences it would take half of a training step. A CPU computes it in pieces; a GPU, where layers are
-compiled, with torch's FlexAttention, which leaves out blocks of 128 x 128 tokens.
+Over whole sequences, attention would take half of a training step. On a CPU it is computed in pieces (`in_pieces`). On
+a GPU with compiled layers, torch's FlexAttention leaves out hidden blocks of 128 x 128 tokens (`in_blocks`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rankrag.training.batches import Batch, attention_mask
 IN_PIECES, IN_BLOCKS = "rankrag_in_pieces", "rankrag_in_blocks"
 
 PIECE_TOKENS = 256
-"""Tokens of a piece, at most, but for a longer tail."""
+"""Longest piece, unless a tail is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Tokens `start` to `end` of all sequences end to end, and the earlier ranges that they see something of.
+    """Tokens `start` to `end`, counted over all sequences end to end, and the earlier pieces that they can see.
 
-    `mask` [tokens, tokens of `earlier` + tokens] is what is added to their scores.
+    `mask` [tokens, tokens of `earlier` + tokens] is added to their scores.
     """
 
     start: int
@@ -42,15 +42,13 @@ class Piece:
 
 
 _pieces: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-"""What was found for a mask: all layers get the same one."""
+"""Pieces by mask: all layers get the same mask tensor, so it is cut only once a step."""
 
 
 def implementation(*, compiled: bool) -> str:
-    """Return the attention of a training run on this machine, by its name in transformers.
-
-    FlexAttention that is not compiled holds the scores of all tokens against all; there `sdpa` is the better one.
-    """
+    """Return the attention of a training run on this machine, by its name in transformers."""
     if torch.cuda.is_available():
+        # without compilation, FlexAttention holds the scores of all tokens against all, so `sdpa` is better
         return IN_BLOCKS if compiled else "sdpa"
     return IN_PIECES
 
@@ -61,7 +59,7 @@ def mask_for(name: str, batch: Batch, dtype: torch.dtype) -> torch.Tensor | Bloc
 
 
 def block_mask(batch: Batch) -> BlockMask:
-    """Return what `batches.attention_mask` says, for FlexAttention."""
+    """Return the mask of `batches.attention_mask` for FlexAttention."""
     member, tail = batch.member, batch.tail
 
     def sees(sequence: torch.Tensor, _head: torch.Tensor, token: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -122,13 +120,14 @@ def in_pieces(
 ) -> tuple[torch.Tensor, None]:
     """Attend as transformers' `sdpa` does; return [sequences, length, heads, size of a head].
 
-    In pieces with the mask of packed rows, and where the model adds nothing to the scores; else it is `sdpa`.
+    Pieces need the mask of packed rows. With any other mask, or if the model adds a bias, `sdpa` computes it.
     """
     added, cap = options.get("position_bias") is not None, options.get("softcap")
     if attention_mask is None or not attention_mask.is_floating_point() or added:
         attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **options)
         return attended, None
     pieces = pieces_of(attention_mask)
+    # heads first and sequences end to end, so that a piece is one slice: [heads, tokens, size of a head]
     groups = query.shape[1] // key.shape[1]
     query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     parts = [query, repeat_kv(key, groups), repeat_kv(value, groups)]
@@ -145,17 +144,22 @@ def in_pieces(
 
 
 def _cut(seen: torch.Tensor, pieces: list[Piece]) -> None:
-    """Add the pieces of one sequence, whose tokens see each other as [length, length] says."""
+    """Append the pieces of one sequence, whose additive mask is `seen` [length, length].
+
+    A row becomes its prefix, in pieces that see all prefix pieces before them, then its tails, several short ones
+    together, which see the prefix pieces and themselves.
+    """
     length = len(seen)
-    # the first token that a token sees is where its row starts; one that does not see the one before starts a tail
+    # rows and tails are read off the mask: a row starts at a token that sees nothing before itself, a tail at one that
+    # does not see its predecessor
     starts = [i for i, first in enumerate(seen.argmax(dim=-1).tolist()) if first == i]
     tails = (seen.diagonal(-1) < 0).nonzero().flatten().add(1).tolist()
     before = pieces[-1].end if pieces else 0
     for start, end in pairwise([*starts, length]):
         later = [i for i in tails if start < i < end]
-        stop = end  # of the prefix; a row that is short or has one tail needs none
+        stop = end  # where the prefix ends; a short row, or one with a single tail, is one prefix
         if later and end - start > PIECE_TOKENS:
-            # the last tail sees the prefix and itself
+            # the last token sees the prefix without a gap, so the prefix ends before the first token hidden from it
             stop = start + int((seen[end - 1, start:end] < 0).int().argmax())
         prefix: list[int] = []
         for a, b in pairwise([*range(start, stop, PIECE_TOKENS), stop]):
@@ -167,7 +171,7 @@ def _cut(seen: torch.Tensor, pieces: list[Piece]) -> None:
 
 
 def _joined(borders: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield neighbouring ranges, as many together as fit into a piece."""
+    """Yield ranges of neighbouring tails, as many together as fit into a piece."""
     start = borders[0]
     for border, following in pairwise([*borders, sys.maxsize]):
         if border > start and following - start > PIECE_TOKENS:

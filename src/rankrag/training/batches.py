@@ -1,7 +1,7 @@
-"""From rows to steps: rows packed side by side into sequences, sequences into batches, batches into steps.
+"""From rows to steps: rows are packed side by side into sequences, sequences into batches, batches into steps.
 
-A step is counted in examples, as in the paper, or in batches of equal size. Either way its loss is the mean over the
-step's target tokens, however the step is cut into batches and however many processes share them.
+A step has a number of examples, as in the paper, or a number of batches of equal size. Its loss is the weighted mean
+over the step's target tokens, however the step is cut into batches and however many processes share them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rankrag.types import DataKind
 IGNORE = -100
 KINDS = tuple(DataKind)
 PARTS = (3, 2, 1)
-"""Sequences of one batch, all of one length: few shapes occur, so that compiled layers are compiled few times."""
+"""Sequences of a batch: one of full length, two of half, or three of a third. So there are three shapes in all, and
+compiled layers are compiled three times."""
 
 Sequences = list[list[Row]]
 
@@ -28,9 +29,9 @@ Sequences = list[list[Row]]
 class Batch:
     """Packed rows as tensors [sequences, length].
 
-    `member` is the row's number in its sequence (-1: padding), `tail` the tail's number in its row (0: prefix);
-    `labels` holds the target token itself at its own place, `IGNORE` elsewhere; `kinds` the data kind's number there;
-    `groups` the question's number at the label of a ranking example, -1 elsewhere.
+    `member` is the number of the row in its sequence (-1: padding), `tail` that of the tail in its row (0: prefix).
+    `labels` holds a target token at its own place, not shifted, and `IGNORE` elsewhere; `kinds` holds the number of the
+    data kind there. `groups` holds the number of the question at the label of a ranking example, -1 elsewhere.
     """
 
     input_ids: torch.Tensor
@@ -81,7 +82,7 @@ def plan(
     max_steps: int,
     seed: int,
 ) -> list[Step]:
-    """Return the steps of a run in the order of the seed: `max_steps`, or one pass over the rows where it is -1."""
+    """Return the steps of a run, ordered by the seed: `max_steps` of them, or one pass over the rows if that is -1."""
     rng = random.Random(seed)
     steps: list[Step] = []
     while not steps or len(steps) < max_steps:
@@ -96,13 +97,11 @@ def plan(
 
 
 def pack(bundles: Sequence[Bundle], *, tokens: int, rng: random.Random, window: int = 512) -> list[Sequences]:
-    """Return batches of sequences of rows: `tokens` each, as 1, 2 or 3 sequences of equal length.
-
-    Bundles are shuffled, then packed first-fit in windows, so the order stays random and few shapes occur.
-    """
+    """Return batches of `tokens` each, as 1, 2 or 3 sequences of equal length with rows in them."""
     order = list(bundles)
     rng.shuffle(order)
     bins = []
+    # first-fit needs the longest bundles first; in windows of a shuffled order, short and long ones stay mixed
     for start in range(0, len(order), window):
         found = _first_fit(order[start : start + window], tokens)
         rng.shuffle(found)
@@ -113,9 +112,10 @@ def pack(bundles: Sequence[Bundle], *, tokens: int, rng: random.Random, window: 
 
 
 def by_examples(bundles: Iterable[Bundle], count: int) -> Iterator[list[Bundle]]:
-    """Yield runs of bundles with `count` examples each; a row that reaches over the end is divided.
+    """Yield runs of bundles with `count` examples each; a row that reaches over the end of a run is divided.
 
-    Bundles of several rows are not, so that a step can hold some examples more. The last run holds what is left.
+    A bundle of several rows is not divided, since one loss looks at all of it: the run then has some examples more. The
+    last run has what is left.
     """
     waiting: list[Bundle] = []
     room = count
@@ -135,7 +135,7 @@ def by_examples(bundles: Iterable[Bundle], count: int) -> Iterator[list[Bundle]]
 
 
 def to_batch(sequences: Sequence[Sequence[Row]], length: int, pad_id: int) -> Batch:
-    """Return packed rows as tensors of `length` tokens a sequence, padded on the right."""
+    """Return packed rows as tensors with `length` tokens a sequence, padded on the right."""
     columns: dict[str, list[list[float]]] = {f.name: [] for f in fields(Batch)}
     for rows in sequences:
         laid = [token for number, row in enumerate(rows) for token in _lay_out(row, number)]
@@ -147,7 +147,7 @@ def to_batch(sequences: Sequence[Sequence[Row]], length: int, pad_id: int) -> Ba
 
 
 def padded(sequences: Sequences, tokens: int, pad_id: int) -> Batch:
-    """Return one batch of a step as tensors in one of the few shapes."""
+    """Return a batch as tensors in the smallest of the three shapes that holds it."""
     length = max((sum(map(len, rows)) for rows in sequences), default=0)
     parts = next(n for n in PARTS if length <= tokens // n and n >= len(sequences))
     return to_batch([*sequences, *([[]] * (parts - len(sequences)))], tokens // parts, pad_id)
@@ -161,7 +161,7 @@ def attention_mask(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _first_fit(bundles: Sequence[Bundle], tokens: int) -> list[tuple[int, list[Row]]]:
-    """Return (sequences of a batch, rows of one sequence), the longest bundles placed first."""
+    """Return bins as (sequences in its batch, rows of one sequence); the longest bundles are placed first."""
     bins: list[tuple[int, list[Row]]] = []
     free: list[int] = []
     for size, bundle in sorted(((sum(map(len, b)), b) for b in bundles), key=lambda sized: -sized[0]):

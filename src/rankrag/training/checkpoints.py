@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written beside their place, moved there, checked before they are used."""
+"""Checkpoints that are whole or not there: written elsewhere, moved to their place, checked before use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def partial_dir(out: Path) -> Path:
-    """Return the folder in which the next checkpoint is written, emptied of what a killed run left there."""
+    """Return the folder in which the next checkpoint is written, without the remains of a killed run."""
     partial = out / _PARTIAL
     shutil.rmtree(partial, ignore_errors=True)
     return partial
 
 
 def publish(partial: Path, final: Path) -> None:
-    """Move a written checkpoint to its place, with the sizes of its files, after its bytes have reached the disk."""
+    """Move a written checkpoint to its place with a list of its files' sizes, once its bytes are on the disk."""
     files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
     for path in files:
         _sync(path)
@@ -37,7 +37,7 @@ def publish(partial: Path, final: Path) -> None:
 
 
 def newest_checkpoint(out: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run folder; a damaged one is reported and passed over."""
+    """Return the newest whole checkpoint of a run folder; damaged ones are logged and skipped."""
     for path in reversed(all_checkpoints(out)):
         if _is_whole(path):
             return path

@@ -1,4 +1,4 @@
-"""Everything that can be found wrong with a run before its weights are loaded, found at once."""
+"""All checks of a run that need no weights; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXAMPLES_FILE = "examples.jsonl.zst"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the checks had to open, for the run to use."""
+    """What the checks have opened, for the run to use."""
 
     start: Start
     tokenizer: Any
@@ -36,7 +36,7 @@ class Prepared:
 
 
 def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Prepared:
-    """Return what a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
+    """Return everything a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
     examples = Path(config.blend) / EXAMPLES_FILE
     problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
     if config.dev and config.dev.examples and not Path(config.dev.examples).is_file():
@@ -84,10 +84,7 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
 
 
 def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: Any = None) -> Contract:
-    """Return the contract that a run trains under, and that its checkpoint will carry.
-
-    A prompt is never longer than the positions of the model, where its `shape` tells them.
-    """
+    """Return the contract of the run, which its checkpoint will carry; `shape` bounds the length of a prompt."""
     turns = chat_turns(tokenizer) if config.turn_format == "chat_template" else plain_turns(tokenizer)
     form = Format(turns=turns, layout=config.layout, history_turns=config.history_turns)
     return Contract(
@@ -104,7 +101,7 @@ def token_limit(config: TrainConfig, shape: Any) -> int:
 
 
 def _format_problems(before: Format, now: Format) -> Iterator[str]:
-    """Yield what of the prompts a configuration would change between two stages."""
+    """Yield the parts of the prompt format that a configuration would change between two stages."""
     why = "so was the model trained to start from; to change it nevertheless, start from a copy without its contract"
     if now.turns.name != before.turns.name:
         yield f"turn_format: {now.turns.name}; set it to {before.turns.name}: {why}"
@@ -149,7 +146,7 @@ def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[s
 
 
 def _attention_problems(config: TrainConfig, model: Any) -> Iterator[str]:
-    """Yield why rows with a mask of our own would not be what this model makes of each example by itself."""
+    """Yield reasons why this model would read an example in a packed row differently than alone."""
     kind, shape = model.config.model_type, model.config.get_text_config()
     layers = set(getattr(shape, "layer_types", None) or {"full_attention", "sliding_attention"})
     window, longest = getattr(shape, "sliding_window", None), token_limit(config, shape)
@@ -183,7 +180,7 @@ def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[s
 
 
 def unopened(name: str, part: str, error: Exception) -> str:
-    """Return what to tell of a model that transformers cannot open."""
+    """Return the message for a model that transformers cannot open."""
     reason = first_line(error)[:200]
     remedy = "it must be a Hugging Face model directory with its tokenizer"
     if not Path(name).is_dir():

@@ -1,7 +1,7 @@
-"""Dev figures: what a run makes of questions that it does not learn from, measured while it goes on.
+"""Dev figures: how a run does on held-out questions, measured while it goes on.
 
-Ranking is measured by the order of labelled passages, answering by its loss and by what greedy decoding would write
-word for word. The parameters, the optimiser and the random state stay as they are.
+Ranking is measured by the order of labelled passages, answering by the loss and by the share of answers that greedy
+decoding would give word for word. Parameters, optimiser and random state stay as they are.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is learnt and what is measured, and nothing of the second is in the first.
+    """Which examples are learnt and which are held out; nothing held out is learnt.
 
-    `share` of the documents are held back, with the `questions` that they answer; without any, all is learnt.
+    A `share` of the documents is held out, with the `questions` that they answer. By default everything is learnt.
     """
 
     share: float = 0.0
     questions: frozenset[Key] = frozenset()
 
     def learns(self, example: Example) -> bool:
-        """Whether a run may see the example: neither its question nor one of its documents is held back."""
+        """Whether a run may see the example: neither its question nor any of its documents is held out."""
         return _key(example) not in self.questions and not any(_held(p.id, self.share) for p in example.contexts)
 
     def measures(self, example: Example) -> bool:
-        """Whether the example is one of a held-back question."""
+        """Whether the example belongs to a held-out question."""
         return _key(example) in self.questions
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the model made of one example.
+    """How the model did on one example.
 
-    Its kind, the summed loss of its target's tokens, whether greedy decoding would write just this target; of a ranking
-    example also the number of its question, the log-odds, and whether the passage is relevant.
+    `loss` is summed over the target's tokens; `exact` says that greedy decoding would write this target. A ranking
+    example also has the number of its question, the log-odds, and whether the passage is relevant.
     """
 
     kind: DataKind
@@ -64,7 +64,7 @@ class Reading:
 
 
 def split_of(settings: DevSettings | None, blend: Path) -> Split:
-    """Return what of a blend is held back; nothing where dev figures are not wanted, or have a file of their own."""
+    """Return what a blend holds out: nothing if no dev figures are wanted, or if they have their own file."""
     if settings is None or settings.examples is not None:
         return Split()
     share = settings.share
@@ -72,9 +72,9 @@ def split_of(settings: DevSettings | None, blend: Path) -> Split:
 
 
 def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Example]:
-    """Return what is measured: all passages of `ranking` questions, and `answers` examples of the other kinds.
+    """Return the examples to measure: all passages of `ranking` questions, and `answers` examples of other kinds.
 
-    Which ones is decided by their names alone, so that two blends with the same questions are measured on the same.
+    Only their names decide which, so that two blends with the same questions are measured on the same examples.
     """
     found = list(
         read_examples(Path(settings.examples)) if settings.examples else filter(split.measures, read_examples(blend))
@@ -123,11 +123,11 @@ def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Read
 
 
 def figures(readings: Sequence[Reading]) -> dict[str, float]:
-    """Return the figures by name; one that the examples do not allow is left out.
+    """Return the figures by name, without those that the examples do not allow.
 
-    `dev_auc`: how often a relevant passage stands before an irrelevant one, over all pairs of passages. `dev_hit@1`:
-    share of questions (with passages of both labels) whose best passage is relevant, a tie counting as a miss.
-    `dev_exact`: share of answers that greedy decoding gives word for word. `dev_loss_…`: mean loss of a target token.
+    `dev_auc`: share of (relevant, irrelevant) pairs in the right order. `dev_hit@1`: share of questions with passages
+    of both labels whose best passage is relevant; a tie is a miss. `dev_exact`: share of answers that greedy decoding
+    gives word for word. `dev_loss_…`: mean loss of a target token.
     """
     found: dict[str, float | None] = {}
     ranked = [r for r in readings if r.group >= 0]
@@ -159,7 +159,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _anchor(example: Example) -> str:
-    """Return the passage that answers the question, as far as this example tells; else the question's own name."""
+    """Return the id of the passage that answers the question, if this example shows it, else the question's name."""
     alone = example.kind is DataKind.CONTEXT_QA or (
         example.kind is DataKind.CONTEXT_RANKING and example.target == "True"
     )

@@ -1,4 +1,4 @@
-"""What a run will take: memory of one device and time of all steps, from the shape of the model alone.
+"""What a run will take: memory of one device and time of all steps, from the shape of the model.
 
 Memory of a device, in bytes, for P weights of which T are trained, over N devices (shards; else N = 1):
 
@@ -123,7 +123,7 @@ def trained_weights(shape: Shape, config: TrainConfig) -> int:
 
 
 def learning_layers(shape: Shape, config: TrainConfig) -> int:
-    """Return how many layers a gradient is taken of."""
+    """Return how many layers get gradients."""
     return shape.layers if config.method == "full" else min(config.lora.top_layers or shape.layers, shape.layers)
 
 

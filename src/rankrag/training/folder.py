@@ -1,4 +1,4 @@
-"""The run folder: all that says how to make the run again, and what came of it."""
+"""The run folder: everything needed to repeat the run, and its results."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def check_same_run(config: TrainConfig, out: Path) -> None:
     if changed:
         listed = ", ".join(f"{name} {before.get(name)!r} → {now[name]!r}" for name in changed)
         raise ConfigError(
-            f"{out} holds a run with another configuration ({listed}); choose another `out`, or begin anew with --fresh"
+            f"{out} holds a run with another configuration ({listed}); choose another `out`, or start over with --fresh"
         )
 
 
 def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) -> None:
-    """Write the resolved configuration, and `run.json`: the blend's hash, versions, seed, what a pass holds."""
+    """Write the resolved configuration, and `run.json`: the blend's hash, versions, seed, and examples by kind."""
     settings = config.model_dump(mode="json")
     kinds = Counter(
         tail.kind.value for s in steps for batch in s.batches for rows in batch for row in rows for tail in row.tails
@@ -77,7 +77,7 @@ def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) 
 
 
 def write_log(out: Path, history: list[dict[str, float]]) -> None:
-    """Write what was logged so far, and a picture of it where matplotlib is installed."""
+    """Write the log so far, and a plot of it if matplotlib is installed."""
     with _writing(out):
         _write_json(out / LOG_FILE, history)
         draw(history, out / PLOT_FILE)
@@ -92,7 +92,7 @@ def save_results(
 ) -> Path:
     """Write adapter or model in half precision, each with tokenizer, contract and card; return the main one's folder.
 
-    Each appears in the run folder whole. `weights` are those of a model that is itself in shards.
+    Each appears in the run folder whole. `weights` are given if the model is in shards.
     """
     with _writing(Path(config.out)):
         return _save_all(model, config, prepared, steps, weights)

@@ -1,7 +1,7 @@
-"""The loss: cross-entropy on target tokens alone; for ranking labels also over the candidates of a question.
+"""The loss: cross-entropy on target tokens only, and for ranking labels optionally over a question's candidates.
 
-The paper's ranking loss is pointwise: the label word is a token like any other. The listwise one asks that the
-log-odds of "True" against "False" put the question's relevant candidates before the others (a softmax over them).
+The paper's ranking loss is pointwise: the label word is a token like any other. The listwise loss is a softmax over the
+log-odds of "True" against "False" of all candidates, so that relevant ones come before the others.
 """
 
 from __future__ import annotations

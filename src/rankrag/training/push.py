@@ -27,7 +27,7 @@ class Hub(Protocol):
 def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = True, hub: Hub | None = None) -> str:
     """Upload the model of a run folder, or its adapter; return the address.
 
-    `ConfigError` if the folder holds no finished model, an adapter whose base nobody could get, or the name is none;
+    `ConfigError` if the folder holds no finished model, or an adapter whose base nobody could get, or for a wrong name;
     `ModelError` if the hub refuses.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):

@@ -1,6 +1,6 @@
-"""Weights and optimiser in shards over all processes: bare FSDP2, which does on CPUs what it does on GPUs.
+"""Weights and optimiser in shards over all processes, by torch's own FSDP2.
 
-Through accelerate it would not: there a sharded run on CPUs silently becomes one with whole models.
+Not through accelerate, which on CPUs silently replaces a sharded run by one with whole models.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rankrag.training.loss import RowModel
 def shard(model: RowModel, weights: Mapping[str, torch.Tensor], device: torch.device, *, bf16: bool) -> RowModel:
     """Return the model with each layer's weights divided over all processes.
 
-    The first process brings the weights, all bring a model without any, so that a big model is in memory once.
+    The first process has the weights and all have a model without any, so that a big model is in memory only once.
     Weights, gradients and the optimiser stay float32; with `bf16` a layer is computed in bfloat16.
     """
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32)

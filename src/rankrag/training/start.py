@@ -1,4 +1,4 @@
-"""What a run starts from: a model, an adapter, or the run folder of an earlier stage."""
+"""The start of a run: a model, an adapter, or the run folder of an earlier stage."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ ADAPTER, MODEL = "adapter", "model"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A base, perhaps with an adapter to go on from.
+    """A base, and possibly an adapter to go on from.
 
-    `base` is a directory or hub id; `name` what the user calls it, which is what a new adapter's files will say.
-    `tokenizer_sha256` is the fingerprint that the earlier stage wrote down, `format` how its prompts were written; None
-    where it has no contract.
+    `base` is a directory or hub id; `name` is the user's name for it, which a new adapter records. `tokenizer_sha256`
+    is the fingerprint that the earlier stage recorded, `format` that of its prompts (None without a contract).
     """
 
     base: str
@@ -50,16 +49,16 @@ class Start:
 
     @property
     def tokenizer(self) -> str:
-        """Directory or hub id of the tokenizer: the adapter's, or its base's where it was packed without one."""
+        """Directory or hub id of the tokenizer: the adapter's, or its base's if the adapter has none."""
         own = self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file()
         return str(self.adapter) if own else self.base
 
 
 def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Start:
-    """Return what `config.model` stands for; `ConfigError` if it is the folder of a stage that is not finished.
+    """Return the start that `config.model` names.
 
-    `ContractError` if an adapter has another base than it was trained on. From a stage that trained an adapter, an
-    adapter goes on with that adapter, a full run with base and adapter merged.
+    After a stage that trained an adapter, an adapter run goes on with that adapter and a full run with base and adapter
+    merged. `ConfigError` for the folder of an unfinished stage, `ContractError` for an adapter on another base.
     """
     directory = Path(config.model)
     recorded = ""
@@ -90,7 +89,7 @@ def may_be_on_hub(name: str) -> bool:
 
 
 def load_tokenizer(name: str, pad_token: str | None) -> Any:
-    """Return a tokenizer, with its padding token set where it has none."""
+    """Return a tokenizer; `pad_token` is its padding token if it has none."""
     tokenizer = loading.load_tokenizer(name)
     if tokenizer.pad_token is None and pad_token in tokenizer.get_vocab():
         tokenizer.pad_token = pad_token
@@ -122,7 +121,7 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
 
 
 def new_adapter(settings: LoraSettings, model: nn.Module) -> LoraConfig:
-    """Return PEFT's description of a new adapter of this model; of the model only the names are looked at."""
+    """Return PEFT's description of a new adapter for this model, whose weights are not needed."""
     targets: list[str] | str = list(settings.target_modules) or "all-linear"
     only: dict[str, Any] = {}
     if settings.top_layers is not None:

@@ -1,4 +1,8 @@
-"""The transformers Trainer with what is particular to RankRAG: steps of rows, their loss, whole checkpoints."""
+"""The transformers Trainer with the parts that are special to RankRAG: steps of rows, their loss, whole checkpoints.
+
+A step is planned ahead (`batches.plan`), so one item of the data set is a whole step, and this class does what the
+Trainer's gradient accumulation would do: several batches before the optimiser moves, over several processes.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +34,14 @@ _WEIGHTS, _SHARDS, _SCHEDULER = "trained.safetensors", "shards", "scheduler.pt"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process computes of a step: its batches, and the weight of the whole step's target tokens."""
+    """One process's share of a step: its batches, and the weight of the whole step's target tokens."""
 
     batches: tuple[Batch, ...]
     weight: float
 
 
 class Shares(Dataset[Share]):
-    """One process's share of each step; all processes get equally many batches, empty ones where there are too few."""
+    """One process's share of each step; all processes get equally many batches, some of them empty if need be."""
 
     def __init__(self, steps: list[Step], *, tokens: int, pad_id: int, rank: int = 0, world: int = 1) -> None:
         self.steps, self.tokens, self.pad_id, self.rank, self.world = steps, tokens, pad_id, rank, world
@@ -53,10 +57,10 @@ class Shares(Dataset[Share]):
 
 
 class RowTrainer(Trainer):  # type: ignore[misc]
-    """Trains a `RowModel` on `Shares`; `dev`, a single step of them, is measured now and then.
+    """Trains a `RowModel` on `Shares`; `dev`, a single step, is measured now and then.
 
-    A step whose loss or gradients are not finite, weights that are not, and a checkpoint that cannot be written raise
-    `ModelError`; nothing of them is saved.
+    If a loss, a gradient or a weight is not finite, or a checkpoint cannot be written, `ModelError` stops the run and
+    nothing of that step is saved.
     """
 
     def __init__(
@@ -72,14 +76,14 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         super().__init__(model=model, args=args, train_dataset=data, eval_dataset=dev, data_collator=_only)
         self.pop_callback(PrinterCallback)
         self.sharded = config.sharding == "fsdp2"
-        # the Trainer's word for: the model has its own shards, do not wrap it
+        # despite its name, this tells the Trainer that the model has its own shards and must not be wrapped
         self.is_distributed_loading_by_transformers = self.sharded
         self.config, self.loss_settings = config, loss
         self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
         self.staging: Path | None = None
 
     def get_train_dataloader(self) -> DataLoader[Share]:  # noqa: D102
-        # a GPU is done with a batch before one process has laid out the next
+        # a GPU finishes a batch before one process has laid out the next
         workers = 4 if self.args.device.type == "cuda" else 0
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
@@ -90,10 +94,11 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         for place, batch in enumerate(share.batches, start=1):
             last = place == len(share.batches)
             moved = batch.to(self.args.device)
+            # gradients of several processes are averaged once a step, after the last batch
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     summed, losses = batch_loss(model(moved), moved, self.loss_settings)
-                # processes average their gradients, so each one's loss is taken times their number
+                # the step's weight divides by all processes' tokens; averaging gradients would divide once more
                 loss = summed / share.weight * self.args.world_size
                 if not torch.isfinite(loss):
                     raise ModelError(self._stopped(f"the loss is {loss.item()}"))
@@ -109,15 +114,13 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Log the dev figures and return them; weights, optimiser and random state stay as they are.
-
-        The layers run as they were before compilation: so no shape is compiled for a few batches without gradients.
-        """
+        """Log the dev figures and return them; weights, optimiser and random state stay as they are."""
         step = self.state.global_step
         if any("dev_auc" in seen or "dev_exact" in seen for seen in self.state.log_history if seen["step"] == step):
-            return {}  # a run that goes on from a checkpoint has measured there
+            return {}  # a run that goes on from this checkpoint measured here before
         share = self.eval_dataset[0]
         self.model.eval()
+        # not compiled: a few batches without gradients do not pay for new shapes
         with torch.compiler.set_stance("force_eager"):
             own = [
                 read(self.model, batch.to(self.args.device), self.loss_settings.label_ids) for batch in share.batches
@@ -128,7 +131,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return found
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log also the mean loss of a target token of each kind, over all processes."""
+        """Log with the entry the mean loss of a target token of each data kind, over all processes."""
         sums = torch.stack([self.sums[kind] for kind in KINDS]).to(self.args.device)
         sums = self.accelerator.reduce(sums.float(), "sum").cpu()
         means = {f"loss_{k}": round(float(s / n), 6) for k, (s, n) in zip(KINDS, sums, strict=True) if n}
@@ -142,7 +145,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the trained weights alone, for going on; `folder` writes what others read."""
+        """Write only the trained weights, from which a run goes on; `folder` writes the results."""
         if self.args.should_save and not self.sharded and output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             save_file({n: p.detach().contiguous() for n, p in _trained(self.model).items()}, f"{output_dir}/{_WEIGHTS}")
@@ -163,13 +166,13 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self.lr_scheduler.load_state_dict(torch.load(f"{checkpoint}/{_SCHEDULER}", weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *_: Any) -> None:
-        if self.sharded:  # comes with the optimiser's
+        if self.sharded:  # loaded together with the optimiser
             return
         found = load_file(f"{resume_from_checkpoint}/{_WEIGHTS}")
         wanted = _trained(self.model)
         if {n: p.shape for n, p in found.items()} != {n: p.shape for n, p in wanted.items()}:
             raise ModelError(
-                f"{resume_from_checkpoint} holds the weights of another model or adapter; begin anew with --fresh"
+                f"{resume_from_checkpoint} holds the weights of another model or adapter; start over with --fresh"
             )
         with torch.no_grad():
             for name, parameter in wanted.items():
@@ -254,4 +257,4 @@ def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
 
 def _only(features: list[Share]) -> dict[str, Share]:
     (share,) = features
-    return {"share": share}  # the Trainer looks for labels in a mapping
+    return {"share": share}  # the Trainer looks for labels, so it needs a mapping
