@@ -7,7 +7,7 @@ import pytest
 from rankrag.contract import Contract
 from rankrag.data.sets import Judged
 from rankrag.fitting.selection import Case
-from rankrag.fitting.settling import SettlingTrial, best_bound, settled_top, settling_trials
+from rankrag.fitting.settling import SettlingTrial, best_bound, settling_trial, settling_trials
 from rankrag.rerank import BLOCK, NEVER, Judgement, settled_after
 from rankrag.types import Passage, Question, ScoredPassage
 
@@ -34,13 +34,14 @@ def test_the_top_is_that_of_the_passages_judged():
     odds = dict.fromkeys(IDS, -3.0) | {"p1": 2.0, "p7": 4.0}
     question = Judged(Question("q", "?"), ("p7",), {})
     one = Case(question, (CANDIDATES,), {name: Judgement(value, 0.5) for name, value in odds.items()})
-    assert settled_top(one, CANDIDATES, CONTRACT, 1, 1.0) == (BLOCK, ("p1",))
-    assert settled_top(one, CANDIDATES, CONTRACT, 1, 3.0) == (2 * BLOCK, ("p7",))
+    assert settling_trial([one], CONTRACT, 1, 1.0) == SettlingTrial(1.0, BLOCK, 0.0)
+    assert settling_trial([one], CONTRACT, 1, 3.0) == SettlingTrial(3.0, 2 * BLOCK, 1.0)
 
 
 def test_judging_all_comes_first_and_is_exact():
     first, *rest = settling_trials(CASES, CONTRACT, 5)
-    assert (first.bound, first.judged, first.same) == (None, 20, 1.0)
+    assert first.bound is None
+    assert first.judged == 20
     exact = [float(set(c.question.gold) <= top_of(c.judged, IDS)) for c in CASES]
     assert first.recall == pytest.approx(sum(exact) / len(exact))
     assert [t.bound for t in rest] == sorted((t.bound for t in rest), reverse=True)
@@ -58,7 +59,7 @@ def test_a_trial_is_what_judging_less_gives():
 
 
 def trials(*recalls):
-    return [SettlingTrial(None if not i else -float(i), 20.0 - i, r, 1.0) for i, r in enumerate(recalls)]
+    return [SettlingTrial(None if not i else -float(i), 20.0 - i, r) for i, r in enumerate(recalls)]
 
 
 @pytest.mark.parametrize(
@@ -72,4 +73,4 @@ def test_the_lowest_bound_is_taken_above_which_none_loses(recalls, bound):
 def test_questions_with_few_candidates_have_all_of_them_judged():
     question = Judged(Question("q", "?"), ("p0",), {})
     short = Case(question, (CANDIDATES[:4],), dict.fromkeys(IDS, Judgement(0.0, 0.5)))
-    assert settling_trials([short], CONTRACT, 5) == (SettlingTrial(None, 4.0, 1.0, 1.0),)
+    assert settling_trials([short], CONTRACT, 5) == (SettlingTrial(None, 4.0, 1.0),)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -216,7 +217,7 @@ def fit(
             size=FitSize(n, questions, answers, seed),
             progress=step,
         )
-    write_whole(out / "fit.json", json.dumps(report.as_json(), indent=1) + "\n")
+    write_whole(out / "fit.json", json.dumps(asdict(report), indent=1) + "\n")
     fitted = ("similarity_weight", "abstain_below", "settled_from")
     values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
     print(json.dumps(values))

@@ -7,34 +7,24 @@ candidates lose every passage that may answer them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.progress import Progress, quiet
-from rankrag.data.sets import TestSet, folder_name
+from rankrag.data.sets import TestSet
 from rankrag.errors import ConfigError
 from rankrag.evaluation.first_stage import FirstStage, Rankings
 from rankrag.evaluation.metrics import recall_at
 from rankrag.evaluation.model_key import model_key
 from rankrag.evaluation.work import ModelWork, NearnessWork
+from rankrag.fitting import selection
 from rankrag.fitting.held_back import held_back_sets, without_answers
-from rankrag.fitting.selection import (
-    DEPTHS,
-    Case,
-    DepthTrial,
-    Threshold,
-    WeightTrial,
-    best_depth,
-    best_threshold,
-    best_weight,
-    depth_trial,
-    weight_trials,
-)
+from rankrag.fitting.selection import Case
 from rankrag.fitting.settling import SettlingTrial, best_bound, settling_trials
 from rankrag.models import LanguageModel
 from rankrag.retrieval.encoder import Encoder
@@ -46,13 +36,9 @@ _HISTORIES: tuple[HistoryQuery, ...] = ("last", "all", "both")
 
 @dataclass(frozen=True, slots=True)
 class FitSize:
-    """How much is asked.
+    """Candidates of each first stage, questions per source, those also answered to choose k, and the seed of the draw.
 
-    Attributes:
-        n: candidates of each first stage.
-        questions: of one source, at most.
-        answers: questions of one source that are also answered to choose k, at most; 0 leaves k as it is.
-        seed: of the questions drawn.
+    With no `answers`, k stays as it is.
     """
 
     n: int = 20
@@ -62,32 +48,21 @@ class FitSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """Every weight and bound that was tried, the threshold, and how many questions of either kind it comes from."""
-
-    weights: tuple[WeightTrial, ...]
-    threshold: Threshold
-    answerable: int
-    unanswerable: int
-    settling: tuple[SettlingTrial, ...]
-    settled_from: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class FitReport:
-    """How the values were found: questions by source, R@5 by history, the values, and answers by k.
+    """How the values were found: everything that was tried, and the number of questions it comes from.
 
-    A source with 0 questions holds nothing out, because it has too few documents.
+    `questions` counts them by source: 0 means that the source holds nothing out, because it has too few documents.
+    `history_recall` is R@5 by history; it is empty without conversations.
     """
 
     questions: dict[str, int]
     history_recall: dict[str, float]
-    values: Values
-    depths: tuple[DepthTrial, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as JSON takes it."""
-        return asdict(self)
+    weights: tuple[selection.WeightTrial, ...]
+    depths: tuple[selection.DepthTrial, ...]
+    settling: tuple[SettlingTrial, ...]
+    threshold: selection.Threshold
+    answerable: int
+    unanswerable: int
 
 
 def fit(
@@ -106,179 +81,127 @@ def fit(
     Args:
         config: the blend that the model was trained on; it says what was held out.
         run: run folder; a killed run continues where it stopped.
-        model: judges the candidates of each question.
-        model_name: name or directory of its weights.
+        model: judges and answers; `model_name` is the name or directory of its weights.
         encoder: for hybrid retrieval and its weight in the final order; without one, BM25 finds the candidates and the
             model alone orders them.
         sources: names of the sources to fit on; by default those that the configuration names as `fit`, else all.
         size: how much is asked.
-        progress: hears of what takes long.
 
-    Raises:
-        ConfigError: no source holds out a question with a gold passage, or the configuration lacks a source.
+    `ConfigError` if no source holds out a question with a gold passage, or if the configuration lacks a source.
     """
     names = tuple(sources or config.fit or (source.name for source in config.sources))
     sets = held_back_sets(config, names)
-    answerable = [name for name in sets if not sets[name].benchmark.unanswerable]
-    if not answerable:
+    if all(test_set.benchmark.unanswerable for test_set in sets.values()):
         raise ConfigError(f"{', '.join(names)}: none holds back a question with a passage; raise held_back")
-    stages = {name: _FirstStages(found, run, encoder, progress) for name, found in sets.items()}
-    contract, recall = _with_history(model.contract, [(sets[name], stages[name]) for name in answerable])
-    asking = _Asking(
-        run=run,
-        model=model,
-        model_name=model_name,
-        nearness=None if encoder is None else Nearness(encoder),
-        history=contract.history_query,
-        size=size,
-        progress=progress,
-    )
-    asked = {name: asking.ask(sets[name], stages[name]) for name in sets}
-    contract, values, depths = _with_values(contract, list(asked.values()), encoder, size)
-    counts = {name: len(asked[name].cases) if name in asked else 0 for name in names}
-    return contract, FitReport(counts, recall, values, depths)
+
+    key = model_key(model, model_name)
+    found = {name: _Source(test_set, run, model, key, encoder, progress) for name, test_set in sets.items()}
+    recall = _history_recall([source for source in found.values() if source.answerable])
+    contract = model.contract
+    if recall:
+        contract = replace(contract, history_query=max(_HISTORIES, key=lambda history: recall[history]))
+    nearness = None if encoder is None else Nearness(encoder)
+    for source in found.values():
+        source.judge(contract.history_query, size, nearness)
+    counts = {name: len(found[name].cases) if name in found else 0 for name in names}
+    return _fitted(contract, list(found.values()), encoder, size, partial(FitReport, counts, recall))
 
 
-def _with_history(
-    contract: Contract, sources: Sequence[tuple[TestSet, _FirstStages]]
-) -> tuple[Contract, dict[str, float]]:
-    """Return the contract with the history that finds most gold passages, and the mean R@5 of each history.
+class _Source:
+    """A source of held-out questions: what was retrieved, judged and answered is in journals that survive a kill."""
 
-    Without conversations the contract stays as it is, and nothing was compared.
-    """
-    talks = [found for found in sources if found[0].benchmark.style == "conversation"]
-    if not talks:
-        return contract, {}
-    recall: dict[str, float] = {}
-    for history in _HISTORIES:
-        recall[history] = fmean(_recall_at_5(*talk, history) for talk in talks)
-    return replace(contract, history_query=max(_HISTORIES, key=lambda history: recall[history])), recall
-
-
-def _recall_at_5(test_set: TestSet, stages: _FirstStages, history: HistoryQuery) -> float:
-    rankings = stages.rankings(history)
-    return fmean(recall_at(ranking[q.question.id], q.gold, 5) for ranking in rankings for q in test_set.questions)
-
-
-class _FirstStages:
-    """The first stages of a source: BM25 and, with an encoder, hybrid retrieval."""
-
-    def __init__(self, test_set: TestSet, run: Path, encoder: Encoder | None, progress: Progress) -> None:
+    def __init__(
+        self, test_set: TestSet, run: Path, model: LanguageModel, key: str, encoder: Encoder | None, progress: Progress
+    ) -> None:
+        self.benchmark, self._test_set, self._progress = test_set.benchmark, test_set, progress
         self._stage = FirstStage(test_set, run, lambda _: encoder or Encoder(), progress)
         self._retrievers = ("bm25",) if encoder is None else ("bm25", "hybrid")
-
-    def rankings(self, history: HistoryQuery) -> list[Rankings]:
-        """Return what each of them finds for every question."""
-        return [self._stage.ids(retriever, history) for retriever in self._retrievers]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A source with its questions as judged, and the journals of the model, which may be asked for answers."""
-
-    test_set: TestSet
-    cases: tuple[Case, ...]
-    work: ModelWork
+        self.work = ModelWork(model, test_set.passages, self._stage.folder / key, self.benchmark.title, progress)
+        self.cases: tuple[Case, ...] = ()
 
     @property
     def answerable(self) -> bool:
         """Whether its gold passages answer its questions."""
-        return not self.test_set.benchmark.unanswerable
+        return not self.benchmark.unanswerable
 
-    def contexts(self, cases: Sequence[Case], contract: Contract, k: int) -> list[tuple[str, ...]]:
-        """Return the ids of the passages that each of these questions is answered from."""
-        decisions = [case.decision(case.first_stages[-1], contract, k) for case in cases]
-        return [tuple(c.passage.id for c in decision.contexts) for decision in decisions]
+    def recall_at_5(self, history: HistoryQuery) -> float:
+        """Return the mean R@5 of the first stages over all questions, searched by these turns."""
+        rankings, asked = self._rankings(history), self._test_set.questions
+        return fmean(recall_at(ranking[q.question.id], q.gold, 5) for ranking in rankings for q in asked)
 
-    def odds_with_gold(self) -> list[float]:
-        """Return the best log-odds of each question that has a gold passage among its candidates."""
-        ids = [(case, [c.passage.id for c in case.first_stages[-1]]) for case in self.cases]
-        found = [(case, own) for case, own in ids if not set(case.question.gold).isdisjoint(own)]
-        return [max(case.judged[i].log_odds for i in own) for case, own in found]
-
-    def odds_without_answers(self) -> list[float]:
-        """Return the best log-odds of each question among the candidates that do not answer it, if there are any."""
-        found = []
-        for case in self.cases:
-            ids = tuple(c.passage.id for c in case.first_stages[-1])
-            left = without_answers(case.question, ids, self.test_set.passages) if self.answerable else ids
-            found += [max(case.judged[i].log_odds for i in left)] if left else []
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """Everything it takes to ask the model and the encoder about the questions of a source."""
-
-    run: Path
-    model: LanguageModel
-    model_name: str
-    nearness: Nearness | None
-    history: HistoryQuery
-    size: FitSize
-    progress: Progress
-
-    def ask(self, test_set: TestSet, stages: _FirstStages) -> _Asked:
-        """Draw questions from a source and judge the candidates of each first stage."""
-        n, benchmark = self.size.n, test_set.benchmark
-        searched = benchmark.searched_by(self.history)
-        rankings = stages.rankings(searched)
-        drawn = test_set.sample(self.size.questions, self.size.seed)
-        first = {q.question.id: [ranking[q.question.id][:n] for ranking in rankings] for q in drawn}
+    def judge(self, history: HistoryQuery, size: FitSize, nearness: Nearness | None) -> None:
+        """Draw the questions and judge their candidates; `cases` holds them afterwards."""
+        rankings = self._rankings(history)
+        drawn = self._test_set.sample(size.questions, size.seed)
+        first = {q.question.id: [ranking[q.question.id][: size.n] for ranking in rankings] for q in drawn}
         wanted = [(q, tuple(dict.fromkeys(i for ids in first[q.question.id] for i in ids))) for q in drawn]
-        folder = self.run / folder_name(test_set)
-        journals = folder / model_key(self.model, self.model_name)
-        work = ModelWork(self.model, test_set.passages, journals, benchmark.title, self.progress)
-        judged = work.judgements(wanted)
+        judged = self.work.judgements(wanted)
         cosines: dict[str, dict[str, float]] = {}
-        if self.nearness is not None and not benchmark.unanswerable:
-            compared = NearnessWork(
-                self.nearness, searched, test_set.passages, folder, benchmark.title, progress=self.progress
-            )
+        if nearness is not None and self.answerable:
+            place = (self._test_set.passages, self._stage.folder, self.benchmark.title)
+            compared = NearnessWork(nearness, self.benchmark.searched_by(history), *place, progress=self._progress)
             cosines = compared.cosines(wanted)
-        cases = []
-        for question in drawn:
-            name = question.question.id
-            candidates = tuple(_ranking(ids, test_set) for ids in first[name])
-            cases.append(Case(question, candidates, judged[name], cosines.get(name, {})))
-        return _Asked(test_set, tuple(cases), work)
+        self.cases = tuple(
+            Case(q, tuple(map(self._candidates, first[name])), judged[name], cosines.get(name, {}))
+            for q in drawn
+            for name in [q.question.id]
+        )
+
+    def without_answers(self, case: Case) -> tuple[str, ...]:
+        """Return the candidates that do not answer a question; all of them if its source is unanswerable."""
+        return without_answers(case.question, case.ids, self._test_set.passages) if self.answerable else case.ids
+
+    def replies(self, cases: Sequence[Case], contract: Contract, k: int) -> list[str]:
+        """Return the answers of the pipeline with this contract from the first `k` passages."""
+        decisions = [case.decision(case.first_stages[-1], contract, k) for case in cases]
+        contexts = [tuple(c.passage.id for c in decision.contexts) for decision in decisions]
+        return self.work.replies([(case.question, ids) for case, ids in zip(cases, contexts, strict=True)])
+
+    def _rankings(self, history: HistoryQuery) -> list[Rankings]:
+        return [self._stage.ids(retriever, history) for retriever in self._retrievers]
+
+    def _candidates(self, ids: Sequence[str]) -> Ranking:
+        return tuple(ScoredPassage(self._test_set.passages[i], -float(rank)) for rank, i in enumerate(ids))
 
 
-def _ranking(ids: Sequence[str], test_set: TestSet) -> Ranking:
-    return tuple(ScoredPassage(test_set.passages[i], -float(rank)) for rank, i in enumerate(ids))
+def _history_recall(sources: Sequence[_Source]) -> dict[str, float]:
+    """Return the mean R@5 of each history over the sources with conversations; empty without any."""
+    talks = [source for source in sources if source.benchmark.style == "conversation"]
+    return {history: fmean(source.recall_at_5(history) for source in talks) for history in _HISTORIES if talks}
 
 
-def _with_values(
-    contract: Contract, sources: Sequence[_Asked], encoder: Encoder | None, size: FitSize
-) -> tuple[Contract, Values, tuple[DepthTrial, ...]]:
+def _fitted(
+    contract: Contract,
+    sources: Sequence[_Source],
+    encoder: Encoder | None,
+    size: FitSize,
+    report: Callable[..., FitReport],
+) -> tuple[Contract, FitReport]:
     """Return the contract with weight, k, bound and threshold; each is chosen with the ones before it."""
     answerable = [source for source in sources if source.answerable]
     cases = [case for source in answerable for case in source.cases]
-    weights = weight_trials(
-        [(source.cases, source.test_set.benchmark.metric or "R@1") for source in answerable], contract
-    )
-    contract = replace(contract, similarity_weight=best_weight(weights), similarity_encoder="")
-    if encoder is not None and contract.similarity_weight:
-        contract = replace(contract, similarity_encoder=encoder.name)
+    weights = selection.weight_trials([source.cases for source in answerable])
+    weight = selection.best_weight(weights)
+    name = encoder.name if encoder is not None and weight else ""
+    contract = replace(contract, similarity_weight=weight, similarity_encoder=name)
     depths = _depth_trials(answerable, contract, size.answers)
-    contract = replace(contract, k=best_depth(depths) if depths else contract.k)
+    contract = replace(contract, k=selection.best_depth(depths) if depths else contract.k)
     settling = settling_trials(cases, contract, contract.depth(size.n))
-    best = [odds for source in answerable for odds in source.odds_with_gold()]
-    without = [odds for source in sources for odds in source.odds_without_answers()]
-    threshold, bound = best_threshold(best, without), best_bound(settling)
-    contract = replace(contract, abstain_below=threshold.below, settled_from=bound)
-    return contract, Values(weights, threshold, len(best), len(without), settling, bound), depths
+    best = [case.best(case.ids) for case in cases if not set(case.question.gold).isdisjoint(case.ids)]
+    without = [case.best(ids) for source in sources for case in source.cases if (ids := source.without_answers(case))]
+    threshold = selection.best_threshold(best, without)
+    contract = replace(contract, abstain_below=threshold.below, settled_from=best_bound(settling))
+    return contract, report(weights, depths, settling, threshold, len(best), len(without))
 
 
-def _depth_trials(sources: Sequence[_Asked], contract: Contract, answers: int) -> tuple[DepthTrial, ...]:
+def _depth_trials(sources: Sequence[_Source], contract: Contract, answers: int) -> tuple[selection.DepthTrial, ...]:
     """Return how good answers from the first k passages are, for each k that is tried."""
     asked = [(source, [c for c in source.cases if c.question.question.answers][:answers]) for source in sources]
     right = [case.question.question.answers for _, cases in asked for case in cases]
-    found = []
-    for k in DEPTHS if right else ():
-        replies: list[str] = []
-        for source, cases in asked:
-            contexts = source.contexts(cases, contract, k)
-            replies += source.work.replies([(case.question, ids) for case, ids in zip(cases, contexts, strict=True)])
-        found.append(depth_trial(k, replies, right))
-    return tuple(found)
+    return tuple(
+        selection.depth_trial(
+            k, [reply for source, cases in asked for reply in source.replies(cases, contract, k)], right
+        )
+        for k in selection.DEPTHS
+        if right
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rankrag.blend.sources import Source, held_back_part
 from rankrag.config.blend import BlendConfig, SourceConfig
-from rankrag.data.sets import Benchmark, Judged, Metric, TestSet
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import ConfigError
 from rankrag.matching import contains_any, near_duplicate
 from rankrag.types import Passage
@@ -45,19 +45,13 @@ def without_answers(question: Judged, ids: Sequence[str], passages: Mapping[str,
 def _test_set(source: SourceConfig, part: Source, passages: Mapping[str, Passage]) -> TestSet:
     gold = [(record.question, record.positives or record.near) for record in part.records]
     questions = tuple(Judged(question, ids, dict.fromkeys(ids, 1)) for question, ids in gold if ids)
-    several = all(len(question.gold) > 1 for question in questions)  # multi-hop questions need all their passages
-    unanswerable = not any(record.positives for record in part.records)
-    benchmark = _benchmark(source, "all-gold@5" if several else "R@1", unanswerable=unanswerable)
-    return TestSet(benchmark, questions, passages, searchable=bool(benchmark.corpora))
-
-
-def _benchmark(source: SourceConfig, metric: Metric, *, unanswerable: bool) -> Benchmark:
-    return Benchmark(
+    benchmark = Benchmark(
         name=f"fit-{source.name}",
         title=f"{source.name}, held back",
         rows=source.rows,
         corpora=(f"fit-{source.corpus or source.name}".replace("/", "-"),),
-        metric=metric,
+        metric="R@1",
         style=source.style,
-        unanswerable=unanswerable,
+        unanswerable=not any(record.positives for record in part.records),
     )
+    return TestSet(benchmark, questions, passages, searchable=True)

@@ -10,8 +10,8 @@ from statistics import fmean
 import numpy as np
 
 from rankrag.contract import Contract
-from rankrag.data.sets import Judged, Metric
-from rankrag.evaluation.metrics import all_gold_at, exact_match, recall_at, reciprocal_rank, token_f1
+from rankrag.data.sets import Judged
+from rankrag.evaluation.metrics import exact_match, token_f1
 from rankrag.rerank import Decision, Judgement, decide
 from rankrag.types import Ranking
 
@@ -41,6 +41,15 @@ class Case:
     judged: Mapping[str, Judgement]
     cosines: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the candidates that the answer is written from."""
+        return tuple(c.passage.id for c in self.first_stages[-1])
+
+    def best(self, ids: Sequence[str]) -> float:
+        """Return the best log-odds of these candidates."""
+        return max(self.judged[i].log_odds for i in ids)
+
     def judgements(self, candidates: Ranking, weight: float) -> list[Judgement]:
         """Return the judgements of these candidates, in their order; a cosine adds `weight` times itself."""
         found = [self.judged[c.passage.id] for c in candidates]
@@ -54,26 +63,17 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightTrial:
-    """A weight of the cosine with its means over sources: loss, metric and MRR.
-
-    The loss chooses the weight. It is that of a softmax over a question's candidates, in nats; each source's scores
-    are scaled to its lowest loss.
-    """
-
-    weight: float
-    loss: float
-    metric: float
-    mrr: float
-
-
-@dataclass(frozen=True, slots=True)
 class Threshold:
     """A log-odds threshold (None: nothing is withheld) and the shares of both kinds of questions that it refuses."""
 
     below: float | None
     unanswerable_refused: float
     answerable_refused: float
+
+    @property
+    def gain(self) -> float:
+        """The difference of the two shares."""
+        return self.unanswerable_refused - self.answerable_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +86,22 @@ class DepthTrial:
     f1: float
 
 
-def weight_trials(
-    sources: Sequence[tuple[Sequence[Case], Metric]], contract: Contract, weights: Sequence[float] = WEIGHTS
-) -> tuple[WeightTrial, ...]:
-    """Return one trial for each weight, in their order; without cosines one trial, of weight 0.
+@dataclass(frozen=True, slots=True)
+class WeightTrial:
+    """A weight of the cosine with its loss, the mean over sources of a softmax over a question's candidates, in nats.
 
-    Each source is averaged over its questions and first stages by its metric, all-gold@5 or R@1.
+    The scores of each source are scaled to its lowest loss.
     """
-    if not any(case.cosines for cases, _ in sources for case in cases):
+
+    weight: float
+    loss: float
+
+
+def weight_trials(sources: Sequence[Sequence[Case]], weights: Sequence[float] = WEIGHTS) -> tuple[WeightTrial, ...]:
+    """Return one trial for each weight, in their order; without cosines one trial, of weight 0."""
+    if not any(case.cosines for cases in sources for case in cases):
         weights = (0.0,)
-    return tuple(_weight_trial(sources, replace(contract, similarity_weight=weight)) for weight in weights)
+    return tuple(WeightTrial(weight, fmean(_loss(cases, weight) for cases in sources)) for weight in weights)
 
 
 def best_weight(trials: Sequence[WeightTrial]) -> float:
@@ -133,36 +139,13 @@ def best_threshold(
         below = (low + high) / 2
         tried = Threshold(below, _share_below(unanswerable, below), _share_below(answerable, below))
         allowed = tried.answerable_refused <= at_most
-        if allowed and _difference(tried) > _difference(best) + 1e-12:
+        if allowed and tried.gain > best.gain + 1e-12:
             best = tried
     return best
 
 
-def _difference(threshold: Threshold) -> float:
-    return threshold.unanswerable_refused - threshold.answerable_refused
-
-
 def _share_below(values: Sequence[float], below: float) -> float:
     return fmean(value < below for value in values) if values else 0.0
-
-
-def _weight_trial(sources: Sequence[tuple[Sequence[Case], Metric]], contract: Contract) -> WeightTrial:
-    weight, losses, values, ranks = contract.similarity_weight, [], [], []
-    for cases, metric in sources:
-        orders = [(case.question.gold, ids) for case in cases for ids in _orders(case, contract)]
-        losses.append(_loss(cases, weight))
-        values.append(fmean(_value(metric, ids, gold) for gold, ids in orders))
-        ranks.append(fmean(reciprocal_rank(ids, gold) for gold, ids in orders))
-    return WeightTrial(weight, fmean(losses), fmean(values), fmean(ranks))
-
-
-def _orders(case: Case, contract: Contract) -> list[tuple[str, ...]]:
-    decisions = [case.decision(candidates, contract, contract.k) for candidates in case.first_stages]
-    return [tuple(c.passage.id for c in decision.ranking) for decision in decisions]
-
-
-def _value(metric: Metric, ids: Sequence[str], gold: Sequence[str]) -> float:
-    return all_gold_at(ids, gold, 5) if metric == "all-gold@5" else recall_at(ids, gold, 1)
 
 
 _SCALES = np.geomspace(0.05, 2.0, 25)

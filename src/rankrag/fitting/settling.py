@@ -13,7 +13,6 @@ from rankrag.contract import Contract
 from rankrag.evaluation.metrics import recall_at
 from rankrag.fitting.selection import Case
 from rankrag.rerank import BLOCK, NEVER, decide, kth_best, settled_after
-from rankrag.types import Ranking
 
 MAY_LOSE = 0.005
 """Recall that a bound may lose on the questions it is fitted on."""
@@ -23,15 +22,11 @@ _BOUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class SettlingTrial:
-    """A bound (None: all are judged) with its means: passages judged, and recall of the gold ones in the top k.
-
-    `same` is the share of questions whose top k holds the same passages as the exact one.
-    """
+    """A bound (None: all are judged) with its means: passages judged, and recall of the gold ones in the top k."""
 
     bound: float | None
     judged: float
     recall: float
-    same: float
 
 
 def settling_trials(cases: Sequence[Case], contract: Contract, k: int) -> tuple[SettlingTrial, ...]:
@@ -60,21 +55,12 @@ def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> f
 
 def settling_trial(cases: Sequence[Case], contract: Contract, k: int, bound: float) -> SettlingTrial:
     """Return the trial of a bound on these questions and all their first stages."""
-    judged, recall, same = [], [], []
+    judged, recall = [], []
     for case in cases:
         for candidates in case.first_stages:
-            count, top = settled_top(case, candidates, contract, k, bound)
-            _, exact = settled_top(case, candidates, contract, k, NEVER)
+            judgements = case.judgements(candidates, contract.similarity_weight)
+            count = settled_after([j.log_odds for j in judgements], k, bound)
+            contexts = decide(candidates, judgements[:count], contract, k).contexts
             judged.append(count)
-            recall.append(recall_at(top, case.question.gold, k))
-            same.append(set(top) == set(exact))
-    return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall), fmean(same))
-
-
-def settled_top(
-    case: Case, candidates: Ranking, contract: Contract, k: int, bound: float
-) -> tuple[int, tuple[str, ...]]:
-    """Return how many candidates are judged until the top `k` is settled, and the ids of that top."""
-    judgements = case.judgements(candidates, contract.similarity_weight)
-    count = settled_after([j.log_odds for j in judgements], k, bound)
-    return count, tuple(c.passage.id for c in decide(candidates, judgements[:count], contract, k).contexts)
+            recall.append(recall_at([c.passage.id for c in contexts], case.question.gold, k))
+    return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall))
