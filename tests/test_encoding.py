@@ -168,3 +168,42 @@ def test_a_template_that_drops_messages_is_refused(tokenizer_with):
 def test_a_tokenizer_without_chat_template_is_refused(tokenizer_with):
     with pytest.raises(ContractError, match="no chat template"):
         chat_turns(tokenizer_with(None))
+
+
+OPENING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+)
+
+
+def with_thoughts(tokenizer, *marks):
+    tokenizer.add_tokens([AddedToken(mark, special=True) for mark in marks])
+    return chat_turns(tokenizer).generation
+
+
+def test_thinking_is_turned_off_where_the_template_can(tokenizer_with):
+    switch = "{% if enable_thinking is defined and not enable_thinking %}{{ '<think></think>' }}{% endif %}{% endif %}"
+    generation = with_thoughts(tokenizer_with(OPENING + switch), "<think>", "</think>")
+    assert generation.endswith("<|im_start|>assistant\n<think></think>")
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("<think>", "</think>"), ("[THINK]", "[/THINK]")])
+def test_a_block_of_thoughts_that_stays_open_is_closed(tokenizer_with, opened, closed):
+    generation = with_thoughts(tokenizer_with(f"{OPENING}{{{{ '{opened}\n' }}}}{{% endif %}}"), opened, closed)
+    assert generation.endswith(f"<|im_start|>assistant\n{opened}\n\n{closed}\n\n")
+
+
+def test_a_block_of_thoughts_that_cannot_be_closed_is_refused(tokenizer_with):
+    with pytest.raises(ContractError, match=r"opens a block of thoughts with '<reason>'.*use the turn format 'plain'"):
+        with_thoughts(tokenizer_with(OPENING + "{{ '<reason>' }}{% endif %}"), "<reason>")
+
+
+def test_replies_that_begin_with_a_channel_are_refused(tokenizer_with):
+    with pytest.raises(ContractError, match=r"replies begin with <\|channel\|>"):
+        with_thoughts(tokenizer_with(OPENING + "{% endif %}"), "<|channel|>")
+
+
+@pytest.mark.parametrize(("form", "day"), [("%d %b %Y", "26 Jul 2024"), ("%Y-%m-%d", "2024-07-26")])
+def test_a_template_that_writes_the_date_gets_the_same_one_every_day(tokenizer_with, form, day):
+    dated = "{% set today = strftime_now('" + form + "') %}{{ today + ': ' }}" + OPENING + "{% endif %}"
+    assert chat_turns(tokenizer_with(dated)).start.startswith(f"{day}: ")

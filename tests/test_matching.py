@@ -23,6 +23,27 @@ def test_a_text_contains_whole_words_in_order(text, phrase, expected):
     assert contains(text, phrase) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "phrase", "expected"),
+    [
+        ("橋の長さは二百十メートルです。", "二百十メートル", True),
+        ("大桥长二百一十米，宽九米。", "宽九米", True),
+        ("大桥长二百一十米，宽九米。", "宽八米", False),
+        ("สะพานยาวสองร้อยเมตร", "สองร้อยเมตร", True),
+        ("橋は210メートルです。", "210", True),
+        ("Die Brücke ist 210 Meter lang.", "橋", False),
+    ],
+)
+def test_scripts_without_spaces_are_compared_character_by_character(text, phrase, expected):
+    assert contains(text, phrase) is expected
+    assert has_answer(text, [phrase]) is expected
+
+
+def test_punctuation_of_other_scripts_does_not_count():
+    assert normalise("「二百十メートル」。") == normalise("二百十メートル")
+    assert normalise("“Lisbon”") == "“lisbon”"  # as SQuAD's scorer
+
+
 def test_one_of_several_phrases_is_enough():
     assert contains_any("The Tagus.", ["Ebro", "tagus"])
     assert not contains_any("The Tagus.", ["Ebro", ""])

@@ -6,6 +6,7 @@ text stay plain text, and prompts that begin with the same segments begin with t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -186,11 +187,25 @@ def _water_fill(lengths: list[int], room: int) -> list[int]:
     return [min(length, level) for length in lengths]
 
 
+_CALENDAR = (
+    "{% macro strftime_now(format) %}{% if '%Y-' in format %}2024-07-26{% elif '%B' in format %}26 July 2024"
+    "{% else %}26 Jul 2024{% endif %}{% endmacro %}"
+)
+"""Takes the place of the clock in chat templates; the day is that of Llama's templates where they have no clock."""
+
+_NO_THOUGHTS = {"enable_thinking": False, "thinking": False}
+"""Variables by which chat templates are asked for replies that begin with the answer."""
+
+_THOUGHT = re.compile(r"(<(think|thinking|thought|reason|reasoning|seed:think)>|\[THINK\]|◁think▷)")
+_CHANNEL = "<|channel|>"
+
+
 def chat_turns(tokenizer: Any) -> Turns:
     """Return the turn markers of the tokenizer's chat template, taken from a rendered conversation.
 
-    If the template has no system role, the system text goes to the start of the first user turn. The contract keeps
-    the markers as text, so that a template that prints today's date cannot change scores from day to day.
+    If the template has no system role, the system text goes to the start of the first user turn. A template that writes
+    the date gets a fixed one, so that scores do not change from day to day. Thinking is turned off; a block of thoughts
+    that is open at the end is closed. `ContractError` if the reply would still not begin with the answer.
     """
     marks = [f"\ue000{i}\ue001" for i in range(4)]
     system, *turns = [
@@ -200,10 +215,10 @@ def chat_turns(tokenizer: Any) -> Turns:
     if not getattr(tokenizer, "chat_template", None):
         raise ContractError("this tokenizer has no chat template; use the turn format 'plain'")
     try:
-        text = tokenizer.apply_chat_template([system, *turns], tokenize=False, add_generation_prompt=True)
+        text = _rendered(tokenizer, [system, *turns])
     except Exception:  # a template may raise anything for an unknown role
         turns[0]["content"] = f"{marks[0]}\n\n{marks[1]}"
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = _rendered(tokenizer, turns)
     pieces = []
     for mark in marks:
         piece, found, text = text.partition(mark)
@@ -213,7 +228,40 @@ def chat_turns(tokenizer: Any) -> Turns:
     start, system_to_user, user_to_assistant, assistant_to_user = pieces
     closing = assistant_to_user.lstrip()
     end = next((t for t in sorted(tokenizer.all_special_tokens, key=len) if closing.startswith(t)), "")
-    return Turns("chat_template", start, system_to_user, user_to_assistant, assistant_to_user, text, "", end)
+    generation = _answering(tokenizer, text)
+    return Turns("chat_template", start, system_to_user, user_to_assistant, assistant_to_user, generation, "", end)
+
+
+def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    template = tokenizer.get_chat_template()
+    asked = {"chat_template": _CALENDAR + template} if "strftime_now" in template else {}
+    text: str = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, **asked, **_NO_THOUGHTS
+    )
+    return text
+
+
+def _answering(tokenizer: Any, generation: str) -> str:
+    """Return the end of a prompt so that the next token is the first of the answer."""
+    opened = [found for found in _THOUGHT.finditer(generation) if _closing(found[1]) not in generation[found.end() :]]
+    if opened:
+        mark = _closing(opened[-1][1])
+        if mark not in tokenizer.get_vocab():
+            raise ContractError(
+                f"the chat template opens a block of thoughts with {opened[-1][1]!r}, and this tokenizer has no token "
+                f"{mark!r} to close it, so a reply would not begin with the answer; use the turn format 'plain'"
+            )
+        return f"{generation.rstrip()}\n\n{mark}\n\n"
+    if _CHANNEL in tokenizer.get_vocab() and _CHANNEL not in generation:
+        raise ContractError(
+            f"this model's replies begin with {_CHANNEL} and thoughts, not with the answer; use the turn format 'plain'"
+        )
+    return generation
+
+
+def _closing(mark: str) -> str:
+    """Return the mark that ends a block of thoughts."""
+    return "◁/think▷" if mark == "◁think▷" else f"{mark[0]}/{mark[1:]}"
 
 
 def plain_turns(tokenizer: Any) -> Turns:

@@ -10,10 +10,22 @@ from functools import lru_cache
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, ""))
+_UNSPACED = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Han: scripts that put no space between words
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u2e80-\u2fdf\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
 
 
 def normalise(text: str) -> str:
-    """Return text as SQuAD's scorer compares it: lower case, no punctuation, no English articles, single spaces."""
+    """Return text as SQuAD's scorer compares it: lower case, no punctuation, no English articles, single spaces.
+
+    Text in a script without spaces between words is compared as MLQA's scorer does: each of its characters is a word,
+    and no punctuation of any language counts.
+    """
+    if not text.isascii() and _UNSPACED.search(text):
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(" " if unicodedata.category(c)[0] == "P" else c for c in text)
+        text = _UNSPACED.sub(r" \g<0> ", text)
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -32,7 +44,8 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
 def has_answer(text: str, answers: Iterable[str]) -> bool:
     """Whether `text` contains an answer by DPR's rule, with which other papers measure recall.
 
-    A word is a run of letters, digits and marks, or one other visible character. Case does not matter.
+    A word is a run of letters, digits and marks, or one other visible character; in scripts that put no space between
+    words, each character is one. Case does not matter.
     """
     words = _dpr_words(text)
     return any(_stands_in(_dpr_words(answer), words) for answer in answers)
@@ -64,11 +77,12 @@ def _dpr_words(text: str) -> tuple[str, ...]:
     inside = False
     for character in unicodedata.normalize("NFD", text):
         kind = unicodedata.category(character)[0]
-        if kind in "LNM" and inside:
+        alone = kind != "M" and bool(_UNSPACED.match(character))
+        if kind in "LNM" and inside and not alone:
             words[-1] += character
         elif kind not in "ZC":
             words.append(character)
-        inside = kind in "LNM"
+        inside = kind in "LNM" and not alone
     return tuple(word.lower() for word in words)
 
 

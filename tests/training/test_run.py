@@ -25,6 +25,8 @@ from rankrag.training.start import find_start, load_model
 from rankrag.training.trainer import rate_share
 from rankrag.types import Passage, Question
 
+from ..conftest import TINY_LLAMA, save_random
+
 pytestmark = pytest.mark.slow
 
 METADATA = {"format": "pt"}
@@ -95,6 +97,23 @@ def test_full_training_writes_a_plain_model_with_contract_and_tokenizer(tmp_path
     assert probability(model) > 0.9
     before, after = (AutoModelForCausalLM.from_pretrained(d).state_dict() for d in (tiny_model_dir, model))
     assert all(not torch.equal(before[name], after[name]) for name in before if "norm" not in name)
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")  # of the reference, which stays tied
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_an_adapter_of_tied_weights_scores_the_same_when_it_is_trained_loaded_and_merged(
+    tmp_path, config_of, tokenizer, target
+):
+    base = save_random("llama", tokenizer, tmp_path / "tied", tie_word_embeddings=True, **TINY_LLAMA)
+    lora = {"r": 4, "alpha": 64, "target_modules": [target]}
+    adapter = train(config_of(model=str(base), max_steps=8, merge=True, lora=lora))
+    trained = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+    loaded, merged = (TransformersModel(folder, dtype="float32") for folder in (adapter, tmp_path / "run/model"))
+    ids = torch.tensor([loaded.encoder.encode_target("True")])
+    with torch.no_grad():
+        logits = [model(ids).logits for model in (trained, loaded.model, merged.model)]
+    assert torch.allclose(logits[0], logits[1], atol=1e-4)
+    assert torch.allclose(logits[0], logits[2], atol=0.1)  # saved in half precision
 
 
 def test_a_merged_model_scores_as_its_adapter_does(tmp_path, config_of):

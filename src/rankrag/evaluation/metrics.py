@@ -69,16 +69,18 @@ def line_metric(name: str) -> Callable[[LineFunction], LineFunction]:
 
 @answer_metric("EM")
 def exact_match(reply: str, answers: Sequence[str]) -> float:
-    """Return 1 if the reply equals one of the answers, both normalised as SQuAD does, else 0."""
-    return float(any(normalise(reply) == normalise(answer) for answer in answers))
+    """Return 1 if the reply equals one of the answers, both normalised as SQuAD does, else 0, as for an empty reply."""
+    return float(bool(reply.strip()) and any(normalise(reply) == normalise(answer) for answer in answers))
 
 
 @answer_metric("F1")
 def token_f1(reply: str, answers: Sequence[str]) -> float:
     """Return the best F1 of the reply's bag of words, normalised as SQuAD does, against one answer.
 
-    If reply or answer has no words left, F1 is 1 if both have none, else 0.
+    If reply or answer has no words left, F1 is 1 if both have none, else 0. An empty reply gives 0.
     """
+    if not reply.strip():
+        return 0.0
     return max((_f1(normalise(reply).split(), normalise(answer).split()) for answer in answers), default=0.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,34 @@ def layers_of(model: nn.Module) -> nn.ModuleList:
     return max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len)
 
 
+def untie(model: Any, adapter: str) -> None:
+    """Give the output layer weights of its own if an adapter of a tied model changes it or the input embeddings.
+
+    Otherwise merging would add to both what was trained on one of them. `adapter` is PEFT's configuration in JSON.
+    """
+    if not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        return
+    from torch import nn
+
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = [name for name, module in model.named_modules() if module in ends]
+    settings = json.loads(adapter)
+    if not any(_changes(settings, name) for name in names):
+        return
+    output = model.get_output_embeddings()
+    output.weight = nn.Parameter(output.weight.detach().clone(), requires_grad=output.weight.requires_grad)
+    model.config.get_text_config().tie_word_embeddings = model.config.tie_word_embeddings = False
+
+
+def _changes(settings: dict[str, Any], name: str) -> bool:
+    """Whether an adapter with these settings changes the module of this name."""
+    targets = settings.get("target_modules") or []
+    if isinstance(targets, str):
+        return targets != "all-linear" and re.fullmatch(targets, name) is not None
+    listed = [*targets, *(settings.get("modules_to_save") or []), *(settings.get("trainable_token_indices") or {})]
+    return any(name == target or name.endswith(f".{target}") for target in listed if isinstance(target, str))
+
+
 def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     directory = Path(name)
@@ -67,6 +96,7 @@ def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         of = json.loads(adapted.read_text(encoding="utf-8"))["base_model_name_or_path"]
         check_base(directory, of, resolve_model(of))
         base = AutoModelForCausalLM.from_pretrained(resolve_model(of), dtype=dtype)
+        untie(base, adapted.read_text(encoding="utf-8"))
         return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
     except RankragError:
         raise

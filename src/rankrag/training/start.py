@@ -177,9 +177,13 @@ def _four_bits() -> BitsAndBytesConfig:
 
 def _trainable(config: TrainConfig, start: Start, base: Any) -> Any:
     if start.adapter is not None:
+        loading.untie(base, (start.adapter / "adapter_config.json").read_text(encoding="utf-8"))
         model = PeftModel.from_pretrained(base, str(start.adapter), is_trainable=config.method != "full")
         return model.merge_and_unload().requires_grad_(True) if config.method == "full" else model
     if config.method == "full":
         return base
     torch.manual_seed(config.seed)
-    return get_peft_model(base, new_adapter(config.lora, base))
+    adapter = new_adapter(config.lora, base)
+    targets = adapter.target_modules
+    loading.untie(base, json.dumps({"target_modules": targets if isinstance(targets, str) else list(targets or ())}))
+    return get_peft_model(base, adapter)
