@@ -67,6 +67,24 @@ FORMS = {
 """The paper's retrievers and what their authors state (paper, section 5.1 and table 8; ChatQA; MIRAGE)."""
 
 
+class PassageEncoder(Protocol):
+    """Makes the vectors of an index."""
+
+    @property
+    def name(self) -> str:
+        """The name that the index remembers."""
+        ...
+
+    @property
+    def similarity(self) -> str:
+        """How its vectors are compared."""
+        ...
+
+    def encode_passages(self, passages: Sequence[Passage]) -> npt.NDArray[np.float32]:
+        """Return the vectors of passages, [passages, dimensions]."""
+        ...
+
+
 class Encoder:
     """A bi-encoder; its weights are loaded when the first text is encoded.
 

@@ -28,7 +28,7 @@ from rankrag.documents.parts import IndexedSource, SourcePassages, by_file
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import vector_key
-from rankrag.retrieval.encoder import Encoder, document_text
+from rankrag.retrieval.encoder import Encoder, PassageEncoder, document_text
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.snapshot import (
     FORMAT,
@@ -180,12 +180,21 @@ class PassageStore:
             found = passages_at(table, stored["_rowid"].filter(wanted).to_pylist())
         return {passage.id: passage for passage in found.values()}
 
-    def passages(self) -> list[Passage]:
-        """Return all passages, document by document in the order of their paths, each from its start to its end."""
+    def version(self) -> tuple[int, int]:
+        """Return a mark that changes whenever passages or vectors do, by whichever process."""
+        with explained(self._path):
+            vectors = self._vectors()
+            return self._table(_PASSAGES).version, vectors.version if vectors is not None else 0
+
+    def passages(self, source: str | None = None) -> list[Passage]:
+        """Return all passages, or a document's, by path, each document from its start to its end."""
         with explained(self._path):
             table = self._snapshot(_PASSAGES)
             order = [(name, "ascending") for name in ("source", "page", "start", "id")]
-            rows = scan(table, ["source", "page", "start", "id"]).sort_by(order)["_rowid"].to_pylist()
+            found = scan(table, ["source", "page", "start", "id"])
+            if source is not None:
+                found = found.filter(pc.equal(found["source"], source))
+            rows = found.sort_by(order)["_rowid"].to_pylist()
             found = passages_at(table, rows)
         return [found[row] for row in rows]
 
@@ -218,7 +227,7 @@ class PassageStore:
             keys = scan(self._table(_PASSAGES), ["key"])["key"]
             return int(keys.length() - (pc.sum(pc.is_in(keys, value_set=self._vector_keys())).as_py() or 0))
 
-    def fill_vectors(self, encoder: Encoder, progress: Progress = quiet, *, batch: int = 256) -> int:
+    def fill_vectors(self, encoder: PassageEncoder, progress: Progress = quiet, *, batch: int = 256) -> int:
         """Encode the texts that have no vector yet; return their number.
 
         Each `batch` is committed when it is done and then reported, so a killed run goes on where it
@@ -295,7 +304,7 @@ class PassageStore:
         table.checkout(table.version)
         return table
 
-    def _vectors(self, encoder: Encoder | None = None) -> Table | None:
+    def _vectors(self, encoder: PassageEncoder | None = None) -> Table | None:
         """Return the table of vectors, `None` before the first; `encoder` must be the one that made them."""
         if _never_written(self._path, _VECTORS):
             return None
@@ -315,7 +324,7 @@ class PassageStore:
             raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
         return name.decode()
 
-    def _vector_keys(self, encoder: Encoder | None = None) -> pa.ChunkedArray:
+    def _vector_keys(self, encoder: PassageEncoder | None = None) -> pa.ChunkedArray:
         vectors = self._vectors(encoder)
         return pa.chunked_array([], pa.string()) if vectors is None else scan(vectors, ["key"])["key"]
 
