@@ -19,6 +19,7 @@ from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPas
 if TYPE_CHECKING:
     from rankrag.config.answering import AskConfig
     from rankrag.opening import load
+    from rankrag.reranker import Reranker, Searcher
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,9 @@ __all__ = [
     "Question",
     "Ranking",
     "RankragError",
+    "Reranker",
     "ScoredPassage",
+    "Searcher",
     "Source",
     "load",
 ]
@@ -42,6 +45,10 @@ def __getattr__(name: str) -> object:
         from rankrag import opening
 
         return opening.load
+    if name in ("Reranker", "Searcher"):
+        from rankrag import reranker
+
+        return getattr(reranker, name)
     if name == "AskConfig":
         from rankrag.config import answering
 
