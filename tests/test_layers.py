@@ -23,12 +23,12 @@ LAYERS = (
     {"retrieval"},
     {"models"},
     {"rerank", "generate", "citations"},
-    {"pipeline", "opening", "__init__"},
+    {"pipeline", "opening", "reranker", "__init__"},
     {"blend"},
     {"training"},
     {"evaluation"},
     {"fitting"},
-    {"parity", "export"},
+    {"parity", "export", "server", "integrations"},
     {"cli", "__main__"},
 )
 """Files and folders of src/rankrag, the lowest layer first."""

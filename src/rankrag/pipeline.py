@@ -16,7 +16,7 @@ from rankrag.contract import HistoryQuery
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled
+from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled, settled
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
@@ -147,6 +147,10 @@ class RankRAG:
         else:
             judged = [judge_until_settled(self.model, *one, k=self.depth, bound=bound) for one in asked]
         return self.with_nearness(asked, judged)
+
+    def is_settled(self, judged: Sequence[Judgement]) -> bool:
+        """Return whether judging more passages is not expected to change the first `depth` (`settled_from`)."""
+        return settled([j.log_odds for j in judged], self.depth, bound_of(self.model.contract, self.settled_from))
 
     def with_nearness(
         self, asked: Sequence[tuple[Question, Ranking]], judged: Sequence[Sequence[Judgement]]

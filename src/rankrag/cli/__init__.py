@@ -15,7 +15,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, reporting, show
+from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, reporting, serve, show
 from rankrag.cli.options import is_debugging
 from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
@@ -46,6 +46,8 @@ for command in (
     models.models,
     evaluation.evaluate,
     reporting.report,
+    serve.serve,
+    serve.mcp,
 ):
     app.command()(command)
 

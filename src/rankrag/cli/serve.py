@@ -1,0 +1,135 @@
+"""`rankrag serve` and `rankrag mcp`: the pipeline for browsers, programs and agents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankrag.cli import options
+from rankrag.cli.options import say
+from rankrag.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rankrag.config.answering import AskConfig
+    from rankrag.server.app import Engine
+
+DEFAULT_FOLDER = Path("rankrag.collections")
+KEY_VARIABLE = "RANKRAG_API_KEY"
+
+Indexes = Annotated[
+    list[Path] | None, typer.Argument(help="Folders of indexes, the first is the default; missing ones are made.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on. Any other than this machine's own needs a key.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(help="Key that clients must send. Others can see arguments: prefer the variable or the file."),
+]
+KeyFile = Annotated[Path | None, typer.Option("--api-key-file", help="File that holds the key.")]
+RootPath = Annotated[str, typer.Option("--root-path", help="Path under which a proxy shows this server.")]
+Folder = Annotated[Path, typer.Option("--collections", help="Folder of the collections that clients make.")]
+Waiting = Annotated[int, typer.Option("--max-waiting", min=1, help="Requests that wait; one more gets 429.")]
+Upload = Annotated[int, typer.Option("--max-upload", min=1, help="Largest upload, in MiB.")]
+
+
+def serve(
+    indexes: Indexes = None,
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    api_key: ApiKey = None,
+    api_key_file: KeyFile = None,
+    root_path: RootPath = "",
+    collections: Folder = DEFAULT_FOLDER,
+    max_waiting: Waiting = 256,
+    max_upload: Upload = 256,
+    model: options.ModelChoice = None,
+    config: options.ConfigFile = None,
+    set_: options.Set = None,
+) -> None:
+    """Serve one model: a web page, rerank and chat APIs, MCP. Stop it with Ctrl-C: accepted requests are finished."""
+    with _extra():
+        import uvicorn
+
+        from rankrag.server.app import ServerSettings, create_app
+        from rankrag.server.collections import Collections
+        from rankrag.server.guard import check_exposed
+    key = _key(api_key, api_key_file)
+    check_exposed(host, key)
+    asked = options.asked_for(config, set_, model=model)
+    shown = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}{root_path}/"
+    settings = ServerSettings(key=key, max_waiting=max_waiting, upload_limit=max_upload * 1024 * 1024, base_url=shown)
+    found = indexes or [options.DEFAULT_INDEX]
+    app = create_app(lambda: _engine(asked), Collections(found, collections), settings)
+    running = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        root_path=root_path,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=round(settings.stop_seconds),
+        server_header=False,
+    )
+    say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
+    uvicorn.Server(running).run()
+
+
+def mcp(
+    indexes: Indexes = None,
+    *,
+    collections: Folder = DEFAULT_FOLDER,
+    model: options.ModelChoice = None,
+    config: options.ConfigFile = None,
+    set_: options.Set = None,
+) -> None:
+    """Offer the tools search, fetch, ask and rerank to an agent that starts this command (MCP over stdio)."""
+    import asyncio
+
+    with _extra():
+        from rankrag.server.app import ServerSettings, open_parts
+        from rankrag.server.collections import Collections
+        from rankrag.server.mcp import mcp_server
+        from rankrag.server.metrics import Metrics
+    asked = options.asked_for(config, set_, model=model)
+
+    async def run() -> None:
+        found = Collections(indexes or [options.DEFAULT_INDEX], collections)
+        parts = await open_parts(lambda: _engine(asked), found, ServerSettings(), Metrics())
+        await mcp_server(lambda: parts).run_stdio_async()
+        await asyncio.to_thread(parts.scheduler.stop)
+
+    asyncio.run(run())
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Turn a missing package of the extra into an error that names it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed; pip install 'rankrag[server]'") from None
+
+
+def _engine(asked: AskConfig) -> Engine:
+    from rankrag.opening import load, open_reranker
+    from rankrag.retrieval.encoder import Encoder
+    from rankrag.server.app import Engine
+
+    encoder = None if asked.retriever == "bm25" else Encoder(asked.encoder)
+    model = open_reranker(asked, encoder=encoder, say=say).model
+    return Engine(model, encoder, lambda index: load(index, asked, model=model, encoder=encoder, say=say))
+
+
+def _key(given: str | None, file: Path | None) -> str | None:
+    """Return the key, from the option, the file or the environment; `ConfigError` for a short one."""
+    key = given if given is not None else file.read_text(encoding="utf-8").strip() if file else None
+    key = os.environ.get(KEY_VARIABLE) if key is None else key
+    if key is not None and len(key) < 8:
+        raise ConfigError("the API key is shorter than 8 characters; make one with: openssl rand -hex 16")
+    return key
