@@ -6,7 +6,9 @@ EXTRAS ?= dev
 DOCS ?= examples/corpus
 DEMO := $(if $(filter-out examples/corpus,$(DOCS)),.cache/own.index,.cache/demo.index)
 
-.PHONY: demo test check fix bench mini ablations results paper clean
+CLIENTS := .cache/clients-new/.done .cache/clients-old/.done
+
+.PHONY: demo serve test acceptance check fix bench mini ablations results paper clean
 
 demo: $(VENV)/.core
 	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
@@ -19,12 +21,28 @@ demo: $(VENV)/.core
 	  printf '\n$$ rankrag ask "%s" --index $(DEMO)\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index $(DEMO) || exit; done
 
+# The demo's index, or that of DOCS=FOLDER, as a web page and an API on this machine. Ctrl-C stops it.
+serve: $(VENV)/.core
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[server]"
+	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
+	@$(BIN)/rankrag serve $(DEMO)
+
 # Bytecode is kept whatever the shell says: without it each process compiles tests and sources anew. The order of the
 # files is that of tests/conftest.py.
 test: $(VENV)/.dev
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 	  --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+# What takes minutes: real clients in environments of their own, since their versions exclude each other, thousands of
+# requests, kill -9, whole systems compared.
+acceptance: $(VENV)/.dev $(CLIENTS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m acceptance tests/acceptance
+
+.cache/clients-%/.done: tests/acceptance/clients-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,194 @@
+"""`rankrag serve` under load, beside a plain server that takes one request at a time: docs/performance-serve.md.
+
+    python benchmarks/serve.py INDEX --questions examples/questions.jsonl --seconds 600 --clients 64
+
+The requests are the same for both: 70 % rerank 20 passages drawn from 400, so that passages come again, and 30 % ask
+the index. What is asked follows Zipf's law. Each server runs alone. Nothing that was accepted may be lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+
+import httpx
+
+from rankrag.retrieval.store import PassageStore
+
+PASSAGES, DRAWN, RERANK_SHARE = 400, 20, 0.7
+OURS = "rankrag serve"
+PLAIN = "one at a time"
+
+
+@dataclass
+class Outcome:
+    """What one server did: seconds of each request, statuses, memory over time (seconds, bytes)."""
+
+    name: str
+    latencies: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+    memory: list[tuple[float, int]] = field(default_factory=list)
+    lone: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def throughput(self) -> float:
+        return self.statuses.get(200, 0) / self.seconds
+
+    @property
+    def p99(self) -> float:
+        return quantiles(self.latencies, n=100)[98]
+
+    @property
+    def drift(self) -> float:
+        """Memory at the end over memory after the first minute (or the first tenth of a short run)."""
+        settled = [held for at, held in self.memory if at >= min(60, self.seconds / 10)]
+        return settled[-1] / settled[0]
+
+
+def requests(passages: list[str], questions: list[str], seed: int) -> list[tuple[str, dict]]:
+    """Return the requests of one client, endless enough for any run."""
+    rng = random.Random(seed)
+    weights = [1 / rank for rank in range(1, len(questions) + 1)]
+    found = []
+    for _ in range(5000):
+        (question,) = rng.choices(questions, weights)
+        if rng.random() < RERANK_SHARE:
+            found.append(("/v1/rerank", {"query": question, "documents": rng.sample(passages, DRAWN)}))
+        else:
+            found.append(("/v1/chat/completions", {"messages": [{"role": "user", "content": question}]}))
+    return found
+
+
+def start(command: list[str], port: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(1200):
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
+                return process
+        except httpx.TransportError:
+            pass
+        if process.poll() is not None:
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+        time.sleep(0.1)
+    raise SystemExit("not ready after two minutes")
+
+
+async def load(outcome: Outcome, port: int, pid: int, plans: list[list[tuple[str, dict]]], seconds: float) -> None:
+    end, started = time.monotonic() + seconds, time.monotonic()
+
+    async def client(plan: list[tuple[str, dict]]) -> None:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=None) as web:
+            for path, body in plan:
+                if time.monotonic() >= end:
+                    return
+                before = time.monotonic()
+                response = await web.post(path, json=body)
+                outcome.statuses[response.status_code] = outcome.statuses.get(response.status_code, 0) + 1
+                outcome.latencies.append(time.monotonic() - before)
+                if response.status_code == 429:
+                    await asyncio.sleep(float(response.headers["Retry-After"]))
+
+    async def watch() -> None:
+        while time.monotonic() < end:
+            resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            outcome.memory.append((time.monotonic() - started, resident))
+            await asyncio.sleep(1)
+
+    await asyncio.gather(watch(), *(client(plan) for plan in plans))
+    outcome.seconds = time.monotonic() - started
+
+
+async def lone_behind_long(outcome: Outcome, port: int, passages: list[str], rounds: int = 10) -> None:
+    """Time a request of two passages that comes while one of 200 is being ranked."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=None) as web:
+        for number in range(rounds):
+            long = [f"{text} {number}" for text in passages[:200]]
+            body = {"query": "What is told here?", "documents": long}
+            waiting = asyncio.create_task(web.post("/v1/rerank", json=body, headers={"Authorization": "long"}))
+            await asyncio.sleep(0.3)
+            before = time.monotonic()
+            short = {"query": f"A short question, number {number}?", "documents": passages[:2]}
+            await web.post("/v1/rerank", json=short, headers={"Authorization": "short"})
+            outcome.lone.append(time.monotonic() - before)
+            await waiting
+
+
+def measured(name: str, command: list[str], given: argparse.Namespace, texts: list[str], asked: list[str]) -> Outcome:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    process, outcome = start([*command, "--port", str(port)], port), Outcome(name)
+    try:
+        plans = [requests(texts, asked, seed) for seed in range(given.clients)]
+        asyncio.run(load(outcome, port, process.pid, plans, given.seconds))
+        asyncio.run(lone_behind_long(outcome, port, texts))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    return outcome
+
+
+def page(found: list[Outcome], given: argparse.Namespace) -> str:
+    """Return the table of docs/performance-serve.md."""
+    ours, plain = found
+    rows = [
+        ("requests answered a second", *(f"{one.throughput:.2f}" for one in found)),
+        ("median latency, s", *(f"{median(one.latencies):.2f}" for one in found)),
+        ("p99 latency, s", *(f"{one.p99:.2f}" for one in found)),
+        ("a lone short request behind a long one, p99, s", *(f"{max(one.lone):.2f}" for one in found)),
+        ("memory at the end / after the first minute", *(f"{one.drift:.3f}" for one in found)),
+        ("statuses", *(", ".join(f"{k}: {v}" for k, v in sorted(one.statuses.items())) for one in found)),
+    ]
+    command = f"python benchmarks/serve.py INDEX --seconds {given.seconds:g} --clients {given.clients}"
+    return "\n".join(
+        [
+            "# `rankrag serve` under load",
+            "",
+            f"{given.clients} clients for {given.seconds:g} seconds on loopback, {given.model}, two cores. 70 % of the "
+            f"requests rerank {DRAWN} passages drawn from {PASSAGES}; 30 % ask an index of the examples; what is asked "
+            "follows Zipf's law. The other server has the same model and the same steps, takes one request at a time "
+            "and keeps no states of passages.",
+            "",
+            f"| | {OURS} | {PLAIN} |",
+            "|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            f"Throughput ratio: {ours.throughput / plain.throughput:.2f}. Made by `{command}`.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("index", type=Path)
+    parser.add_argument("--questions", type=Path, default=Path("examples/questions.jsonl"))
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--model", default="rankrag-mini")
+    parser.add_argument("--out", type=Path, default=Path("docs/performance-serve.md"))
+    given = parser.parse_args()
+    stored = [passage.text for passage in PassageStore.open(given.index).passages()]
+    texts = [f"{text} (copy {copy})" if copy else text for copy in range(10) for text in stored][:PASSAGES]
+    asked = [json.loads(line)["question"] for line in given.questions.read_text(encoding="utf-8").splitlines()]
+    ours = [sys.executable, "-m", "rankrag", "serve", str(given.index), "--model", given.model]
+    plain = [sys.executable, str(Path(__file__).with_name("plain_server.py")), str(given.index), "--model", given.model]
+    found = [measured(OURS, ours, given, texts, asked), measured(PLAIN, plain, given, texts, asked)]
+    given.out.write_text(page(found, given), encoding="utf-8")
+    print(given.out.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""A server whose model has no weights, so that it starts in a second: serve_without_weights.py FOLDER PORT."""
+
+import sys
+from pathlib import Path
+
+import uvicorn
+
+import rankrag
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.server.app import Engine, ServerSettings, create_app
+from rankrag.server.collections import Collections
+
+SETTINGS = rankrag.AskConfig(retriever="bm25", n=3, k=1)
+folder, port = Path(sys.argv[1]), int(sys.argv[2])
+model = FakeLanguageModel(yes_if="longest", reply="a reply")
+
+
+def engine() -> Engine:
+    return Engine(model, None, lambda index: rankrag.load(index, SETTINGS, model=model))
+
+
+app = create_app(engine, Collections([folder / "kill.index"], folder / "collections"), ServerSettings())
+uvicorn.run(app, port=port, log_level="warning")
