@@ -89,8 +89,6 @@ class Benchmark:
         metric: the figure that reranking is judged by; None where no passage is known to be right.
         style: the kind of answer; None where nothing is answered.
         small_sample: questions that are reranked by default, as many as a CPU can do.
-        target: what rankrag-mini is to reach after training on a CPU and on a GPU: the share of the gap that it closes,
-            or for hit@1 and NDCG@10 the figure itself.
         unanswerable: the passages hold no answer to any of the questions; refusals are counted, nothing else.
         reading: whether the gold passage alone, and the gold one among five, are read as well.
         split: the part of the set that is measured; always said where a set has several.
@@ -116,7 +114,6 @@ class Benchmark:
     metric: Metric | None
     style: Style | None = "short"
     small_sample: int = 100
-    target: tuple[float, float] | None = None
     unanswerable: bool = False
     reading: bool = False
     split: str = ""
