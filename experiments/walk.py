@@ -97,6 +97,7 @@ def main() -> None:
     """Print the walk of a question."""
     index, question = (sys.argv[1:] + ["rankrag.index", "What is the longest river?"][len(sys.argv[1:]) :])[:2]
     rag = rankrag.load(index)
+    rag.ask("What is opened lazily is opened by this question?")
     changes = changes_of(lambda: rag.ask(question))
     for number, change in enumerate(changes, start=1):
         again = "  (is open: back up)" if change.called in change.open else ""

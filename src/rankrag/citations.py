@@ -1,4 +1,4 @@
-"""Which passage supports which sentence of an answer. No support, no citation."""
+"""Which passage supports which sentence of an answer. A sentence without support gets no citation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from rankrag.templates import passage_text
 from rankrag.types import Citation, Question, Ranking
 
 SUPPORTED_FROM = 0.5
-"""P(True) of question and sentence together from which a passage counts as support when it lacks the words.
-
-A layer head is fitted to questions alone, and its scale is another one, so support is always judged by the labels.
-"""
+"""P(True) of question and sentence together, from which a passage supports a sentence whose words it lacks."""
 
 _TOO_COMMON = {"", "yes", "no", "true", "false", "maybe"}
 
@@ -26,9 +23,10 @@ def cite(
 ) -> tuple[Citation, ...]:
     """Return at most one citation for each sentence of an answer.
 
-    A passage that contains the sentence's words supports it; among several, the one with the highest probability in
-    `relevance` (by passage id; if one is missing, all are judged). Otherwise, and for bare words such as "yes", the
-    passage whose P(True) for question and sentence together is highest, if it reaches `SUPPORTED_FROM`.
+    A passage that contains the sentence's words supports it. Among several, the one with the highest probability in
+    `relevance` is cited (by passage id; all are judged if one is missing). If no passage contains the words, or the
+    sentence is a bare word such as "yes", the passage with the highest P(True) for question and sentence together is
+    cited, if it reaches `SUPPORTED_FROM`.
     """
     found = []
     for start, end in sentences(text):
@@ -39,7 +37,7 @@ def cite(
 
 
 def with_markers(text: str, citations: tuple[Citation, ...]) -> str:
-    """Return the text with ` [n]` after each cited sentence, n counted from 1 in the order of the contexts."""
+    """Return the text with ` [n]` after each cited sentence; n counts the contexts from 1."""
     for citation in sorted(citations, key=lambda c: -c.end):
         text = f"{text[: citation.end]} [{citation.context + 1}]{text[citation.end :]}"
     return text

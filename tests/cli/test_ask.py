@@ -201,4 +201,4 @@ def test_a_fault_of_ours_says_so(
 ) -> None:
     model.contract = None  # type: ignore[assignment]
     assert run("ask", QUESTION, "--index", index) == 1
-    assert "a fault of rankrag itself" in capsys.readouterr().err
+    assert "rankrag: a bug in rankrag" in capsys.readouterr().err

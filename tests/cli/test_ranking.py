@@ -142,7 +142,7 @@ def test_a_frozen_run_is_reranked_without_its_index(
         found.append(out.read_text(encoding="utf-8"))
     assert found[0] == found[1]
     assert run(*retrieve) == 2
-    assert "run.passages.jsonl.zst: of an earlier run; pass --freeze" in capsys.readouterr().err
+    assert "run.passages.jsonl.zst: belongs to an earlier run; pass --freeze" in capsys.readouterr().err
     (tmp_path / "run.passages.jsonl").write_text('{"id": "rivers.md#0", "text": "The Tagus"}\n', encoding="utf-8")
     assert run("rerank", "--run", first, "--questions", questions) == 2
     assert f"is not in {tmp_path / 'run.passages.jsonl'} (2 in all)" in capsys.readouterr().err
@@ -156,7 +156,7 @@ def test_the_first_stage_of_a_set_is_frozen_from_an_index(
     (tmp_path / "kilt/nq-dev-kilt.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     frozen = ("retrieve", "--set", "nq-kilt", "--data", tmp_path, "--index", index, "--retriever", "bm25")
     assert run(*frozen) == 0
-    assert f"nq-kilt: its first stage is {tmp_path / 'runs/nq-kilt.trec'}." in capsys.readouterr().err
+    assert f"nq-kilt: the first stage is in {tmp_path / 'runs/nq-kilt.trec'}." in capsys.readouterr().err
     origin = json.loads((tmp_path / "runs/nq-kilt.json").read_text(encoding="utf-8"))
     assert (origin["retriever"], origin["questions"], "rivers.md" in origin["corpus"]) == ("bm25", 1, True)
 
@@ -168,7 +168,7 @@ def test_the_first_stage_of_a_set_is_frozen_from_an_index(
         (["retrieve", "--questions", "-", "--freeze"], "name the run with --out FILE"),
         (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
         (["retrieve"], "retrieve takes --questions FILE, or --set NAME"),
-        (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set is frozen in runs/ of the data folder"),
+        (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set keeps its run in runs/ of the data folder"),
         (["retrieve", "--set", "squat", "--data", "."], "--set squat: not known; sets are squad"),
         (["rerank", "--candidates", "-", "--windows"], "--set settled_from=… judges fewer passages"),
         (["ask", "why?", "--set", "settled_from=1", "--set", "rerank=false"], "exclude each other"),
@@ -213,7 +213,7 @@ def test_a_run_never_goes_into_a_file_that_is_read(
     Path("link.trec").symlink_to("input.trec")
     for out in ("input.trec", "link.trec", tmp_path / "input.trec"):
         assert run(*command, "--out", out) == 2
-        assert f"{out}: --out is the file of {read}; choose another one" in capsys.readouterr().err
+        assert f"{out}: --out is the file of {read} and would be overwritten" in capsys.readouterr().err
     assert Path("input.trec").read_text(encoding="utf-8") == "what is read"
 
 
@@ -224,7 +224,7 @@ def test_a_run_never_goes_into_the_passages_beside_the_one_that_is_read(
     beside = tmp_path / f"r.passages.{ending}"
     beside.write_text("what is read", encoding="utf-8")
     assert run("rerank", "--run", tmp_path / "r.jsonl", "--out", beside) == 2
-    assert f"{beside}: --out is the file of --index; choose another one" in capsys.readouterr().err
+    assert f"{beside}: --out is the file of --index and would be overwritten" in capsys.readouterr().err
     assert beside.read_text(encoding="utf-8") == "what is read"
 
 

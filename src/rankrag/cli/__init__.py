@@ -1,7 +1,7 @@
 """The command line: the only place that prints.
 
-Answers and data go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 a fault of ours,
-2 an error that the user can mend, 130 interrupted.
+Answers and data go to standard output, progress and errors to standard error. Exit codes: 0 for success, 1 for a bug,
+2 for an error that the user can fix, 130 for an interruption.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ for command in (
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
-    gc.set_threshold(500_000, 10, 10)  # imports make a million objects that stay: looking through them took a second
-    atexit.register(gc.freeze)  # and another one at the end
+    gc.set_threshold(500_000, 10, 10)  # imports make a million objects that stay; checking them took a second
+    atexit.register(gc.freeze)  # and another second at exit
     debug = is_debugging(sys.argv)
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.INFO if debug else logging.ERROR)  # bm25s sets its own logger to DEBUG
@@ -83,11 +83,11 @@ def main() -> None:
         if isinstance(error, OSError) and error.filename is not None:
             if debug:
                 traceback.print_exc()
-            path = error.filename2 or error.filename  # the second is where a file was to be moved
+            path = error.filename2 or error.filename  # the second is the target of a failed move
             print(f"rankrag: {path}: {error.strerror}; check the name and its permissions", file=sys.stderr)
             sys.exit(2)
         if debug:
             raise
-        print(f"rankrag: a fault of rankrag itself: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"rankrag: a bug in rankrag: {type(error).__name__}: {error}", file=sys.stderr)
         print("rankrag: the same command with --debug shows where; please report it", file=sys.stderr)
         sys.exit(1)

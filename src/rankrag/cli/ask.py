@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,14 +17,10 @@ from rankrag.types import Answer, Question
 if TYPE_CHECKING:
     from rankrag.pipeline import RankRAG
 
-QuestionText = Annotated[str | None, typer.Argument(help="The question; or give --questions.", show_default=False)]
-Questions = Annotated[
-    Path | None, typer.Option(help="JSON Lines with questions, answered one after the other; `-` is standard input.")
-]
-Out = Annotated[
-    Path | None, typer.Option(help="Where the answers of --questions go; what is there already is not asked again.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer and everything it came from as JSON.")]
+QuestionText = Annotated[str | None, typer.Argument(help="The question; or use --questions.", show_default=False)]
+Questions = Annotated[Path | None, typer.Option(help="JSON Lines with questions to answer; `-` for standard input.")]
+Out = Annotated[Path | None, typer.Option(help="File for the answers to --questions; answers that it holds are kept.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer with everything it came from as JSON.")]
 
 
 def ask(
@@ -119,35 +114,35 @@ def _stream(rag: RankRAG, question: Question) -> Answer:
 
 
 def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None) -> None:
-    from rankrag.data.journal import append_rows, read_journal
+    from rankrag.data.journal import Journal
     from rankrag.data.rows import read_questions
     from rankrag.data.runs import answer_row
 
     options.refuse_input(out, questions=questions)
-    wanted = list(read_questions(questions))
-    done = {row["id"] for row in read_journal(out, _is_answer)} if out else set()
-    todo = [question for question in wanted if question.id not in done]
-    if len(todo) < len(wanted):
-        say(f"{len(wanted) - len(todo)} of {len(wanted)} questions are answered in {out} already.")
-    if not todo:
+    wanted = {question.id: question for question in read_questions(questions)}
+    answers = Journal(out, lambda row: [(row["id"], row)], is_row=_is_answer)
+    missing = [name for name in wanted if name not in answers]
+    if len(missing) < len(wanted):
+        say(f"{len(wanted) - len(missing)} of {len(wanted)} questions are answered in {out} already.")
+    if not missing:
         return
-    failed = 0
     rag = pipeline()
-    with options.progress_bar("Answering", len(todo), unit="questions") as show:
-        for place, question in enumerate(todo, start=1):
+
+    def answered(batch: Mapping[str, Question]) -> Iterator[dict[str, Any]]:
+        for question in batch.values():
             try:
                 row = answer_row(rag.ask(question))
             except DataError as error:
-                failed += 1
                 row = {"id": question.id, "question": question.text, "error": str(error)}
-            if out:
-                append_rows(out, [row])
-            else:
-                print(json.dumps(row, ensure_ascii=False))
-                sys.stdout.flush()
-            show(place)
+            if out is None:
+                print(json.dumps(row, ensure_ascii=False), flush=True)
+            yield row
+
+    with options.step_lines(passing=True) as step:
+        answers.fill(wanted, answered, progress=step, text="Answering")
+    failed = sum("error" in answers[name] for name in missing)
     if failed:
-        say(f"{failed} of {len(todo)} questions could not be answered; their rows have 'error'.")
+        say(f"{failed} of {len(missing)} questions could not be answered; their rows have 'error'.")
 
 
 def _is_answer(row: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""How an answer and its evidence look in a terminal."""
+"""Printing an answer and its evidence in a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CUT = "cut: its end was not read"
 
 
 def print_evidence(answer: Answer) -> None:
-    """Print below a streamed answer what it rests on, and how long each step took."""
+    """Print the passages behind a streamed answer, and the time that each step took."""
     console = Console(highlight=False, soft_wrap=True)
     cited = list(dict.fromkeys(c.context for c in answer.citations))
     if cited:

@@ -131,8 +131,8 @@ def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
         return
     from rankrag.retrieval.encoder import Encoder
 
-    with options.progress_bar("Vectors", missing, unit="passages") as show:
-        filled = store.fill_vectors(Encoder(encoder), lambda _, done, __: show(done), batch=64)
+    with options.step_lines(passing=True) as step:
+        filled = store.fill_vectors(Encoder(encoder), lambda _, done, __: step("Vectors", done, missing), batch=64)
     store.refresh()
     say(f"{filled} vectors made.")
 

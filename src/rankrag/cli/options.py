@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print."""
+"""Options that several commands share, and what they print while they work."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ def model_here(name: str, instead: str) -> str:
 
 
 def refuse_input(out: Path | None, **inputs: Path | None) -> None:
-    """Raise `ConfigError` where `--out` is a file that is read, whatever it is called; `inputs` are named by option."""
+    """Raise `ConfigError` if `--out` is one of the files to read, by whatever name; `inputs` are named by option."""
     for option, path in inputs.items():
         if out and path and out.exists() and path.exists() and out.samefile(path):
-            raise ConfigError(f"{out}: --out is the file of --{option}; choose another one, this would be overwritten")
+            raise ConfigError(f"{out}: --out is the file of --{option} and would be overwritten; choose another one")
 
 
 def is_debugging(arguments: Sequence[str]) -> bool:
@@ -105,48 +105,28 @@ def is_debugging(arguments: Sequence[str]) -> bool:
 
 
 def shown(path: str) -> str:
-    """Return a document's name as people read it: from the current folder where it lies below it."""
+    """Return a document's name for people: relative to the current folder if it is below it."""
     return path.removeprefix(f"{Path.cwd()}/")
 
 
 def say(text: str) -> None:
-    """Print a line for the person who waits, apart from the results."""
+    """Print a line to standard error, apart from the results."""
     print(text, file=sys.stderr, flush=True)
 
 
 def say_state_use(model: LanguageModel) -> None:
-    """Say how many passages were known from earlier questions, where any were."""
+    """Say how many passages were known from earlier questions, if any."""
     use = model.info.states
     if use and use.found:
         say(f"{use.found:,} of {use.wanted:,} passages were known and not read again ({use.found / use.wanted:.0%}).")
 
 
 @contextmanager
-def progress_bar(text: str, total: int, *, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """Show a bar with the time left; what is yielded takes the number that is done. Quiet where nobody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal or not total) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda done: progress.update(task, completed=done)
-
-
-@contextmanager
 def step_lines(seconds: float = 15.0, *, passing: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Say what long work is at: what is yielded takes a text, what is done and the total, 0 where it is not known.
+    """Yield a function that shows progress: it takes a text, the number done and the total (0 if unknown).
 
-    A terminal gets a bar for each text, with the time left; a file or a pipe gets a line now and then. Steps that are
-    `passing` are many, and most of them short: a bar goes when the next one comes, and a line comes after `seconds`.
+    A terminal gets one bar per text, with the time left; a file or a pipe gets a line from time to time. With
+    `passing`, for many short steps, a new bar replaces the last one, and the first line comes only after `seconds`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn

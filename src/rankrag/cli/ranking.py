@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,26 +27,26 @@ _SEARCHED_AT_ONCE = 64
 _RUN_DEPTH = 100
 
 QuestionsFile = Annotated[
-    Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` is stdin.")
+    Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for standard input.")
 ]
 FrozenSet = Annotated[
     str | None,
-    typer.Option("--set", help="A set of `rankrag evaluate --list` instead: its first stage, frozen in --data."),
+    typer.Option("--set", help="Instead: a set of `rankrag evaluate --list`; its first stage is kept in --data."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines, or TREC where it ends in .trec .run .txt.")]
-Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each question.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines; TREC if it ends in .trec, .run or .txt.")]
+Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages for each question.")]
 RunFile = Annotated[
-    Path | None, typer.Option("--run", help="A run to rerank; its passages are beside it (--freeze) or in --index.")
+    Path | None, typer.Option("--run", help="Run to rerank; its passages are beside it (--freeze) or in --index.")
 ]
 RunIndex = Annotated[
     Path | None,
-    typer.Option("--index", "-i", help="Folder of its index, or a file of passages; by default those beside the run."),
+    typer.Option("--index", "-i", help="Its index, or a file with its passages; by default the file beside the run."),
 ]
-Freeze = Annotated[bool, typer.Option("--freeze", help="Keep the passages beside --out: rerank needs no index.")]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Keep the passages beside --out; then rerank needs no index.")]
 Candidates = Annotated[
-    Path | None, typer.Option(help="Questions with candidates of their own, .zst too; `-` is standard input.")
+    Path | None, typer.Option(help="Questions with their own candidates, also .zst; `-` for standard input.")
 ]
-RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC's format.")]
+RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC format.")]
 RunDepth = Annotated[
     int | None, typer.Option("--n", "-n", min=1, help=f"Passages of a run to rerank (default: {_RUN_DEPTH}).")
 ]
@@ -87,12 +86,12 @@ def retrieve(
         raise ConfigError("retrieve takes --questions FILE, or --set NAME; see rankrag retrieve --help")
     if set_ is not None:
         if freeze or out is not None:
-            raise ConfigError("--set is frozen in runs/ of the data folder; --out and --freeze go with --questions")
+            raise ConfigError("--set keeps its run in runs/ of the data folder; --out and --freeze go with --questions")
         _freeze_set(set_, data, index, retriever, k, history_query or "last", encoder)
         return
     assert questions is not None
     if freeze and out is None:
-        raise ConfigError("--freeze keeps the passages of a run beside it; name the run with --out FILE")
+        raise ConfigError("--freeze keeps the passages beside the run; name the run with --out FILE")
     options.refuse_input(out, questions=questions)
     from rankrag.data.frozen import keep_passages, passages_beside
     from rankrag.data.rows import read_questions
@@ -101,20 +100,20 @@ def retrieve(
     from rankrag.retrieval.fusion import search
 
     if out is not None and not freeze and (earlier := passages_beside(out)):
-        raise ConfigError(f"{earlier}: of an earlier run; pass --freeze to replace it, or delete it")
+        raise ConfigError(f"{earlier}: belongs to an earlier run; pass --freeze to replace it, or delete it")
     wanted = list(read_questions(questions))
     first_stage = open_retriever(index, retriever, encoder=encoder, say=say)
     passages: dict[str, Passage] = {}
 
     def found() -> Iterator[_Outcome]:
-        with options.progress_bar("Retrieving", len(wanted), unit="questions") as show:
+        with options.step_lines(passing=True) as step:
             for start in range(0, len(wanted), _SEARCHED_AT_ONCE):
                 batch = wanted[start : start + _SEARCHED_AT_ONCE]
                 rankings = search(first_stage, [search_queries(q, history_query or "last") for q in batch], k)
                 if freeze:
                     passages.update((c.passage.id, c.passage) for ranking in rankings for c in ranking)
                 yield from (_Outcome(*one) for one in zip(batch, rankings, strict=True))
-                show(start + len(batch))
+                step("Retrieving", start + len(batch), len(wanted))
 
     _write(out, found())
     if out is not None and freeze:
@@ -154,7 +153,7 @@ def _freeze_set(
             k=k,
             progress=step,
         )
-    say(f"{name}: its first stage is {run}.")
+    say(f"{name}: the first stage is in {run}.")
 
 
 def rerank(
@@ -192,14 +191,14 @@ def rerank(
 
 def _outcomes(reranker: RankRAG, wanted: Sequence[_Asked], *, at_once: int) -> Iterator[_Outcome]:
     """Yield what reranking finds for each question; the passages of `at_once` questions are judged together."""
-    with options.progress_bar("Reranking", len(wanted), unit="questions") as show:
+    with options.step_lines(passing=True) as step:
         for start in range(0, len(wanted), at_once):
             batch = wanted[start : start + at_once]
             try:
                 yield from _reranked(reranker, batch)
             except DataError:
                 yield from (_alone(reranker, one) for one in batch)
-            show(start + len(batch))
+            step("Reranking", start + len(batch), len(wanted))
 
 
 def _reranked(reranker: RankRAG, batch: Sequence[_Asked]) -> list[_Outcome]:
@@ -256,40 +255,42 @@ def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking
 
 
 def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
-    """Write a run in the format of its name: to standard output as it comes, to a file whole or not at all.
+    """Write a run in the format of its name: to standard output line by line, to a file whole or not at all.
 
     Return how many questions have no ranking. Their rows have `error`; a TREC run has no place for it, so it is said.
     """
-    from rankrag.data.runs import is_trec, run_row, trec_lines
+    from rankrag.data.files import write_lines
+    from rankrag.data.runs import is_trec
 
-    failed = 0
+    if out is not None and out.is_dir():
+        raise ConfigError(f"{out}: a folder; --out names the file of the run")
+    trec, failed = out is not None and is_trec(out), 0
 
     def lines() -> Iterator[str]:
         nonlocal failed
         for one in outcomes:
             failed += bool(one.error)
-            if out is not None and is_trec(out) and one.error:
+            if one.error and trec:
                 say(f"rankrag: question {one.question.id!r} is not in {out}: {one.error}")
-            elif one.error:
-                row = {"id": one.question.id, "question": one.question.text, "error": one.error}
-                yield json.dumps(row, ensure_ascii=False)
-            elif out is not None and is_trec(out):
-                yield from trec_lines(one.question, one.ranking)
             else:
-                yield json.dumps(run_row(one.question, one.ranking, one.relevance, one.truncated), ensure_ascii=False)
+                yield from _lines(one, trec=trec)
 
-    if out is None:
-        for line in lines():
-            print(line, flush=True)
+    if out is not None:
+        write_lines(out, (f"{line}\n".encode() for line in lines()))
         return failed
-    if out.is_dir():
-        raise ConfigError(f"{out}: a folder; --out names the file of the run")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines())
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    for line in lines():
+        print(line, flush=True)
     return failed
+
+
+def _lines(outcome: _Outcome, *, trec: bool) -> Iterator[str]:
+    from rankrag.data.runs import run_row, trec_lines
+
+    question = outcome.question
+    if trec:
+        yield from trec_lines(question, outcome.ranking)
+    elif outcome.error:
+        yield json.dumps({"id": question.id, "question": question.text, "error": outcome.error}, ensure_ascii=False)
+    else:
+        row = run_row(question, outcome.ranking, outcome.relevance, outcome.truncated)
+        yield json.dumps(row, ensure_ascii=False)

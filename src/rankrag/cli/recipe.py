@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -152,15 +151,10 @@ def train(
         return
     from rankrag.training.run import train as run
 
-    with ExitStack() as stack:
-        bars: list[Callable[[int], None]] = []
-
-        def report(done: int, total: int) -> None:
-            if not bars:  # the total is known only after the blend is read
-                bars.append(stack.enter_context(options.progress_bar("training", total, unit="steps")))
-            bars[0](done)
-
-        lines = (lambda _: None) if sys.stderr.isatty() else say  # a terminal has the bar
+    shows_bar = sys.stderr.isatty()
+    with options.step_lines() as step:
+        report = partial(step, "Training") if shows_bar else lambda _, __: None
+        lines = (lambda _: None) if shows_bar else say
         result = run(wanted, resume=not fresh, say=say, report=report, say_steps=lines)
     if os.environ.get("RANK", "0") == "0":  # the first of a torchrun's processes speaks for all
         say(f"The result is in {result}.")

@@ -1,4 +1,4 @@
-"""Commands and options that are gone, and what replaces each of them."""
+"""Commands and options that were removed, with what replaces each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RETIRED = {
 
 
 def refuse_retired(arguments: Sequence[str]) -> None:
-    """Raise `ConfigError` with the replacement if the command line names something that is gone."""
+    """Raise `ConfigError` with the replacement if the command line uses something that was removed."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     for name, instead in RETIRED.items():
         command, _, option = name.partition(" ") if not name.startswith("-") else ("", "", name)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rankrag.encoding import PromptEncoder
 
 Kind = Literal["context_ranking", "retrieval_ranking", "context_qa"]
-ExamplesFile = Annotated[Path | None, typer.Argument(help="Training examples, as `rankrag blend` writes them.")]
+ExamplesFile = Annotated[Path | None, typer.Argument(help="Training examples in the form of `rankrag blend`.")]
 QuestionText = Annotated[str | None, typer.Option("--question", "-q", help="Show this question's prompt instead.")]
-PassageTexts = Annotated[list[str] | None, typer.Option("--passage", "-p", help="A passage of it; may be given often.")]
+PassageTexts = Annotated[list[str] | None, typer.Option("--passage", "-p", help="Passage in this prompt (repeatable).")]
 
 
 def show(
@@ -28,13 +28,13 @@ def show(
     *,
     question: QuestionText = None,
     passage: PassageTexts = None,
-    kind: Annotated[Kind, typer.Option(help="What the prompt asks for.")] = "context_ranking",
-    number: Annotated[int, typer.Option(min=1, help="Examples to show.")] = 3,
+    kind: Annotated[Kind, typer.Option(help="Kind of prompt.")] = "context_ranking",
+    number: Annotated[int, typer.Option(min=1, help="Number of examples to show.")] = 3,
     model: options.Model = "rankrag-mini",
 ) -> None:
     """Show prompts as the model sees them.
 
-    Passages are yellow, the question is blue, and what the model is trained to say is green.
+    Passages are yellow, the question is blue, and the target of training is green.
     """
     if (examples is None) == (question is None):
         raise ConfigError("show takes a file of examples, or --question with --passage; see rankrag show --help")
