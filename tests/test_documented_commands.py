@@ -79,6 +79,8 @@ def test_every_make_target_script_and_configuration_is_there(page: Path) -> None
     code = "\n".join(shown(page))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert sorted(set(re.findall(r"(?:^|\s)make ([a-z]+)", code)) - targets) == []
+    modules = re.findall(r"python -m ((?:experiments|benchmarks)\.[\w.]+)", code)
+    assert [name for name in modules if not (ROOT / name.replace(".", "/")).exists()] == []
     paths = re.findall(
         r"(?<![\w/.])((?:benchmarks|configs|experiments|examples|src|tests|docs|models)/[\w./-]*[\w/])", code
     )
