@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from rankrag.contract import Contract
+from rankrag.cores import share_cores
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import ModelInfo, packing
 from rankrag.models.label_logits import choice_logprobs, last_tokens_only
@@ -120,6 +121,7 @@ class PromptReader:
             return known
 
         def read(work: list[tuple[int, ...]]) -> list[State]:
+            share_cores(self.device)
             before = Before([NOTHING], work)
             inputs = torch.tensor(work, device=self.device)
             self.model(inputs, past_key_values=before, use_cache=True, logits_to_keep=1)
@@ -146,6 +148,7 @@ class PromptReader:
         return made
 
     def _row_logprobs(self, rows: list[Row], choices: list[int]) -> list[tuple[int, list[float]]]:
+        share_cores(self.device)
         laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
@@ -177,6 +180,7 @@ class PromptReader:
         """Return the same, with each prompt as a row of its own."""
 
         def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
+            share_cores(self.device)
             ids = [encoded[i].ids for i in batch]
             width = max(map(len, ids))
             lengths = torch.tensor([len(row) for row in ids], device=self.device)

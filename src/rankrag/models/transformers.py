@@ -12,6 +12,7 @@ import torch
 from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, ScoreType, load_contract
+from rankrag.cores import share_cores
 from rankrag.devices import INT8, pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
 from rankrag.errors import ModelError
@@ -165,6 +166,7 @@ class TransformersModel(PromptReader):
             sampling |= {"stop_strings": list(params.stop), "tokenizer": self.tokenizer}
         if params.not_first:
             sampling |= {"begin_suppress_tokens": self._ids_of((params.not_first,))}
+        share_cores(self.device)
         ends = {*self.encoder.end_ids[-1:], self.tokenizer.eos_token_id} - {None}
         output: torch.Tensor = self.model.generate(
             **inputs,

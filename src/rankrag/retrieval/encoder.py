@@ -211,10 +211,13 @@ class _Pooled:
     def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
         import torch
 
+        from rankrag.cores import share_cores
+
         found: list[Any] = [None] * len(passages)
         order = sorted(range(len(passages)), key=lambda i: -len(passages[i].text))
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
+                share_cores(self._device)
                 places = order[start : start + batch_size]
                 inputs = self._tokens([passages[i] for i in places]).to(self._device)
                 pooled = pool(self._model(**inputs), inputs["attention_mask"], self._pooling)

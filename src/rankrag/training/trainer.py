@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from rankrag.config.training import TrainConfig
+from rankrag.cores import share_cores
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, partial_dir, prune, publish
@@ -93,6 +94,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         total = torch.zeros((), device=self.args.device)
         for place, batch in enumerate(share.batches, start=1):
             last = place == len(share.batches)
+            share_cores(self.args.device)
             moved = batch.to(self.args.device)
             # gradients of several processes are averaged once a step, after the last batch
             with nullcontext() if last else self.accelerator.no_sync(model):
