@@ -20,7 +20,7 @@ import zstandard
 
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import mine
-from rankrag.blend.sources import Record, Source, read_source
+from rankrag.blend.sources import QuestionSet, Record, read_source
 from rankrag.blend.weights import Slot, drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import write_examples
@@ -87,7 +87,7 @@ def measure_stream(folder: Path, rows: int, limit: int) -> None:
 WORDS = [f"{a}{b}" for a in ("ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru") for b in range(2000)]
 
 
-def made_up(passages: int, questions: int) -> Source:
+def made_up(passages: int, questions: int) -> QuestionSet:
     """Return passages of random words, some rarer than others, and up to two questions made of the words of each."""
     rng = random.Random(0)
     weights = [1 / (rank + 10) for rank in range(len(WORDS))]
@@ -100,7 +100,7 @@ def made_up(passages: int, questions: int) -> Source:
             answer = " ".join(words[place : place + 3])
             question = Question(f"{number}/{place}", " ".join(rng.sample(words, 8)), answers=(answer,))
             records.append(Record(question, (passage.id,)))
-    return Source("made-up", tuple(records), found, Counter())
+    return QuestionSet("made-up", tuple(records), found, Counter())
 
 
 def peak() -> str:

@@ -13,7 +13,7 @@ from experiments.ablation.study import Study
 from rankrag.blend.kinds import sft_examples
 from rankrag.blend.sources import held_back_part
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from rankrag.data.progress import Progress
 from rankrag.data.sets import TestSet
 from rankrag.errors import ConfigError
@@ -34,7 +34,7 @@ def question_sets(study: Study, run: Path, progress: Progress) -> list[TestSet]:
     """
     config, found = study.config, []
     for name, number in config.questions.items():
-        test_set = load(BENCHMARKS[name], Path(study.instructions.data))
+        test_set = load_set(BENCHMARKS[name], Path(study.instructions.data))
         ranking = FirstStage(test_set, run, progress=progress).ids("bm25")
         usable = tuple(q for q in test_set.questions if hit_at(ranking[q.question.id], q.gold, config.n))
         if len(usable) < number:

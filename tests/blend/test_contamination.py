@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from rankrag.blend.contamination import N, grams, overlaps, read_evaluation, without
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.contamination import N, grams, marks_of, overlaps, without
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import EvaluationConfig
 from rankrag.errors import DataError
 from rankrag.matching import normalise
@@ -20,11 +20,11 @@ def evaluation_of(tmp_path, rows, corpus=(), **more):
     for name, content in (("dev", rows), ("corpus", corpus)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
     fields = {"rows": "dev.jsonl"} | ({"corpus": "corpus.jsonl"} if corpus else {})
-    return read_evaluation(EvaluationConfig.model_validate(fields | more), tmp_path)
+    return marks_of(EvaluationConfig.model_validate(fields | more), tmp_path)
 
 
 def source_of(*records, **passages):
-    return Source("s", tuple(records), {i: Passage(i, text) for i, text in passages.items()}, Counter())
+    return QuestionSet("s", tuple(records), {i: Passage(i, text) for i, text in passages.items()}, Counter())
 
 
 def asked(name, text, *history, positives=(), negatives=()):

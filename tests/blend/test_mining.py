@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rankrag.blend.mining import best, mine
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.mining import best, mine, terms_of
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.types import Passage, Question
 
 
@@ -20,5 +20,19 @@ def test_only_passages_that_share_a_term_are_negatives_and_ties_keep_the_order_o
     passages = {f"p{i}": Passage(f"p{i}", text) for i, text in enumerate(texts)}
     asked = ["Which river?", "Which snow falls?", "Which one of them?"]
     records = tuple(Record(Question(str(i), text), ()) for i, text in enumerate(asked))
-    assert mine(Source("s", records, passages), 3) == [("p1", "p3"), ("p2", "p0"), ()]
-    assert mine(Source("s", records[:1], {"p": Passage("p", "The and of.")}), 3) == [()]
+    assert mine(QuestionSet("s", records, passages), 3) == [("p1", "p3"), ("p2", "p0"), ()]
+    assert mine(QuestionSet("s", records[:1], {"p": Passage("p", "The and of.")}), 3) == [()]
+
+
+def test_terms_stay_as_they_were_so_that_a_seed_gives_the_same_blend():
+    assert terms_of("The RTX-4090's caf\u00e9 rivers, 1,250,000 of C++") == [
+        "rtx",
+        "4090",
+        "caf\u00e9",
+        "river",
+        "1",
+        "250",
+        "000",
+        "c",
+    ]
+    assert terms_of("\u6771\u4eac\u90fd") == ["\u6771\u4eac", "\u4eac\u90fd"]

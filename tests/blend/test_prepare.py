@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.blend.prepare import config_problems, data_problems
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import BlendConfig
 from rankrag.config.schema import load_config
 from rankrag.data.catalogue import BENCHMARKS
@@ -80,7 +80,7 @@ def test_a_sound_configuration_has_no_problem():
 
 
 def source_of(records, passages=()):
-    return Source("s", tuple(records), {i: Passage(i, i) for i in passages}, Counter({"no reply to learn": 3}))
+    return QuestionSet("s", tuple(records), {i: Passage(i, i) for i in passages}, Counter({"no reply to learn": 3}))
 
 
 @pytest.mark.parametrize(

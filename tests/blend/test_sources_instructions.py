@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from rankrag.blend.kinds import sft_examples
-from rankrag.blend.sources import Source, instruction_record
+from rankrag.blend.sources import QuestionSet, instruction_record
 from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
 from rankrag.templates import Format, render
@@ -56,7 +56,7 @@ def test_a_turn_of_an_unknown_role_is_named():
 
 
 def test_an_example_has_no_passage_and_its_prompt_is_the_conversation_alone():
-    (example,) = sft_examples(Source("s", (record_of(turns("one", "two", "three", "four")),), {}, Counter()))
+    (example,) = sft_examples(QuestionSet("s", (record_of(turns("one", "two", "three", "four")),), {}, Counter()))
     assert (example.kind, example.contexts, example.target) == (DataKind.SFT, (), "four")
     prompt, target = render(Format(), example)
     text = "".join(segment.text for segment in prompt)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from rankrag.blend.prepare import prepare
+from rankrag.blend.prepare import prepare_blend
 from rankrag.blend.sources import read_source
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data import files
@@ -208,5 +208,5 @@ def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     sources = [{"name": n, "hub": {"name": f"org/{n}"}, "reader": "squad"} for n in "ab"]
     with pytest.raises(ConfigError, match=r"'a': org/a: the hub cannot be reached \(no route\).*'b': org/b: the hub"):
-        prepare(BlendConfig.model_validate({"data": str(tmp_path), "sources": sources}), lambda _: None)
+        prepare_blend(BlendConfig.model_validate({"data": str(tmp_path), "sources": sources}), lambda _: None)
     assert asked == ["org/a"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from tests.data.own_sets import write_sets
 
 
@@ -16,4 +16,4 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loaded(data):
-    return lambda name: load(BENCHMARKS[name], data)
+    return lambda name: load_set(BENCHMARKS[name], data)

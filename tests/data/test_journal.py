@@ -1,10 +1,22 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from rankrag.data.files import write_whole
-from rankrag.data.journal import Journal, append_rows, read_journal
+from rankrag.data.journal import Journal
 from rankrag.errors import DataError
+
+
+def read_journal(path, is_row=lambda _: True):
+    """Return the rows of a journal, oldest first."""
+    numbers = count()
+    return list(Journal(path, lambda row: [(next(numbers), row)], is_row=is_row).values())
+
+
+def append_rows(path, rows):
+    Journal(path, lambda row: []).append(rows)
 
 
 def test_rows_come_back_in_their_order(tmp_path):

@@ -8,8 +8,7 @@ from pyarrow import parquet
 
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.files import read_rows, write_rows
-from rankrag.data.listing import listing
-from rankrag.data.load import fetch, load
+from rankrag.data.load import fetch, listing, load_set
 from rankrag.errors import ConfigError, DataError
 from tests.data import published as files
 
@@ -66,7 +65,7 @@ def test_questions_are_fetched_from_the_hub_and_read_in_its_form(hub, tmp_path):
     popqa = BENCHMARKS["popqa-longtail"]
     assert fetch(popqa, tmp_path) == tmp_path / "hub/popqa-longtail.jsonl.zst"
     assert asked == [("akariasai/PopQA", None, "test", "098765c79ea10a2cb19c828324e33281b8336ec0")]
-    assert [of.question.id for of in load(popqa, tmp_path, passages=False).questions] == ["1"]
+    assert [of.question.id for of in load_set(popqa, tmp_path, passages=False).questions] == ["1"]
 
 
 def test_2wikimqa_is_fetched_as_parquet_whose_lists_are_json_in_texts(hub_of_files, tmp_path):
@@ -84,7 +83,7 @@ def test_2wikimqa_is_fetched_as_parquet_whose_lists_are_json_in_texts(hub_of_fil
     parquet.write_table(pa.Table.from_pylist([row]), folder / "dev.parquet")
     kept = fetch(wiki, tmp_path / "data")
     assert [row for _, row in read_rows(kept)] == [row]
-    (only,) = load(wiki, tmp_path / "data", passages=False).questions
+    (only,) = load_set(wiki, tmp_path / "data", passages=False).questions
     assert (only.question.id, only.question.text) == ("8813f87c", "Who wrote Hamlet?")
     assert only.question.answers == ("William Shakespeare",)
 
@@ -93,16 +92,16 @@ def test_the_hub_may_have_another_form_than_the_file(hub, tmp_path):
     hub({"question": "when", "answer": ["1972"]})
     nq = BENCHMARKS["nq-dpr"]
     fetch(nq, tmp_path)
-    assert load(nq, tmp_path, passages=False).questions[0].question.answers == ("1972",)
+    assert load_set(nq, tmp_path, passages=False).questions[0].question.answers == ("1972",)
     files.write(tmp_path / nq.rows, "where\t['here']\n")
-    assert load(nq, tmp_path, passages=False).questions[0].question.text == "where"  # the published file goes first
+    assert load_set(nq, tmp_path, passages=False).questions[0].question.text == "where"  # the published file goes first
 
 
 def test_our_own_form_is_read_where_nothing_else_is_there(tmp_path):
     row = {"question": "Which?", "options": {"A": "x", "B": "y"}, "label": "B", "answers": ["y"]}
     rows = [{"id": "medqa/0", "subset": "medqa", **row}, {"id": "mmlu/0", "subset": "mmlu", **row}]
     write_rows(tmp_path / "biomedical/mirage.test.jsonl.zst", rows)
-    (only,) = load(BENCHMARKS["mmlu-med"], tmp_path, passages=False).questions
+    (only,) = load_set(BENCHMARKS["mmlu-med"], tmp_path, passages=False).questions
     assert (only.question.id, only.question.answers) == ("mmlu/0", ("B",))
 
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.files import read_rows, write_rows
 from rankrag.data.frozen import freeze, origin_of
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from rankrag.data.sets import Origin, folder_name
 from rankrag.errors import ConfigError, DataError
 from tests.data.own_sets import PASSAGES, passage_rows
@@ -43,7 +43,7 @@ def test_an_unanswerable_question_has_its_near_paragraph_for_gold(loaded):
 
 def test_missing_files_are_all_listed(tmp_path):
     with pytest.raises(ConfigError, match=r"squad\.dev\.jsonl\.zst, .*squad\.corpus\.jsonl\.zst; set RANKRAG_DATA"):
-        load(BENCHMARKS["squad"], tmp_path)
+        load_set(BENCHMARKS["squad"], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_missing_files_are_all_listed(tmp_path):
 def test_a_bad_row_is_named(data, row, message):
     write_rows(data / "squad/squad.dev.jsonl.zst", [row])
     with pytest.raises(DataError, match=message):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
 
 
 def test_a_sample_is_seeded_and_keeps_the_order_of_the_set(loaded):
@@ -96,14 +96,14 @@ def test_all_mistakes_of_a_file_are_told_with_their_lines(data):
     good = {"id": "q", "question": "x", "answers": ["y"], "positive_ids": ["s/tagus/0"]}
     write_rows(data / "squad/squad.dev.jsonl.zst", [good, {"id": "r"}, good, {**good, "id": "s", "answers": 1}])
     with pytest.raises(DataError) as error:
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
     told = str(error.value)
     assert ":2: no question" in told
     assert ":3: id 'q' stands in" in told
     assert ":4: 'answers' must be a list" in told
     write_rows(data / "squad/squad.dev.jsonl.zst", [{"id": str(i)} for i in range(30)])
     with pytest.raises(DataError, match=r":20: .*; and 10 more$"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
 
 
 def test_all_mistakes_of_a_corpus_are_told_with_their_lines(data):
@@ -115,7 +115,7 @@ def test_all_mistakes_of_a_corpus_are_told_with_their_lines(data):
     ]
     write_rows(data / "squad/squad.corpus.jsonl.zst", rows)
     with pytest.raises(DataError, match=r":2: no passage.*:4: passage 's/ebro/0' stands in .*:3 already"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
 
 
 def test_two_corpora_may_not_give_one_id_to_two_passages(tmp_path):
@@ -124,7 +124,7 @@ def test_two_corpora_may_not_give_one_id_to_two_passages(tmp_path):
     for name, text in zip(nq.corpora, "xy", strict=True):
         write_rows(tmp_path / name, [{"id": "a", "text": text}])
     with pytest.raises(DataError, match="passage 'a' is another one in an earlier corpus"):
-        load(nq, tmp_path)
+        load_set(nq, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_options_out_of_order_and_wrong_labels_are_told(tmp_path, changed, messa
     row = {"id": "1", "question": "Is it?", "options": {"A": "yes", "B": "no"}, "label": "A", "positive_ids": ["p"]}
     write_rows(tmp_path / "biomedical/pubmedqa.corpus.jsonl.zst", [{"id": "p", "text": "x"}])
     write_rows(tmp_path / "biomedical/pubmedqa.test.jsonl.zst", [row])
-    question = load(BENCHMARKS["pubmedqa"], tmp_path).questions[0].question
+    question = load_set(BENCHMARKS["pubmedqa"], tmp_path).questions[0].question
     assert (question.options, question.answers) == (("yes", "no"), ("A",))
     write_rows(tmp_path / "biomedical/pubmedqa.test.jsonl.zst", [{**row, **changed}])
     with pytest.raises(DataError, match=message):
-        load(BENCHMARKS["pubmedqa"], tmp_path)
+        load_set(BENCHMARKS["pubmedqa"], tmp_path)
 
 
 def test_questions_that_cannot_be_measured_are_counted(data):
-    left_out = load(BENCHMARKS["msmarco"], data).left_out
+    left_out = load_set(BENCHMARKS["msmarco"], data).left_out
     assert left_out == {"no passage is known to be right": 1}
 
 
@@ -158,7 +158,7 @@ def test_given_evidence_is_not_retrieved(tmp_path):
     write_rows(tmp_path / "openqa/fever_symmetric.corpus.jsonl.zst", [{"id": i, "text": i} for i in ("s0", "s1")])
     row = {"question": "A claim.", "options": {"A": "SUPPORTS", "B": "REFUTES"}, "label": "B", "answers": ["REFUTES"]}
     write_rows(tmp_path / "openqa/fever_symmetric.dev.jsonl.zst", [{"id": "f", "positive_ids": ["s1"], **row}])
-    found = load(BENCHMARKS["fever_symmetric"], tmp_path)
+    found = load_set(BENCHMARKS["fever_symmetric"], tmp_path)
     assert (found.questions[0].given, found.ranked, found.searchable) == (("s1",), True, False)
     assert (found.questions[0].question.style, found.questions[0].question.answers) == ("claim", ("REFUTES",))
     assert found.questions[0].question.options == ()
@@ -169,26 +169,26 @@ def test_a_frozen_run_that_names_an_unknown_passage_says_where(data):
     (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 2 x\nq2 Q0 gone 1 2 x\n")
     write_rows(data / "runs/squad.passages.jsonl", [{"id": "s/tagus/0", "text": "x"}])
     with pytest.raises(DataError, match=r"squad\.trec:2: passage 'gone' is not among the passages"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
     (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 2 x\n")
-    frozen = load(BENCHMARKS["squad"], data)
+    frozen = load_set(BENCHMARKS["squad"], data)
     assert [of.given for of in frozen.questions] == [("s/tagus/0",), ()]  # what a run lacks was not found
 
 
 def test_a_set_without_a_question_is_an_error(data):
     write_rows(data / "squad/squad.dev.jsonl.zst", [])
     with pytest.raises(DataError, match="no question; get the file again"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
 
 
 def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
-    squad = load(BENCHMARKS["squad"], data)
+    squad = load_set(BENCHMARKS["squad"], data)
     rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
     origin = origin_of("dense", "stub@1", "last", "some passages", 100, 2)
     frozen_as = partial(freeze, squad.benchmark, squad.questions, data=data, origin=origin)
     assert frozen_as(rankings, squad.passages) == data / "runs/squad.trec"
     (data / "squad/squad.corpus.jsonl.zst").unlink()
-    frozen = load(BENCHMARKS["squad"], data)
+    frozen = load_set(BENCHMARKS["squad"], data)
     assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
     assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
     assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
@@ -202,33 +202,33 @@ def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_p
 def test_a_frozen_run_that_lacks_questions_is_told(data):
     write_rows(data / "runs/squad.passages.jsonl", passage_rows(PASSAGES))
     (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 1 x\n")
-    assert load(BENCHMARKS["squad"], data).unranked == 1
+    assert load_set(BENCHMARKS["squad"], data).unranked == 1
     (data / "runs/squad.json").write_bytes(
         TypeAdapter(Origin).dump_json(origin_of("bm25", None, "last", "some passages", 100, 1))
     )
     with pytest.raises(DataError, match=r"squad\.trec: made for 1 questions, SQuAD has 2; freeze it again"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
     (data / "runs/squad.json").write_text("{}")
     with pytest.raises(DataError, match=r"squad\.json: does not say how squad\.trec was made"):
-        load(BENCHMARKS["squad"], data)
+        load_set(BENCHMARKS["squad"], data)
 
 
 def test_a_frozen_run_need_not_have_questions_that_cannot_be_measured(data):
     questions = data / "squad/squad.dev.jsonl.zst"
     rows = [row for _, row in read_rows(questions)]
     write_rows(questions, [*rows, {**rows[0], "id": "q3", "positive_ids": []}])
-    squad = load(BENCHMARKS["squad"], data)
+    squad = load_set(BENCHMARKS["squad"], data)
     assert squad.left_out == {"no passage is known to be right": 1}
     origin = origin_of("bm25", None, "last", "some passages", 100, len(squad.questions))
     freeze(squad.benchmark, squad.questions, {"q1": ["s/tagus/0"]}, squad.passages, data, origin)
-    assert load(BENCHMARKS["squad"], data).unranked == 1
+    assert load_set(BENCHMARKS["squad"], data).unranked == 1
 
 
 def test_a_question_without_any_right_answer_is_left_out_and_counted(data):
     rows = [{"id": str(i), "question": "x", "answers": answers} for i, answers in enumerate((["y"], []))]
     write_rows(data / "squad/squad.dev.jsonl.zst", [{**row, "positive_ids": ["s/tagus/0"]} for row in rows])
     for passages in (True, False):
-        squad = load(BENCHMARKS["squad"], data, passages=passages)
+        squad = load_set(BENCHMARKS["squad"], data, passages=passages)
         assert [of.question.id for of in squad.questions] == ["0"]
         assert squad.left_out == {"no answer is known to be right": 1}
 
@@ -238,6 +238,6 @@ def test_a_question_that_came_without_passages_does_not_reorder_the_others(tmp_p
     found = [{"title": "", "text": "wine"}, {"title": "", "text": "beer"}]
     rows = [{"messages": turns, "ctxs": ctxs, "answers": ["x"]} for ctxs in (found, [])]
     write_json(tmp_path / "chatrag/topiocqa/dev.json", rows)
-    talks = load(BENCHMARKS["topiocqa-chatrag"], tmp_path)
+    talks = load_set(BENCHMARKS["topiocqa-chatrag"], tmp_path)
     assert talks.ranked
     assert [len(of.given) for of in talks.questions] == [2, 0]

@@ -8,8 +8,9 @@ from typing import get_args
 import pytest
 
 from rankrag.config.blend import Reader
+from rankrag.config.evaluation import SetConfig
+from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
-from rankrag.data.sets import Schema
 from rankrag.errors import DataError, Mistakes
 
 
@@ -32,7 +33,9 @@ def contents(row):
 
 
 def test_every_reader_that_a_configuration_may_name_is_there():
-    assert {"rankrag", *READERS} == {*get_args(Reader), *get_args(Schema)}
+    evaluated = {form for one in BENCHMARKS.values() for form in (one.schema, one.hub_schema) if form}
+    own = set(get_args(SetConfig.model_fields["form"].annotation))
+    assert {"rankrag", *READERS} == {*get_args(Reader), *own, *evaluated}
     assert set(KNOWN_DEFECTS) <= set(READERS)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rankrag.blend.sources import read_source
 from rankrag.config.blend import SourceConfig
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from rankrag.data.rows import parse_row, read_passages, read_questions
 from rankrag.data.runs import known_id, read_candidates, read_qrels, read_run
 from rankrag.data.sets import Benchmark
@@ -40,7 +40,7 @@ def test_questions_are_read_alike_by_retrieve_rerank_evaluate_and_blend(tmp_path
     assert [c.passage for c in ranking] == [Passage("1/c0", "Ebro"), Passage("1/c1", "Tagus")]
     lines(tmp_path / "rows.jsonl", [QUESTION])
     lines(tmp_path / "corpus.jsonl", CORPUS)
-    (judged,) = load(made(), tmp_path).questions
+    (judged,) = load_set(made(), tmp_path).questions
     assert (judged.question, judged.gold) == (asked, ("7",))
     wanted = SourceConfig.model_validate({"name": "s", "rows": "rows.jsonl", "corpus": "corpus.jsonl"})
     (record,) = read_source(wanted, tmp_path).records
@@ -52,7 +52,7 @@ def test_passages_are_read_alike_by_evaluate_and_index(tmp_path):
     expected = [Passage("7", "", "Ebro"), Passage("50%2Foff", "Tagus")]
     assert list(read_passages(corpus)) == expected
     lines(tmp_path / "rows.jsonl", [QUESTION])
-    assert list(load(made(), tmp_path).passages.values()) == expected
+    assert list(load_set(made(), tmp_path).passages.values()) == expected
     (loaded,) = load_documents([corpus], {})
     assert isinstance(loaded, Loaded)
     assert [(p.id, p.text, p.title) for p in loaded.passages] == [(p.id, p.text, p.title) for p in expected]
@@ -74,7 +74,7 @@ def test_judgements_are_read_as_their_own_tools_read_them(tmp_path, text):
     benchmark = Benchmark(
         "own", "Own", "queries.jsonl", ("corpus.jsonl",), "NDCG@10", None, schema="beir", companion="qrels"
     )
-    (judged,) = load(benchmark, tmp_path).questions
+    (judged,) = load_set(benchmark, tmp_path).questions
     assert judged.gold == ("50%2Foff",)
     assert judged.grades == {"50%2Foff": 2, "7": -1}
 

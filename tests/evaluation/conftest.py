@@ -7,7 +7,7 @@ import pytest
 
 from rankrag.contract import Contract
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from rankrag.models.fake import FakeLanguageModel
 from tests.data.own_sets import write_sets
 from tests.stub_encoder import StubEncoder
@@ -30,4 +30,4 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loaded(data):
-    return lambda name: load(BENCHMARKS[name], data)
+    return lambda name: load_set(BENCHMARKS[name], data)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.files import read_rows
+from rankrag.data.journal import Journal
 from rankrag.evaluation.first_stage import FirstStage, fused, open_index
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Message
@@ -40,7 +41,7 @@ def test_bm25_searches_what_the_journal_lacks(loaded, tmp_path):
     again = stage_of(squad, tmp_path).ids("bm25")
     assert again["q1"][0] == "s/hill/0"
     assert again["q2"] == found["q2"]
-    assert [row["id"] for row in read_journal(journal)] == ["q1", "q2"]
+    assert [row["id"] for _, row in read_rows(journal)] == ["q1", "q2"]
 
 
 def test_a_conversation_is_searched_by_the_last_turn_by_all_or_by_both(loaded, tmp_path):
@@ -125,8 +126,8 @@ def test_a_search_by_both_takes_the_seconds_of_both(loaded, tmp_path, encoder):
     stage = stage_of(loaded("doc2dial"), tmp_path, encoder)
     name = f"dense-{{}}-{encoder.name}"
     for file, seconds in (("bm25-last", 1), ("bm25-all", 2), (name.format("last"), 4), (name.format("all"), 8)):
-        append_rows(stage.folder / f"{file}.jsonl", [{"id": "q", "ids": [], "seconds": seconds}])
-    append_rows(stage.folder / "bm25-last.jsonl", [{"id": "other", "ids": [], "seconds": 1}])
+        Journal(stage.folder / f"{file}.jsonl", lambda row: []).append([{"id": "q", "ids": [], "seconds": seconds}])
+    Journal(stage.folder / "bm25-last.jsonl", lambda row: []).append([{"id": "other", "ids": [], "seconds": 1}])
     assert stage.seconds("bm25", "last") == {"q": 1, "other": 1}
     assert stage.seconds("dense", "all") == {"q": 8}
     assert stage.seconds("hybrid", "last") == {"q": 5}

@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 
 from rankrag.data.catalogue import BENCHMARKS, PAPER
-from rankrag.data.load import at_hand, load, missing
+from rankrag.data.load import at_hand, load_set, missing
 from rankrag.evaluation.lines import read_lines
 from rankrag.evaluation.metrics import RANKING_METRICS, answer_recall_at
 from rankrag.evaluation.run import Openers, Settings, evaluate
@@ -24,7 +24,7 @@ class Road:
     """A set that went through `evaluate`: ids of both orders, replies, and every prompt."""
 
     def __init__(self, name, data, **system):
-        self.set = load(BENCHMARKS[name], data)
+        self.set = load_set(BENCHMARKS[name], data)
         self.model = files.model()
         bm25 = {"retriever": "bm25", "abstain": False}
         values = system if "setting" in system else bm25 | (system or {"n": 4, "k": 1})
@@ -337,6 +337,6 @@ def test_a_frozen_run_stands_for_the_corpus(tmp_path):
 
 def test_without_passages_a_set_is_for_the_closed_book(tmp_path):
     files.write_json(tmp_path / "mirage/benchmark.json", files.mirage_file())
-    closed = load(BENCHMARKS["medqa-us"], tmp_path, passages=False)
+    closed = load_set(BENCHMARKS["medqa-us"], tmp_path, passages=False)
     assert [of.question.answers for of in closed.questions] == [("C",)]
     assert (dict(closed.passages), closed.ranked, closed.searchable) == ({}, False, False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import load
+from rankrag.data.load import load_set
 from rankrag.documents.parts import SourcePassages
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.first_stage import FirstStage
@@ -40,7 +40,7 @@ def test_a_set_is_searched_in_an_index_and_measured_without_its_corpus(asked):
     data, store = asked
     run = freeze_from_index(BENCHMARKS["nq-kilt"], data, store, store.lexical(), retriever="bm25", encoder=None, k=2)
     assert run == data / "runs/nq-kilt.trec"
-    frozen = load(BENCHMARKS["nq-kilt"], data)
+    frozen = load_set(BENCHMARKS["nq-kilt"], data)
     assert [of.given[0] for of in frozen.questions] == ["1", "3"]
     assert {len(of.given) for of in frozen.questions} <= {1, 2}
     assert (frozen.origin.corpus, frozen.origin.first_stage) == ("7 passages of /corpora/psgs_w100.tsv", "bm25")
@@ -183,14 +183,14 @@ def test_sets_that_go_with_passages_of_their_own_say_how_they_are_kept(tmp_path,
 def test_a_corpus_is_a_file_with_or_without_its_ending_or_a_folder(tmp_path):
     files.write_json(tmp_path / "mirage/benchmark.json", files.mirage_file())
     files.write_medcorp(tmp_path / "medcorp")
-    whole = load(BENCHMARKS["medqa-us"], tmp_path).passages
+    whole = load_set(BENCHMARKS["medqa-us"], tmp_path).passages
     for part in files.MEDCORP:
         (tmp_path / f"medcorp/{part}").mkdir()
         (tmp_path / f"medcorp/{part}.jsonl").rename(tmp_path / f"medcorp/{part}/chunk.jsonl")
-    assert load(BENCHMARKS["medqa-us"], tmp_path).passages == whole
+    assert load_set(BENCHMARKS["medqa-us"], tmp_path).passages == whole
     (tmp_path / "medcorp/pubmed/chunk.jsonl").unlink()
     with pytest.raises(ConfigError, match=r"not there: .*medcorp/pubmed; "):
-        load(BENCHMARKS["medqa-us"], tmp_path)
+        load_set(BENCHMARKS["medqa-us"], tmp_path)
 
 
 def test_what_a_retriever_finds_for_a_set_can_be_frozen(loaded, data, tmp_path):

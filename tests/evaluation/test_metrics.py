@@ -165,3 +165,17 @@ def test_refusals_and_reading_are_measured_line_by_line():
 
 def test_the_best_order_is_by_grade_and_keeps_ties():
     assert metrics.best_order(["a", "b", "c", "d"], {"c": 2, "b": 1, "z": 3}) == ["c", "b", "a", "d"]
+
+
+def test_a_choice_may_have_more_than_four_options():
+    benchmark = replace(BENCHMARKS["pubmedqa"], answer_metrics=("MIRAGE accuracy", "MIRAGE strict"))
+    right = {"MIRAGE accuracy": 1.0, "MIRAGE strict": 1.0}
+    assert metrics.answer_scores(benchmark, "E. five", ["E"], tuple("ABCDE")) == right
+    assert metrics.answer_scores(benchmark, "E. five", ["A"], tuple("ABCDE")) == dict.fromkeys(right, 0.0)
+    assert metrics.answer_scores(benchmark, "Answer: E", ["A"], tuple("ABCD"))["MIRAGE accuracy"] == 1.0  # MIRAGE's A
+
+
+def test_every_metric_of_a_declared_set_is_known():
+    for benchmark in BENCHMARKS.values():
+        assert set(benchmark.answer_metrics) <= set(metrics.ANSWER_METRICS)
+        assert benchmark.metric is None or benchmark.metric in metrics.RANKING_METRICS

@@ -1,9 +1,9 @@
 """Nothing of an evaluation set may be trained on: found by exact match and by 13-grams, counted, and removed.
 
-A record counts as seen in the evaluation set where its question, with the turns before it, is one of the set's, or has
-13 words in a row from one of them; not where the set's questions are stock phrases (`questions: false`, as for DROP),
-which mean nothing without their passage. A passage does where more than half of its 13-grams (`max_overlap`) stand in
-the set's gold passages; a record whose gold passage goes, goes with it. A text of less than 13 words is one gram.
+A record is contaminated if its question, with the turns before it, is one of the set's or shares 13 words in a row with
+one. Sets whose questions are stock phrases (`questions: false`, as for DROP) are not compared by question. A passage is
+contaminated if more than half of its 13-grams (`max_overlap`) stand in the set's gold passages; a record goes with its
+gold passage. A text with fewer than 13 words is one gram.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import EvaluationConfig
 from rankrag.data.files import Row, located_rows
 from rankrag.data.progress import Progress, quiet, watched
@@ -26,7 +26,7 @@ N = 13
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """What a set would be recognised by: its questions, their 13-grams, and those of its gold passages, as hashes."""
+    """The marks of an evaluation set: its questions, their 13-grams, and those of its gold passages, as hashes."""
 
     name: str
     questions: frozenset[str]
@@ -36,7 +36,7 @@ class EvaluationSet:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What of a source stands in one evaluation set: ids of records, by how they were found, and of passages."""
+    """The overlap of a source with one evaluation set: ids of records, by how they were found, and of passages."""
 
     same_question: frozenset[str]
     shared_words: frozenset[str]
@@ -59,7 +59,7 @@ def evaluation_files(wanted: EvaluationConfig, data: Path) -> list[Path]:
     return [data / name for name in (wanted.rows, wanted.corpus) if name]
 
 
-def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
+def marks_of(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     """Return what to look for; of a corpus only the gold passages of the rows count."""
     questions: set[str] = set()
     texts: list[str] = []
@@ -84,9 +84,9 @@ def read_evaluation(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
 
 
 def overlaps(
-    source: Source, sets: Sequence[EvaluationSet], max_overlap: float, progress: Progress = quiet
+    source: QuestionSet, sets: Sequence[EvaluationSet], max_overlap: float, progress: Progress = quiet
 ) -> list[Overlap]:
-    """Return what of a source stands in each evaluation set."""
+    """Return the overlap of a source with each evaluation set."""
     if not sets:
         return []
     found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
@@ -94,23 +94,23 @@ def overlaps(
     for record in watched(source.records, progress, doing, len(source.records)):
         text = _asked(record.question.history, record.question.text)
         runs = frozenset(_long_grams(text))
-        for of, (same, shared, _) in zip(sets, found, strict=True):
-            if text and text in of.questions:
+        for one, (same, shared, _) in zip(sets, found, strict=True):
+            if text and text in one.questions:
                 same.add(record.question.id)
-            elif not runs.isdisjoint(of.question_grams):
+            elif not runs.isdisjoint(one.question_grams):
                 shared.add(record.question.id)
     doing = f"{source.name}: comparing passages with evaluation sets"
     for passage in watched(source.passages.values(), progress, doing, len(source.passages)):
         listed = list(grams(normalise(passage.text)))
-        for of, (_, _, passages) in zip(sets, found, strict=True):
-            hits = sum(gram in of.passage_grams for gram in listed)
+        for one, (_, _, passages) in zip(sets, found, strict=True):
+            hits = sum(gram in one.passage_grams for gram in listed)
             if hits and hits > max_overlap * len(listed):
                 passages.add(passage.id)
     return [Overlap(*map(frozenset, three)) for three in found]
 
 
-def without(source: Source, found: Overlap) -> Source:
-    """Return a source less what stands in an evaluation set; what went is counted in `dropped`."""
+def without(source: QuestionSet, found: Overlap) -> QuestionSet:
+    """Return a source without its overlap with an evaluation set; `dropped` counts the losses."""
     kept: list[Record] = []
     for record in source.records:
         if record.question.id in found.same_question:

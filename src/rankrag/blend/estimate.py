@@ -12,8 +12,8 @@ from functools import partial
 
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined
-from rankrag.blend.prepare import Report, prepare
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.prepare import Report, prepare_blend
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots, drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet
@@ -27,7 +27,7 @@ _SAMPLE = 200  # groups of a source that its tokens are counted on
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Estimate:
     """One part of a blend: rows it draws from, examples, and tokens of an example. `absent` says why it has none."""
 
     key: str
@@ -38,32 +38,32 @@ class Part:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the part, 0 where they are not known."""
+        """Tokens of the part, 0 if they are not known."""
         return round((self.examples or 0) * (self.tokens_each or 0))
 
 
-def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Progress = quiet) -> list[Part]:
+def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Progress = quiet) -> list[Estimate]:
     """Return every part of the blend; one whose data is absent has its share and nothing else.
 
     Random passages stand in for mined ones, so that parts without a weight are counted to a few in a hundred; tokens
-    are an average over some groups. `ConfigError` lists what is wrong with the configuration and the data at hand.
+    are an average over some groups. `ConfigError` lists all mistakes of the configuration and the available data.
     """
-    prepared = prepare(config, report, progress=progress, absent_is_fine=True)
+    prepared = prepare_blend(config, report, progress=progress, absent_is_fine=True)
     count = token_counter(config.tokenizer)
     configs = {source.name: source for source in config.sources}
     parts = []
     for slot in blend_slots(config):
         if slot.source in prepared.left_out:
-            parts.append(Part(slot.key, None, slot.examples, None, prepared.left_out[slot.source]))
+            parts.append(Estimate(slot.key, None, slot.examples, None, prepared.left_out[slot.source]))
             continue
         groups = list(_groups(config, configs[slot.source], prepared.sources[slot.source], slot))
         examples = slot.examples if slot.examples is not None else sum(map(len, groups))
-        parts.append(Part(slot.key, prepared.rows[slot.source], examples, _tokens_each(groups, count)))
+        parts.append(Estimate(slot.key, prepared.rows[slot.source], examples, _tokens_each(groups, count)))
     return parts
 
 
-def table(parts: Sequence[Part], config: BlendConfig) -> Iterator[str]:
-    """Yield the lines of the table that a person reads: one a part, then the sums, then what is absent."""
+def table(parts: Sequence[Estimate], config: BlendConfig) -> Iterator[str]:
+    """Yield the lines of a readable table: one for each part, then the sums, then the absent parts."""
     examples, tokens = sum(p.examples or 0 for p in parts), sum(p.tokens for p in parts)
     paper = sum(PAPER_WEIGHTS.values())
     yield f"{'part':32} {'rows':>8} {'examples':>9} {'share':>7} {'paper':>7} {'tokens':>12} {'share':>7}"
@@ -103,21 +103,21 @@ def group_tokens(group: Sequence[Example], count: CountTokens) -> int:
     return total
 
 
-def _groups(config: BlendConfig, wanted: SourceConfig, source: Source, slot: Slot) -> Iterator[list[Example]]:
+def _groups(config: BlendConfig, wanted: SourceConfig, source: QuestionSet, slot: Slot) -> Iterator[list[Example]]:
     few = wanted
     if slot.examples is not None:
         most = {name: getattr(wanted, name) for name in ("passages", "lists")}
         few = wanted.model_copy(update={n: _SAMPLE if v is None else min(v, _SAMPLE) for n, v in most.items()})
-        source = Source(source.name, _some(source, slot), source.passages)
+        source = QuestionSet(source.name, _some(source, slot), source.passages)
     groups = partial(source_groups, config, few, source, _stand_in(source, config.mining_depth))
     return drawn([Slot(slot.key, slot.source, slot.kinds, None)], groups, f"{config.seed}/{wanted.name}")
 
 
-def _some(source: Source, slot: Slot) -> tuple[Record, ...]:
+def _some(source: QuestionSet, slot: Slot) -> tuple[Record, ...]:
     return tuple(random.Random(slot.key).sample(source.records, min(10 * _SAMPLE, len(source.records))))
 
 
-def _stand_in(source: Source, depth: int) -> Mined:
+def _stand_in(source: QuestionSet, depth: int) -> Mined:
     """Return random passages for each record that are none of its own, where mining would find the best ones."""
     rng, ids = random.Random(source.name), list(source.passages)
     own = [{*record.positives, *record.unclear} for record in source.records]

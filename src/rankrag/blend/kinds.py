@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rankrag.blend.mining import Mined, is_negative
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.matching import contains, contains_any
@@ -50,7 +50,7 @@ class PassageList:
 def source_groups(
     config: BlendConfig,
     wanted: SourceConfig,
-    source: Source,
+    source: QuestionSet,
     mined: Mined,
     kinds: frozenset[DataKind],
     rng: random.Random,
@@ -77,13 +77,13 @@ def source_groups(
             yield [example for example in examples if example.kind in kinds]
 
 
-def sft_examples(source: Source) -> Iterator[Example]:
+def sft_examples(source: QuestionSet) -> Iterator[Example]:
     """Yield one example for each record of an instruction source: the last reply is the target (section 4.1)."""
     for record in source.records:
         yield Example(DataKind.SFT, source.name, record.question, (), record.question.answers[0])
 
 
-def neighbours(source: Source, mined: Mined) -> list[Neighbours]:
+def neighbours(source: QuestionSet, mined: Mined) -> list[Neighbours]:
     """Return every passage of the source that some record points at, in the order of the source's passages."""
     positive: dict[str, list[Record]] = defaultdict(list)
     hard: dict[str, list[Record]] = defaultdict(list)
@@ -99,7 +99,9 @@ def neighbours(source: Source, mined: Mined) -> list[Neighbours]:
     ]
 
 
-def ranking_examples(source: Source, wanted: SourceConfig, near: Neighbours, rng: random.Random) -> Iterator[Example]:
+def ranking_examples(
+    source: QuestionSet, wanted: SourceConfig, near: Neighbours, rng: random.Random
+) -> Iterator[Example]:
     """Yield the context ranking examples of one passage: one passage, one question, `True` or `False`.
 
     At most `questions` positives; for each of them `hard` hard and `random` random negatives on average. A passage
@@ -115,7 +117,7 @@ def ranking_examples(source: Source, wanted: SourceConfig, near: Neighbours, rng
 
 
 def candidate_examples(
-    source: Source,
+    source: QuestionSet,
     wanted: SourceConfig,
     record: Record,
     found: Sequence[str],
@@ -141,7 +143,7 @@ def candidate_examples(
     ]
 
 
-def qa_examples(source: Source, wanted: SourceConfig, near: Neighbours, rng: random.Random) -> Iterator[Example]:
+def qa_examples(source: QuestionSet, wanted: SourceConfig, near: Neighbours, rng: random.Random) -> Iterator[Example]:
     """Yield context-rich QA: at most `qa` answered questions about one passage, and in some cases a refused one.
 
     Longer targets than the configuration allows are left out and counted in `dropped`.
@@ -167,7 +169,7 @@ def answer_in(question: Question, text: str) -> str:
 
 
 def passage_lists(
-    source: Source, wanted: SourceConfig, mined: Mined, size: int, rng: random.Random
+    source: QuestionSet, wanted: SourceConfig, mined: Mined, size: int, rng: random.Random
 ) -> Iterator[PassageList]:
     """Yield lists of `size` passages: all gold passages of a record, then its BM25 negatives, shuffled.
 
@@ -200,7 +202,7 @@ def passage_lists(
 
 
 def retrieval_qa_examples(
-    source: Source, wanted: SourceConfig, found: PassageList, rng: random.Random
+    source: QuestionSet, wanted: SourceConfig, found: PassageList, rng: random.Random
 ) -> Iterator[Example]:
     """Yield the answers of a list's records, and in some cases a question that the list does not answer."""
     text = "\n".join(p.text for p in found.passages)
@@ -211,7 +213,7 @@ def retrieval_qa_examples(
         yield Example(DataKind.RETRIEVAL_QA, source.name, found.refused[0].question, found.passages, UNANSWERABLE)
 
 
-def retrieval_ranking_examples(source: Source, found: PassageList) -> Iterator[Example]:
+def retrieval_ranking_examples(source: QuestionSet, found: PassageList) -> Iterator[Example]:
     """Yield an example for each answered record: name the passages that are gold or contain an answer."""
     for record in found.answered:
         relevant = [
@@ -230,7 +232,7 @@ def _chosen(wanted: SourceConfig, near: Sequence[Neighbours], rng: random.Random
     return rng.sample(positive, amount) + rng.sample(others, min(wanted.negative_passages, len(others)))
 
 
-def _records(source: Source, numbers: Mapping[str, Sequence[int]], ids: Sequence[str]) -> list[Record]:
+def _records(source: QuestionSet, numbers: Mapping[str, Sequence[int]], ids: Sequence[str]) -> list[Record]:
     """Return the records that are listed under one of these passages, in the order of the source."""
     return [source.records[number] for number in sorted({n for i in ids for n in numbers.get(i, ())})]
 

@@ -23,7 +23,7 @@ def most_restrictive(licences: Iterable[str]) -> str:
 
 
 def hub_licence(licence: str) -> str:
-    """Return a licence as the hub's cards name it, `other` where it has no name of its own there."""
+    """Return a licence as the hub's cards name it, `other` if it has no name there."""
     name = re.sub(r"[ _]+", "-", licence.partition("(")[0].strip().lower())
     return name if re.fullmatch(r"apache-2\.0|mit|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.0", name) else "other"
 

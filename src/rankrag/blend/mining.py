@@ -5,6 +5,8 @@ Some only look like negatives: they contain an answer, or repeat a passage that 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +14,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.sources import QuestionSet, Record
 from rankrag.data.progress import Progress, quiet, watched
 from rankrag.errors import MissingExtraError
 from rankrag.matching import contains_any, near_duplicate
-from rankrag.retrieval.lexical import K1, B, analyse
+from rankrag.retrieval.lexical import K1, STOP_WORDS, UNSPACED, B, stemmer
 from rankrag.templates import passage_text
+
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
+)
+_RUNS = re.compile(rf"([{UNSPACED}]+)|((?:(?![{UNSPACED}])[^\W_]|[{_MARKS}])+)(?:['’]s\b)?")
 
 Mined = Sequence[Sequence[str]]
 """For each record of a source the ids of its hard negatives, best first."""
 
 
-def mine(source: Source, depth: int, progress: Progress = quiet) -> list[tuple[str, ...]]:
+def mine(source: QuestionSet, depth: int, progress: Progress = quiet) -> list[tuple[str, ...]]:
     """Return, for each record, ids of the `depth` best BM25 passages of the source that do not answer it, best first.
 
     Ties keep the order of the source's passages; one that shares no term with the question is not found. Left out, and
@@ -35,7 +42,7 @@ def mine(source: Source, depth: int, progress: Progress = quiet) -> list[tuple[s
     index = _index(source, progress)
     mined = []
     for record in watched(source.records, progress, f"{source.name}: mining negatives", len(source.records)):
-        terms = index.get_tokens_ids(analyse(search_text(record))) if index else []
+        terms = index.get_tokens_ids(terms_of(search_text(record))) if index else []
         found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
         mined.append(_negatives(source, record, [ids[place] for place in found], depth))
     return mined
@@ -54,7 +61,7 @@ def best(scores: npt.NDArray[np.float32], k: int) -> list[int]:
     return [int(place) for place in places[np.argsort(-scores[places], kind="stable")][:k]]
 
 
-def is_negative(source: Source, record: Record, passage_id: str, found: str) -> bool:
+def is_negative(source: QuestionSet, record: Record, passage_id: str, found: str) -> bool:
     """Whether a passage may serve as a negative of a record.
 
     Why another may not is counted in `dropped` under how it was `found`, "mined" or "random"; a gold one is no loss.
@@ -67,12 +74,29 @@ def is_negative(source: Source, record: Record, passage_id: str, found: str) -> 
     return not why
 
 
+def terms_of(text: str) -> list[str]:
+    """Return the terms of a text, in order, with repeats.
+
+    They are those of the first `retrieval.lexical.analyse`, which has learnt compounds, accents and codes since: mining
+    must give the same negatives as ever, or a seed would no longer give the same blend.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    terms: list[str] = []
+    for match in _RUNS.finditer(folded):
+        unspaced, word = match.groups()
+        if unspaced:
+            terms += [unspaced[i : i + 2] for i in range(max(1, len(unspaced) - 1))]
+        elif word not in STOP_WORDS:
+            terms.append(stemmer().stemWord(word))
+    return terms
+
+
 def search_text(record: Record) -> str:
-    """Return what is searched for a record: the question, after the two turns before it where there are any."""
+    """Return the search text of a record: the two turns before the question, if any, and the question."""
     return " ".join([m.content for m in record.question.history[-2:]] + [record.question.text])
 
 
-def _index(source: Source, progress: Progress) -> Any:
+def _index(source: QuestionSet, progress: Progress) -> Any:
     """Return an index of the source's passages, None where these have no terms.
 
     Terms go in as numbers, by first appearance: lists of words would take gigabytes for a million passages.
@@ -83,7 +107,7 @@ def _index(source: Source, progress: Progress) -> Any:
         raise MissingExtraError('mining negatives needs bm25s; install it with: pip install "rankrag[blend]"') from None
     numbers: dict[str, int] = {}
     terms = [
-        array("i", [numbers.setdefault(term, len(numbers)) for term in analyse(passage_text(passage))])
+        array("i", [numbers.setdefault(term, len(numbers)) for term in terms_of(passage_text(passage))])
         for passage in watched(
             source.passages.values(), progress, f"{source.name}: indexing passages", len(source.passages)
         )
@@ -94,11 +118,11 @@ def _index(source: Source, progress: Progress) -> Any:
     return index if numbers else None
 
 
-def _negatives(source: Source, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
+def _negatives(source: QuestionSet, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
     return tuple(i for i in found if is_negative(source, record, i, "mined"))[:depth]
 
 
-def _false_negative(source: Source, record: Record, passage_id: str) -> str:
+def _false_negative(source: QuestionSet, record: Record, passage_id: str) -> str:
     if passage_id in record.unclear:
         return "relevance not known"
     text = source.passages[passage_id].text

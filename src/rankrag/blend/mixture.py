@@ -12,9 +12,9 @@ from pathlib import Path
 from rankrag.blend.estimate import CountTokens, group_tokens, token_counter
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined, mine
-from rankrag.blend.parts import GOES_ON, Part, Parts, lines
-from rankrag.blend.prepare import Prepared, Report, prepare
-from rankrag.blend.sources import Source
+from rankrag.blend.parts import GOES_ON, BlendPart, BlendParts, lines
+from rankrag.blend.prepare import PreparedBlend, Report, prepare_blend
+from rankrag.blend.sources import QuestionSet
 from rankrag.blend.weights import drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import sha256, write_lines, write_whole
@@ -33,14 +33,14 @@ def build_blend(
 ) -> dict[str, object]:
     """Write the blend and its manifest into `out`; return the manifest. The same config gives the same bytes.
 
-    What is done of a source is kept in `out` until the blend is whole: after a kill, the same call goes on with it.
+    Finished sources are kept in `out` until the blend is complete: after a kill, the same call goes on with them.
     `ConfigError` lists every problem of the configuration and its data, before anything is written or mined;
-    `DataError` tells of a full disk.
+    `DataError` reports a full disk.
     """
-    parts = Parts(out / PARTS_FOLDER, config)
-    prepared = prepare(config, report, progress=progress, made=lambda *of: parts.find(*of) is not None)
+    parts = BlendParts(out / PARTS_FOLDER, config)
+    prepared = prepare_blend(config, report, progress=progress, made=parts.has)
     count = token_counter(config.tokenizer)
-    found: dict[str, Part] = {}
+    found: dict[str, BlendPart] = {}
     for wanted in config.sources:
         if wanted.name not in {slot.source for slot in prepared.slots}:
             continue
@@ -61,8 +61,8 @@ def build_blend(
     return manifest
 
 
-def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, progress: Progress = quiet) -> Mined:
-    """Return the hard negatives of a source, none where it needs none.
+def mined_for(config: BlendConfig, wanted: SourceConfig, source: QuestionSet, progress: Progress = quiet) -> Mined:
+    """Return the hard negatives of a source, none if it needs none.
 
     Chunks of a conversation's document are negatives of each other only, as in the paper.
     """
@@ -71,8 +71,13 @@ def mined_for(config: BlendConfig, wanted: SourceConfig, source: Source, progres
 
 
 def _made(
-    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, parts: Parts, count: CountTokens, progress: Progress
-) -> Part:
+    config: BlendConfig,
+    wanted: SourceConfig,
+    prepared: PreparedBlend,
+    parts: BlendParts,
+    count: CountTokens,
+    progress: Progress,
+) -> BlendPart:
     """Mine and draw the examples of one source and write them as its part."""
     source = prepared.sources[wanted.name]
     slots = [slot for slot in prepared.slots if slot.source == wanted.name]
@@ -98,9 +103,9 @@ def _made(
 
 
 def _entry(
-    config: BlendConfig, wanted: SourceConfig, prepared: Prepared, counts: Counter[str], tokens: int
+    config: BlendConfig, wanted: SourceConfig, prepared: PreparedBlend, counts: Counter[str], tokens: int
 ) -> dict[str, object]:
-    """Return what the manifest says of one source."""
+    """Return the manifest's entry for one source."""
     origin: dict[str, object] = {"hub": wanted.hub.model_dump()} if wanted.hub else {"rows": wanted.rows}
     origin |= prepared.sources[wanted.name].origin
     if wanted.rows:
@@ -120,7 +125,7 @@ def _entry(
 
 
 def _manifest(
-    config: BlendConfig, prepared: Prepared, parts: Mapping[str, Part], total: int, sha256: str
+    config: BlendConfig, prepared: PreparedBlend, parts: Mapping[str, BlendPart], total: int, sha256: str
 ) -> dict[str, object]:
     return {
         "examples": total,
@@ -130,9 +135,9 @@ def _manifest(
         "config": config.model_dump(mode="json", exclude={"data"}),
         "left_out": prepared.left_out,
         "contamination": {
-            of.rows: {name: p.contamination[of.rows] for name, p in parts.items() if of.rows in p.contamination}
-            for of in config.evaluation
-            if of.rows not in prepared.uncompared
+            one.rows: {name: p.contamination[one.rows] for name, p in parts.items() if one.rows in p.contamination}
+            for one in config.evaluation
+            if one.rows not in prepared.uncompared
         },
         "not_compared_with": prepared.uncompared,
         "sources": {name: part.entry for name, part in parts.items()},

@@ -1,8 +1,8 @@
-"""A source of a user's own documents: questions are written from the passages of an index, filtered, and put in rows.
+"""A source made of a user's own documents: a model writes questions about the passages of an index.
 
-The rows have the form of docs/data.md, so that all makers of examples take them as they are. A row that is left out
-stands there too, with the reason, which the manifest counts. What the models said is kept in a journal by the content
-of each passage: a killed run goes on, and after a change of the documents only new passages cost anything.
+The rows have the form of docs/data.md, so the makers of examples take them as they are. A row that is left out is kept
+with its reason, which the manifest counts. The models' replies are in a journal by the content of each passage: a
+killed run goes on, and after a change of the documents only new passages are asked about.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rankrag.blend.mining import is_negative
-from rankrag.blend.question_writing import Written, sentences_to_ask, write
-from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
-from rankrag.blend.sources import Record, Source
+from rankrag.blend.sources import QuestionSet, Record
+from rankrag.blend.writing import Distinct, Written, disagree, sentences_to_ask, unfit, unsupported, write
 from rankrag.config.blend import SourceConfig, WritingConfig
 from rankrag.data.files import Row, write_rows
 from rankrag.data.journal import Journal
@@ -76,8 +75,8 @@ def write_own(
 ) -> Counter[str]:
     """Write rows and corpus of own documents into `out`; return how many questions were kept, and left out for what.
 
-    `models` tells the weights of writer and reader apart in the journal. `DataError` where the index has nothing to ask
-    about, or no question can be used; `ModelError` where the writer writes none.
+    `models` tells the weights of writer and reader apart in the journal. `DataError` if the index has nothing to ask
+    about, or no question can be used; `ModelError` if the writer writes none.
     """
     names = named(passages)
     asked = to_ask(wanted, passages, names, seed)
@@ -99,8 +98,8 @@ def write_own(
 def named(passages: Sequence[Passage]) -> dict[str, str]:
     """Return the name that each passage, by id, has in the blend: own, its document, its number in the document.
 
-    A document is called by its path below the folder that all are in: names seed what is drawn, and rows are published,
-    so where on a machine the folder lies is no part of them.
+    A document's name is its path below the folder of all documents, not its absolute path: names seed the drawing, and
+    rows are published.
     """
     paths = {p.source.path for p in passages if p.source and os.path.isabs(p.source.path)}
     folder = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
@@ -115,7 +114,7 @@ def named(passages: Sequence[Passage]) -> dict[str, str]:
 
 
 def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, str], seed: int) -> list[Asked]:
-    """Return the passages to ask about with their sentences, in the order given; `DataError` where there is none."""
+    """Return the passages to ask about with their sentences, in the order given; `DataError` if there is none."""
     if not passages:
         raise DataError(f"{wanted.index}: the index holds no passages; add documents with: rankrag index DOCUMENTS")
     rng = random.Random(f"{seed}/passages")
@@ -124,7 +123,7 @@ def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, 
         Asked(p, names[p.id], sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{names[p.id]}")))
         for p in long_enough
     ]
-    found = [of for of in found if of.sentences]
+    found = [one for one in found if one.sentences]
     if not found:
         longest = max(len(p.text.split()) for p in passages)
         raise DataError(
@@ -144,7 +143,7 @@ def _said(
     settings: Sequence[Any],
     progress: Progress,
 ) -> list[Row]:
-    """Return what the models said of each passage, from the journal where it is there already."""
+    """Return the models' replies about each passage; those in the journal are not asked for again."""
     keys = [_digest([*settings, one.passage.title, one.passage.text, one.sentences]) for one in asked]
     wanted = dict(zip(keys, asked, strict=True))
     known = Journal(journal, lambda row: [(row["key"], row)])
@@ -163,17 +162,17 @@ def _said(
 
 
 def _written(batch: Sequence[tuple[str, Asked]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
-    """Return a row of the journal for each passage; one that the models cannot take is alone in its misfortune."""
+    """Return a row of the journal for each passage; a passage that the models cannot take does not spoil the others."""
     try:
-        found = write(writer, reader, [(of.passage, of.sentences) for _, of in batch])
+        found = write(writer, reader, [(one.passage, one.sentences) for _, one in batch])
     except DataError as error:
         if len(batch) > 1:
-            return [row for one in batch for row in _written([one], writer, reader)]
-        ((key, of),) = batch
-        return [{"key": key, "passage": of.name, "error": str(error)}]
+            return [row for item in batch for row in _written([item], writer, reader)]
+        ((key, one),) = batch
+        return [{"key": key, "passage": one.name, "error": str(error)}]
     return [
-        {"key": key, "passage": of.name, "written": [asdict(w) for w in written]}
-        for (key, of), written in zip(batch, found, strict=True)
+        {"key": key, "passage": one.name, "written": [asdict(w) for w in written]}
+        for (key, one), written in zip(batch, found, strict=True)
     ]
 
 
@@ -190,16 +189,16 @@ def _rows(
     entries = list(_entries(asked, said))
     for start in range(0, len(entries), _SEARCHED_AT_ONCE):
         part = entries[start : start + _SEARCHED_AT_ONCE]
-        searched = [w.question if w and not _why(wanted, of.passage, w) else "" for of, _, w, _ in part]
+        searched = [w.question if w and not _why(wanted, one.passage, w) else "" for one, _, w, _ in part]
         found = retriever.retrieve(searched, max(wanted.found_within, _NEGATIVES))
-        for (of, number, w, error), ranking in zip(part, found, strict=True):
-            row: Row = {"id": f"{of.name}/q{number}"}
+        for (one, number, w, error), ranking in zip(part, found, strict=True):
+            row: Row = {"id": f"{one.name}/q{number}"}
             if w is None:
                 yield row | {"left_out": "passage cannot be asked about", "error": error}
                 continue
             row |= {"question": w.question, "sentence": w.sentence, "proposed": w.proposed, "reply": w.reply}
-            why = _why(wanted, of.passage, w)
-            if not why and of.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
+            why = _why(wanted, one.passage, w)
+            if not why and one.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
                 why = f"passage is not among the first {wanted.found_within}"
             if not why and not kept.add(w.question):
                 why = "nearly equals another question"
@@ -207,21 +206,21 @@ def _rows(
                 yield row | {"left_out": why}
                 continue
             answers = tuple(dict.fromkeys((w.reply, w.proposed)))
-            record = Record(Question(row["id"], w.question, answers=answers), (of.passage.id,))
+            record = Record(Question(row["id"], w.question, answers=answers), (one.passage.id,))
             negatives = [names[i] for i in _negatives(record, ranking, passages)]
-            yield row | {"answers": list(answers), "positive_ids": [of.name], "negative_ids": negatives}
+            yield row | {"answers": list(answers), "positive_ids": [one.name], "negative_ids": negatives}
 
 
 def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Asked, int, Written | None, str]]:
-    for of, row in zip(asked, said, strict=True):
+    for one, row in zip(asked, said, strict=True):
         if "error" in row:
-            yield of, 0, None, row["error"]
+            yield one, 0, None, row["error"]
         for number, written in enumerate(row.get("written", ())):
-            yield of, number, Written(**written), ""
+            yield one, number, Written(**written), ""
 
 
 def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
-    """Return why a question is left out without searching for it, "" where it is not."""
+    """Return why a question is left out without searching for it, "" if it is not."""
     why = unfit(written.question) or unsupported(written.question, written.proposed, passage.text)
     why = why or unsupported(written.question, written.reply, passage.text)
     if why:
@@ -233,7 +232,7 @@ def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
 
 def _negatives(record: Record, ranking: Ranking, passages: dict[str, Passage]) -> list[str]:
     """Return ids of the passages that were found and do not answer, best first."""
-    source = Source(NAME, (), passages)
+    source = QuestionSet(NAME, (), passages)
     found = [c.passage.id for c in ranking if c.passage.id in passages]
     return [i for i in found if is_negative(source, record, i, "found")][:_NEGATIVES]
 

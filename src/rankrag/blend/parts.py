@@ -1,8 +1,7 @@
-"""What a blend keeps of each source until it is whole, so that a killed run goes on with the sources that are done.
+"""The finished sources of a blend that is still being made, so that a killed run goes on with them.
 
-A part is two files named by what the source's examples depend on: the examples, and then, as the sign that they are all
-there, what the manifest says of them. A part of other settings, data or code has another name, so none is taken that a
-run from the start would not make.
+A part is two files: the examples of a source, and then, as the sign that they are complete, its entry in the manifest.
+Their name is a digest of everything the examples depend on, so a part of other settings, data or code is not taken.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ MAKERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BlendPart:
     """The examples of one source in a file: the bytes of each group, in order, and what the manifest says of them.
 
-    `contamination` counts what of the source stands in evaluation sets, by set.
+    `contamination` counts the overlap with evaluation sets, by set.
     """
 
     file: Path
@@ -56,7 +55,7 @@ class Part:
     contamination: dict[str, dict[str, int]]
 
 
-class Parts:
+class BlendParts:
     """The parts of one blend, in a folder that is there only while the blend is being made."""
 
     def __init__(self, folder: Path, config: BlendConfig) -> None:
@@ -64,15 +63,19 @@ class Parts:
         self._config = config
         self._sha256: Callable[[Path], str] = cache(sha256)
 
-    def find(self, wanted: SourceConfig, slots: Sequence[Slot]) -> Part | None:
-        """Return the part of a source for these slots of the blend, None where it is still to be made."""
+    def has(self, wanted: SourceConfig, slots: Sequence[Slot]) -> bool:
+        """Whether the part of a source for these slots is there."""
+        return self.find(wanted, slots) is not None
+
+    def find(self, wanted: SourceConfig, slots: Sequence[Slot]) -> BlendPart | None:
+        """Return the part of a source for these slots of the blend, None if it is still to be made."""
         file = self._file(wanted, slots)
         try:
             said = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
             whole = file.stat().st_size == sum(said["groups"])
         except (OSError, ValueError):
             return None
-        return Part(file, tuple(said["groups"]), said["entry"], said["contamination"]) if whole else None
+        return BlendPart(file, tuple(said["groups"]), said["entry"], said["contamination"]) if whole else None
 
     def write(
         self,
@@ -81,7 +84,7 @@ class Parts:
         groups: Iterable[Sequence[Example]],
         entry: Callable[[], dict[str, Any]],
         contamination: dict[str, dict[str, int]],
-    ) -> Part:
+    ) -> BlendPart:
         """Write the groups of a source as they come; `entry` is asked for what the manifest says after the last one."""
         file = self._file(wanted, slots)
         with writing(self._folder, DataError, GOES_ON):
@@ -90,7 +93,7 @@ class Parts:
                 sizes = [out.write(b"".join(map(example_line, group))) for group in groups]
                 out.flush()
                 os.fsync(out.fileno())
-            part = Part(file, tuple(sizes), entry(), contamination)
+            part = BlendPart(file, tuple(sizes), entry(), contamination)
             said = {"groups": sizes, "entry": part.entry, "contamination": contamination}
             write_whole(file.with_suffix(".json"), json.dumps(said, ensure_ascii=False))
         return part
@@ -103,7 +106,7 @@ class Parts:
         config = self._config
         data = Path(config.data)
         files = [data / name for name in (wanted.rows, wanted.corpus) if name]
-        files += [file for of in config.evaluation for file in evaluation_files(of, data)]
+        files += [file for one in config.evaluation for file in evaluation_files(one, data)]
         depends_on = [
             wanted.model_dump(mode="json"),
             config.model_dump(mode="json", exclude=_OF_SOURCES),
@@ -115,7 +118,7 @@ class Parts:
         return self._folder / f"{digest[:24]}.jsonl"
 
 
-def lines(parts: Sequence[Part], order: Sequence[int]) -> Iterator[bytes]:
+def lines(parts: Sequence[BlendPart], order: Sequence[int]) -> Iterator[bytes]:
     """Yield the lines of all parts' groups in this order; memory holds one group."""
     places = [
         (number, start, size)
@@ -132,7 +135,7 @@ def lines(parts: Sequence[Part], order: Sequence[int]) -> Iterator[bytes]:
 
 @cache
 def _code() -> list[str]:
-    """Return what stands for the code that makes examples: our files, and versions of the libraries they use."""
+    """Return a digest of the code that makes examples, and the versions of the libraries it uses."""
     package = Path(__file__).parents[1]
     ours = sha256(*(package / name for name in MAKERS))
     return [ours, sys.version, *map(_version, ("numpy", "bm25s", "pystemmer"))]

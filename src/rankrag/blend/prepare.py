@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankrag.blend.contamination import EvaluationSet, evaluation_files, overlaps, read_evaluation, without
+from rankrag.blend.contamination import EvaluationSet, evaluation_files, marks_of, overlaps, without
 from rankrag.blend.kinds import LIST_KINDS
 from rankrag.blend.licences import allows_commercial
-from rankrag.blend.sources import FORBIDDEN, Source, read_source, split_held_back
+from rankrag.blend.sources import FORBIDDEN, QuestionSet, read_source, split_held_back
 from rankrag.blend.weights import Slot, blend_slots
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.hub import HubUnreachableError
@@ -32,8 +32,8 @@ Made = Callable[[SourceConfig, Sequence[Slot]], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """The training parts of all sources that were read, the parts of the blend, and what is not in them.
+class PreparedBlend:
+    """The training parts of all sources that were read, the slots of the blend, and the sources that are not in it.
 
     Attributes:
         sources: by name.
@@ -44,7 +44,7 @@ class Prepared:
         uncompared: the files that an evaluation set lacked, by set.
     """
 
-    sources: dict[str, Source]
+    sources: dict[str, QuestionSet]
     slots: tuple[Slot, ...]
     rows: dict[str, int]
     left_out: dict[str, str]
@@ -52,14 +52,14 @@ class Prepared:
     uncompared: dict[str, list[str]]
 
 
-def prepare(
+def prepare_blend(
     config: BlendConfig,
     report: Report,
     *,
     progress: Progress = quiet,
     made: Made = lambda _wanted, _slots: False,
     absent_is_fine: bool = False,
-) -> Prepared:
+) -> PreparedBlend:
     """Return what a blend is drawn from; `ConfigError` lists all problems, before any long work.
 
     Sources that are `made` are not read. With `absent_is_fine`, sources without data are left out as if they were all
@@ -92,7 +92,7 @@ def config_problems(config: BlendConfig) -> list[str]:
     return problems + list(_share_problems(config))
 
 
-def data_problems(source: Source, kinds: Iterable[DataKind], list_size: int) -> list[str]:
+def data_problems(source: QuestionSet, kinds: Iterable[DataKind], list_size: int) -> list[str]:
     """Return why a source that was read cannot give examples of these kinds, one line a reason."""
     if not source.records:
         why = ", ".join(f"{n} {reason}" for reason, n in source.dropped.items())
@@ -113,13 +113,13 @@ def data_problems(source: Source, kinds: Iterable[DataKind], list_size: int) -> 
 
 
 class _Reading:
-    """The sources of one configuration while they are read: what is there, what is left out and what is wrong."""
+    """The sources of one configuration while they are read: those read, those left out, and all problems."""
 
     def __init__(self, config: BlendConfig, report: Report, progress: Progress, absent_is_fine: bool) -> None:
         self.config, self.report, self.progress, self.absent_is_fine = config, report, progress, absent_is_fine
         self.leaves_out = config.licence == "commercial"
         self.refuses = not self.leaves_out and not config.research and not absent_is_fine
-        self.read: dict[str, Source] = {}
+        self.read: dict[str, QuestionSet] = {}
         self.left_out: dict[str, str] = {}
         self.wanted: list[SourceConfig] = []
         self.problems = config_problems(config)
@@ -196,12 +196,12 @@ class _Reading:
         sets = []
         for one in watched(there, self.progress, "reading evaluation sets", len(there)) if there else ():
             try:
-                sets.append(read_evaluation(one, Path(self.config.data)))
+                sets.append(marks_of(one, Path(self.config.data)))
             except DataError as error:
                 self.problems.append(f"evaluation: {error}")
         return sets
 
-    def cleaned(self, sets: Sequence[EvaluationSet]) -> Prepared:
+    def cleaned(self, sets: Sequence[EvaluationSet]) -> PreparedBlend:
         """Take out what is held back or stands in an evaluation set, and check that enough is left."""
         config = self.config
         sources, contamination = {}, {}
@@ -225,10 +225,12 @@ class _Reading:
         for name, files in self.absent_sets.items():
             self.report(f"evaluation {name}: not compared with, absent: {', '.join(files)}")
         rows = {name: len(source.records) for name, source in self.read.items()}
-        return Prepared(sources, slots, rows, self.left_out, contamination, self.absent_sets)
+        return PreparedBlend(sources, slots, rows, self.left_out, contamination, self.absent_sets)
 
-    def _without(self, source: Source, sets: Sequence[EvaluationSet]) -> tuple[Source, dict[str, dict[str, int]]]:
-        """Return the source to train on, and what of it stands in evaluation sets, by set."""
+    def _without(
+        self, source: QuestionSet, sets: Sequence[EvaluationSet]
+    ) -> tuple[QuestionSet, dict[str, dict[str, int]]]:
+        """Return the source to train on, and its overlap with evaluation sets, by set."""
         contamination = {}
         found = overlaps(source, sets, self.config.max_overlap, self.progress)
         for one, overlap in zip(sets, found, strict=True):

@@ -45,7 +45,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class QuestionSet:
     """A named set of records and the passages they may use; `dropped` counts what was left out, by reason.
 
     `origin` has what the manifest says about rows that came from a hub: their hash and revision.
@@ -60,7 +60,7 @@ class Source:
 
 def read_source(
     wanted: SourceConfig, data: Path, *, seed: int = 0, commercial: bool = False, progress: Progress = quiet
-) -> Source:
+) -> QuestionSet:
     """Return a question set of the folder `data`, or of a hub; `seed` draws the rows if there is a limit.
 
     `commercial` leaves out rows whose licence does not allow such use. `DataError` names file and line of all rows that
@@ -91,7 +91,7 @@ def read_source(
             where = f"{wanted.rows}: question {question.id!r} names passage {name!r}"
             mistakes.add(f"{where}, which {wanted.corpus} does not hold")
     mistakes.raise_any()
-    return Source(wanted.name, tuple(records), passages, dropped, origin)
+    return QuestionSet(wanted.name, tuple(records), passages, dropped, origin)
 
 
 def parse_record(wanted: SourceConfig, row: Row, where: str, passages: dict[str, Passage]) -> Record:
@@ -144,14 +144,14 @@ def document_of(passage_id: str) -> str:
     return passage_id.rpartition("/")[0] if passage_id.count("/") >= 2 else ""
 
 
-def split_held_back(source: Source, share: float) -> tuple[Source, Source]:
+def split_held_back(source: QuestionSet, share: float) -> tuple[QuestionSet, QuestionSet]:
     """Return (training part, held-back part) of a source; questions about one document go the same way."""
     kept = tuple(r for r in source.records if not _is_held_back(r, share))
     held = tuple(r for r in source.records if _is_held_back(r, share))
     return replace(source, records=kept), replace(source, records=held)
 
 
-def held_back_part(config: BlendConfig, wanted: SourceConfig) -> Source:
+def held_back_part(config: BlendConfig, wanted: SourceConfig) -> QuestionSet:
     """Return the held-back questions of a source, for fitting thresholds and weights."""
     return split_held_back(read_source(wanted, Path(config.data), seed=config.seed), config.held_back)[1]
 

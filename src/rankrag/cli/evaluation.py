@@ -78,7 +78,7 @@ def evaluate(
     from rankrag.config.evaluation import ComparisonConfig
     from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.data.listing import listing
+    from rankrag.data.load import listing
 
     if list_:
         print("\n".join(listing(list(BENCHMARKS.values()), data)))
@@ -195,7 +195,7 @@ def _first_stages(names: Sequence[str]) -> tuple[str, ...]:
 
 def _freeze(wanted: ComparisonConfig, retriever: str, model: str | None, into: Path) -> None:
     """Keep what a retriever finds for each set; conversations are searched as the model was fitted."""
-    from rankrag.data.load import load
+    from rankrag.data.load import load_set
     from rankrag.evaluation.first_stage import FirstStage
     from rankrag.evaluation.freezing import freeze_first_stage
 
@@ -204,7 +204,7 @@ def _freeze(wanted: ComparisonConfig, retriever: str, model: str | None, into: P
     encoder = openers.encoder(None).name if retriever != "bm25" else None
     with options.step_lines() as step:
         for one in _sets(wanted):
-            stage = FirstStage(load(one, Path(wanted.data)), Path(wanted.out), openers.encoder, step)
+            stage = FirstStage(load_set(one, Path(wanted.data)), Path(wanted.out), openers.encoder, step)
             run = freeze_first_stage(stage, into, retriever=retriever, encoder=encoder, history=history)
             say(f"{stage.test_set.benchmark.name}: its first stage is {run}.")
 

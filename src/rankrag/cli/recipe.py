@@ -115,7 +115,7 @@ def _with_own_documents(
             reader,
             out,
             seed=config.seed,
-            models=[model_key(of, resolve_model(name)) for of, name in opened],
+            models=[model_key(model, resolve_model(name)) for model, name in opened],
             progress=progress,
         )
     why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common() if reason != "kept")

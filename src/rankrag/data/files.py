@@ -67,7 +67,7 @@ def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[
     `DataError` names a line that is not a JSON object, unless `on_bad_row` hears of it, or says why the file cannot be
     read.
     """
-    for number, line in read_lines(path):
+    for number, line in text_lines(path):
         try:
             row = _row(line, f"{path}:{number}")
         except DataError as error:
@@ -76,7 +76,7 @@ def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[
             yield number, row
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number, line) of a text file; empty lines are skipped."""
     number = 0
     with _explained(path, lambda: number + 1), open_text(path) as lines:
@@ -108,14 +108,6 @@ def read_json(path: Path) -> Any:
             return json.load(file, object_pairs_hook=partial(_unique, path))
         except ValueError as error:
             raise DataError(f"{path}: not JSON ({error}); get the file again") from None
-
-
-def corpus_files(path: Path) -> tuple[Path, ...]:
-    """Return the files of a corpus by its name: a file, a file without its .jsonl, or all such files in a folder."""
-    if path.is_dir():
-        return tuple(sorted(file for file in path.rglob("*") if file.name.endswith((".jsonl", ".jsonl.zst"))))
-    places = (path, path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.jsonl.zst"))
-    return next(((place,) for place in places if place.is_file()), ())
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

@@ -1,4 +1,4 @@
-"""Rows of data sets that stand on a hub, read as they arrive."""
+"""Rows of data sets of a hub, read as they arrive."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rankrag.data.files import Located, Row
 from rankrag.errors import DataError, MissingExtraError, first_line
 
 INSTEAD = "name its file as 'rows' with the same reader"
-"""What is advised for a set of a hub that cannot be had from there."""
+"""The advice if a hub cannot be read."""
 
 
 class HubUnreachableError(DataError):
-    """No connection to the hub, so that asking it for the next data set is in vain."""
+    """No connection to the hub, so that there is no need to ask it for the next data set."""
 
     def __init__(self, name: str, reason: str, instead: str = INSTEAD) -> None:
         super().__init__(
@@ -25,7 +25,7 @@ class HubUnreachableError(DataError):
 def hub_rows(hub: HubConfig, instead: str = INSTEAD, origin: dict[str, str] | None = None) -> Iterator[Located]:
     """Yield the rows of a data set of a hub as they arrive; nothing but the row at hand is in memory.
 
-    `instead` is what the error advises for a set that was downloaded otherwise; `origin` gets the `revision`.
+    `instead` is the error's advice for a set that was downloaded otherwise; `origin` gets the `revision`.
     """
     try:
         import datasets
@@ -47,7 +47,7 @@ def hub_rows(hub: HubConfig, instead: str = INSTEAD, origin: dict[str, str] | No
 
 
 def _streamed(hub: HubConfig) -> Iterable[Row]:
-    """Return the rows of a data set of a hub, each read when it is its turn.
+    """Return the rows of a data set of a hub, each read in its turn.
 
     A repository that also holds a loading script is refused (`RuntimeError`), whatever is asked of it; its data files
     are read by their addresses.
@@ -70,7 +70,7 @@ def _streamed(hub: HubConfig) -> Iterable[Row]:
 
 
 def _revision(hub: HubConfig, rows: object) -> str:
-    """Return the commit of streamed rows, which stands in the addresses of their files; else what was asked for."""
+    """Return the commit of streamed rows, from the addresses of their files; else the revision that was asked for."""
     files = getattr(getattr(rows, "_ex_iterable", None), "kwargs", {})
     found = re.search(r"@([0-9a-f]{40})/", str(files))
     return found[1] if found else hub.revision or ""

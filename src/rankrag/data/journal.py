@@ -42,7 +42,7 @@ class Journal(Mapping[K, V]):
         """
         self._path, self._items = path, items
         self._values: dict[K, V] = {}
-        for row in read_journal(path, is_row) if path else ():
+        for row in _read(path, is_row) if path else ():
             self._values.update(items(row))
 
     def __getitem__(self, key: K) -> V:
@@ -94,7 +94,7 @@ class Journal(Mapping[K, V]):
             progress(text, done, len(wanted))
 
 
-def read_journal(path: Path, is_row: Callable[[Row], bool] = lambda _: True) -> list[Row]:
+def _read(path: Path, is_row: Callable[[Row], bool]) -> list[Row]:
     """Return the rows of a journal, oldest first; none if there is no file.
 
     A last line that a kill cut short is removed from the file, so that the next row starts on a line of its own.

@@ -6,17 +6,17 @@ Where a frozen run is there, it is the first stage, and nobody needs the corpus.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.files import Row, corpus_files, located_rows, write_rows
+from rankrag.data.files import Row, located_rows, write_rows
 from rankrag.data.frozen import frozen_files, read_frozen, read_origin
 from rankrag.data.hub import hub_rows
 from rankrag.data.public import companion_of, converted
 from rankrag.data.rows import QuestionRow, parse_passage, parse_row
 from rankrag.data.runs import known_id
-from rankrag.data.sets import Benchmark, Judged, Schema, TestSet
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import ConfigError, DataError, Mistakes
 from rankrag.types import Passage
 
@@ -40,10 +40,24 @@ def at_hand(data: Path) -> tuple[str, ...]:
     return tuple(name for name, benchmark in BENCHMARKS.items() if not missing(benchmark, data))
 
 
+def listing(benchmarks: Sequence[Benchmark], data: Path | None) -> Iterator[str]:
+    """Yield the lines about each set: name, missing files, questions, passages, the paper's setting."""
+    for one in benchmarks:
+        absent = [] if data is None else [str(path.relative_to(data)) for path in missing(one, data)]
+        state = "no data folder" if data is None else f"missing: {', '.join(absent)}" if absent else "at hand"
+        yield f"{one.name}: {one.title}, {one.split} [{state}]"
+        yield f"  questions: {_questions(one)}"
+        places = f"; {one.corpus_source}; as {', '.join(one.corpora)}" if one.corpus_source else ""
+        yield f"  passages:  {one.corpus or 'those of the questions'}{places}"
+        if one.paper:
+            paper = one.paper
+            yield f"  the paper: {paper.size:,} questions, {paper.retriever}, N = {paper.n}, k = {paper.k}"
+
+
 def fetch(benchmark: Benchmark, data: Path) -> Path:
     """Keep the questions that a hub has of a benchmark in the data folder, as they are; return the file.
 
-    `ConfigError` where no hub has them, `DataError` where it cannot be reached.
+    `ConfigError` if no hub has them, `DataError` if it cannot be reached.
     """
     if benchmark.hub is None:
         raise ConfigError(f"{benchmark.title}: on no hub; get it from {benchmark.source}")
@@ -52,12 +66,12 @@ def fetch(benchmark: Benchmark, data: Path) -> Path:
     return path
 
 
-def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
+def load_set(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     """Return the questions and passages of a benchmark; without `passages`, questions for the closed book alone.
 
     Raises:
         ConfigError: lists the files that are missing.
-        DataError: lists what is wrong with a file, with the line of each mistake.
+        DataError: lists all mistakes of a file, with their lines.
     """
     absent = missing(benchmark, data, passages=passages)
     if absent:
@@ -97,12 +111,37 @@ def load(benchmark: Benchmark, data: Path, *, passages: bool = True) -> TestSet:
     ranked = bool(frozen) or benchmark.evidence or given or any(row.carried_as == "ranking" for _, row in rows)
     searchable = bool(benchmark.corpora) and not frozen and not benchmark.evidence
     unranked = sum(not run[one.question.id] for one in questions) if frozen else 0
-    return TestSet(benchmark, tuple(questions), found, ranked, searchable, left_out, origin, unranked)
+    return TestSet(
+        benchmark,
+        tuple(questions),
+        found,
+        ranked=ranked,
+        searchable=searchable,
+        left_out=left_out,
+        origin=origin,
+        unranked=unranked,
+    )
 
 
-def _source(benchmark: Benchmark, data: Path) -> tuple[Path, Schema]:
+def _questions(one: Benchmark) -> str:
+    places = [one.source] if one.source else []
+    if one.hub:
+        part = ", ".join(filter(None, (one.hub.subset or one.hub.files, one.hub.split)))
+        places.insert(0, f"{one.hub.name} ({part}) at {(one.hub.revision or 'its newest revision')[:20]}")
+    return "; or ".join(places) + ("" if one.source.startswith("a file of one's own") else f"; as {one.rows}")
+
+
+def corpus_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a corpus by its name: a file, a file without its .jsonl, or all such files in a folder."""
+    if path.is_dir():
+        return tuple(sorted(file for file in path.rglob("*") if file.name.endswith((".jsonl", ".jsonl.zst"))))
+    places = (path, path.with_name(f"{path.name}.jsonl"), path.with_name(f"{path.name}.jsonl.zst"))
+    return next(((place,) for place in places if place.is_file()), ())
+
+
+def _source(benchmark: Benchmark, data: Path) -> tuple[Path, str]:
     """Return the file of the questions and its form: as published, as fetched from the hub, or ours."""
-    places: list[tuple[Path, Schema]] = [
+    places: list[tuple[Path, str]] = [
         (data / benchmark.rows, benchmark.schema),
         (_fetched(benchmark, data), benchmark.hub_schema or benchmark.schema),
     ]

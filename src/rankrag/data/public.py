@@ -4,8 +4,7 @@ A reader takes a published row and what a second file of the set says by id (`Co
 raises `LeftOut` for a row that cannot be used. Passages that come with a row are `candidates` (a choice, still to be
 ordered), `ranking` (a first stage, in order) or `contexts` (a document).
 
-To add a form, write its reader here, add it to `READERS`, and name it in `config.Reader` (for training) or
-`sets.Schema` (for evaluation).
+To add a form, write its reader here and add it to `READERS`; if it is trained on, also to `config.blend.Reader`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from rankrag.data.files import Row, located_rows, read_lines
+from rankrag.data.files import Row, located_rows, text_lines
 from rankrag.data.rows import parse_grade, parse_id, parse_question, parse_row
 from rankrag.errors import DataError, Mistakes
 from rankrag.types import Answer, Question, Ranking, ScoredPassage
@@ -97,7 +97,7 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """
     found: dict[str, dict[str, int]] = {}
     mistakes = Mistakes()
-    for number, line in read_lines(path):
+    for number, line in text_lines(path):
         where = f"{path}:{number}"
         fields = [field.strip() for field in line.split("\t")] if "\t" in line else _FIELDS.findall(line)
         if len(fields) not in (3, 4):
@@ -172,7 +172,7 @@ def _read_trec(
 ) -> Iterator[tuple[Sequence[str], Ranked]]:
     """Yield each question's passages by falling score, as trec_eval does; equal scores by rank, then as they stand."""
     found: dict[str, list[tuple[float, float, str, str]]] = {}
-    for number, line in read_lines(path):
+    for number, line in text_lines(path):
         where, fields = f"{path}:{number}", _FIELDS.findall(line)
         try:
             name, _, passage, rank, score, _ = fields
@@ -196,7 +196,7 @@ def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | Non
     seen: set[str] = set()
     for where, name, score in zip(places, ranked.ids, ranked.scores, strict=True):
         if math.isnan(score):
-            mistakes.add(f"{where}: the score of passage {name!r} is not a number; make the run anew")
+            mistakes.add(f"{where}: the score of passage {name!r} is not a number; make the run again")
         if name in seen:
             mistakes.add(f"{where}: passage {name!r} stands twice for question {ranked.question.id!r}")
         elif passages is not None and name not in passages:

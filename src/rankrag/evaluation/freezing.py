@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import CORPUS_SIZES
 from rankrag.data.frozen import freeze, frozen_files, origin_of
-from rankrag.data.journal import append_rows, read_journal
-from rankrag.data.load import load
+from rankrag.data.journal import Journal
+from rankrag.data.load import load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark
 from rankrag.errors import ConfigError, DataError
@@ -88,7 +88,7 @@ def freeze_from_index(
         )
     if found_run := frozen_files(benchmark.name, data):
         raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
-    questions = load(benchmark, data, passages=False).questions
+    questions = load_set(benchmark, data, passages=False).questions
     searched = benchmark.searched_by(history)
     sources = store.sources()
     corpus = corpus_of(benchmark, {file.path: file.passages for file in by_file(sources)})
@@ -96,14 +96,21 @@ def freeze_from_index(
     queries = {judged.question.id: search_queries(judged.question, searched) for judged in questions}
     settings = hashlib.sha256(repr((origin, encoder, sources, queries)).encode()).hexdigest()
     journal = data / "runs" / f"{benchmark.name}.journal.jsonl"
-    rankings = {row["id"]: row["ids"] for row in read_journal(journal, _is_found) if row["settings"] == settings}
+    rankings = Journal[str, list[str]](
+        journal, lambda row: [(row["id"], row["ids"])] if row["settings"] == settings else [], is_row=_is_found
+    )
+
+    def searched_for(names: Sequence[str]) -> list[dict[str, object]]:
+        found = search(first_stage, [queries[name] for name in names], k)
+        return [
+            {"id": name, "settings": settings, "ids": [c.passage.id for c in ranking]}
+            for name, ranking in zip(names, found, strict=True)
+        ]
+
     for start in range(0, len(questions), BATCH):
         names = list(islice(queries, start, start + BATCH))
         if not rankings.keys() >= set(names):  # a whole batch: vectors may depend on their neighbours
-            found = search(first_stage, [queries[name] for name in names], k)
-            fresh = {name: [c.passage.id for c in ranking] for name, ranking in zip(names, found, strict=True)}
-            append_rows(journal, [{"id": name, "settings": settings, "ids": ids} for name, ids in fresh.items()])
-            rankings |= fresh
+            rankings.append(searched_for(names))
         progress(f"{benchmark.title}: searching", min(start + BATCH, len(questions)), len(questions))
     passages = store.get({name for ids in rankings.values() for name in ids})
     if lost := _contents(sources) - _contents(store.sources()):

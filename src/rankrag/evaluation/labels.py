@@ -8,24 +8,23 @@ from rankrag.matching import normalise
 
 _ANSWER_FIELD = '"answer_choice": "'
 
-_LETTER_RULES = tuple(
-    re.compile(rule)
-    for rule in (
-        r"^\s*([ABCD])(?:$| or| and|/|,)",
-        r"[Oo]ption ([ABCD])",
-        r":\s*([ABCD])",
-        r"^\s*([ABCD])[.\":]",
-    )
-)
+LETTERS = "ABCD"
+"""The letters that MIRAGE's scorer looks for; sets of one's own may have more options."""
+
+_LETTER_RULES = (r"^\s*([ABCD])(?:$| or| and|/|,)", r"[Oo]ption ([ABCD])", r":\s*([ABCD])", r"^\s*([ABCD])[.\":]")
 """Where MIRAGE's scorer looks for a letter, in this order."""
 
 _VERDICTS = {"true": "SUPPORTS", "supports": "SUPPORTS", "false": "REFUTES", "refutes": "REFUTES"}
 
 
-def letter_of(reply: str) -> str | None:
-    """Return the letter that MIRAGE's scorer finds in a reply, None where it finds none (it then takes A)."""
+def letter_of(reply: str, letters: str = LETTERS) -> str | None:
+    """Return the letter that MIRAGE's scorer finds in a reply; None if it finds none, and then takes A.
+
+    `letters` are those of the question's options, if there are more than four.
+    """
     text = reply.split(_ANSWER_FIELD)[-1].strip()
-    return next((found[1] for rule in _LETTER_RULES if (found := rule.search(text))), None)
+    rules = (rule.replace(LETTERS, letters) for rule in _LETTER_RULES)
+    return next((found[1] for rule in rules if (found := re.search(rule, text))), None)
 
 
 def verdict_of(reply: str) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.data.files import write_whole
-from rankrag.data.journal import append_rows, read_journal
+from rankrag.data.journal import Journal
 from rankrag.errors import DataError
 from rankrag.evaluation.outcomes import Outcome
 from rankrag.types import Passage
@@ -102,16 +102,19 @@ def read_lines(path: Path) -> list[QuestionLine]:
 
 def save_passages(folder: Path, lines: Sequence[QuestionLine], passages: Mapping[str, Passage]) -> None:
     """Keep the passages that these lines name; a frozen run may lack a gold passage, which is then left out."""
-    path = folder / PASSAGES
-    known = {row["id"] for row in read_journal(path)}
+    kept = _kept_passages(folder)
     named = dict.fromkeys(i for line in lines for i in (*line.gold, *line.retrieved))
-    fresh = [passages[i] for i in named if i not in known and i in passages]
-    append_rows(path, [{"id": p.id, "title": p.title, "text": p.text} for p in fresh])
+    fresh = [passages[i] for i in named if i not in kept and i in passages]
+    kept.append([{"id": p.id, "title": p.title, "text": p.text} for p in fresh])
 
 
 def read_kept_passages(folder: Path) -> dict[str, Passage]:
     """Return the passages that were kept beside the lines, by id."""
-    return {row["id"]: Passage(row["id"], row["text"], row["title"]) for row in read_journal(folder / PASSAGES)}
+    return dict(_kept_passages(folder))
+
+
+def _kept_passages(folder: Path) -> Journal[str, Passage]:
+    return Journal(folder / PASSAGES, lambda row: [(row["id"], Passage(row["id"], row["text"], row["title"]))])
 
 
 _LINE = TypeAdapter(QuestionLine)

@@ -21,14 +21,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rankrag.data.sets import Benchmark, Judged, TestSet
-from rankrag.evaluation.labels import letter_of, verdict_of
+from rankrag.evaluation.labels import LETTERS, letter_of, verdict_of
 from rankrag.evaluation.lines import Ids, QuestionLine
 from rankrag.generate import is_refusal
 from rankrag.matching import contains_any, has_answer, normalise
 from rankrag.types import Passage
 
 Passages = Mapping[str, Passage]
-AnswerFunction = Callable[[str, Sequence[str]], float]
+AnswerFunction = Callable[..., float]
+"""Takes a reply and the answers; a metric of letters also takes the letters of the options."""
+
 LineFunction = Callable[[QuestionLine, Benchmark], float | None]
 Holds = Callable[[Passage, Sequence[str]], bool]
 RankingFunction = Callable[[Sequence[str], Judged, Passages], float]
@@ -40,15 +42,20 @@ LINE_METRICS: dict[str, LineFunction] = {}
 """By name; a metric that a line does not have is None."""
 
 _EVERY_SET: list[str] = []
+_OF_LETTERS: list[str] = []
 
 
-def answer_metric(name: str, *, every_set: bool = False) -> Callable[[AnswerFunction], AnswerFunction]:
+def answer_metric(
+    name: str, *, every_set: bool = False, of_letters: bool = False
+) -> Callable[[AnswerFunction], AnswerFunction]:
     """Register a metric of replies under the name that it has in reports."""
 
     def register(function: AnswerFunction) -> AnswerFunction:
         ANSWER_METRICS[name] = function
         if every_set:
             _EVERY_SET.append(name)
+        if of_letters:
+            _OF_LETTERS.append(name)
         return function
 
     return register
@@ -107,28 +114,31 @@ def claim_accuracy(reply: str, answers: Sequence[str]) -> float:
     return float(verdict_of(reply) in answers)
 
 
-@answer_metric("MIRAGE accuracy")
-def option_accuracy(reply: str, answers: Sequence[str]) -> float:
+@answer_metric("MIRAGE accuracy", of_letters=True)
+def option_accuracy(reply: str, answers: Sequence[str], letters: str = LETTERS) -> float:
     """Return MIRAGE's official accuracy: 1 if the reply's letter is right; a reply without a letter counts as A."""
-    return float((letter_of(reply) or "A") in answers)
+    return float((letter_of(reply, letters) or "A") in answers)
 
 
-@answer_metric("MIRAGE strict")
-def strict_option_accuracy(reply: str, answers: Sequence[str]) -> float:
+@answer_metric("MIRAGE strict", of_letters=True)
+def strict_option_accuracy(reply: str, answers: Sequence[str], letters: str = LETTERS) -> float:
     """Return 1 if the reply has a letter and it is right, else 0."""
-    return float(letter_of(reply) in answers)
+    return float(letter_of(reply, letters) in answers)
 
 
-@answer_metric("MIRAGE parsed")
-def option_parsed(reply: str, answers: Sequence[str]) -> float:  # noqa: ARG001 - has the signature of every metric
+@answer_metric("MIRAGE parsed", of_letters=True)
+def option_parsed(reply: str, answers: Sequence[str], letters: str = LETTERS) -> float:  # noqa: ARG001 - has the signature of every metric
     """Return 1 if the reply has a letter, else 0."""
-    return float(letter_of(reply) is not None)
+    return float(letter_of(reply, letters) is not None)
 
 
-def answer_scores(benchmark: Benchmark, reply: str, answers: Sequence[str]) -> dict[str, float]:
-    """Return the metrics of a reply that its set shows, by name."""
+def answer_scores(
+    benchmark: Benchmark, reply: str, answers: Sequence[str], options: Sequence[str] = ()
+) -> dict[str, float]:
+    """Return the metrics of a reply that its set shows, by name; `options` are the letters of a choice."""
+    letters = "".join(options) if len(options) > len(LETTERS) else LETTERS
     return {
-        name: metric(reply, answers)
+        name: metric(reply, answers, letters) if name in _OF_LETTERS else metric(reply, answers)
         for name, metric in ANSWER_METRICS.items()
         if name in (*benchmark.answer_metrics, *_EVERY_SET)
     }

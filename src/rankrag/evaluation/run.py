@@ -26,7 +26,7 @@ from pathlib import Path
 
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.load import at_hand, load
+from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark, TestSet
 from rankrag.errors import ConfigError, MissingExtraError
@@ -111,7 +111,7 @@ def evaluate(
     check_systems(systems)
     openers = replace(openers, encoder=cache(openers.encoder))
     read = [
-        of_set if isinstance(of_set, TestSet) else load(of_set, data, passages=_searches(systems))
+        of_set if isinstance(of_set, TestSet) else load_set(of_set, data, passages=_searches(systems))
         for of_set in _sets(sets, data)
     ]
     for test_set in read:

@@ -37,7 +37,7 @@ def line_of(system: System, test_set: TestSet, trace: Trace, *, answers: bool, p
     first = ranking_scores(test_set, judged, trace.retrieved) if ranked else {}
     final = ranking_scores(test_set, judged, order) if ranked and order != trace.retrieved else dict(first)
     scored = answers and not benchmark.unanswerable
-    scores = answer_scores(benchmark, trace.reply or "", question.answers) if scored else {}
+    scores = answer_scores(benchmark, trace.reply or "", question.answers, question.letters) if scored else {}
     line = QuestionLine(
         benchmark=benchmark.name,
         system=system.name,

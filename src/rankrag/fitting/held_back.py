@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rankrag.blend.sources import Source, held_back_part
+from rankrag.blend.sources import QuestionSet, held_back_part
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import ConfigError
@@ -42,7 +42,7 @@ def without_answers(question: Judged, ids: Sequence[str], passages: Mapping[str,
     )
 
 
-def _test_set(source: SourceConfig, part: Source, passages: Mapping[str, Passage]) -> TestSet:
+def _test_set(source: SourceConfig, part: QuestionSet, passages: Mapping[str, Passage]) -> TestSet:
     gold = [(record.question, record.positives or record.near) for record in part.records]
     questions = tuple(Judged(question, ids, dict.fromkeys(ids, 1)) for question, ids in gold if ids)
     benchmark = Benchmark(

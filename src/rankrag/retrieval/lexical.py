@@ -32,18 +32,18 @@ STOP_WORDS = frozenset(
     "how when where why will would can could".split()
 )
 
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff"  # Hangul
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # kana
     "\u2e80-\u2fdf\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
 )
 _MARKS = "\u0300-\u036f\u0483-\u0487\u06d6-\u06ed\u0900-\u0963\u0971-\u0dff"
-_LETTER = rf"(?:(?![{_UNSPACED}])[^\W_]|[{_MARKS}])"
+_LETTER = rf"(?:(?![{UNSPACED}])[^\W_]|[{_MARKS}])"
 _NAMES = r"(?<!\w)(?:[a-z]\+\+|[a-z]\#|\.net)(?!\w)"  # C++, C#, .NET
 _GROUPED = r"(?<![\w.,])\d{1,3}(?:(?:,\d{3})+|(?:['’]\d{3})+|(?:\.\d{3}){2,})(?![\d,])"
 _ASCII_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|([a-z0-9]+(?:[-_][a-z0-9]+)*)(?:'s\b)?")
-_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|({_LETTER}+(?:[-_‐]{_LETTER}+)*)(?:['’]s\b)?|([{_UNSPACED}]+)")
+_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|({_LETTER}+(?:[-_‐]{_LETTER}+)*)(?:['’]s\b)?|([{UNSPACED}]+)")
 _FORMAT = re.compile(
     "[\u00ad\u034f\u061c\u0640\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
@@ -90,9 +90,9 @@ _KNOWN: dict[str, tuple[str, ...]] = {}
 def _known(word: str) -> tuple[str, ...]:
     """Return the terms of a word or a compound, and remember them."""
     parts = re.split(r"[-_‐]", word)
-    terms = [_stemmer().stemWord(part) for part in parts if part not in STOP_WORDS]
+    terms = [stemmer().stemWord(part) for part in parts if part not in STOP_WORDS]
     if len(parts) > 1:
-        terms.append(_stemmer().stemWord("".join(parts)))
+        terms.append(stemmer().stemWord("".join(parts)))
     if len(_KNOWN) >= _KEPT_TERMS:
         _KNOWN.clear()
     found = _KNOWN[word] = tuple(terms)
@@ -165,5 +165,6 @@ def _share(wanted: Sequence[str], text: str) -> float:
 
 
 @cache
-def _stemmer() -> Stemmer.Stemmer:
+def stemmer() -> Stemmer.Stemmer:
+    """Return Snowball's English stemmer."""
     return Stemmer.Stemmer("english")

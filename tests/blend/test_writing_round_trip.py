@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from rankrag.blend.round_trip import Distinct, disagree, unfit, unsupported
+from rankrag.blend.writing import Distinct, disagree, unfit, unsupported
 from rankrag.matching import near_duplicate
 
 TEXT = "The Tagus is about 1,007 kilometres long and ends at Lisbon."

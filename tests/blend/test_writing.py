@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from rankrag.blend.question_writing import Written, sentences_to_ask, write
+from rankrag.blend.writing import Written, sentences_to_ask, write
 from rankrag.templates import WRITE
 from rankrag.types import Passage
 
