@@ -34,6 +34,9 @@ GOALS = {
 AT_THE_ROOT = ("config", "parity")
 """Folders that count as files of the root."""
 
+LATER = ("server/", "integrations/", "documents/formats/")
+"""Parts that came after the limit of all lines was set, and are on top of it."""
+
 LINES_AT_MOST = 17_000
 FUNCTION_P90 = 22
 FUNCTION_AT_MOST = 60
@@ -71,6 +74,11 @@ class House:
         """Lines of all files."""
         return sum(self.files.values())
 
+    @property
+    def lines_before(self) -> int:
+        """Lines of all files but `LATER`."""
+        return sum(lines for name, lines in self.files.items() if not name.startswith(LATER))
+
     def function_lines(self, share: float) -> int:
         """Return the length that this share of the functions does not exceed."""
         lengths = sorted(function.lines for function in self.functions)
@@ -81,7 +89,8 @@ class House:
         found: dict[str, int] = defaultdict(int)
         for name, lines in self.files.items():
             folder = name.split("/")[0] if "/" in name else "root"
-            found["root" if folder in AT_THE_ROOT else folder] += lines
+            later = next((part.rstrip("/") for part in LATER if name.startswith(part)), "")
+            found[later or ("root" if folder in AT_THE_ROOT else folder)] += lines
         return found
 
 
@@ -105,6 +114,7 @@ def table(houses: Sequence[House]) -> list[str]:
     """Return a Markdown table with a column for each tree."""
     rows = [
         ("lines", [f"{house.lines:,}" for house in houses]),
+        (f"of these not in {', '.join(LATER)}", [f"{house.lines_before:,}" for house in houses]),
         ("files", [str(len(house.files)) for house in houses]),
         (f"files above {FILE_AT_MOST} lines", [str(len(_long_files(house))) for house in houses]),
         ("function lines p50 / p90 / max", [_lengths(house) for house in houses]),
@@ -130,10 +140,10 @@ def offenders(house: House) -> list[str]:
     found += [f"{places[0]}: {name} is also in {', '.join(places[1:])}" for name, places in house.twice.items()]
     found += [f"{name}: {house.files[name]} lines" for name in _long_files(house)]
     for folder, lines in house.folder_lines().items():
-        if lines > GOALS.get(folder, 0):
+        if lines > GOALS.get(folder, 0) and f"{folder}/" not in LATER:
             found.append(f"{folder}/: {lines:,} lines of at most {GOALS.get(folder, 0):,}")
-    if house.lines > LINES_AT_MOST:
-        found.append(f"src: {house.lines:,} lines of at most {LINES_AT_MOST:,}")
+    if house.lines_before > LINES_AT_MOST:
+        found.append(f"src: {house.lines_before:,} lines of at most {LINES_AT_MOST:,}, without {', '.join(LATER)}")
     if house.function_lines(0.9) > FUNCTION_P90:
         found.append(f"src: the p90 of function lines is {house.function_lines(0.9)}, at most {FUNCTION_P90}")
     return sorted(found)

@@ -46,7 +46,9 @@ def _run(wanted: argparse.Namespace) -> None:
     command = ["python", "-m", "experiments.ablation", str(wanted.config), *(f"--set={key}" for key in wanted.set)]
     with step_lines() as step:
         lab = Lab(study, wanted.out, device=wanted.device, dtype=wanted.dtype, say=say, progress=step)
-        found = read_evaluation(lab.questions) if wanted.table else lab.run(rows, shlex.join(command), machine())
+        if not wanted.table:
+            lab.run(rows, shlex.join(command), machine())
+    found = read_evaluation(wanted.out / "questions")
     page = render(study, found, lab.values(found))
     if wanted.report:
         write_whole(wanted.report, page)

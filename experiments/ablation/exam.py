@@ -38,10 +38,7 @@ def question_sets(study: Study, run: Path, progress: Progress) -> list[TestSet]:
         ranking = FirstStage(test_set, run, progress=progress).ids("bm25")
         usable = tuple(q for q in test_set.questions if hit_at(ranking[q.question.id], q.gold, config.n))
         if len(usable) < number:
-            raise ConfigError(
-                f"questions: {name} has {len(usable)} with a gold passage among BM25's first {config.n}, not {number}; "
-                "ask for fewer, or raise n"
-            )
+            raise ConfigError(f"questions: {name} has {len(usable)} with a gold passage in the first n, not {number}")
         drawn = replace(test_set, questions=usable).sample(number, config.seed)
         found.append(replace(test_set, questions=drawn))
     return found
@@ -53,10 +50,7 @@ def instructions_of(study: Study) -> tuple[Example, ...]:
     sources = [source for source in blend.sources if DataKind.SFT in source.kinds]
     held = [example for source in sources for example in sft_examples(held_back_part(blend, source))]
     if len(held) < config.instructions:
-        raise ConfigError(
-            f"instructions: {len(held)} are held back from {config.stage1_blend}, not {config.instructions}; ask for "
-            "fewer, or raise its held_back"
-        )
+        raise ConfigError(f"instructions: {len(held)} are held back from {config.stage1_blend}, ask for fewer")
     return tuple(random.Random(config.seed).sample(held, config.instructions))
 
 

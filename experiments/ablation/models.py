@@ -67,11 +67,10 @@ def part_of(examples: Iterable[Example], recipe: Recipe) -> Iterator[Example]:
 def few_candidates(examples: Iterable[Example], most: int) -> Iterator[Example]:
     """Yield at most `most` ranking examples per question, relevant passages first, and all other examples."""
     found = list(examples)
-    places = [place for place, e in enumerate(found) if e.kind is DataKind.CONTEXT_RANKING]
-    places.sort(key=lambda place: found[place].target != "True")
+    ranking = [place for place, e in enumerate(found) if e.kind is DataKind.CONTEXT_RANKING]
     seen: Counter[tuple[str, str]] = Counter()
     beyond = set()
-    for place in places:
+    for place in sorted(ranking, key=lambda place: found[place].target != "True"):
         question = (found[place].source, found[place].question.id)
         seen[question] += 1
         if seen[question] > most:

@@ -32,7 +32,6 @@ def _head(study: Study) -> str:
         f"{config.n}. The model orders these passages, and answers are written from the first {config.k}. "
         f"It also gets {config.instructions} instructions that were held out from training.\n\n"
         "Tokens are those of all forward passes in training, padding included: stage I and the row's own steps. "
-        "A row that shares its model with another row is only tested again. "
         "Differences are row minus full recipe, with 95 % intervals and p of a two-sided paired sign-flip test."
     )
 

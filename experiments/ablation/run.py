@@ -48,21 +48,16 @@ class Lab:
     say: Say = lambda _: None
     progress: Progress = quiet
 
-    @property
-    def questions(self) -> Path:
-        """The run folder of the evaluation."""
-        return self.out / "questions"
-
-    def run(self, rows: Sequence[Row], command: str, machine: str) -> Evaluation:
+    def run(self, rows: Sequence[Row], command: str, machine: str) -> None:
         """Make and test these rows; finished work is not repeated."""
-        by_name = {model_name(row): row for row in rows}
-        return evaluate(
+        by_name, run = {model_name(row): row for row in rows}, self.out / "questions"
+        evaluate(
             Path(self.study.instructions.data),
-            self.questions,
+            run,
             [system for row in rows for system in self.systems(row)],
             Openers(lambda name: self.open(by_name[name])),
             Settings(sample=0, seed=self.study.config.seed, command=command, machine=machine),
-            sets=question_sets(self.study, self.questions, self.progress),
+            sets=question_sets(self.study, run, self.progress),
             progress=self.progress,
             say=self.say,
         )

@@ -88,10 +88,7 @@ class DepthTrial:
 
 @dataclass(frozen=True, slots=True)
 class WeightTrial:
-    """A weight of the cosine with its loss, the mean over sources of a softmax over a question's candidates, in nats.
-
-    The scores of each source are scaled to its lowest loss.
-    """
+    """A weight of the cosine, and its softmax loss over the candidates of a question in nats, averaged over sources."""
 
     weight: float
     loss: float
@@ -115,9 +112,8 @@ def best_weight(trials: Sequence[WeightTrial]) -> float:
 
 def depth_trial(k: int, replies: Sequence[str], answers: Sequence[Sequence[str]]) -> DepthTrial:
     """Return the trial of the replies from `k` passages; each reply is compared with its best answer."""
-    pairs = list(zip(replies, answers, strict=True))
-    em, f1 = (fmean(metric(reply, right) for reply, right in pairs) for metric in (exact_match, token_f1))
-    return DepthTrial(k, len(pairs), em, f1)
+    em, f1 = (fmean(map(metric, replies, answers)) for metric in (exact_match, token_f1))
+    return DepthTrial(k, len(replies), em, f1)
 
 
 def best_depth(trials: Sequence[DepthTrial]) -> int:

@@ -28,7 +28,7 @@ def test_instructions_are_held_back_ones(study_of):
 
 
 def test_more_questions_than_there_are_is_an_error(study_of, tmp_path):
-    with pytest.raises(ConfigError, match="squad has 8 with a gold passage among BM25's first 3, not 9"):
+    with pytest.raises(ConfigError, match="squad has 8 with a gold passage in the first n, not 9"):
         question_sets(study_of(questions={"squad": 9}), tmp_path, quiet)
 
 
