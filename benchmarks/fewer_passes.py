@@ -77,7 +77,7 @@ def main() -> None:
     shown = [near(points, title, fitted) for title in dict.fromkeys(point.title for point in points)]
     command = shlex.join(["python", "benchmarks/fewer_passes.py", *sys.argv[1:]])
     lines = [
-        f"`{command}`: hybrid retrieval, N = {wanted.n}, k = {model.contract.depth(wanted.n)}, {wanted.sample} "
+        f"`{command}`: hybrid retrieval, N = {wanted.n}, k = {min(wanted.n, model.contract.k)}, {wanted.sample} "
         f"questions a set; the fitted bound is {fitted}.",
         "",
         *table([point for rows in shown for point in rows]),

@@ -21,9 +21,9 @@ from rankrag.rerank import (
     bound_of,
     decide,
     judge,
+    judge_all,
     judge_until_settled,
     probability,
-    rerank,
     settled,
     settled_after,
 )
@@ -36,6 +36,11 @@ JUDGEMENTS = st.lists(st.builds(Judgement, LOG_ODDS, st.floats(0, 1), LOG_ODDS, 
 
 def ids(found):
     return [c.passage.id for c in found]
+
+
+def rerank(model, question, candidates):
+    (judged,) = judge_all(model, [(question, candidates)])
+    return decide(candidates, judged, model.contract, 1).ranking
 
 
 def ranking(*texts):

@@ -88,10 +88,6 @@ class Contract:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-    def depth(self, n: int, k: int | None = None) -> int:
-        """Return how many of `n` passages to answer from: `k`, or by default the contract's."""
-        return min(n, self.k) if k is None else k
-
 
 _RETIRED = {
     "head": "was for ranking from a middle layer, which P(True) replaces; delete it and run `rankrag fit --save` again",

@@ -229,7 +229,16 @@ def chat_turns(tokenizer: Any) -> Turns:
     closing = assistant_to_user.lstrip()
     end = next((t for t in sorted(tokenizer.all_special_tokens, key=len) if closing.startswith(t)), "")
     generation = _answering(tokenizer, text)
-    return Turns("chat_template", start, system_to_user, user_to_assistant, assistant_to_user, generation, "", end)
+    return Turns(
+        "chat_template",
+        start=start,
+        system_to_user=system_to_user,
+        user_to_assistant=user_to_assistant,
+        assistant_to_user=assistant_to_user,
+        generation=generation,
+        before_target="",
+        end=end,
+    )
 
 
 def _rendered(tokenizer: Any, messages: list[dict[str, str]]) -> str:

@@ -178,13 +178,3 @@ def _in_order(candidates: Ranking, judgements: Sequence[Judgement]) -> Ranking:
     best = tuple(sorted(scored, key=lambda c: -c.score))
     rest = enumerate(candidates[count:], start=1)
     return best + tuple(replace(c, score=best[-1].score - place) for place, c in rest)
-
-
-def rerank(model: LanguageModel, question: Question, candidates: Ranking) -> Ranking:
-    """Return all candidates, the one the model finds most relevant first.
-
-    A score is the log-odds of relevance (`judge`). Ties keep the retriever's order; no candidates give an empty
-    ranking.
-    """
-    (judged,) = judge_all(model, [(question, candidates)])
-    return _in_order(candidates, judged)

@@ -77,8 +77,13 @@ def test_an_unknown_key_of_a_part_is_answered_with_the_keys_of_that_part(yaml_of
 
 
 def test_options_go_before_overrides_and_the_file_unless_they_were_not_given(yaml_of):
-    config = load_config(AskConfig, yaml_of("n: 30\nk: 3\n"), ("n=40", "k=4"), {"n": 50, "k": None})
+    config = load_config(AskConfig, yaml_of("n: 30\nk: 3\n"), ("n=40", "k=4"), options={"n": 50, "k": None})
     assert (config.n, config.k) == (50, 4)
+
+
+def test_defaults_of_a_command_go_behind_the_file(yaml_of):
+    assert load_config(AskConfig, None, defaults={"n": 100}).n == 100
+    assert load_config(AskConfig, yaml_of("n: 30\n"), defaults={"n": 100}).n == 30
 
 
 @pytest.mark.parametrize(

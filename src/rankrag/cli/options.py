@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -75,12 +75,14 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over th
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 
 
-def asked_for(file: Path | None, changes: list[str] | None, **options: object) -> AskConfig:
+def asked_for(
+    file: Path | None, changes: list[str] | None, defaults: Mapping[str, object] | None = None, **options: object
+) -> AskConfig:
     """Return the settings of a file, changed by `--set` and then by options; None is an option that was not given."""
     from rankrag.config.answering import AskConfig
     from rankrag.config.schema import load_config
 
-    return load_config(AskConfig, file, changes or (), options)
+    return load_config(AskConfig, file, changes or (), options=options, defaults=defaults)
 
 
 def model_here(name: str, instead: str) -> str:

@@ -24,7 +24,7 @@ _AT_ONCE = 16
 """Questions whose passages are judged together."""
 
 _SEARCHED_AT_ONCE = 64
-_RUN_DEPTH = 100
+_DEFAULTS = {"n": 100}
 
 QuestionsFile = Annotated[
     Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for standard input.")
@@ -48,7 +48,7 @@ Candidates = Annotated[
 ]
 RunQuestions = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions of a run in TREC format.")]
 RunDepth = Annotated[
-    int | None, typer.Option("--n", "-n", min=1, help=f"Passages of a run to rerank (default: {_RUN_DEPTH}).")
+    int | None, typer.Option("--n", "-n", min=1, help=f"Passages of a run to rerank (default: {_DEFAULTS['n']}).")
 ]
 SettledTop = Annotated[
     int | None, typer.Option("--k", "-k", min=1, help="Passages that settled_from settles; by default the contract's.")
@@ -177,7 +177,7 @@ def rerank(
     from rankrag.data.frozen import passages_beside
     from rankrag.opening import open_reranker
 
-    settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, n=n or _RUN_DEPTH, k=k)
+    settings = options.asked_for(config, set_, _DEFAULTS, model=model, device=device, dtype=dtype, n=n, k=k)
     passages = index or (passages_beside(run) if run is not None else None)
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
     wanted = list(_run_candidates(run, index, questions, settings.n) if run else _own_candidates(candidates))

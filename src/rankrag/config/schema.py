@@ -43,15 +43,20 @@ S = TypeVar("S", bound=Schema)
 
 
 def load_config(
-    schema: type[S], path: Path | None, overrides: Sequence[str] = (), options: Mapping[str, object] | None = None
+    schema: type[S],
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    options: Mapping[str, object] | None = None,
+    defaults: Mapping[str, object] | None = None,
 ) -> S:
     """Return the configuration of a YAML file, changed by `key=value` overrides and then by command-line options.
 
-    Options that are None were not given. Without a file the rest comes from the defaults. `${NAME}` in a text is
-    filled in from the environment. `ConfigError` lists all problems at once.
+    Options that are None were not given. What nothing sets comes from `defaults`, then from the schema. `${NAME}` in a
+    text is filled in from the environment. `ConfigError` lists all problems at once.
     """
     where = path or "the options"
-    found = _read(path) if path else {}
+    found = dict(defaults or {}) | (_read(path) if path else {})
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:

@@ -186,7 +186,7 @@ def _fitted(
     contract = replace(contract, similarity_weight=weight, similarity_encoder=name)
     depths = _depth_trials(answerable, contract, size.answers)
     contract = replace(contract, k=selection.best_depth(depths) if depths else contract.k)
-    settling = settling_trials(cases, contract, contract.depth(size.n))
+    settling = settling_trials(cases, contract, min(size.n, contract.k))
     best = [case.best(case.ids) for case in cases if not set(case.question.gold).isdisjoint(case.ids)]
     without = [case.best(ids) for source in sources for case in source.cases if (ids := source.without_answers(case))]
     threshold = selection.best_threshold(best, without)
