@@ -17,7 +17,8 @@ WRITTEN = [page for page in PAGES if page.name not in ("results.md", "comparison
 
 
 def test_every_file_that_the_paper_map_names_exists() -> None:
-    named = re.findall(r"`((?:src|tests|experiments)/[^`]+)`", (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:src|tests|experiments)/[^`]+)`", page)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
