@@ -23,7 +23,8 @@ ANSWERABLE, UNANSWERABLE_ONES = 24, 6
 
 @pytest.fixture(scope="module")
 def model():
-    return open_model(resolve_model(MINI))
+    # In bfloat16 a question that is answered alone may get another token than in a batch, where two are nearly equal.
+    return open_model(resolve_model(MINI), dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -81,10 +81,8 @@ def _reading(answers: System) -> list[System]:
 
 def _stopping(answers: System) -> list[System]:
     """Return the systems that judge five passages at a time, until the k-th best reaches a bound."""
-    return [
-        answers.changed(name=f"stops at {bound:g}", settled_from=bound, role="stopping", against=answers.name)
-        for bound in BOUNDS
-    ]
+    full = answers.changed(name="judges all", role="stopping", against=answers.name)
+    return [full, *(full.changed(name=f"stops at {bound:g}", settled_from=bound) for bound in BOUNDS)]
 
 
 def takes_part(system: System, test_set: TestSet, questions: Sequence[Judged], systems: Sequence[System]) -> bool:
