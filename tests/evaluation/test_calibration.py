@@ -20,8 +20,8 @@ from rankrag.evaluation.lines import QuestionLine, Seconds
 
 def test_a_plot_has_the_bins_that_hold_something_and_one_is_in_the_last():
     assert reliability([(0.1, 0), (0.3, 1), (1.0, 1)], bins=2) == (
-        Bin(0.0, 0.5, 2, 0.2, 0.5),
-        Bin(0.5, 1.0, 1, 1.0, 1.0),
+        Bin(2, 0.2, 0.5),
+        Bin(1, 1.0, 1.0),
     )
     assert expected_calibration_error([(0.1, 0), (0.3, 1), (1.0, 1)], bins=2) == pytest.approx(0.2)
     assert expected_calibration_error([]) == 0
@@ -35,7 +35,7 @@ def test_what_is_no_probability_is_named(wrong):
 
 def test_each_threshold_answers_more_and_equal_questions_go_together():
     curve = risk_coverage([(0.9, 0), (0.5, 1), (0.5, 0), (0.1, 1)])
-    assert curve == (Risk(0.9, 0.25, 0.0), Risk(0.5, 0.75, 1 / 3), Risk(0.1, 1.0, 0.5))
+    assert curve == (Risk(0.25, 0.0), Risk(0.75, 1 / 3), Risk(1.0, 0.5))
     assert area_under_risk(curve) == pytest.approx(0.5 / 3 + 0.25 * 0.5)
     assert risk_coverage([]) == ()
 

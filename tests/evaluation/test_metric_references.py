@@ -17,7 +17,7 @@ from rankrag.evaluation import metrics
 from rankrag.evaluation.calibration import area_under_risk, expected_calibration_error, risk_coverage
 from rankrag.evaluation.labels import letter_of, verdict_of
 from rankrag.types import Passage
-from tests.evaluation.test_metrics import line_metrics
+from tests.evaluation.test_line_metrics import line_metrics
 
 CASES = 1_000
 WORDS = ["the", "a", "An", "Tagus", "tagus", "tagus's", "río", "rio", "U.S.", "U", "S", "—", "a–b", "1,000", "1000", ""]
@@ -285,9 +285,10 @@ def test_risk_and_coverage_are_those_of_every_threshold():
     confidences = [rng.choice([-inf, *map(float, range(20))]) for _ in range(CASES)]
     losses = [rng.random() for _ in confidences]
     curve = risk_coverage(list(zip(confidences, losses, strict=True)))
-    assert [of.threshold for of in curve] == sorted(set(confidences), reverse=True)
-    for of in curve:
-        answered = [loss for c, loss in zip(confidences, losses, strict=True) if c >= of.threshold]
-        assert (of.coverage, of.risk) == pytest.approx((len(answered) / CASES, sum(answered) / len(answered)))
+    assert len(curve) == len(set(confidences))
+    for step, threshold in zip(curve, sorted(set(confidences), reverse=True), strict=True):
+        answered = [loss for c, loss in zip(confidences, losses, strict=True) if c >= threshold]
+        assert step.coverage == pytest.approx(len(answered) / CASES)
+        assert step.risk == pytest.approx(sum(answered) / len(answered))
     steps = [curve[0].coverage] + [b.coverage - a.coverage for a, b in pairwise(curve)]
     assert area_under_risk(curve) == pytest.approx(sum(s * of.risk for s, of in zip(steps, curve, strict=True)))

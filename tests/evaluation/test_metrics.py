@@ -8,8 +8,6 @@ import pytest
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.sets import Judged, TestSet
 from rankrag.evaluation import metrics
-from rankrag.evaluation.lines import QuestionLine
-from rankrag.templates import UNANSWERABLE
 from rankrag.types import Passage, Question
 
 
@@ -117,50 +115,6 @@ def test_the_perfect_order_of_answers_puts_a_passage_with_one_first():
     found = TestSet(replace(BENCHMARKS["nq-kilt"]), (judged,), passages)
     assert metrics.reachable(found, judged, tuple(passages)) == 1.0
     assert metrics.reachable(found, judged, tuple(passages)[:6]) == 0.0
-
-
-def line(**values):
-    wanted = {
-        "benchmark": "squad", "system": "m", "id": "q", "question": "?", "history": (), "gold_answers": ("x",),
-        "gold": ("a", "b"), "retrieved": ("a", "b", "c"), "reranked": ("c", "a", "b"), "p_true": (0.9, 0.5, None),
-        "contexts": ("c", "a"), "answer": "x", "outcome": "right", "metrics": {}, "first": {}, "cited": (1, 0),
-    }  # fmt: skip
-    return QuestionLine(**(wanted | values))
-
-
-def line_metrics(benchmark="squad", **values):
-    return metrics.with_line_metrics(line(**values), BENCHMARKS[benchmark]).metrics
-
-
-def test_citations_are_measured_against_gold_passages():
-    found = line_metrics()
-    assert found["citation precision"] == 0.5
-    assert found["citation recall"] == 0.5
-    assert found["first citation gold"] == 1.0
-    assert found["always [1]"] == 0.0
-    uncited = line_metrics(cited=())
-    assert "citation precision" not in uncited
-    assert uncited["citation recall"] == 0.0
-    assert uncited["first citation gold"] == 0.0
-    assert "citation recall" not in line_metrics(cited=None)
-    assert "citation recall" not in line_metrics(gold=())
-
-
-def test_refusals_and_reading_are_measured_line_by_line():
-    found = line_metrics()
-    assert found["refused"] == 0.0
-    assert found["withheld"] == 0.0
-    assert found["gold read"] == 0.5
-    assert found["judged"] == 2.0
-    assert line_metrics(answer=UNANSWERABLE)["refused"] == 1.0
-    withheld = line_metrics(answer=None, withheld=True)
-    assert withheld["refused"] == 1.0
-    assert withheld["withheld"] == 1.0
-    assert "refused" not in line_metrics(answer=None)
-    never = line_metrics("squad2_unanswerable", gold=("z",))
-    assert never["look-alike found"] == 0.0
-    assert "refused despite look-alike" not in never
-    assert line_metrics("squad2_unanswerable")["refused despite look-alike"] == 0.0
 
 
 def test_the_best_order_is_by_grade_and_keeps_ties():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
+from typing import NamedTuple
 
 from rankrag.errors import DataError
 from rankrag.evaluation.lines import QuestionLine
@@ -15,22 +16,17 @@ BINS = 10
 Pairs = list[tuple[float, float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Predictions in [low, high), the last bin with 1: how many, their mean probability, the share that is true."""
+class Bin(NamedTuple):
+    """Predictions of one bin: how many, their mean probability, the share that is true."""
 
-    low: float
-    high: float
-    count: int
+    size: int
     confidence: float
     accuracy: float
 
 
-@dataclass(frozen=True, slots=True)
-class Risk:
-    """What a threshold does: the share of questions still answered, and their mean loss."""
+class Risk(NamedTuple):
+    """What a threshold of abstention does: the share of questions still answered, and their mean loss."""
 
-    threshold: float
     coverage: float
     risk: float
 
@@ -92,24 +88,14 @@ def reliability(predictions: Pairs, bins: int = BINS) -> tuple[Bin, ...]:
         if not 0.0 <= probability <= 1.0:  # NaN too
             raise DataError(f"prediction {place} is {probability}, not a probability; score the passages again")
         held[min(int(probability * bins), bins - 1)].append((probability, outcome))
-    return tuple(
-        Bin(
-            number / bins,
-            (number + 1) / bins,
-            len(pairs),
-            sum(p for p, _ in pairs) / len(pairs),
-            sum(outcome for _, outcome in pairs) / len(pairs),
-        )
-        for number, pairs in enumerate(held)
-        if pairs
-    )
+    return tuple(Bin(len(pairs), *(fmean(column) for column in zip(*pairs, strict=True))) for pairs in held if pairs)
 
 
 def expected_calibration_error(predictions: Pairs, bins: int = BINS) -> float:
     """Return the mean distance of confidence and accuracy over the predictions, bin by bin (ECE); 0 without any."""
     found = reliability(predictions, bins)
-    total = sum(bin_.count for bin_ in found)
-    return sum(bin_.count * abs(bin_.confidence - bin_.accuracy) for bin_ in found) / total if total else 0.0
+    total = sum(size for size, _, _ in found)
+    return sum(size * abs(confidence - accuracy) for size, confidence, accuracy in found) / total if total else 0.0
 
 
 def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
@@ -122,10 +108,10 @@ def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
             raise DataError(f"the confidence of question {place} is not a number; score the passages again")
     found: list[Risk] = []
     count, lost = 0, 0.0
-    for threshold, group in groupby(sorted(answered, key=lambda pair: -pair[0]), key=lambda pair: pair[0]):
+    for _, group in groupby(sorted(answered, key=lambda pair: -pair[0]), key=lambda pair: pair[0]):
         for _, loss in group:
             count, lost = count + 1, lost + loss
-        found.append(Risk(threshold, count / len(answered), lost / count))
+        found.append(Risk(count / len(answered), lost / count))
     return tuple(found)
 
 

@@ -83,6 +83,11 @@ class QuestionLine:
     cited: tuple[int, ...] | None = None
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the system answers this question, be it by withholding."""
+        return self.answer is not None or self.withheld
+
+    @property
     def cited_ids(self) -> Ids:
         """Ids of the cited passages, one for each cited sentence."""
         return tuple(self.contexts[place] for place in self.cited or ())

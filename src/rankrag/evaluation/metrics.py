@@ -1,4 +1,4 @@
-"""All metrics. Each one is a number for one question; a set's figure is the mean over its questions.
+"""The metrics of answers and rankings. Each is a number for one question; a set's figure is the mean over questions.
 
 To add a metric of answers, write a function of (reply, answers) and decorate it::
 
@@ -7,8 +7,8 @@ To add a metric of answers, write a function of (reply, answers) and decorate it
         return float(len(reply.split()))
 
 It then has a value in every question's line and a column in every report. Without `every_set`, only sets that name it
-have it (`Benchmark.answer_metrics`). Metrics of rankings are the table `RANKING_METRICS` (`metrics_of` says which set
-shows which), and metrics that need more of a line, such as its citations, are decorated with `line_metric`.
+have it (`Benchmark.answer_metrics`). A metric of rankings goes into the table `RANKING_METRICS` (`metrics_of` says
+which set shows which), and one that needs more of a line, such as its citations, into `line_metrics`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.evaluation.labels import LETTERS, letter_of, verdict_of
-from rankrag.evaluation.lines import Ids, QuestionLine
-from rankrag.generate import is_refusal
+from rankrag.evaluation.lines import Ids
 from rankrag.matching import contains_any, has_answer, normalise
 from rankrag.types import Passage
 
@@ -31,15 +29,11 @@ Passages = Mapping[str, Passage]
 AnswerFunction = Callable[..., float]
 """Takes a reply and the answers; a metric of letters also takes the letters of the options."""
 
-LineFunction = Callable[[QuestionLine, Benchmark], float | None]
 Holds = Callable[[Passage, Sequence[str]], bool]
 RankingFunction = Callable[[Sequence[str], Judged, Passages], float]
 
 ANSWER_METRICS: dict[str, AnswerFunction] = {}
 """By name, in the order of the report's columns."""
-
-LINE_METRICS: dict[str, LineFunction] = {}
-"""By name; a metric that a line does not have is None."""
 
 _EVERY_SET: list[str] = []
 _OF_LETTERS: list[str] = []
@@ -56,16 +50,6 @@ def answer_metric(
             _EVERY_SET.append(name)
         if of_letters:
             _OF_LETTERS.append(name)
-        return function
-
-    return register
-
-
-def line_metric(name: str) -> Callable[[LineFunction], LineFunction]:
-    """Register a metric of whole lines under the name that it has in reports."""
-
-    def register(function: LineFunction) -> LineFunction:
-        LINE_METRICS[name] = function
         return function
 
     return register
@@ -206,19 +190,13 @@ def _answered(holds: Holds, k: int) -> RankingFunction:
 
 
 RANKING_METRICS: Mapping[str, RankingFunction] = {
-    "R@1": _gold(recall_at, 1),
-    "R@5": _gold(recall_at, 5),
-    "R@20": _gold(recall_at, 20),
+    **{f"R@{k}": _gold(recall_at, k) for k in (1, 5, 20)},
     "all-gold@5": _gold(all_gold_at, 5),
     "hit@1": _gold(hit_at, 1),
     "RR": lambda ids, judged, _: reciprocal_rank(ids, judged.gold),
     "NDCG@10": lambda ids, judged, _: ndcg_at_10(ids, judged.grades),
-    "answer-recall@5": _answered(holds_answer, 5),
-    "answer-recall@10": _answered(holds_answer, 10),
-    "answer-recall@20": _answered(holds_answer, 20),
-    "answer-recall-dpr@5": _answered(holds_answer_by_dpr, 5),
-    "answer-recall-dpr@10": _answered(holds_answer_by_dpr, 10),
-    "answer-recall-dpr@20": _answered(holds_answer_by_dpr, 20),
+    **{f"answer-recall@{k}": _answered(holds_answer, k) for k in (5, 10, 20)},
+    **{f"answer-recall-dpr@{k}": _answered(holds_answer_by_dpr, k) for k in (5, 10, 20)},
 }
 """By name, in the order of the report's columns."""
 
@@ -258,88 +236,6 @@ def reachable(test_set: TestSet, judged: Judged, ids: Ids) -> float | None:
 def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
     """Return the candidates in a perfect order, best grade first."""
     return sorted(ids, key=lambda i: -grades.get(i, 0))
-
-
-# Whole lines
-
-
-@line_metric("refused")
-def refused(line: QuestionLine, _: Benchmark) -> float | None:
-    """Return 1 if a question got no answer, else 0."""
-    return float(line.withheld or is_refusal(line.answer or "")) if _answers(line) else None
-
-
-@line_metric("withheld")
-def withheld(line: QuestionLine, _: Benchmark) -> float | None:
-    """Return 1 if no passage reached the threshold, so that nothing was written, else 0."""
-    return float(line.withheld) if _answers(line) else None
-
-
-@line_metric("look-alike found")
-def look_alike_found(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return 1 if the passage that seems to answer an unanswerable question was retrieved, else 0."""
-    known = benchmark.unanswerable and line.gold
-    return hit_at(line.retrieved, line.gold, len(line.retrieved)) if known else None
-
-
-@line_metric("refused despite look-alike")
-def refused_despite_look_alike(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return whether an unanswerable question was refused; None if its look-alike was not retrieved."""
-    return refused(line, benchmark) if look_alike_found(line, benchmark) else None
-
-
-@line_metric("citation precision")
-def citation_precision(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return the share of the citations that name a gold passage; None without citations."""
-    if not _cites(line, benchmark) or not line.cited_ids:
-        return None
-    return sum(name in line.gold for name in line.cited_ids) / len(line.cited_ids)
-
-
-@line_metric("citation recall")
-def citation_recall(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return the share of the gold passages that are cited; a question without an answer counts 0."""
-    return len(set(line.cited_ids) & set(line.gold)) / len(set(line.gold)) if _cites(line, benchmark) else None
-
-
-@line_metric("first citation gold")
-def first_citation_gold(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return 1 if the first citation names a gold passage, else 0; a question without an answer counts 0."""
-    return float(line.cited_ids[:1] != () and line.cited_ids[0] in line.gold) if _cites(line, benchmark) else None
-
-
-@line_metric("always [1]")
-def always_first(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return 1 if the first passage that was read is a gold one: the precision of a system that always cites [1]."""
-    return float(line.contexts[0] in line.gold) if _cites(line, benchmark) else None
-
-
-@line_metric("gold read")
-def gold_read(line: QuestionLine, benchmark: Benchmark) -> float | None:
-    """Return the share of the gold passages among those that were read."""
-    ranked = line.gold and line.contexts and not benchmark.unanswerable
-    return recall_at(line.contexts, line.gold, len(line.contexts)) if ranked else None
-
-
-@line_metric("judged")
-def passages_judged(line: QuestionLine, _: Benchmark) -> float | None:
-    """Return how many passages were judged; None if the ranker gives no probabilities."""
-    count = sum(p is not None for p in line.p_true)
-    return float(count) if count else None
-
-
-def with_line_metrics(line: QuestionLine, benchmark: Benchmark) -> QuestionLine:
-    """Return the line with the line metrics that it has."""
-    found = {name: metric(line, benchmark) for name, metric in LINE_METRICS.items()}
-    return replace(line, metrics=line.metrics | {name: value for name, value in found.items() if value is not None})
-
-
-def _answers(line: QuestionLine) -> bool:
-    return line.answer is not None or line.withheld
-
-
-def _cites(line: QuestionLine, benchmark: Benchmark) -> bool:
-    return line.cited is not None and bool(line.gold and line.contexts) and not benchmark.unanswerable
 
 
 _PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal[
@@ -24,46 +23,18 @@ OUTCOMES: dict[Outcome, str] = {
 """Every outcome with its meaning, in the order of the report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a system read of what a question needs.
+def lost_by(
+    needed: Collection[str], retrieved: Collection[str], contexts: Collection[str], k: int, *, all_needed: bool
+) -> Outcome | None:
+    """Return the step of retrieval or ranking that lost a question; None if the `needed` passages were read.
 
-    Attributes:
-        retrieved: ids of the N candidates.
-        contexts: ids of the passages that were read.
-        needed: ids of the passages that hold the answer; None if that is not known.
-        all_needed: whether all of them are needed (multi-hop), not one.
-        k: how many passages can be read.
+    `contexts` are the passages that were read, at most `k`. A multi-hop question needs all passages, others one.
     """
-
-    retrieved: Collection[str]
-    contexts: Collection[str]
-    needed: Collection[str] | None
-    all_needed: bool
-    k: int
-
-    def lost_by(self) -> Outcome | None:
-        """Return the step of retrieval or ranking that lost the question; None if it could be read."""
-        if self.needed is None or found_in(self.needed, self.contexts, self.all_needed):
-            return None
-        if not found_in(self.needed, self.retrieved, self.all_needed):
-            return "not retrieved"
-        return "beyond k" if self.all_needed and len(set(self.needed)) > self.k else "ranked away"
-
-
-def outcome(found: Found, *, right: bool, refused: bool, closed_book: bool = False, answerable: bool = True) -> Outcome:
-    """Return what became of a question: the first step that lost it, in the order of the pipeline.
-
-    `right` and `refused` are about the answer, or about the ranking if nothing is answered. Without an answer in the
-    passages (`answerable` is false) a refusal is right.
-    """
-    if not answerable:
-        return "right" if refused else "answered in vain"
-    if right:
-        return "right"
-    if closed_book:
-        return "refused" if refused else "not known"
-    return found.lost_by() or ("refused" if refused else "misread")
+    if found_in(needed, contexts, all_needed):
+        return None
+    if not found_in(needed, retrieved, all_needed):
+        return "not retrieved"
+    return "beyond k" if all_needed and len(set(needed)) > k else "ranked away"
 
 
 def found_in(needed: Collection[str], among: Collection[str], all_needed: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rankrag.data.sets import Judged, TestSet
+from rankrag.evaluation.line_metrics import with_line_metrics
 from rankrag.evaluation.lines import Ids, QuestionLine
 from rankrag.evaluation.metrics import (
     answer_scores,
@@ -13,9 +14,8 @@ from rankrag.evaluation.metrics import (
     ranking_scores,
     reachable,
     token_f1,
-    with_line_metrics,
 )
-from rankrag.evaluation.outcomes import Found, Outcome, found_in, outcome
+from rankrag.evaluation.outcomes import Outcome, found_in, lost_by
 from rankrag.evaluation.steps import Trace
 from rankrag.evaluation.systems import System
 from rankrag.generate import is_refusal
@@ -76,20 +76,21 @@ def is_right(question: Question, reply: str, scores: Mapping[str, float]) -> boo
 
 
 def _outcome(system: System, test_set: TestSet, trace: Trace, scores: Mapping[str, float], *, answers: bool) -> Outcome:
-    benchmark, judged = test_set.benchmark, trace.judged
+    """Return what became of a question: the first step that lost it, in the order of the pipeline."""
+    benchmark, judged, reply = test_set.benchmark, trace.judged, trace.reply or ""
+    refused = answers and (trace.withheld or is_refusal(reply))
     all_needed = benchmark.metric == "all-gold@5"
+    if benchmark.unanswerable:
+        return "right" if refused else "answered in vain"
+    if is_right(judged.question, reply, scores) if answers else found_in(judged.gold, trace.contexts, all_needed):
+        return "right"
+    if system.closed_book:
+        return "refused" if refused else "not known"
     needed = _needed(judged, trace.retrieved, test_set.passages)
-    if answers and not benchmark.unanswerable:
-        right = is_right(judged.question, trace.reply or "", scores)
-    else:
-        right = found_in(judged.gold, trace.contexts, all_needed)
-    return outcome(
-        Found(trace.retrieved, trace.contexts, needed, all_needed, system.depth()),
-        right=right,
-        refused=answers and (trace.withheld or is_refusal(trace.reply or "")),
-        closed_book=system.closed_book,
-        answerable=not benchmark.unanswerable,
+    lost = needed is not None and lost_by(
+        needed, trace.retrieved, trace.contexts, system.depth(), all_needed=all_needed
     )
+    return lost or ("refused" if refused else "misread")
 
 
 def _probabilities(trace: Trace, order: Ids) -> tuple[float | None, ...]:
