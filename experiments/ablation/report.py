@@ -10,9 +10,9 @@ from experiments.ablation.run import Measure, Values
 from experiments.ablation.study import FULL, Row, Study
 from experiments.paper.numbers import TABLE_3, mean_of_nine
 from rankrag.evaluation.aggregate import Evaluation
-from rankrag.evaluation.report import render as render_evaluation
-from rankrag.evaluation.report import section
+from rankrag.evaluation.report import render_report
 from rankrag.evaluation.statistics import bootstrap_interval, compared
+from rankrag.evaluation.tables import section
 
 _SETS = ("NQ", "TriviaQA", "PopQA", "HotpotQA", "2Wiki", "FEVER", "Doc2Dial", "TopiOCQA", "Inscit")
 _MEASURES: tuple[Measure, ...] = ("hit@1", "F1", "loss")
@@ -20,7 +20,7 @@ _MEASURES: tuple[Measure, ...] = ("hit@1", "F1", "loss")
 
 def render(study: Study, evaluation: Evaluation, found: Mapping[str, Values]) -> str:
     """Return the page as Markdown."""
-    whole = render_evaluation(evaluation).replace("# Results", "## The evaluation of all rows", 1)
+    whole = render_report(evaluation).replace("# Results", "## The evaluation of all rows", 1)
     return "\n\n".join([_head(study), _rows(study, found), _claims(found), _paper(study, found), whole])
 
 

@@ -11,9 +11,9 @@ from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.sets import PaperSetting
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.description import SetDescription
-from rankrag.evaluation.report import section
 from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import ENCODERS, N_OF_70B, System
+from rankrag.evaluation.tables import section
 
 OURS_FOR = {
     "EM": ("EM",),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from experiments.paper.beside import column_of, differences, measured, ours_of, points
 from experiments.paper.numbers import Column, PaperRow, PaperTable, paper_table
 from rankrag.evaluation.aggregate import Evaluation
-from rankrag.evaluation.report import section
 from rankrag.evaluation.systems import System
+from rankrag.evaluation.tables import section
 
 
 def render_table(name: str, evaluations: Sequence[Evaluation]) -> str:

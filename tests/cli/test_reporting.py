@@ -3,7 +3,7 @@ from __future__ import annotations
 import yaml
 
 from rankrag.data.files import write_rows
-from rankrag.evaluation.lines import read_lines
+from rankrag.evaluation.lines import read_question_lines
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.store import PassageStore
@@ -76,7 +76,7 @@ def test_systems_search_by_encoders_of_their_own(run, tmp_path, monkeypatch, tok
         vectors = encoder.encode_passages([Passage(i, text) for i, text in PASSAGES.items()])
         near = dict(zip(PASSAGES, vectors @ encoder.encode_queries(["which river"])[0], strict=True))
         (lines,) = (tmp_path / "run").glob(f"squad-*/system-{name}/questions.jsonl")
-        orders.append(read_lines(lines)[0].retrieved)
+        orders.append(read_question_lines(lines)[0].retrieved)
         assert orders[-1] == tuple(sorted(PASSAGES, key=lambda i: -near[i]))
     assert orders[0] != orders[1]
     assert len(list((tmp_path / "run").glob("squad-*/dense-*.jsonl"))) == 2

@@ -12,7 +12,7 @@ import pytest
 
 from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.load import at_hand, load_set, missing
-from rankrag.evaluation.lines import read_lines
+from rankrag.evaluation.lines import read_question_lines
 from rankrag.evaluation.metrics import RANKING_METRICS, answer_recall_at
 from rankrag.evaluation.run import Openers, Settings, evaluate
 from rankrag.evaluation.systems import System
@@ -32,7 +32,7 @@ class Road:
         openers = Openers(lambda name: (self.model, name))
         self.found = evaluate(data, data / "run", [own], openers, Settings(sample=0), sets=[name])
         (path,) = (data / "run").glob(f"{name}-*/{own.folder}/questions.jsonl")
-        rows = read_lines(path)
+        rows = read_question_lines(path)
         assert [row.id for row in rows] == [of.question.id for of in self.set.questions]
         self.first = [list(row.retrieved) for row in rows]
         self.final = [list(row.reranked) for row in rows]

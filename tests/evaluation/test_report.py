@@ -9,7 +9,7 @@ from rankrag.evaluation.aggregate import Evaluation, PairFigures, SystemFigures,
 from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.lines import Seconds
-from rankrag.evaluation.report import render
+from rankrag.evaluation.report import render_report
 from rankrag.evaluation.statistics import Interval, Paired
 from rankrag.evaluation.systems import System
 from rankrag.evaluation.tables import section
@@ -96,11 +96,11 @@ EVALUATION = Evaluation(
     ],
 )
 def test_every_table_has_its_row(line):
-    assert line in render(EVALUATION).splitlines()
+    assert line in render_report(EVALUATION).splitlines()
 
 
 def test_the_head_counts_questions_and_says_what_was_left_out():
-    text = render(EVALUATION)
+    text = render_report(EVALUATION)
     assert text.startswith("# Results\n")
     assert "Questions: SQuAD 100 of 200; drawn with seed 0." in text
     assert "Left out: SQuAD 3 (no gold)." in text
@@ -108,19 +108,21 @@ def test_the_head_counts_questions_and_says_what_was_left_out():
 
 def test_parts_without_figures_are_left_out():
     bare = replace(EVALUATION, systems=(), pairs=())
-    assert [line for line in render(bare).splitlines() if line.startswith("## ")] == []
+    assert [line for line in render_report(bare).splitlines() if line.startswith("## ")] == []
 
 
 def test_a_given_ranking_is_named():
     given = replace(SQUAD, first_stage="dense by dragon-plus", style="short")
-    text = render(replace(EVALUATION, description=replace(EVALUATION.description, sets=(given,))))
+    text = render_report(replace(EVALUATION, description=replace(EVALUATION.description, sets=(given,))))
     assert "| SQuAD | dense by dragon-plus (given) | all | 200 |" in text
 
 
 def test_refusals_of_unanswerable_questions_show_the_look_alikes():
     never = replace(SQUAD, unanswerable=True, metric="")
     found = figures("mini", figures={"refused": at(0.8), "withheld": at(0.5), "look-alike found": at(0.9)})
-    text = render(replace(EVALUATION, description=replace(EVALUATION.description, sets=(never,)), systems=(found,)))
+    text = render_report(
+        replace(EVALUATION, description=replace(EVALUATION.description, sets=(never,)), systems=(found,))
+    )
     assert "| SQuAD | no | mini | 0.800 [0.700, 0.900] | 0.500 [0.400, 0.600] | 0.900 [0.800, 1.000] |" in text
 
 

@@ -14,9 +14,9 @@ from rankrag.data.files import write_rows
 from rankrag.errors import ConfigError, DataError, MissingExtraError, ModelError
 from rankrag.evaluation import run as run_module
 from rankrag.evaluation import work
-from rankrag.evaluation.aggregate import read_evaluation
+from rankrag.evaluation.aggregate import read_run
 from rankrag.evaluation.description import load_description
-from rankrag.evaluation.lines import read_kept_passages, read_lines
+from rankrag.evaluation.lines import read_kept_passages, read_question_lines
 from rankrag.evaluation.run import Openers, Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.fake import FakeLanguageModel
@@ -61,7 +61,7 @@ def run(data, tmp_path, encoder):
 
 def lines_of(tmp_path, one, benchmark="squad"):
     (path,) = (tmp_path / "run").glob(f"{benchmark}-*/{one.folder}/questions.jsonl")
-    return read_lines(path)
+    return read_question_lines(path)
 
 
 def test_the_encoders_share_is_in_the_order_unless_a_system_is_pure(run, tmp_path):
@@ -219,7 +219,7 @@ def test_a_second_run_asks_nothing_and_finds_the_same(run, tmp_path):
     assert model.prompts == []
     assert again.systems == first.systems
     assert again.pairs == first.pairs
-    assert read_evaluation(tmp_path / "run").systems == first.systems
+    assert read_run(tmp_path / "run").systems == first.systems
 
 
 @pytest.mark.parametrize("calls", [0, 3, 7, 11])
@@ -249,7 +249,7 @@ def test_a_run_that_is_killed_anywhere_loses_no_question(data, tmp_path, calls, 
     def lines(folder):
         found = {}
         for path in sorted(folder.glob("*/*/questions.jsonl")):
-            found[str(path.relative_to(folder))] = [replace(line, seconds=None) for line in read_lines(path)]
+            found[str(path.relative_to(folder))] = [replace(line, seconds=None) for line in read_question_lines(path)]
         return found
 
     def all_of(folder, model):
@@ -341,21 +341,21 @@ def test_lines_that_are_missing_or_broken_are_an_error_not_a_smaller_total(run, 
     text = path.read_text()
     path.write_text(text.splitlines(keepends=True)[0])
     with pytest.raises(DataError, match="holds 1 questions, 2 were asked"):
-        read_evaluation(tmp_path / "run")
+        read_run(tmp_path / "run")
     path.write_text(text + '{"id": 3}\n')
     with pytest.raises(DataError, match=r"questions.jsonl:3: not a question's line"):
-        read_evaluation(tmp_path / "run")
+        read_run(tmp_path / "run")
     path.unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        read_evaluation(tmp_path / "run")
+        read_run(tmp_path / "run")
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):
     with pytest.raises(DataError, match=r"no run there .*rankrag evaluate"):
-        read_evaluation(tmp_path)
+        read_run(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(DataError, match="not a run"):
-        read_evaluation(tmp_path)
+        read_run(tmp_path)
 
 
 def test_names_are_checked_before_any_work(run, tmp_path):

@@ -5,7 +5,7 @@ from math import log2
 import pytest
 
 from rankrag.data.files import write_rows
-from rankrag.evaluation.lines import read_lines
+from rankrag.evaluation.lines import read_question_lines
 from rankrag.evaluation.run import Openers, Settings, evaluate
 from rankrag.evaluation.standard import standard_systems
 from rankrag.evaluation.systems import System
@@ -164,4 +164,4 @@ def test_a_frozen_run_stands_for_every_retriever_and_may_lack_a_gold_passage(run
     assert evaluation.of("squad", "bm25 alone").first["R@1"].mean == 0.5
     assert evaluation.of("squad", "gold passage").questions == 1
     (path,) = (tmp_path / "run").glob("squad-*/system-gold-passage-*/questions.jsonl")
-    assert [line.id for line in read_lines(path)] == ["q2"]
+    assert [line.id for line in read_question_lines(path)] == ["q2"]

@@ -116,7 +116,7 @@ def evaluate(
 def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Path | None, report: Path | None) -> None:
     """Run the systems on the sets, and show the tables."""
     from rankrag.evaluation.own_documents import own_documents
-    from rankrag.evaluation.report import render
+    from rankrag.evaluation.report import render_report
     from rankrag.evaluation.run import Settings, evaluate
 
     sets: list[Benchmark | TestSet] = [*_sets(wanted), *(own_documents(examples) if examples else ())]
@@ -126,7 +126,7 @@ def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Pat
     with options.step_lines() as step:
         openers = _openers(wanted)
         found = evaluate(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
-    text = render(found)
+    text = render_report(found)
     if report is None:
         print(text)
         return

@@ -24,20 +24,20 @@ def report(
     Without --markdown and --html, the Markdown is printed.
     """
     from rankrag.evaluation.page import write_page
-    from rankrag.evaluation.report import render
+    from rankrag.evaluation.report import render_report
 
     found = _evaluation(run)
     if html is not None:
         say(f"The page is {write_page(found, html)}.")
     if markdown is not None:
         markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(render(found), encoding="utf-8")
+        markdown.write_text(render_report(found), encoding="utf-8")
         say(f"The tables are in {markdown}.")
     if html is None and markdown is None:
-        print(render(found), end="")
+        print(render_report(found), end="")
 
 
 def _evaluation(run: Path) -> Evaluation:
-    from rankrag.evaluation.aggregate import read_evaluation
+    from rankrag.evaluation.aggregate import read_run
 
-    return read_evaluation(run)
+    return read_run(run)

@@ -2,7 +2,7 @@
 
 From Python::
 
-    evaluation = read_evaluation(Path("runs/results"))
+    evaluation = read_run(Path("runs/results"))
     evaluation.of("squad", "rankrag-mini").figures["EM"]      # an Interval
     evaluation.lines("squad", "rankrag-mini")[0].answer       # of one question
 """
@@ -21,7 +21,7 @@ from rankrag.errors import DataError
 from rankrag.evaluation.calibration import Calibration, calibration
 from rankrag.evaluation.description import RunDescription, SetDescription, load_description
 from rankrag.evaluation.lines import FILE_NAME as LINES
-from rankrag.evaluation.lines import QuestionLine, Seconds, read_lines
+from rankrag.evaluation.lines import QuestionLine, Seconds, read_question_lines
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
 from rankrag.evaluation.statistics import Interval, Paired, bootstrap_interval, compared, cost_ratio, gap_interval
 from rankrag.evaluation.systems import GIVEN, System
@@ -114,7 +114,7 @@ class Evaluation:
         return [system for system in self.description.systems_of(of_set) if system.role in roles]
 
 
-def read_evaluation(run: Path) -> Evaluation:
+def read_run(run: Path) -> Evaluation:
     """Return the figures of all lines in a run folder.
 
     `DataError` if a file does not hold exactly the questions that were asked: no question is lost in a total.
@@ -136,7 +136,7 @@ def read_evaluation(run: Path) -> Evaluation:
 def lines_of(run: Path, of_set: SetDescription, system: System) -> list[QuestionLine]:
     """Return the lines of a system on a set, checked to be the questions that were asked, in their order."""
     path = run / of_set.folder / system.folder / LINES
-    lines = read_lines(path)
+    lines = read_question_lines(path)
     asked, found = of_set.questions, tuple(line.id for line in lines)
     if system.retriever in GIVEN:  # a question without its gold passage is not read
         asked = tuple(name for name in asked if name in set(found))

@@ -100,7 +100,7 @@ def save_lines(folder: Path, lines: Sequence[QuestionLine]) -> Path:
     return path
 
 
-def read_lines(path: Path) -> list[QuestionLine]:
+def read_question_lines(path: Path) -> list[QuestionLine]:
     """Return the lines of a file; `DataError` names a line that cannot be read."""
     return [_parsed(line, f"{path}:{number}") for number, line in _numbered(path)]
 

@@ -32,7 +32,7 @@ from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.lines import QuestionLine, read_kept_passages
 from rankrag.evaluation.metrics import ANSWER_METRICS
 from rankrag.evaluation.outcomes import OUTCOMES
-from rankrag.evaluation.report import render
+from rankrag.evaluation.report import render_report
 from rankrag.evaluation.systems import System
 from rankrag.types import Passage
 
@@ -169,7 +169,7 @@ def _overview(evaluation: Evaluation, columns: Sequence[_Column]) -> str:
             f"<section><h2>{escape(s.title)}</h2><div class=plots><div>{bars}</div>"
             f"<div class=squares>{squares}</div></div></section>"
         )
-    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{as_html(render(evaluation))}</div>"
+    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{as_html(render_report(evaluation))}</div>"
 
 
 def _bars(s: SetDescription, figures: Sequence[SystemFigures]) -> Iterator[str]:

@@ -7,10 +7,10 @@ from rankrag.evaluation.description import RunDescription
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
-from rankrag.evaluation.tables import TABLES, Cell, Row, Table, question_count, section, system_name
+from rankrag.evaluation.tables import TABLES, Cell, SystemRow, Table, question_count, section, system_name
 
 
-def render(evaluation: Evaluation) -> str:
+def render_report(evaluation: Evaluation) -> str:
     """Return the report; parts without figures are left out."""
     tables = [table.render(evaluation) for table in TABLES]
     parts = [_head(evaluation.description), *tables, _pairs(evaluation), error_analysis(evaluation)]
@@ -29,7 +29,7 @@ def error_analysis(evaluation: Evaluation) -> str:
     columns: dict[str, Cell] = {"system": system_name, "questions": question_count}
     columns |= {kind: lambda row, kind=kind: _share(row.figures, kind) for kind in kinds}  # type: ignore[misc]
     table = Table(text, ("compared",), columns).render(evaluation)
-    words = "\n".join(f"- {line}" for found in evaluation.all("compared") if (line := _worst_step(Row(*found))))
+    words = "\n".join(f"- {line}" for found in evaluation.all("compared") if (line := _worst_step(SystemRow(*found))))
     return f"{table}\n\n{words}" if words else table
 
 
@@ -99,7 +99,7 @@ def _pairs(evaluation: Evaluation) -> str:
     return section(text, ["set", "system", "against", "metric", "difference", "p"], rows)
 
 
-def _worst_step(row: Row) -> str:
+def _worst_step(row: SystemRow) -> str:
     """Return a sentence about the step that loses the most questions; "" if none is lost."""
     lost = {kind: count for kind, count in row.figures.outcomes.items() if kind != "right"}
     if not lost:

@@ -12,7 +12,7 @@ A run folder holds::
 
 DATA and MODEL are digests, so that no journal is used for other data or another model. Systems share the searches, and
 those with one model share its judgements and replies. A run that was killed goes on where it stopped. All figures are
-made from the lines (`aggregate.read_evaluation`).
+made from the lines (`aggregate.read_run`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark, TestSet
 from rankrag.errors import ConfigError, MissingExtraError
-from rankrag.evaluation.aggregate import Evaluation, read_evaluation
+from rankrag.evaluation.aggregate import Evaluation, read_run
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
 from rankrag.evaluation.first_stage import FirstStage, OpenEncoder
 from rankrag.evaluation.lines import save_lines, save_passages
@@ -38,7 +38,7 @@ from rankrag.evaluation.model_key import model_key, ranker_key
 from rankrag.evaluation.rankers import open_ranker
 from rankrag.evaluation.scoring import line_of
 from rankrag.evaluation.standard import takes_part
-from rankrag.evaluation.steps import Parts, Prepared, run_system
+from rankrag.evaluation.steps import PreparedSet, SystemParts, run_system
 from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, NearnessWork
 from rankrag.models import LanguageModel
@@ -118,7 +118,7 @@ def evaluate(
         for system in systems:
             system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
     check_packages(systems, read)
-    prepared = [prepare(test_set, run, systems, openers, settings, progress) for test_set in read]
+    prepared = [prepare_set(test_set, run, systems, openers, settings, progress) for test_set in read]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     machine, described = machines(run, settings.machine), tuple(of_set.described for of_set in prepared)
     description = RunDescription(
@@ -141,19 +141,19 @@ def evaluate(
                 _write_lines(filled[-1].on(of_set.described.paper), of_set, opened)
     description = replace(description, systems=tuple(filled), made_with=description.made_with | opened.keys)
     save_description(description, run)
-    return read_evaluation(run)
+    return read_run(run)
 
 
-def prepare(
+def prepare_set(
     test_set: TestSet, run: Path, systems: Sequence[System], openers: Openers, settings: Settings, progress: Progress
-) -> Prepared:
+) -> PreparedSet:
     """Return a set with its sample, and the systems that take part in it."""
     size = test_set.benchmark.small_sample if settings.sample is None else settings.sample or None
     sample = test_set.sample(size, settings.seed)
     part = tuple(system.name for system in systems if takes_part(system, test_set, sample, systems))
     described = describe(test_set, tuple(judged.question.id for judged in sample), part)
     stage = FirstStage(test_set, run, openers.encoder, progress)
-    return Prepared(test_set, sample, stage, described, stage.folder, settings.seed)
+    return PreparedSet(test_set, sample, stage, described, stage.folder, settings.seed)
 
 
 def check_packages(systems: Sequence[System], sets: Sequence[TestSet]) -> None:
@@ -214,20 +214,20 @@ class _Opened:
         """Return the contract of a system's ranker, else of the model that answers; None without a model."""
         return self._model(system.models[0])[0].contract if system.models else None
 
-    def parts(self, system: System, of_set: Prepared) -> Parts:
+    def parts(self, system: System, of_set: PreparedSet) -> SystemParts:
         """Return what ranks and answers a set, with its journals."""
         kind, ranker = system.ranked_by
         answering = self._of_model(system.model, of_set) if system.model != NOTHING else None
         if kind == "none":
-            return Parts(None, answering, Contract(), ranked_by="unranked")
+            return SystemParts(None, answering, Contract(), ranked_by="unranked")
         if kind != "model":
             key = ranker_key(kind, ranker)
             judge = self._rankers.setdefault(system.ranker, self._openers.ranker(kind, ranker))
             passages, title = of_set.test_set.passages, of_set.described.title
             judging = JudgingWork(judge, passages, of_set.folder / key, title, self._progress)
-            return Parts(judging, answering, Contract(), None, kind == "cross-encoder", key)
+            return SystemParts(judging, answering, Contract(), None, kind == "cross-encoder", key)
         contract = self._model(ranker)[0].contract
-        return Parts(
+        return SystemParts(
             self._of_model(ranker, of_set).judging,
             answering,
             contract if system.abstain else replace(contract, abstain_below=None),
@@ -241,14 +241,14 @@ class _Opened:
             self.keys[name] = model_key(*self._models[name])
         return self._models[name]
 
-    def _of_model(self, name: str, of_set: Prepared) -> ModelWork:
+    def _of_model(self, name: str, of_set: PreparedSet) -> ModelWork:
         model, key = self._model(name)[0], (of_set.folder, name)
         if key not in self._work:
             folder, passages = of_set.folder / self.keys[name], of_set.test_set.passages
             self._work[key] = ModelWork(model, passages, folder, of_set.described.title, self._progress)
         return self._work[key]
 
-    def _nearness(self, contract: Contract, system: System, of_set: Prepared) -> NearnessWork | None:
+    def _nearness(self, contract: Contract, system: System, of_set: PreparedSet) -> NearnessWork | None:
         """Return what an encoder adds to a language model's order; the system's own encoder comes first."""
         if not contract.similarity_weight:
             return None
@@ -260,7 +260,7 @@ class _Opened:
         return NearnessWork(nearness, searched, passages, of_set.folder, title, self._progress)
 
 
-def _write_lines(system: System, of_set: Prepared, opened: _Opened) -> None:
+def _write_lines(system: System, of_set: PreparedSet, opened: _Opened) -> None:
     """Run a system on a set and write its lines, with the passages that a page shows."""
     parts = opened.parts(system, of_set)
     answers = parts.answering is not None and of_set.test_set.benchmark.style is not None

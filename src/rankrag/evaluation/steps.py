@@ -24,7 +24,7 @@ from rankrag.types import ScoredPassage
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedSet:
     """A set that has been read, and its folder in the run; `sample` are the questions that models see."""
 
     test_set: TestSet
@@ -44,7 +44,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SystemParts:
     """What ranks and what answers a set in one system.
 
     `contract` is what decides (`rerank.decide`); `probabilities` says whether judgements are P(True), and `ranked_by`
@@ -78,7 +78,7 @@ class Trace:
         return tuple(c.passage.id for c in self.decision.contexts)
 
 
-def run_system(system: System, prepared: Prepared, parts: Parts) -> list[Trace]:
+def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> list[Trace]:
     """Return what a system does with each of its questions on a set, in their order."""
     questions = prepared.questions(system)
     retrieved = candidates(system, prepared, questions)
@@ -112,7 +112,7 @@ def run_system(system: System, prepared: Prepared, parts: Parts) -> list[Trace]:
     return traces
 
 
-def candidates(system: System, prepared: Prepared, questions: Sequence[Judged]) -> dict[str, Ids]:
+def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged]) -> dict[str, Ids]:
     """Return the N candidates of each question, by its id."""
     stage, history = prepared.first_stage, system.history_query or "last"
     if system.closed_book:
@@ -126,7 +126,7 @@ def candidates(system: System, prepared: Prepared, questions: Sequence[Judged]) 
 
 
 def _judgements(
-    system: System, parts: Parts, questions: Sequence[Judged], retrieved: Mapping[str, Ids]
+    system: System, parts: SystemParts, questions: Sequence[Judged], retrieved: Mapping[str, Ids]
 ) -> dict[str, tuple[Judgement, ...]]:
     """Return the judgements of each question's first candidates, of all of them unless judging stops early."""
     if parts.judging is None:
@@ -170,7 +170,7 @@ def _replies(answers: ModelWork | None, wanted: Sequence[tuple[Judged, Ids]], sy
 
 def _cited(
     answers: ModelWork | None,
-    parts: Parts,
+    parts: SystemParts,
     replies: Mapping[str, str],
     questions: Sequence[Judged],
     decisions: Mapping[str, Decision],
@@ -189,7 +189,7 @@ def _cited(
     return {judged.question.id: places for (judged, _), places in zip(wanted, found, strict=True)}
 
 
-def _search_seconds(system: System, prepared: Prepared) -> Mapping[str, float]:
+def _search_seconds(system: System, prepared: PreparedSet) -> Mapping[str, float]:
     if system.closed_book or system.retriever in GIVEN:
         return {}
     return prepared.first_stage.seconds(system.retriever, system.history_query or "last", system.encoder)

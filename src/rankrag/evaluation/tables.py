@@ -12,7 +12,7 @@ from rankrag.evaluation.systems import System
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SystemRow:
     """A system on a set, with its figures and those of the system that it is tested against."""
 
     of_set: SetDescription
@@ -34,7 +34,7 @@ class Row:
         return f"{given}, turns: {self.system.history_query}" if self.of_set.style == "conversation" else given
 
 
-Cell = Callable[[Row], str]
+Cell = Callable[[SystemRow], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Table:
     text: str
     roles: tuple[str, ...]
     columns: dict[str, Cell]
-    shows: Callable[[Row], bool] = lambda _: True
+    shows: Callable[[SystemRow], bool] = lambda _: True
 
     def render(self, evaluation: Evaluation) -> str:
         """Return the table with its text; equal rows are shown once, and nothing without rows."""
-        rows = [Row(*found) for found in evaluation.all(*self.roles)]
+        rows = [SystemRow(*found) for found in evaluation.all(*self.roles)]
         columns = {"set": lambda row: row.of_set.title, **self.columns}
         cells = [tuple(cell(row) for cell in columns.values()) for row in rows if self.shows(row)]
         return section(self.text, list(columns), dict.fromkeys(cells))
@@ -64,12 +64,12 @@ def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return "\n".join([text, "", lines[0], "|" + "---|" * len(kept), *lines[1:]])
 
 
-def system_name(row: Row) -> str:
+def system_name(row: SystemRow) -> str:
     """Return the name of the system."""
     return row.system.name
 
 
-def question_count(row: Row) -> str:
+def question_count(row: SystemRow) -> str:
     """Return how many questions were asked."""
     return str(row.figures.questions)
 
@@ -83,14 +83,14 @@ def _number(value: float | None, form: str = ".3f") -> str:
 
 
 def _seconds(step: str) -> Cell:
-    def cell(row: Row) -> str:
+    def cell(row: SystemRow) -> str:
         typical, slow = (getattr(times, step) for times in (row.figures.times.median, row.figures.times.p90))
         return "" if typical is None else f"{typical:.3f} ({slow:.3f})"
 
     return cell
 
 
-def _first_answer_metric(row: Row) -> str:
+def _first_answer_metric(row: SystemRow) -> str:
     name = next((name for name in ANSWER_METRICS if name in row.figures.figures), "")
     return f"{name} {row.shown(name)}" if name else ""
 
