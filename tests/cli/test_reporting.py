@@ -93,24 +93,3 @@ def test_mistakes_of_a_configuration_are_told_together(run, tmp_path, capsys):
     assert "systems.0.rankr: unknown key; did you mean 'ranker'?" in said
     assert "systems.1.name" in said
     assert "systems.1.n" in said
-
-
-def test_a_table_of_the_paper_stands_beside_a_run(run, tmp_path, monkeypatch, capsys):
-    assert run("paper") == 0
-    listed = capsys.readouterr().out
-    assert [f"table{i}" in listed for i in (2, 3, 4, 5, 6, 8, 9)] == [True] * 7
-    assert [f"figure{i}" in listed for i in (1, 3, 4, 5, 6)] == [True] * 5
-    assert run("paper", "table2") == 0
-    assert "| RankRAG 8B | 50.6 |" in capsys.readouterr().out
-    assert run("paper", "figure6", "--run", tmp_path / "nowhere") == 2
-    assert "no run there" in capsys.readouterr().err
-    assert run("paper", "table11") == 2
-    assert run("paper", "table2", "--plot", tmp_path / "x.svg") == 2
-    assert "only figures have one" in capsys.readouterr().err
-
-
-def test_a_figure_without_points_says_what_to_run(run, tmp_path, capsys):
-    assert run("paper", "figure5", "--plot", tmp_path / "x.svg") == 2
-    shown = capsys.readouterr()
-    assert "No points of ours yet" in shown.out
-    assert "hold no points for it" in shown.err
