@@ -22,7 +22,8 @@ from harness import ROOT, put_figures, svg_pyplot
 from rankrag.cli.options import say, step_lines
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.evaluation.aggregate import Evaluation
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model

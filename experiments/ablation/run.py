@@ -22,7 +22,8 @@ from rankrag.data.files import write_whole
 from rankrag.data.progress import Progress, quiet
 from rankrag.evaluation.aggregate import Evaluation
 from rankrag.evaluation.lines import QuestionLine
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.prepared import resolve_model
 from rankrag.models.transformers import TransformersModel

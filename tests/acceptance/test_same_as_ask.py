@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rankrag.evaluation.own_documents import own_documents
-from rankrag.evaluation.run import Openers, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model

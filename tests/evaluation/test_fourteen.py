@@ -14,7 +14,8 @@ from rankrag.data.catalogue import BENCHMARKS, PAPER
 from rankrag.data.load import at_hand, load_set, missing
 from rankrag.evaluation.lines import read_question_lines
 from rankrag.evaluation.metrics import RANKING_METRICS, answer_recall_at
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.templates import UNANSWERABLE
 from tests.data import published as files

@@ -12,7 +12,8 @@ from rankrag.documents.parts import SourcePassages
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.first_stage import FirstStage
 from rankrag.evaluation.freezing import corpus_of, freeze_first_stage, freeze_from_index
-from rankrag.evaluation.run import Openers, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.systems import System
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage

@@ -5,7 +5,8 @@ import pytest
 from rankrag.data.files import write_rows
 from rankrag.errors import DataError
 from rankrag.evaluation.own_documents import own_documents, read_sourced_questions
-from rankrag.evaluation.run import Openers, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.systems import System
 from tests.evaluation.conftest import golden
 

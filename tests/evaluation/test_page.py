@@ -9,7 +9,8 @@ import pytest
 
 from rankrag.data.files import read_rows, write_rows
 from rankrag.evaluation.page import as_html, write_page
-from rankrag.evaluation.run import Openers, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.fake import FakeLanguageModel
 

@@ -17,7 +17,8 @@ from rankrag.evaluation import work
 from rankrag.evaluation.aggregate import read_run
 from rankrag.evaluation.description import load_description
 from rankrag.evaluation.lines import read_kept_passages, read_question_lines
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement

@@ -13,7 +13,8 @@ from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load_set
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.opening import load, open_model
 from rankrag.templates import UNANSWERABLE

@@ -6,7 +6,8 @@ import pytest
 
 from rankrag.data.files import write_rows
 from rankrag.evaluation.lines import read_question_lines
-from rankrag.evaluation.run import Openers, Settings, evaluate
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.standard import standard_systems
 from rankrag.evaluation.systems import System
 from rankrag.templates import UNANSWERABLE

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rankrag.config.evaluation import ComparisonConfig
     from rankrag.contract import HistoryQuery
     from rankrag.data.sets import Benchmark, TestSet
-    from rankrag.evaluation.run import Openers
+    from rankrag.evaluation.parts import Openers
     from rankrag.evaluation.systems import System
     from rankrag.models import LanguageModel
 
@@ -166,7 +166,7 @@ def _sets(wanted: ComparisonConfig) -> list[Benchmark]:
 
 def _openers(wanted: ComparisonConfig) -> Openers:
     """Return what opens the models and encoders of a run."""
-    from rankrag.evaluation.run import Openers
+    from rankrag.evaluation.parts import Openers
     from rankrag.retrieval.encoder import Encoder
 
     def open_model(name: str) -> tuple[LanguageModel, str]:

@@ -195,7 +195,8 @@ def _by_id(ids: Ids) -> Ranking:
 
 def _searching(retriever: Retriever, history: HistoryQuery) -> _Find:
     def find(batch: Sequence[Judged]) -> list[list[str]]:
-        rankings = search(retriever, [search_queries(judged.question, history) for judged in batch], DEPTH)
+        # One question at a time, as `ask` does: in a batch the last bits of a vector differ, and with them close ranks.
+        rankings = [search(retriever, [search_queries(judged.question, history)], DEPTH)[0] for judged in batch]
         return [[c.passage.id for c in ranking] for ranking in rankings]
 
     return find

@@ -18,13 +18,13 @@ made from the lines (`aggregate.read_run`).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from rankrag.contract import Contract, HistoryQuery
+from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
@@ -32,32 +32,15 @@ from rankrag.data.sets import Benchmark, TestSet
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.evaluation.aggregate import Evaluation, read_run
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
-from rankrag.evaluation.first_stage import FirstStage, OpenEncoder
+from rankrag.evaluation.first_stage import FirstStage
 from rankrag.evaluation.lines import save_lines, save_passages
-from rankrag.evaluation.model_key import model_key, ranker_key
-from rankrag.evaluation.rankers import open_ranker
+from rankrag.evaluation.parts import Openers, OpenParts
 from rankrag.evaluation.scoring import line_of
 from rankrag.evaluation.standard import takes_part
-from rankrag.evaluation.steps import PreparedSet, SystemParts, run_system
-from rankrag.evaluation.systems import NOTHING, RankerKind, System, check_systems
-from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, NearnessWork
-from rankrag.models import LanguageModel
-from rankrag.opening import Say, open_nearness
-from rankrag.retrieval.encoder import MINILM, Encoder
-
-OpenModel = Callable[[str], tuple[LanguageModel, str]]
-"""Returns a model by name, with the directory of its weights (or the name, if it has none)."""
-
-OpenRanker = Callable[[RankerKind, str], JudgeFunction]
-
-
-@dataclass(frozen=True)
-class Openers:
-    """How the parts of systems are opened by name."""
-
-    model: OpenModel
-    encoder: OpenEncoder = Encoder
-    ranker: OpenRanker = open_ranker
+from rankrag.evaluation.steps import PreparedSet, run_system
+from rankrag.evaluation.systems import System, check_systems
+from rankrag.opening import Say
+from rankrag.retrieval.encoder import MINILM
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +93,11 @@ def evaluate(
     """
     check_systems(systems)
     openers = replace(openers, encoder=cache(openers.encoder))
-    read = [
-        of_set if isinstance(of_set, TestSet) else load_set(of_set, data, passages=_searches(systems))
-        for of_set in _sets(sets, data)
-    ]
-    for test_set in read:
-        for system in systems:
-            system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
-    check_packages(systems, read)
-    prepared = [prepare_set(test_set, run, systems, openers, settings, progress) for test_set in read]
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine, described = machines(run, settings.machine), tuple(of_set.described for of_set in prepared)
-    description = RunDescription(
-        command=settings.command,
-        machine=machine,
-        date=today,
-        seed=settings.seed,
-        systems=tuple(systems),
-        sets=described,
-        made_with=made_with(),
-    )
+    loaded = _loaded(sets, data, systems)
+    prepared = [prepare_set(test_set, run, systems, openers, settings, progress) for test_set in loaded]
+    description = _described(run, systems, prepared, settings)
     save_description(description, run)
-    opened = _Opened(openers, progress, say)
+    opened = OpenParts(openers, progress, say)
     filled = []
     for place, system in enumerate(systems):
         opened.keep({name for later in systems[place:] for name in later.models})
@@ -139,9 +105,34 @@ def evaluate(
         for of_set in prepared:
             if system.name in (of_set.described.systems or ()):
                 _write_lines(filled[-1].on(of_set.described.paper), of_set, opened)
-    description = replace(description, systems=tuple(filled), made_with=description.made_with | opened.keys)
-    save_description(description, run)
+    made = description.made_with | opened.keys
+    save_description(replace(description, systems=tuple(filled), made_with=made), run)
     return read_run(run)
+
+
+def _loaded(sets: Sequence[str | Benchmark | TestSet] | None, data: Path, systems: Sequence[System]) -> list[TestSet]:
+    """Return the sets, read and checked against what the systems need."""
+    searched = not all(system.closed_book for system in systems)
+    found = [one if isinstance(one, TestSet) else load_set(one, data, passages=searched) for one in _named_sets(sets, data)]
+    for test_set in found:
+        for system in systems:
+            system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
+    check_packages(systems, found)
+    return found
+
+
+def _described(
+    run: Path, systems: Sequence[System], prepared: Sequence[PreparedSet], settings: Settings
+) -> RunDescription:
+    return RunDescription(
+        command=settings.command,
+        machine=machines(run, settings.machine),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        seed=settings.seed,
+        systems=tuple(systems),
+        sets=tuple(of_set.described for of_set in prepared),
+        made_with=made_with(),
+    )
 
 
 def prepare_set(
@@ -176,7 +167,7 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) -> list[Benchmark | TestSet]:
+def _named_sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) -> list[Benchmark | TestSet]:
     """Return the sets that are asked for; `ConfigError` for an unknown or repeated one."""
     wanted = at_hand(data) if sets is None else sets
     if not wanted:
@@ -191,76 +182,7 @@ def _sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) -> list[
     return found
 
 
-def _searches(systems: Sequence[System]) -> bool:
-    return not all(system.closed_book for system in systems)
-
-
-class _Opened:
-    """Models, rankers and journals that are open; those of one model and set are opened once."""
-
-    def __init__(self, openers: Openers, progress: Progress, say: Say) -> None:
-        self._openers, self._progress, self._say = openers, progress, say
-        self._models: dict[str, tuple[LanguageModel, str]] = {}
-        self._work: dict[tuple[Path, str], ModelWork] = {}
-        self._rankers: dict[str, JudgeFunction] = {}
-        self.keys: dict[str, str] = {}
-
-    def keep(self, names: set[str]) -> None:
-        """Let go of models that no later system needs."""
-        self._models = {name: model for name, model in self._models.items() if name in names}
-        self._work = {key: work for key, work in self._work.items() if key[1] in names}
-
-    def contract(self, system: System) -> Contract | None:
-        """Return the contract of a system's ranker, else of the model that answers; None without a model."""
-        return self._model(system.models[0])[0].contract if system.models else None
-
-    def parts(self, system: System, of_set: PreparedSet) -> SystemParts:
-        """Return what ranks and answers a set, with its journals."""
-        kind, ranker = system.ranked_by
-        answering = self._of_model(system.model, of_set) if system.model != NOTHING else None
-        if kind == "none":
-            return SystemParts(None, answering, Contract(), ranked_by="unranked")
-        if kind != "model":
-            key = ranker_key(kind, ranker)
-            judge = self._rankers.setdefault(system.ranker, self._openers.ranker(kind, ranker))
-            passages, title = of_set.test_set.passages, of_set.described.title
-            judging = JudgingWork(judge, passages, of_set.folder / key, title, self._progress)
-            return SystemParts(judging, answering, Contract(), None, kind == "cross-encoder", key)
-        contract = self._model(ranker)[0].contract
-        return SystemParts(
-            self._of_model(ranker, of_set).judging,
-            answering,
-            contract if system.abstain else replace(contract, abstain_below=None),
-            None if system.pure else self._nearness(contract, system, of_set),
-            ranked_by="" if ranker == system.model else self.keys[ranker],
-        )
-
-    def _model(self, name: str) -> tuple[LanguageModel, str]:
-        if name not in self._models:
-            self._models[name] = self._openers.model(name)
-            self.keys[name] = model_key(*self._models[name])
-        return self._models[name]
-
-    def _of_model(self, name: str, of_set: PreparedSet) -> ModelWork:
-        model, key = self._model(name)[0], (of_set.folder, name)
-        if key not in self._work:
-            folder, passages = of_set.folder / self.keys[name], of_set.test_set.passages
-            self._work[key] = ModelWork(model, passages, folder, of_set.described.title, self._progress)
-        return self._work[key]
-
-    def _nearness(self, contract: Contract, system: System, of_set: PreparedSet) -> NearnessWork | None:
-        """Return what an encoder adds to a language model's order; the system's own encoder comes first."""
-        if not contract.similarity_weight:
-            return None
-        nearness = open_nearness(contract, self._openers.encoder(system.encoder), self._say)
-        if nearness is None:
-            return None
-        searched = of_set.test_set.benchmark.searched_by(system.history_query or "last")
-        title, passages = of_set.described.title, of_set.test_set.passages
-        return NearnessWork(nearness, searched, passages, of_set.folder, title, self._progress)
-
-
-def _write_lines(system: System, of_set: PreparedSet, opened: _Opened) -> None:
+def _write_lines(system: System, of_set: PreparedSet, opened: OpenParts) -> None:
     """Run a system on a set and write its lines, with the passages that a page shows."""
     parts = opened.parts(system, of_set)
     answers = parts.answering is not None and of_set.test_set.benchmark.style is not None

@@ -214,7 +214,7 @@ TABLES = (
     Table(
         "## Time\n\n"
         "Seconds for a typical question, the median, and in brackets the 90th percentile: its retrieval (t1), judging "
-        "one passage (t2), its answer (t3), when many are done together. N · t2 / (t1 + t3) is what reranking adds "
+        "one passage (t2), its answer (t3); both in batches. N · t2 / (t1 + t3) is what reranking adds "
         "(paper, section 5.5: 0.9 to 6.0 times for N = 20 to 100).",
         ("compared",),
         {
