@@ -113,7 +113,9 @@ def evaluate(
 def _loaded(sets: Sequence[str | Benchmark | TestSet] | None, data: Path, systems: Sequence[System]) -> list[TestSet]:
     """Return the sets, read and checked against what the systems need."""
     searched = not all(system.closed_book for system in systems)
-    found = [one if isinstance(one, TestSet) else load_set(one, data, passages=searched) for one in _named_sets(sets, data)]
+    found = [
+        one if isinstance(one, TestSet) else load_set(one, data, passages=searched) for one in _named_sets(sets, data)
+    ]
     for test_set in found:
         for system in systems:
             system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
