@@ -8,13 +8,13 @@ from pyarrow import parquet
 
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.files import read_rows, write_rows
-from rankrag.data.load import fetch, listing, load_set
+from rankrag.data.load import fetch, load_set, set_listing
 from rankrag.errors import ConfigError, DataError
 from tests.data import published as files
 
 
 def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
-    lines = list(listing([BENCHMARKS[name] for name in ("squad", "nq-kilt", "medmcqa")], data))
+    lines = list(set_listing([BENCHMARKS[name] for name in ("squad", "nq-kilt", "medmcqa")], data))
     assert lines == [
         "squad: SQuAD, dev [at hand]",
         "  questions: a file of one's own, squad/squad.dev.jsonl.zst",
@@ -32,7 +32,7 @@ def test_each_set_says_where_it_comes_from_and_what_is_missing(data):
         "medcorp/textbooks, medcorp/wikipedia",
         "  the paper: 4,183 questions, MedCPT, N = 100, k = 5",
     ]
-    assert "[no data folder]" in next(listing([BENCHMARKS["squad"]], None))
+    assert "[no data folder]" in next(set_listing([BENCHMARKS["squad"]], None))
 
 
 def test_the_command_lists_every_set(run, data, capsys):

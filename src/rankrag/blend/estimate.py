@@ -27,7 +27,7 @@ _SAMPLE = 200  # groups of a source that its tokens are counted on
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class PartEstimate:
     """One part of a blend: rows it draws from, examples, and tokens of an example. `absent` says why it has none."""
 
     key: str
@@ -42,7 +42,7 @@ class Estimate:
         return round((self.examples or 0) * (self.tokens_each or 0))
 
 
-def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Progress = quiet) -> list[Estimate]:
+def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Progress = quiet) -> list[PartEstimate]:
     """Return every part of the blend; one whose data is absent has its share and nothing else.
 
     Random passages stand in for mined ones, so that parts without a weight are counted to a few in a hundred; tokens
@@ -54,15 +54,15 @@ def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Prog
     parts = []
     for slot in blend_slots(config):
         if slot.source in prepared.left_out:
-            parts.append(Estimate(slot.key, None, slot.examples, None, prepared.left_out[slot.source]))
+            parts.append(PartEstimate(slot.key, None, slot.examples, None, prepared.left_out[slot.source]))
             continue
         groups = list(_groups(config, configs[slot.source], prepared.sources[slot.source], slot))
         examples = slot.examples if slot.examples is not None else sum(map(len, groups))
-        parts.append(Estimate(slot.key, prepared.rows[slot.source], examples, _tokens_each(groups, count)))
+        parts.append(PartEstimate(slot.key, prepared.rows[slot.source], examples, _tokens_each(groups, count)))
     return parts
 
 
-def table(parts: Sequence[Estimate], config: BlendConfig) -> Iterator[str]:
+def table(parts: Sequence[PartEstimate], config: BlendConfig) -> Iterator[str]:
     """Yield the lines of a readable table: one for each part, then the sums, then the absent parts."""
     examples, tokens = sum(p.examples or 0 for p in parts), sum(p.tokens for p in parts)
     paper = sum(PAPER_WEIGHTS.values())

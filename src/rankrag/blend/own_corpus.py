@@ -40,7 +40,7 @@ _SEARCHED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedPassage:
     """A passage of the index under its name in the blend, and the sentences that questions are written from."""
 
     passage: Passage
@@ -113,14 +113,14 @@ def named(passages: Sequence[Passage]) -> dict[str, str]:
     return names
 
 
-def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, str], seed: int) -> list[Asked]:
+def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, str], seed: int) -> list[AskedPassage]:
     """Return the passages to ask about with their sentences, in the order given; `DataError` if there is none."""
     if not passages:
         raise DataError(f"{wanted.index}: the index holds no passages; add documents with: rankrag index DOCUMENTS")
     rng = random.Random(f"{seed}/passages")
     long_enough = [p for p in passages if len(p.text.split()) >= wanted.min_words]
     found = [
-        Asked(p, names[p.id], sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{names[p.id]}")))
+        AskedPassage(p, names[p.id], sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{names[p.id]}")))
         for p in long_enough
     ]
     found = [one for one in found if one.sentences]
@@ -136,7 +136,7 @@ def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, 
 
 
 def _said(
-    asked: Sequence[Asked],
+    asked: Sequence[AskedPassage],
     writer: LanguageModel,
     reader: LanguageModel,
     journal: Path,
@@ -148,7 +148,7 @@ def _said(
     wanted = dict(zip(keys, asked, strict=True))
     known = Journal(journal, lambda row: [(row["key"], row)])
 
-    def make(batch: Mapping[str, Asked]) -> list[Row]:
+    def make(batch: Mapping[str, AskedPassage]) -> list[Row]:
         done = [known[key] for key in wanted if key in known]
         if len(done) >= _GIVE_UP_AFTER and not any(map(_fit, done)):
             raise ModelError(
@@ -161,7 +161,7 @@ def _said(
     return [known[key] for key in keys]
 
 
-def _written(batch: Sequence[tuple[str, Asked]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
+def _written(batch: Sequence[tuple[str, AskedPassage]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
     """Return a row of the journal for each passage; a passage that the models cannot take does not spoil the others."""
     try:
         found = write(writer, reader, [(one.passage, one.sentences) for _, one in batch])
@@ -178,7 +178,7 @@ def _written(batch: Sequence[tuple[str, Asked]], writer: LanguageModel, reader: 
 
 def _rows(
     wanted: WritingConfig,
-    asked: Sequence[Asked],
+    asked: Sequence[AskedPassage],
     said: Sequence[Row],
     retriever: Retriever,
     passages: dict[str, Passage],
@@ -211,7 +211,9 @@ def _rows(
             yield row | {"answers": list(answers), "positive_ids": [one.name], "negative_ids": negatives}
 
 
-def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Asked, int, Written | None, str]]:
+def _entries(
+    asked: Sequence[AskedPassage], said: Sequence[Row]
+) -> Iterator[tuple[AskedPassage, int, Written | None, str]]:
     for one, row in zip(asked, said, strict=True):
         if "error" in row:
             yield one, 0, None, row["error"]

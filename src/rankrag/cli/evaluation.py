@@ -78,10 +78,10 @@ def evaluate(
     from rankrag.config.evaluation import ComparisonConfig
     from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.data.load import listing
+    from rankrag.data.load import set_listing
 
     if list_:
-        print("\n".join(listing(list(BENCHMARKS.values()), data)))
+        print("\n".join(set_listing(list(BENCHMARKS.values()), data)))
         return
     if config is not None:
         wanted = load_config(ComparisonConfig, config, tuple(set_ or ()))

@@ -40,7 +40,7 @@ def at_hand(data: Path) -> tuple[str, ...]:
     return tuple(name for name, benchmark in BENCHMARKS.items() if not missing(benchmark, data))
 
 
-def listing(benchmarks: Sequence[Benchmark], data: Path | None) -> Iterator[str]:
+def set_listing(benchmarks: Sequence[Benchmark], data: Path | None) -> Iterator[str]:
     """Yield the lines about each set: name, missing files, questions, passages, the paper's setting."""
     for one in benchmarks:
         absent = [] if data is None else [str(path.relative_to(data)) for path in missing(one, data)]

@@ -24,7 +24,7 @@ _FIELDS = re.compile(r"[^ \t\r\n\f\v]+")  # other white space may be part of an 
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedQuestion:
     """A question with the ids and scores of its passages, best first."""
 
     question: Question
@@ -64,7 +64,9 @@ def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
         yield f"{escaped(question.id)} Q0 {escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
 
 
-def read_run(path: Path, questions: Mapping[str, Question], passages: Container[str] | None = None) -> Iterator[Ranked]:
+def read_run(
+    path: Path, questions: Mapping[str, Question], passages: Container[str] | None = None
+) -> Iterator[RankedQuestion]:
     """Yield what a run holds; `questions`, by id, are needed if it is in TREC's format.
 
     `DataError` lists all mistakes of the file: also scores that are not numbers, passages that stand twice, and, if
@@ -152,7 +154,7 @@ def by_id(questions: Iterable[Question]) -> dict[str, Question]:
     return {question.id: question for question in questions}
 
 
-def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], Ranked]]:
+def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], RankedQuestion]]:
     """Yield the ranking of each line with the place of every passage; a question that failed has no ranking."""
     for where, row in located_rows(path):
         if "error" in row and "ranking" not in row:
@@ -164,12 +166,12 @@ def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], 
             except (KeyError, TypeError, ValueError, AttributeError):
                 found = ", ".join(sorted(row))
                 raise DataError(f"{where}: no run, it needs 'ranking' with 'id' and 'score' (found: {found})") from None
-            yield [where] * len(ids), Ranked(parse_question(row, where), ids, scores)
+            yield [where] * len(ids), RankedQuestion(parse_question(row, where), ids, scores)
 
 
 def _read_trec(
     path: Path, questions: Mapping[str, Question], passages: Container[str] | None, mistakes: Mistakes
-) -> Iterator[tuple[Sequence[str], Ranked]]:
+) -> Iterator[tuple[Sequence[str], RankedQuestion]]:
     """Yield each question's passages by falling score, as trec_eval does; equal scores by rank, then as they stand."""
     found: dict[str, list[tuple[float, float, str, str]]] = {}
     for number, line in text_lines(path):
@@ -189,10 +191,10 @@ def _read_trec(
         if name in questions:
             entries.sort(key=lambda entry: (-entry[0], entry[1]))
             scores, _, ids, places = zip(*entries, strict=True)
-            yield places, Ranked(questions[name], ids, scores)
+            yield places, RankedQuestion(questions[name], ids, scores)
 
 
-def _check(places: Sequence[str], ranked: Ranked, passages: Container[str] | None, mistakes: Mistakes) -> None:
+def _check(places: Sequence[str], ranked: RankedQuestion, passages: Container[str] | None, mistakes: Mistakes) -> None:
     seen: set[str] = set()
     for where, name, score in zip(places, ranked.ids, ranked.scores, strict=True):
         if math.isnan(score):
