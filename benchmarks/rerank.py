@@ -28,7 +28,7 @@ from rivals import KNOWN, OTHER_SCORES, RIVALS, Pairs, PassagesKnown, Scorer
 
 from rankrag.contract import load_contract
 from rankrag.errors import first_line
-from rankrag.models.prepared import prepare
+from rankrag.models.prepared import prepare_model
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity.compare import reference
 from rankrag.templates import ranking_prompt
@@ -244,7 +244,7 @@ def measure(
 
 def open_model(name: str, layout: str) -> TransformersModel:
     """Return the model in float32; its contract has this layout and room for passages of 300 words."""
-    mini = prepare("rankrag-mini", print)
+    mini = prepare_model("rankrag-mini", print)
     contract = load_contract(mini)
     assert contract is not None
     contract = replace(contract, passage_tokens=2048, max_tokens=4096, format=replace(contract.format, layout=layout))

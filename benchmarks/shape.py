@@ -40,7 +40,7 @@ from rankrag.config.training import TrainConfig
 from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import first_line
 from rankrag.models import SamplingParams
-from rankrag.models.prepared import prepare
+from rankrag.models.prepared import prepare_model
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity.compare import reference
@@ -85,7 +85,7 @@ class Bench:
         self.wanted = wanted
         self.device = "cpu" if wanted.tiny else "cuda"
         self.shape = TINY if wanted.tiny else LLAMA_8B
-        self.tokenizer = AutoTokenizer.from_pretrained(wanted.tokenizer or prepare("rankrag-mini-base", print))
+        self.tokenizer = AutoTokenizer.from_pretrained(wanted.tokenizer or prepare_model("rankrag-mini-base", print))
         contract = default_contract(self.tokenizer)
         self.contract = replace(contract, passage_tokens=2048, max_tokens=4096)
         sizes = (64, 128) if wanted.tiny else (4096, 14336)

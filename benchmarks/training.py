@@ -30,12 +30,12 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, Train
 from rankrag.config.training import LoraSettings, TrainConfig
 from rankrag.devices import has_bf16
 from rankrag.encoding import PromptEncoder
-from rankrag.models.prepared import prepare
+from rankrag.models.prepared import prepare_model
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, Row, build_rows, encode_examples
-from rankrag.training.start import Start, load_model, load_tokenizer, tune
+from rankrag.training.start import Start, load_model, padded_tokenizer, tune
 from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import DataKind, Example, Passage, Question
 
@@ -76,11 +76,11 @@ def main() -> None:
     parser.add_argument("--top-layers", type=int, help="adapt only this many of the last layers")
     parser.add_argument("--what-pays", action="store_true", help="ways of our own instead of TRL")
     wanted = parser.parse_args()
-    model = wanted.model or str(prepare("rankrag-mini-base", print))
+    model = wanted.model or str(prepare_model("rankrag-mini-base", print))
     with tempfile.TemporaryDirectory() as out:
         lora = LoraSettings.model_validate({"top_layers": wanted.top_layers})
         config = TrainConfig(model=model, blend="", out=out, tokens_per_batch=wanted.tokens, lora=lora, **PLAIN)
-        tokenizer = load_tokenizer(model, None)
+        tokenizer = padded_tokenizer(model, None)
         encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, ""))
         examples = example_set(wanted.passages, wanted.questions)
         shared = rows_of(encoder, examples, config)
@@ -192,7 +192,7 @@ def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
     }
     args = SFTConfig(**padded_arguments(config, batch, steps), completion_only_loss=True, max_length=None)
     model = load_model(config, start_of(config), bf16=bool(config.bf16))
-    tokenizer = load_tokenizer(config.model, None)
+    tokenizer = padded_tokenizer(config.model, None)
     trainer = SFTTrainer(model, args, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer)
     return padded_steps(rows, batch, timed(trainer))
 
@@ -206,7 +206,7 @@ def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps
         data.append({"input_ids": prompt + target, "labels": [IGNORE] * len(prompt) + target})
     args = TrainingArguments(**padded_arguments(config, batch, steps), remove_unused_columns=False)
     model = load_model(config, start_of(config), bf16=bool(config.bf16))
-    collator = DataCollatorForSeq2Seq(load_tokenizer(config.model, None))
+    collator = DataCollatorForSeq2Seq(padded_tokenizer(config.model, None))
     trainer = Trainer(model, args, train_dataset=data, data_collator=collator)
     return padded_steps(rows, batch, timed(trainer))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rankrag
-from rankrag.models.prepared import prepare
+from rankrag.models.prepared import prepare_model
 from rankrag.opening import open_model
 from rankrag.types import Answer
 
@@ -79,9 +79,9 @@ def test_a_citation_leads_back_to_the_place_in_the_file(answers: list[Answer]) -
 
 
 def test_the_shipped_adapter_belongs_to_its_base_and_is_merged_once() -> None:
-    directory = prepare("rankrag-mini")
+    directory = prepare_model("rankrag-mini")
     stamp = (directory / "model.safetensors").stat().st_mtime_ns
-    assert prepare("rankrag-mini") == directory
+    assert prepare_model("rankrag-mini") == directory
     assert (directory / "model.safetensors").stat().st_mtime_ns == stamp
     contract = open_model().contract
     assert contract.score == "true_vs_false"

@@ -21,7 +21,7 @@ from rankrag.evaluation.first_stage import FirstStage
 from rankrag.evaluation.metrics import hit_at
 from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
-from rankrag.training.dev import read
+from rankrag.training.dev import read_dev
 from rankrag.training.loss import RowModel
 from rankrag.training.rows import build_rows, encode_examples
 from rankrag.types import DataKind, Example
@@ -63,7 +63,7 @@ def reply_losses(model: TransformersModel, instructions: Sequence[Example], prog
     true, false = model.contract.label_ids
     whole, found = RowModel(model.model), {}
     for example, (row,) in zip(instructions, rows, strict=True):  # an instruction without passages is a row by itself
-        (reading,) = read(whole, to_batch([[row]], len(row), pad_id=0).to(model.device), (true, false))
+        (reading,) = read_dev(whole, to_batch([[row]], len(row), pad_id=0).to(model.device), (true, false))
         found[f"{example.source}/{example.question.id}"] = reading.loss / reading.tokens
         progress("instructions", len(found), len(rows))
     return found

@@ -29,7 +29,7 @@ from rankrag.models.prepared import resolve_model
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import Say
 from rankrag.training.checks import contract_of
-from rankrag.training.start import load_tokenizer
+from rankrag.training.start import padded_tokenizer
 
 Measure = Literal["hit@1", "F1", "loss"]
 """Gold passage first in the model's order; F1 of its answers; nats per token of replies to held-out instructions."""
@@ -81,7 +81,7 @@ class Lab:
             model = TransformersModel(name, device=self.device, dtype=self.dtype)
         else:
             name = resolve_model(self.study.base.model, self.say)
-            contract = contract_of(self.study.base, load_tokenizer(name, self.study.base.pad_token), "")
+            contract = contract_of(self.study.base, padded_tokenizer(name, self.study.base.pad_token), "")
             model = TransformersModel(name, device=self.device, dtype=self.dtype, contract=contract)
         if not self._losses(row).is_file():
             losses = reply_losses(model, instructions_of(self.study), self.progress)

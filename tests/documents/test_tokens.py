@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from rankrag.documents.chunking import MAX_TOKENS, split
 from rankrag.documents.document import Document, Section
 from rankrag.errors import ModelError
-from rankrag.models.prepared import prepare
+from rankrag.models.prepared import prepare_model
 
 from .scripts import BARE_LATIN, SENTENCES
 
@@ -19,7 +19,7 @@ from .scripts import BARE_LATIN, SENTENCES
 def longest() -> Callable[[str], int]:
     """Return the most tokens that a passage of a text has."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(prepare("rankrag-mini"))
+        tokenizer = AutoTokenizer.from_pretrained(prepare_model("rankrag-mini"))
     except ModelError as error:
         pytest.skip(str(error))
 

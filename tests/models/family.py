@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from rankrag.models.family import BaseFile, Part
+from rankrag.models.family import BaseFile, Slice
 
 SLICES = (b"first " * 50, b"second " * 40, b"third " * 10)
 WHOLE = b"".join(SLICES)
@@ -20,7 +20,7 @@ def digest(data):
 def stand_in(**changes):
     """A base of three parts; `changes` are fields that differ."""
     parts = tuple(
-        Part(f"carrier-part{i}==1.0", f"carrier_part{i}/data/part0{i}.bin", len(data), digest(data))
+        Slice(f"carrier-part{i}==1.0", f"carrier_part{i}/data/part0{i}.bin", len(data), digest(data))
         for i, data in enumerate(SLICES, start=1)
     )
     fields = {"bytes": len(WHOLE), "sha256": digest(WHOLE), "licence": "Apache-2.0", "parameters": 1000}

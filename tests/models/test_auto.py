@@ -44,7 +44,7 @@ def test_the_largest_one_that_is_fast_enough_is_taken(machine, small, base, chos
 
 def test_one_that_does_not_fit_into_memory_is_passed_over(machine, monkeypatch):
     machine(mini=1.0, small=1.0, base=1.0)
-    monkeypatch.setattr(memory_size, "total_bytes", lambda: auto.needed_bytes("rankrag-base") - 1)
+    monkeypatch.setattr(memory_size, "total_bytes", lambda: auto.memory_here("rankrag-base") - 1)
     assert choose() == "rankrag-small"
     monkeypatch.setattr(memory_size, "total_bytes", lambda: 1 * GIB)
     assert choose() == MINI  # the smallest is always taken

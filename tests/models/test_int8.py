@@ -14,7 +14,7 @@ from rankrag.models import SamplingParams
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.int8 import BLOCK, Int8Linear, put_in_int8
 from rankrag.models.parallel import ParallelModel
-from rankrag.models.state_cache import fingerprint
+from rankrag.models.state_cache import model_fingerprint
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity import paths as parity_paths
 from rankrag.parity.compare import PAIRS, compare
@@ -107,7 +107,7 @@ def test_replies_come_from_the_same_weights_and_a_disk_keeps_states_apart(folder
     (prompt,) = kept.encode([ranking_prompt(kept.contract.format, *PAIRS_OF_TWO[0])])
     params = SamplingParams(max_new_tokens=4)
     assert kept.generate([prompt], params) == ["".join(kept.stream(prompt, params)).strip()]
-    owners = {fingerprint(of.model, of.model.config.to_dict()) for of in (whole, kept)}
+    owners = {model_fingerprint(of.model, of.model.config.to_dict()) for of in (whole, kept)}
     assert len(owners) == 2
 
 

@@ -136,7 +136,7 @@ def test_a_row_is_closed_before_it_grows_too_long():
 
 
 def test_a_token_sees_the_root_its_prefix_and_its_own_tail():
-    laid = packing.lay_out([packing.Row((7,), [(8, 9), (5,)], [0, 1], State((1, 2)))], pad_id=0)
+    laid = packing.lay_out([packing.SharedRow((7,), [(8, 9), (5,)], [0, 1], State((1, 2)))], pad_id=0)
     assert laid.input_ids.tolist() == [[7, 8, 9, 5]]
     assert laid.positions.tolist() == [[2, 3, 4, 3]]
     assert laid.visible[0, 0].int().tolist() == [

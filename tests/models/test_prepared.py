@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from rankrag.errors import ContractError, ModelError
 from rankrag.models import family, loading, memory_size, prepared
 from rankrag.models.family import base_of
-from rankrag.models.prepared import made_anew, prepare, prepared_dir, remove_model, resolve_model, used_disk
+from rankrag.models.prepared import made_anew, prepare_model, prepared_dir, remove_model, resolve_model, used_disk
 
 BASE = "rankrag-mini-base"
 
@@ -42,43 +42,43 @@ def folders(cache):
 
 
 def test_the_base_is_prepared_once(cache, monkeypatch):
-    target = prepare(BASE)
+    target = prepare_model(BASE)
     monkeypatch.setattr(prepared, "_merge", None)
-    assert prepare(BASE) == target
+    assert prepare_model(BASE) == target
 
 
 def test_a_damaged_directory_is_made_again(cache):
-    weights = prepare(BASE) / "model.safetensors"
+    weights = prepare_model(BASE) / "model.safetensors"
     weights.write_bytes(b"wei")
-    prepare(BASE)
+    prepare_model(BASE)
     assert weights.read_bytes() == b"weights"
 
 
 def test_other_bytes_of_the_same_size_are_made_again_and_a_copy_is_not(cache, monkeypatch):
-    target = prepare(BASE)
+    target = prepare_model(BASE)
     weights = target / "model.safetensors"
     weights.write_bytes(b"WEIGHTS")
     os.utime(weights, (0, 0))
-    prepare(BASE)
+    prepare_model(BASE)
     assert weights.read_bytes() == b"weights"
     monkeypatch.setattr(prepared, "_merge", None)
     os.utime(weights, (0, 0))  # as a copy without times has it
-    assert prepare(BASE) == target
+    assert prepare_model(BASE) == target
     monkeypatch.setattr(prepared, "sha256", None)
-    assert prepare(BASE) == target
+    assert prepare_model(BASE) == target
 
 
 def test_a_cache_of_an_earlier_version_is_read_once(cache, monkeypatch):
-    complete = prepare(BASE) / "complete.json"
+    complete = prepare_model(BASE) / "complete.json"
     record = json.loads(complete.read_text())
     complete.write_text(json.dumps({name: record[name] for name in ("sizes", "sha256")}))
     monkeypatch.setattr(prepared, "_merge", None)
-    prepare(BASE)
+    prepare_model(BASE)
     assert json.loads(complete.read_text()) == record
 
 
 def test_a_prepared_model_that_cannot_be_loaded_is_made_again_if_it_is_damaged(cache, monkeypatch):
-    target = prepare(BASE)
+    target = prepare_model(BASE)
     weights = target / "model.safetensors"
     when = weights.stat()
     weights.write_bytes(b"WEIGHTS")
@@ -107,7 +107,7 @@ def test_two_at_once_prepare_it_once_and_the_second_says_that_it_waits(cache, mo
         (out / "model.safetensors").write_bytes(b"weights")
 
     monkeypatch.setattr(prepared, "_merge", slow)
-    both = [threading.Thread(target=prepare, args=(BASE, said.append)) for _ in range(2)]
+    both = [threading.Thread(target=prepare_model, args=(BASE, said.append)) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:
@@ -119,7 +119,7 @@ def test_two_at_once_prepare_it_once_and_the_second_says_that_it_waits(cache, mo
 def test_too_little_space_is_told_before_any_work(cache, monkeypatch):
     monkeypatch.setattr(prepared.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
     with pytest.raises(ModelError, match=r"1 MB free.*RANKRAG_CACHE"):
-        prepare(BASE)
+        prepare_model(BASE)
     assert folders(cache) == []
 
 
@@ -129,7 +129,7 @@ def test_a_machine_with_two_gib_is_told_before_any_download(cache, monkeypatch):
     with pytest.raises(
         ModelError, match=r"rankrag-small needs 2\.\d GiB of memory, this machine has 2\.0; .*rankrag-mini"
     ):
-        prepare("rankrag-small")
+        prepare_model("rankrag-small")
     assert memory_size.needed_bytes(base_of("rankrag-mini").parameters) < 2 * 2**30
 
 
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_leaves_no_half_directory(cache, monkeypatch):
 
     monkeypatch.setattr(prepared, "_merge", full)
     with pytest.raises(ModelError, match="No space left on device"):
-        prepare(BASE)
+        prepare_model(BASE)
     assert folders(cache) == []
 
 
@@ -155,7 +155,7 @@ def test_weights_that_the_disk_does_not_take_are_told_alike(cache, monkeypatch):
 
     monkeypatch.setattr(prepared, "_merge", merge)
     with pytest.raises(ModelError, match=r"cannot prepare rankrag-mini-base there .*RANKRAG_CACHE"):
-        prepare(BASE)
+        prepare_model(BASE)
     assert folders(cache) == []
 
 
@@ -163,9 +163,9 @@ def test_a_missing_file_of_the_adapter_is_named(cache, tmp_path, monkeypatch):
     (tmp_path / "adapter").mkdir()
     monkeypatch.setattr(family, "package_dir", lambda _: tmp_path / "adapter")
     with pytest.raises(ModelError, match=r"adapter_model.safetensors is missing; .*pip install ./models/rankrag-mini"):
-        prepare("rankrag-mini")
+        prepare_model("rankrag-mini")
     with pytest.raises(ModelError, match=r"rankrag_config.json is missing; .*pip install ./models/rankrag-small"):
-        prepare("rankrag-small")
+        prepare_model("rankrag-small")
 
 
 def test_a_new_adapter_is_a_new_directory(cache, tmp_path, monkeypatch):
@@ -177,8 +177,8 @@ def test_a_new_adapter_is_a_new_directory(cache, tmp_path, monkeypatch):
 
 
 def test_removing_a_model_deletes_its_directories_its_file_and_nothing_else(cache):
-    small, base = prepare("rankrag-small"), prepare("rankrag-small-base")
-    other = prepare("rankrag-mini-base")
+    small, base = prepare_model("rankrag-small"), prepare_model("rankrag-small-base")
+    other = prepare_model("rankrag-mini-base")
     file = cache / base_of("rankrag-small").file
     file.write_bytes(b"gguf")
     (cache / "rankrag-small-notes").mkdir()
@@ -194,7 +194,7 @@ def test_removing_a_model_deletes_its_directories_its_file_and_nothing_else(cach
 def test_a_base_of_ours_has_the_hash_of_its_file_by_name_and_by_directory(cache, tmp_path):
     sha256 = base_of(BASE).sha256
     assert loading.base_sha256(BASE, "anywhere") == sha256
-    assert loading.base_sha256(str(prepare(BASE)), str(prepare(BASE))) == sha256
+    assert loading.base_sha256(str(prepare_model(BASE)), str(prepare_model(BASE))) == sha256
     assert loading.base_sha256("rankrag-mini", str(tmp_path)) == ""
     assert loading.base_sha256("someone/model", "someone/model") == ""
 
@@ -205,7 +205,7 @@ def test_an_adapter_on_another_quantisation_of_its_base_is_refused_by_the_hash(c
     )
     loading.check_base(tmp_path, "rankrag-small-base", "anywhere")
     with pytest.raises(ContractError, match=r"has weights b179c952.*the adapter was trained on 1d961463"):
-        loading.check_base(tmp_path, BASE, str(prepare(BASE)))
+        loading.check_base(tmp_path, BASE, str(prepare_model(BASE)))
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.safetensors").write_bytes(b"another quantisation")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rankrag.models import SamplingParams, packing, state_cache
-from rankrag.models.state_cache import MARK, StateCache, fingerprint, open_cache
+from rankrag.models.state_cache import MARK, StateCache, model_fingerprint, open_cache
 from rankrag.models.states import NOTHING, Before, State
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import answer_prompt, ranking_prompt
@@ -54,7 +54,7 @@ def apart(found, expected):
 def on_disk(model, folder, said=None, **options):
     """Give the model a cache that has nothing in memory, as a new process has."""
     say = said.append if said is not None else pytest.fail
-    owner = fingerprint(model.model, model.model.config.to_dict())
+    owner = model_fingerprint(model.model, model.model.config.to_dict())
     model.states = StateCache(folder=folder, owner=owner, say=say, **options)
     return model
 
@@ -340,9 +340,11 @@ def test_a_fingerprint_tells_models_apart(llama):
     changed = copy.deepcopy(llama.model)
     with torch.no_grad():
         changed.model.norm.weight[0] += 1
-    assert fingerprint(llama.model, config) == fingerprint(copy.deepcopy(llama.model), config | {"_name_or_path": "x"})
-    assert fingerprint(llama.model, config) != fingerprint(changed, config)
-    assert fingerprint(llama.model, config) != fingerprint(llama.model, config | {"rms_norm_eps": 0.1})
+    assert model_fingerprint(llama.model, config) == model_fingerprint(
+        copy.deepcopy(llama.model), config | {"_name_or_path": "x"}
+    )
+    assert model_fingerprint(llama.model, config) != model_fingerprint(changed, config)
+    assert model_fingerprint(llama.model, config) != model_fingerprint(llama.model, config | {"rms_norm_eps": 0.1})
 
 
 def test_architectures_that_cannot_share_keep_nothing(tokenizer, tmp_path):

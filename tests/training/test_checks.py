@@ -11,9 +11,9 @@ from rankrag.encoding import default_contract
 from rankrag.errors import ConfigError, MissingExtraError
 from rankrag.training import checks
 from rankrag.training import start as start_module
-from rankrag.training.checks import prepare
+from rankrag.training.checks import check_run
 from rankrag.training.run import train
-from rankrag.training.start import load_tokenizer
+from rankrag.training.start import padded_tokenizer
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def test_all_problems_are_listed_in_one_error_before_any_weights_are_loaded(conf
 
 def test_a_padding_token_can_be_named(config_of, model_with):
     config = config_of(model=str(model_with(pad_token=None)), turn_format="plain", pad_token="<|im_end|>")
-    assert prepare(config).tokenizer.pad_token == "<|im_end|>"
+    assert check_run(config).tokenizer.pad_token == "<|im_end|>"
 
 
 def test_a_model_that_is_nowhere_is_reported_with_what_to_do(config_of, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"nobody/nothing cannot be opened .*a hub id needs a network connection"):
-        prepare(config_of(model="nobody/nothing"))
+        check_run(config_of(model="nobody/nothing"))
 
 
 def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, config_of, monkeypatch):
@@ -81,33 +81,33 @@ def test_a_hub_that_is_not_reached_is_asked_once(tmp_path, config_of, monkeypatc
         return ask
 
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", asking(AutoConfig.from_pretrained))
-    monkeypatch.setattr(checks, "load_tokenizer", asking(checks.load_tokenizer))
+    monkeypatch.setattr(checks, "padded_tokenizer", asking(checks.padded_tokenizer))
     for model in ("nobody/nothing", str(tmp_path / "run")):
         with pytest.raises(
             ConfigError, match=r"1 problem:\n.*the model of nobody/nothing cannot be opened \(no route\)"
         ):
-            prepare(config_of(model=model, out=str(tmp_path / "two")))
+            check_run(config_of(model=model, out=str(tmp_path / "two")))
     assert asked == ["nobody/nothing"] * 2
 
 
 def test_stages_with_different_tokenizers_are_refused(tmp_path, config_of, tokenizer):
     train(config_of(max_steps=1))
     two = config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two"))
-    assert prepare(two).start.adapter == tmp_path / "run/adapter"
+    assert check_run(two).start.adapter == tmp_path / "run/adapter"
     record = json.loads((tmp_path / "run/run.json").read_text())
     tokenizer.backend_tokenizer.save(str(tmp_path / "run/adapter/tokenizer.json"))
     changed = json.loads((tmp_path / "run/adapter/tokenizer.json").read_text())
     changed["model"]["vocab"]["anew"] = len(changed["model"]["vocab"])
     (tmp_path / "run/adapter/tokenizer.json").write_text(json.dumps(changed))
     with pytest.raises(ConfigError, match=f"is not the one of the stage before .{record['tokenizer_sha256'][:12]}"):
-        prepare(two)
+        check_run(two)
 
 
 def test_a_stage_that_is_not_finished_cannot_be_gone_on_from(tmp_path, config_of):
     train(config_of(max_steps=1))
     shutil.rmtree(tmp_path / "run/adapter")
     with pytest.raises(ConfigError, match="holds a run that is not finished"):
-        prepare(config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two")))
+        check_run(config_of(model=str(tmp_path / "run"), out=str(tmp_path / "two")))
 
 
 def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_inherited(tmp_path, config_of):
@@ -115,9 +115,9 @@ def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_
     path = tmp_path / "run/adapter/rankrag_config.json"
     path.write_text(path.read_text().replace("assess whether", "access whether"))
     stage = {"model": str(tmp_path / "run"), "out": str(tmp_path / "two")}
-    assert "access whether" in prepare(config_of(**stage)).encoder.contract.format.wordings.rank
+    assert "access whether" in check_run(config_of(**stage)).encoder.contract.format.wordings.rank
     with pytest.raises(ConfigError) as caught:
-        prepare(config_of(**stage, turn_format="plain", layout="question_first", history_turns=3))
+        check_run(config_of(**stage, turn_format="plain", layout="question_first", history_turns=3))
     for problem in (
         "turn_format: plain; set it to chat_template",
         "layout: question_first; set it to passage_first",
@@ -126,25 +126,25 @@ def test_a_stage_that_would_write_prompts_otherwise_is_refused_and_wordings_are_
         assert problem in str(caught.value)
     path.write_text(path.read_text().replace('"<|im_end|>"', '"<|other|>"'))
     with pytest.raises(ConfigError, match="the tokenizer's turn markers"):
-        prepare(config_of(**stage))
+        check_run(config_of(**stage))
     path.unlink()
-    prepare(config_of(**stage, turn_format="plain"))
+    check_run(config_of(**stage, turn_format="plain"))
 
 
 def test_a_packaged_model_is_held_to_its_own_prompts(tmp_path, config_of, monkeypatch):
     packaged = config_of().model
     shutil.copytree(packaged, tmp_path / "mini")
-    save_contract(default_contract(load_tokenizer(packaged, None)), tmp_path / "mini")
-    monkeypatch.setattr("rankrag.models.prepared.prepare", lambda *_: tmp_path / "mini")
-    prepare(config_of(model="rankrag-mini"))
+    save_contract(default_contract(padded_tokenizer(packaged, None)), tmp_path / "mini")
+    monkeypatch.setattr("rankrag.models.prepared.prepare_model", lambda *_: tmp_path / "mini")
+    check_run(config_of(model="rankrag-mini"))
     with pytest.raises(ConfigError, match="turn_format: plain; set it to chat_template"):
-        prepare(config_of(model="rankrag-mini", turn_format="plain"))
+        check_run(config_of(model="rankrag-mini", turn_format="plain"))
 
 
 def test_four_bits_need_a_gpu_and_bitsandbytes(config_of, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"2 problems:\n.*method: qlora needs a CUDA device.*\n.*called 'q_prok'"):
-        prepare(config_of(method="qlora", lora={"target_modules": ["q_prok"]}))
+        check_run(config_of(method="qlora", lora={"target_modules": ["q_prok"]}))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(start_module.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r'pip install "rankrag\[qlora\]"'):
@@ -173,28 +173,28 @@ def test_a_model_that_sees_fewer_tokens_back_than_an_example_may_have_is_refused
         with pytest.raises(
             ConfigError, match=rf"max_tokens: 512 is more than the 256 tokens that a {family} sees back"
         ):
-            prepare(config_of(model=model))
-        prepare(config_of(model=model, max_tokens=256, tokens_per_batch=258))
-    prepare(config_of(model=shape_of("qwen2", sliding_window=256)))  # none of its layers has the window
+            check_run(config_of(model=model))
+        check_run(config_of(model=model, max_tokens=256, tokens_per_batch=258))
+    check_run(config_of(model=shape_of("qwen2", sliding_window=256)))  # none of its layers has the window
 
 
 def test_attention_that_training_does_not_know_is_refused(config_of, shape_of, monkeypatch):
     with pytest.raises(ConfigError, match="the attention of a gpt_oss has sinks"):
-        prepare(config_of(model=shape_of("gpt_oss", sliding_window=None, num_local_experts=2)))
+        check_run(config_of(model=shape_of("gpt_oss", sliding_window=None, num_local_experts=2)))
     with pytest.raises(ConfigError, match=r"has layers \(linear_attention\) that mind no mask"):
-        prepare(config_of(model=shape_of("qwen3_next", layer_types=["linear_attention", "full_attention"])))
+        check_run(config_of(model=shape_of("qwen3_next", layer_types=["linear_attention", "full_attention"])))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(ConfigError, match=r"the attention of a gemma2 .* set compile to true"):
-        prepare(config_of(model=shape_of("gemma2")))
+        check_run(config_of(model=shape_of("gemma2")))
 
 
 def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_of, monkeypatch, tmp_path, tokenizer):
     monkeypatch.delattr("transformers.PreTrainedModel.from_pretrained")
     with pytest.raises(ConfigError, match=r"lora.top_layers: 3 is more than the model's 2 layers"):
-        prepare(config_of(lora={"top_layers": 3}))
+        check_run(config_of(lora={"top_layers": 3}))
     with pytest.raises(ConfigError, match=r"PEFT would adapt lm_head, which is not in the last 1 layers of this Llama"):
-        prepare(config_of(lora={"top_layers": 1, "target_modules": ["lm_head"]}))
+        check_run(config_of(lora={"top_layers": 1, "target_modules": ["lm_head"]}))
     (tmp_path / "other").mkdir()
     tokenizer.save_pretrained(tmp_path / "other")
     AutoConfig.for_model("gpt2", n_layer=3, n_embd=8, n_head=2).save_pretrained(tmp_path / "other")
-    prepare(config_of(model=str(tmp_path / "other"), lora={"top_layers": 2}))
+    check_run(config_of(model=str(tmp_path / "other"), lora={"top_layers": 2}))

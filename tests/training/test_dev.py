@@ -16,7 +16,7 @@ from rankrag.generate import answer_many
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
 from rankrag.training.batches import pack, padded
-from rankrag.training.dev import Reading, Split, auc, dev_examples, figures, read, split_of
+from rankrag.training.dev import DevReading, Split, auc, dev_examples, figures, read_dev, split_of
 from rankrag.training.loss import RowModel
 from rankrag.training.rows import build_rows, encode_examples
 from rankrag.training.run import train
@@ -68,7 +68,7 @@ def test_auc_is_the_share_of_pairs_in_order_and_ties_are_half():
 
 def test_a_question_is_hit_where_its_best_passage_is_relevant_and_ties_miss():
     def of(group, log_odds, relevant):
-        return Reading(DataKind.CONTEXT_RANKING, 1.0, 2, False, group, log_odds, relevant)
+        return DevReading(DataKind.CONTEXT_RANKING, 1.0, 2, False, group, log_odds, relevant)
 
     found = figures([of(0, 2, True), of(0, 1, False), of(1, 1, True), of(1, 1, False), of(2, 0, True)])
     assert found["dev_hit@1"] == 0.5
@@ -84,7 +84,7 @@ def test_figures_are_those_of_the_model_asked_one_by_one(tiny_model_dir, mixed, 
     encoded = encode_examples(encoder, mixed, 1024)
     bundles = build_rows(encoded, row_tokens=1024, label_weight=1.0, answer_weight=1.0)
     batches = [padded(b, 1024, 0) for b in pack(bundles, tokens=1024, rng=random.Random(0))]
-    readings = [r for b in batches for r in read(RowModel(model.model), b, encoder.contract.label_ids)]
+    readings = [r for b in batches for r in read_dev(RowModel(model.model), b, encoder.contract.label_ids)]
     assert len(readings) == len(mixed)
     wanted = [j.log_odds for j in judge(model, [(e.question, e.contexts[0]) for e in judged])]
     assert sorted(r.log_odds for r in readings if r.group >= 0) == pytest.approx(sorted(wanted), abs=1e-3)

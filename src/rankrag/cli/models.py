@@ -60,7 +60,7 @@ def _print_table() -> None:
         disk = f"{used_disk(name) / 1e9:.1f} GB" if here else f"{needed_disk(name) / 1e9:.1f} GB to come"
         seconds = f"{'' if here else 'about '}{auto.expected_seconds(name):.1f} s"
         adapter = "yes" if is_trained(name) else "none yet"
-        memory = f"{auto.needed_bytes(name) / 2**30:.1f} GiB"
+        memory = f"{auto.memory_here(name) / 2**30:.1f} GiB"
         print(f"{name:14} {base_of(name).model:28} {adapter:8} {disk:>16} {memory:>9} {seconds:>16}")
     print(f"in {cache_dir()}; --model auto takes {auto.choose()}")
 

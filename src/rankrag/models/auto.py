@@ -39,14 +39,14 @@ def choose(say: Say = lambda _: None) -> str:
     for name in reversed(FAMILY):
         if name == MINI or not is_trained(name):
             continue
-        if memory_size.total_bytes() >= needed_bytes(name) and expected_seconds(name) <= ACCEPTABLE_SECONDS:
+        if memory_size.total_bytes() >= memory_here(name) and expected_seconds(name) <= ACCEPTABLE_SECONDS:
             say(f"--model {AUTO}: {name}, about {expected_seconds(name):.0f} s a question here")
             return name
     say(f"--model {AUTO}: {MINI}")
     return MINI
 
 
-def needed_bytes(name: str) -> int:
+def memory_here(name: str) -> int:
     """Return the memory that a member takes on this machine: weights in float32 need twice as much as in 16 bits."""
     from rankrag.devices import has_bf16
 

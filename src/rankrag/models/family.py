@@ -28,7 +28,7 @@ _BASE = "-base"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Slice:
     """A slice of a base's file in the package index: a wheel's name and version, and the file in it."""
 
     requirement: str
@@ -57,7 +57,7 @@ class BaseFile:
     sha256: str
     licence: str
     parameters: int
-    parts: tuple[Part, ...]
+    parts: tuple[Slice, ...]
     repository: str = ""
     revision: str = ""
     package: str = ""
@@ -72,7 +72,7 @@ class BaseFile:
 def bases() -> dict[str, BaseFile]:
     """Return the bases by name."""
     rows = json.loads(Path(__file__).with_name("bases.json").read_text("utf-8"))
-    found = [BaseFile(**{**row, "parts": tuple(Part(**part) for part in row["parts"])}) for row in rows]
+    found = [BaseFile(**{**row, "parts": tuple(Slice(**part) for part in row["parts"])}) for row in rows]
     return {base.name: base for base in found}
 
 

@@ -23,7 +23,7 @@ ROW_TOKENS = 512
 
 
 @dataclass(slots=True)
-class Row:
+class SharedRow:
     """A shared prefix and the tails behind it; `places` says which prompt each tail belongs to.
 
     `past` is the state before the prefix; `reusable` says that other questions will share the prefix.
@@ -53,7 +53,7 @@ class Layout:
     ends: tuple[tuple[int, int, int], ...]
 
 
-def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]:
+def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[SharedRow]]:
     """Return the root that all prompts share, and rows of the prompts that share more than that.
 
     Only whole segments are shared. A row's prefix ends after the passage if the prompts have a head (`EncodedPrompt`),
@@ -65,21 +65,23 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Row]]
         first, deepest = prompts[0].segments, min((p.head or len(p.segments) - 1) - 1 for p in prompts)
         while depth < deepest and all(p.segments[depth] == first[depth] for p in prompts):
             depth += 1
-    open_rows: dict[tuple[int, ...], Row] = {}
-    rows: list[Row] = []
+    open_rows: dict[tuple[int, ...], SharedRow] = {}
+    rows: list[SharedRow] = []
     for place, prompt in enumerate(prompts):
         end = prompt.head or depth + 1
         prefix, tail = _joined(prompt.segments[depth:end]), _joined(prompt.segments[end:])
         row = open_rows.get(prefix)
         if row is None or len(row) + len(tail) > ROW_TOKENS:
-            row = open_rows[prefix] = Row(prefix, reusable=prompt.head > 0)
+            row = open_rows[prefix] = SharedRow(prefix, reusable=prompt.head > 0)
             rows.append(row)
         row.tails.append(tail)
         row.places.append(place)
     return _joined(prompts[0].segments[:depth]) if prompts else (), rows
 
 
-def batches(rows: Sequence[Row], tokens: Callable[[], int], size: Callable[[Row], int] = len) -> Iterator[list[Row]]:
+def batches(
+    rows: Sequence[SharedRow], tokens: Callable[[], int], size: Callable[[SharedRow], int] = len
+) -> Iterator[list[SharedRow]]:
     """Yield rows, longest first, in batches of at most `tokens()` padded tokens (one row may exceed them).
 
     Rows of equal `size` are ordered by the length of their prefix: if that is a kept state, padding follows it too.
@@ -92,18 +94,18 @@ def batches(rows: Sequence[Row], tokens: Callable[[], int], size: Callable[[Row]
         order = order[count:]
 
 
-def alone(row: Row) -> list[Row]:
+def alone(row: SharedRow) -> list[SharedRow]:
     """Return each tail of a row as a row of its own."""
     pairs = zip(row.tails, row.places, strict=True)
-    return [Row(row.prefix, [tail], [place], row.past, row.reusable) for tail, place in pairs]
+    return [SharedRow(row.prefix, [tail], [place], row.past, row.reusable) for tail, place in pairs]
 
 
-def tail_tokens(row: Row) -> int:
+def tail_tokens(row: SharedRow) -> int:
     """Return the tokens that are left to read when the row's prefix is a kept state."""
     return sum(map(len, row.tails))
 
 
-def lay_out(rows: Sequence[Row], pad_id: int, device: torch.device | str = "cpu") -> Layout:
+def lay_out(rows: Sequence[SharedRow], pad_id: int, device: torch.device | str = "cpu") -> Layout:
     """Return rows as tensors on a device; rows and the pasts before them are padded on the right."""
     length = max(map(len, rows))
     input_ids = torch.full((len(rows), length), pad_id)

@@ -51,10 +51,10 @@ def resolve_model(name: str, say: Say = lambda _: None, progress: Progress | Non
     `progress` hears of a download; without it, `say` gets a line now and then.
     """
     name = choose(say) if name == AUTO else name
-    return str(prepare(name, say, progress)) if is_known(name) else name
+    return str(prepare_model(name, say, progress)) if is_known(name) else name
 
 
-def prepare(name: str, say: Say = lambda _: None, progress: Progress | None = None) -> Path:
+def prepare_model(name: str, say: Say = lambda _: None, progress: Progress | None = None) -> Path:
     """Return the directory of a member of the family, or of a base without adapter, made at the first call.
 
     `ModelError` says what is missing: the adapter, the base and where to get it, disk, or memory.
@@ -126,7 +126,7 @@ def made_anew(directory: Path) -> bool:
     if directory.parent != cache_dir() or not (directory / COMPLETE).is_file() or _is_complete(directory, read=True):
         return False
     (directory / COMPLETE).unlink(missing_ok=True)
-    return directory == prepare(directory.name.rpartition("-")[0])
+    return directory == prepare_model(directory.name.rpartition("-")[0])
 
 
 @contextmanager

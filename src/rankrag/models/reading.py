@@ -19,7 +19,7 @@ from rankrag.encoding import EncodedPrompt
 from rankrag.models import ModelInfo, packing
 from rankrag.models.label_logits import choice_logprobs, last_tokens_only
 from rankrag.models.memory import in_halves
-from rankrag.models.packing import Row
+from rankrag.models.packing import SharedRow
 from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
 
@@ -79,7 +79,7 @@ class PromptReader:
     def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
         """Return (place of the prompt, log-probabilities); what prompts share is computed once (`packing`)."""
 
-        def scored(rows: list[Row]) -> list[tuple[int, list[float]]]:
+        def scored(rows: list[SharedRow]) -> list[tuple[int, list[float]]]:
             return self._row_logprobs(rows, choices)
 
         passes = self._passes(encoded)
@@ -87,7 +87,7 @@ class PromptReader:
             one for rows in passes for one in in_halves(rows, scored, split=packing.alone, on_shortage=self._shrink)
         ]
 
-    def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[Row]]:
+    def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[SharedRow]]:
         """Yield rows that go through the model together: first tails behind kept states, then rows to read whole.
 
         Tails are short, so they fill batches of their own: behind a long unread prefix they would be mostly padding.
@@ -95,8 +95,8 @@ class PromptReader:
         root, rows = packing.share(encoded)
         past = self._root(root)
         states = self.states
-        kept: list[Row] = []
-        fresh: list[Row] = []
+        kept: list[SharedRow] = []
+        fresh: list[SharedRow] = []
         for row in rows:
             row.past = past
             known = states is not None and row.reusable and states.holds(past, row.prefix)
@@ -108,7 +108,7 @@ class PromptReader:
                 if state is None:  # dropped since, to make room or by another process
                     fresh.append(row)
                 else:
-                    warm.append(Row((), row.tails, row.places, state))
+                    warm.append(SharedRow((), row.tails, row.places, state))
             if warm:
                 yield warm
         yield from packing.batches(fresh, self._budget)
@@ -147,7 +147,7 @@ class PromptReader:
                 self.states.put(state)
         return made
 
-    def _row_logprobs(self, rows: list[Row], choices: list[int]) -> list[tuple[int, list[float]]]:
+    def _row_logprobs(self, rows: list[SharedRow], choices: list[int]) -> list[tuple[int, list[float]]]:
         share_cores(self.device)
         laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(

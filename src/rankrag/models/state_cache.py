@@ -47,7 +47,7 @@ class StateCache:
         form: how they are kept.
         memory_bytes: limit in memory.
         folder: also keep them there, for other processes and days.
-        owner: digest of the model (`fingerprint`); needed with `folder`.
+        owner: digest of the model (`model_fingerprint`); needed with `folder`.
         disk_bytes: limit in `folder`.
         say: gets one line if the folder cannot be used; states then stay in memory.
     """
@@ -229,11 +229,11 @@ def open_cache(
         return None
     if str(where) == "memory":
         return StateCache(form=form or "exact", say=say)
-    owner = fingerprint(model, model.config.to_dict())
+    owner = model_fingerprint(model, model.config.to_dict())
     return StateCache(form=form or "float16", folder=Path(where), owner=owner, say=say)
 
 
-def fingerprint(model: torch.nn.Module, config: dict[str, Any]) -> str:
+def model_fingerprint(model: torch.nn.Module, config: dict[str, Any]) -> str:
     """Return a short digest of everything but token ids that states depend on: the model's weights and configuration.
 
     From a large weight, only 65,536 values at even distances are read: training changes all of them.

@@ -20,13 +20,20 @@ from rankrag.errors import ConfigError, RankragError, first_line
 from rankrag.models.loading import layers_of
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
-from rankrag.training.start import Start, find_start, fingerprint, load_tokenizer, need_four_bits, new_adapter
+from rankrag.training.start import (
+    Start,
+    find_start,
+    need_four_bits,
+    new_adapter,
+    padded_tokenizer,
+    tokenizer_fingerprint,
+)
 
 EXAMPLES_FILE = "examples.jsonl.zst"
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class CheckedRun:
     """What the checks have opened, for the run to use."""
 
     start: Start
@@ -35,7 +42,7 @@ class Prepared:
     examples: Path
 
 
-def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> Prepared:
+def check_run(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> CheckedRun:
     """Return everything a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
     examples = Path(config.blend) / EXAMPLES_FILE
     problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
@@ -64,7 +71,7 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
         asked_in_vain = shape is None and not Path(start.base).is_dir()  # a hub's refusal takes half a minute
         try:
             if not asked_in_vain or start.tokenizer != start.base:
-                tokenizer = load_tokenizer(start.tokenizer, config.pad_token)
+                tokenizer = padded_tokenizer(start.tokenizer, config.pad_token)
         except Exception as error:  # likewise
             problems.append(unopened(start.tokenizer, "tokenizer", error))
     if start is not None and tokenizer is not None:
@@ -80,7 +87,7 @@ def prepare(config: TrainConfig, say: Callable[[str], None] = lambda _: None) ->
     if problems or start is None or encoder is None:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise ConfigError(f"this run cannot start, {len(problems)} problem{'s' * (len(problems) > 1)}:{listed}")
-    return Prepared(start, tokenizer, encoder, examples)
+    return CheckedRun(start, tokenizer, encoder, examples)
 
 
 def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: Any = None) -> Contract:
@@ -119,10 +126,10 @@ def _tokenizer_problems(start: Start, tokenizer: Any, *, ask_base: bool) -> Iter
     expected = start.tokenizer_sha256
     if start.adapter is not None and ask_base:
         try:
-            expected = fingerprint(load_tokenizer(start.base, None))
+            expected = tokenizer_fingerprint(padded_tokenizer(start.base, None))
         except Exception as error:  # likewise
             yield unopened(start.base, "tokenizer", error)
-    found = fingerprint(tokenizer)
+    found = tokenizer_fingerprint(tokenizer)
     if expected not in ("", found):
         yield (
             f"model: the tokenizer in {start.tokenizer} ({found[:12]}) is not the one of the stage before "

@@ -47,7 +47,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DevReading:
     """How the model did on one example.
 
     `loss` is summed over the target's tokens; `exact` says that greedy decoding would write this target. A ranking
@@ -93,7 +93,7 @@ def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Examp
 
 
 @torch.no_grad()
-def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Reading]:
+def read_dev(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[DevReading]:
     """Return the reading of each example of a batch; `label_ids` are those of relevant and irrelevant."""
     logits = model(batch).float()
     wanted = batch.labels[:, 1:] != IGNORE
@@ -108,7 +108,7 @@ def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Read
     for size in sizes.tolist():
         own, first = slice(start, start + size), start
         readings.append(
-            Reading(
+            DevReading(
                 kind=KINDS[int(kinds[first])],
                 loss=float(losses[own].sum()),
                 tokens=size,
@@ -122,7 +122,7 @@ def read(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[Read
     return readings
 
 
-def figures(readings: Sequence[Reading]) -> dict[str, float]:
+def figures(readings: Sequence[DevReading]) -> dict[str, float]:
     """Return the figures by name, without those that the examples do not allow.
 
     `dev_auc`: share of (relevant, irrelevant) pairs in the right order. `dev_hit@1`: share of questions with passages
@@ -147,7 +147,7 @@ def auc(relevant: Sequence[float], others: Sequence[float]) -> float | None:
     return _mean(pairs)
 
 
-def _hits(ranked: Iterable[Reading]) -> list[float]:
+def _hits(ranked: Iterable[DevReading]) -> list[float]:
     of: dict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for reading in ranked:
         of[reading.group][0 if reading.relevant else 1].append(reading.log_odds)

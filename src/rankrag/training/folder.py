@@ -24,9 +24,9 @@ from rankrag.errors import ConfigError, ModelError, first_line, writing
 from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.checkpoints import newest_checkpoint
-from rankrag.training.checks import Prepared
+from rankrag.training.checks import CheckedRun
 from rankrag.training.plot import PLOT_FILE, draw
-from rankrag.training.start import ADAPTER, MODEL, RUN_FILE, fingerprint
+from rankrag.training.start import ADAPTER, MODEL, RUN_FILE, tokenizer_fingerprint
 
 CONFIG_FILE = "config.yaml"
 LOG_FILE = "log.json"
@@ -50,7 +50,7 @@ def check_same_run(config: TrainConfig, out: Path) -> None:
         )
 
 
-def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) -> None:
+def open_folder(config: TrainConfig, prepared: CheckedRun, steps: Sequence[Step]) -> None:
     """Write the resolved configuration, and `run.json`: the blend's hash, versions, seed, and examples by kind."""
     settings = config.model_dump(mode="json")
     kinds = Counter(
@@ -62,7 +62,7 @@ def open_folder(config: TrainConfig, prepared: Prepared, steps: Sequence[Step]) 
         "base": prepared.start.name,
         "base_sha256": prepared.start.base_sha256,
         "from_adapter": str(prepared.start.adapter) if prepared.start.adapter else None,
-        "tokenizer_sha256": fingerprint(prepared.tokenizer),
+        "tokenizer_sha256": tokenizer_fingerprint(prepared.tokenizer),
         "blend_sha256": sha256(prepared.examples),
         "blend_manifest_sha256": sha256(manifest) if manifest.is_file() else None,
         "seed": config.seed,
@@ -86,7 +86,7 @@ def write_log(out: Path, history: list[dict[str, float]]) -> None:
 def save_results(
     model: Any,
     config: TrainConfig,
-    prepared: Prepared,
+    prepared: CheckedRun,
     steps: Sequence[Step],
     weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
@@ -101,7 +101,7 @@ def save_results(
 def _save_all(
     model: Any,
     config: TrainConfig,
-    prepared: Prepared,
+    prepared: CheckedRun,
     steps: Sequence[Step],
     weights: Mapping[str, torch.Tensor] | None,
 ) -> Path:
@@ -119,7 +119,7 @@ def _save_all(
 def _save(
     directory: Path,
     model: Any,
-    prepared: Prepared,
+    prepared: CheckedRun,
     contract: Contract,
     card: str,
     weights: Mapping[str, torch.Tensor] | None = None,

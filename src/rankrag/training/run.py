@@ -17,14 +17,14 @@ from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
 from rankrag.training.batches import Step, pack, plan
 from rankrag.training.checkpoints import newest_checkpoint, prune
-from rankrag.training.checks import Prepared, prepare
+from rankrag.training.checks import CheckedRun, check_run
 from rankrag.training.dev import Split, dev_examples, split_of
 from rankrag.training.encoded import encoded_blend
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import LossSettings, RowModel
 from rankrag.training.rows import Bundle, EncodedExample, build_rows, encode_examples
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
-from rankrag.training.start import fingerprint, load_model, tune
+from rankrag.training.start import load_model, tokenizer_fingerprint, tune
 from rankrag.training.step_report import Report, Say, StepReport
 from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import Example
@@ -50,7 +50,7 @@ def train(
     out = Path(config.out)
     if resume:
         check_same_run(config, out)
-    prepared = prepare(config, say)
+    prepared = check_run(config, say)
     split = split_of(config.dev, prepared.examples)
     steps = plan_of(config, prepared, split, say)
     dev = dev_step(config, prepared, split)
@@ -90,7 +90,7 @@ def train(
     return save_results(trainer.model.causal, config, prepared, steps, weights)
 
 
-def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, bf16: bool) -> RowModel:
+def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *, bf16: bool) -> RowModel:
     """Return the model to train, whole or in shards."""
     if config.sharding == "none":
         model = RowModel(load_model(config, prepared.start, bf16=bf16))
@@ -103,9 +103,9 @@ def row_model(config: TrainConfig, prepared: Prepared, device: torch.device, *, 
     return shard(model, {f"causal.{name}": weight for name, weight in whole.items()}, device, bf16=bf16)
 
 
-def plan_of(config: TrainConfig, prepared: Prepared, split: Split, say: Say = lambda _: None) -> list[Step]:
+def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    tokenizer = fingerprint(prepared.tokenizer)
+    tokenizer = tokenizer_fingerprint(prepared.tokenizer)
     blend = encoded_blend(
         prepared.encoder, prepared.examples, _limit(config, prepared), tokenizer_sha256=tokenizer, say=say
     )
@@ -123,7 +123,7 @@ def plan_of(config: TrainConfig, prepared: Prepared, split: Split, say: Say = la
     )
 
 
-def dev_step(config: TrainConfig, prepared: Prepared, split: Split) -> Step | None:
+def dev_step(config: TrainConfig, prepared: CheckedRun, split: Split) -> Step | None:
     """Return what is measured during a run as one step; None where nothing is wanted."""
     if config.dev is None:
         return None
@@ -135,13 +135,13 @@ def dev_step(config: TrainConfig, prepared: Prepared, split: Split) -> Step | No
     return Step(tuple(pack(bundles, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
 
 
-def loss_settings(config: TrainConfig, prepared: Prepared) -> LossSettings:
+def loss_settings(config: TrainConfig, prepared: CheckedRun) -> LossSettings:
     """Return what the loss of a run is made of."""
     true, false = prepared.encoder.contract.label_ids
     return LossSettings((true, false), config.ranking_loss)
 
 
-def _limit(config: TrainConfig, prepared: Prepared) -> int:
+def _limit(config: TrainConfig, prepared: CheckedRun) -> int:
     """Return the tokens of the longest example."""
     return min(prepared.encoder.contract.max_tokens, config.tokens_per_batch)
 

@@ -88,7 +88,7 @@ def may_be_on_hub(name: str) -> bool:
     return not is_known(name) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
-def load_tokenizer(name: str, pad_token: str | None) -> Any:
+def padded_tokenizer(name: str, pad_token: str | None) -> Any:
     """Return a tokenizer; `pad_token` is its padding token if it has none."""
     tokenizer = loading.load_tokenizer(name)
     if tokenizer.pad_token is None and pad_token in tokenizer.get_vocab():
@@ -96,7 +96,7 @@ def load_tokenizer(name: str, pad_token: str | None) -> Any:
     return tokenizer
 
 
-def fingerprint(tokenizer: Any) -> str:
+def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Return a hash of a tokenizer's words with their ids."""
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 

@@ -25,7 +25,7 @@ from rankrag.cores import share_cores
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, partial_dir, prune, publish
-from rankrag.training.dev import figures, read
+from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
@@ -125,7 +125,8 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         # not compiled: a few batches without gradients do not pay for new shapes
         with torch.compiler.set_stance("force_eager"):
             own = [
-                read(self.model, batch.to(self.args.device), self.loss_settings.label_ids) for batch in share.batches
+                read_dev(self.model, batch.to(self.args.device), self.loss_settings.label_ids)
+                for batch in share.batches
             ]
         self.model.train()
         found = figures(gather_object([reading for of_batch in own for reading in of_batch]))
