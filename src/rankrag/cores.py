@@ -12,8 +12,10 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _LOAD = Path("/proc/loadavg")
 _OWN_THREADS = Path("/proc/self/task")
@@ -24,6 +26,8 @@ class _Cores:
     """Torch's number of threads at the first pass; one that the user has set is never changed."""
 
     def __init__(self) -> None:
+        import torch
+
         self.all = torch.get_num_threads()
         self.fixed = "OMP_NUM_THREADS" in os.environ or self.all == 1
 
@@ -39,6 +43,8 @@ def share_cores(device: torch.device) -> None:
         _cores.append(_Cores())
     found = _cores[0]
     if not found.fixed:
+        import torch
+
         wanted = threads_for(others_running(), os.cpu_count() or 1, found.all)
         if wanted != torch.get_num_threads():
             torch.set_num_threads(wanted)

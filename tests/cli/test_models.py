@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag import cores
 from rankrag.cli import models as command
 from rankrag.models import auto, prepared
 from rankrag.models.family import FAMILY, base_of
@@ -16,6 +17,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "base_file", lambda *_: tmp_path / "base.gguf")
     monkeypatch.setattr(prepared, "_merge", lambda _gguf, _adapter, out: (out / "model.safetensors").write_bytes(b"w"))
     monkeypatch.setattr(prepared, "_check_room", lambda *_: None)
+    monkeypatch.setattr(cores, "others_running", lambda: 0)
+    monkeypatch.setattr(auto, "others_running", lambda: 0)
     monkeypatch.setattr(auto, "_machine_speed", lambda: {auto._MULTIPLICATIONS: 1e11, auto._BYTES: 1e10})
     return tmp_path / "cache"
 
@@ -41,6 +44,17 @@ def test_a_prepared_model_is_measured_once(run, cache, capsys, monkeypatch):
     assert "about" not in row
     assert run("models") == 0
     assert measured == ["rankrag-small"]
+
+
+def test_what_is_measured_beside_other_programs_is_not_kept(run, cache, capsys, monkeypatch):
+    monkeypatch.setattr(command, "seconds_of", lambda _: 20.0)
+    monkeypatch.setattr(cores, "others_running", lambda: 3)
+    assert run("models", "--prepare", "rankrag-small") == 0
+    assert "rankrag-small will be measured again" in capsys.readouterr().err
+    monkeypatch.setattr(command, "seconds_of", lambda _: 2.0)
+    monkeypatch.setattr(cores, "others_running", lambda: 0)
+    run("models")
+    assert "2.0 s" in rows(capsys.readouterr().out)["rankrag-small"]
 
 
 def test_a_removed_model_is_gone(run, cache, capsys, monkeypatch):

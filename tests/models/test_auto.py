@@ -16,6 +16,7 @@ def machine(tmp_path, monkeypatch):
     """A machine with much memory and a family that is trained whole; `seconds` are kept as if measured."""
     monkeypatch.setenv("RANKRAG_CACHE", str(tmp_path))
     monkeypatch.setattr(auto, "is_trained", lambda _: True)
+    monkeypatch.setattr(auto, "others_running", lambda: 0)
     monkeypatch.setattr(memory_size, "total_bytes", lambda: 64 * GIB)
 
     def measured(**seconds):
@@ -61,6 +62,12 @@ def test_before_anything_is_measured_larger_models_are_expected_to_take_longer(m
     assert expected == sorted(expected)
     assert measured_seconds(MINI) is None
     assert [expected_seconds(name) for name in FAMILY] == expected  # the machine's speed is kept, not measured again
+
+
+def test_an_estimate_beside_other_programs_is_not_kept(machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(auto, "others_running", lambda: 2)
+    expected_seconds(MINI)
+    assert not (tmp_path / "speeds.json").exists()
 
 
 def test_what_was_measured_elsewhere_does_not_count(machine, monkeypatch):

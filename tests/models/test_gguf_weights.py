@@ -6,15 +6,21 @@ import copy
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from rankrag.contract import save_contract
+from rankrag.data.files import sha256
+from rankrag.encoding import default_contract
 from rankrag.errors import ModelError
 from rankrag.export.gguf import write_gguf
-from rankrag.models import gguf_weights
+from rankrag.models import gguf_weights, prepared
+from rankrag.models.family import Slice
 from rankrag.models.gguf_weights import read_model
 from rankrag.models.transformers import TransformersModel
 
 from ..conftest import TINY_LLAMA, save_random
+from .family import stand_in
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,28 @@ def test_a_file_with_a_tensor_too_many_or_too_few_is_refused(written, monkeypatc
     monkeypatch.setattr(gguf_weights, "_TENSORS", {k: v for k, v in gguf_weights._TENSORS.items() if k != "ffn_up"})
     with pytest.raises(ModelError, match=r"holds a tensor 'blk.0.ffn_up.weight'"):
         read_model(written[1])
+
+
+def test_base_and_adapter_become_one_directory_that_scores_as_both_together(written, tmp_path, monkeypatch):
+    _, path = written
+    tokenizer, model = read_model(path)
+    torch.manual_seed(0)
+    settings = LoraConfig(
+        r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    adapted = get_peft_model(copy.deepcopy(model), settings)
+    package = tmp_path / "package"
+    adapted.save_pretrained(package, save_embedding_layers=False)
+    save_contract(default_contract(tokenizer), package)
+    monkeypatch.setenv("RANKRAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RANKRAG_BASES", str(path))
+    whole = Slice("carrier==1", "part01.bin", path.stat().st_size, sha256(path))
+    base = stand_in(bytes=whole.bytes, sha256=whole.sha256, parts=(whole,))
+    monkeypatch.setattr(prepared, "base_of", lambda _: base)
+    monkeypatch.setattr(prepared, "adapter_dir", lambda _: package)
+    monkeypatch.setattr(prepared, "is_trained", lambda _: True)
+    found = TransformersModel(prepared.prepare_model("rankrag-small"), device="cpu", dtype="bfloat16")
+    together, alone = logits(adapted), logits(model)
+    assert torch.allclose(logits(found.model), together, atol=0.1 * float((together - alone).abs().max()))
+    assert found.contract.labels == ("True", "False")
+    assert found.model.get_input_embeddings().weight is found.model.get_output_embeddings().weight

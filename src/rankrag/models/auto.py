@@ -1,7 +1,8 @@
 """`--model auto`: the best member of the family that fits into this machine and answers in acceptable time.
 
 What a question takes is measured once (`rankrag models`) and kept in the cache for this machine. Before that it is
-estimated, from how fast the machine multiplies matrices.
+estimated, from how fast the machine multiplies matrices. Nothing is kept while other programs run: it would be wrong
+for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from rankrag.cores import others_running
 from rankrag.data.files import write_whole
 from rankrag.models import memory_size
 from rankrag.models.family import AUTO, FAMILY, MINI, base_of, cache_dir, is_trained
@@ -20,7 +22,7 @@ from rankrag.models.family import AUTO, FAMILY, MINI, base_of, cache_dir, is_tra
 ACCEPTABLE_SECONDS = 15.0
 """Longest time for a question with 20 passages, in a process that runs already."""
 
-_READ_TOKENS = 5_000
+_READ_TOKENS = 4_000
 _WRITTEN_TOKENS = 32
 _REACHED = 0.5
 """Share of the speed of one large matrix product that a whole model reaches."""
@@ -65,8 +67,9 @@ def expected_seconds(name: str) -> float:
         return measured
     speeds = _kept()
     if _MULTIPLICATIONS not in speeds:
-        speeds = speeds | _machine_speed()
-        _keep(speeds)
+        speeds = _machine_speed()
+        if not others_running():
+            _keep(speeds)
     parameters = base_of(name).parameters
     reading = parameters * _READ_TOKENS / (speeds[_MULTIPLICATIONS] * _REACHED)
     return reading + _WRITTEN_TOKENS * 2 * parameters / speeds[_BYTES]  # each written token reads all weights
