@@ -20,11 +20,11 @@ from rankrag.templates import (
     Wordings,
     answer_prompt,
     defuse,
+    example_prompt,
     list_ranking_prompt,
     list_ranking_target,
     passage_text,
     ranking_prompt,
-    render,
     writing_prompt,
 )
 from rankrag.types import DataKind, Example, Message, Passage, Question
@@ -64,7 +64,9 @@ PROMPTS = {
     "span": lambda form: answer_prompt(form, replace(WHO, style="span"), [ADA]),
     "short_or_long": lambda form: answer_prompt(form, replace(WHO, style="short_or_long"), [ADA]),
     "arithmetic": lambda form: answer_prompt(form, replace(WHO, style="arithmetic"), [ADA]),
-    "sft_conversation": lambda form: render(form, Example(DataKind.SFT, "s", TALK, (), "The first algorithm."))[0],
+    "sft_conversation": lambda form: example_prompt(form, Example(DataKind.SFT, "s", TALK, (), "The first algorithm."))[
+        0
+    ],
     "closed_book": lambda form: answer_prompt(form, WHO, []),
     "claim_answer": lambda form: answer_prompt(form, CLAIM, [ADA]),
     "choice_answer": lambda form: answer_prompt(form, CHOICE, [ADA]),
@@ -94,18 +96,18 @@ def test_every_golden_file_is_compared():
 
 def test_the_training_prompt_of_context_ranking_is_the_inference_prompt():
     example = Example(DataKind.CONTEXT_RANKING, "s", TALK, (ADA,), "True")
-    assert render(Format(), example) == (ranking_prompt(Format(), TALK, ADA), "True")
+    assert example_prompt(Format(), example) == (ranking_prompt(Format(), TALK, ADA), "True")
 
 
 def test_the_training_prompt_of_retrieval_ranking_is_the_list_prompt():
     example = Example(DataKind.RETRIEVAL_RANKING, "s", WHO, (ADA, BABBAGE), "Passage 1")
-    assert render(Format(), example)[0] == list_ranking_prompt(Format(), WHO, [ADA, BABBAGE])
+    assert example_prompt(Format(), example)[0] == list_ranking_prompt(Format(), WHO, [ADA, BABBAGE])
 
 
 @pytest.mark.parametrize("kind", [DataKind.SFT, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA])
 def test_the_training_prompt_of_an_answer_is_the_answer_prompt(kind):
     example = Example(kind, "s", WHO, (ADA,), "Ada")
-    assert render(Format(), example) == (answer_prompt(Format(), WHO, [ADA]), "Ada")
+    assert example_prompt(Format(), example) == (answer_prompt(Format(), WHO, [ADA]), "Ada")
 
 
 def test_question_first_puts_the_passage_after_the_question():

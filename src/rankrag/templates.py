@@ -162,7 +162,7 @@ def writing_prompt(form: Format, passage: Passage, sentence: str) -> Prompt:
     return _joined(segments)
 
 
-def render(form: Format, example: Example) -> tuple[Prompt, str]:
+def example_prompt(form: Format, example: Example) -> tuple[Prompt, str]:
     """Return the prompt and the target of a training example; the prompt is the one used at inference."""
     question, contexts = example.question, example.contexts
     if example.kind is DataKind.CONTEXT_RANKING:

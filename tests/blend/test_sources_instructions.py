@@ -8,7 +8,7 @@ from rankrag.blend.kinds import sft_examples
 from rankrag.blend.sources import QuestionSet, instruction_record
 from rankrag.data.public import LeftOut
 from rankrag.errors import DataError
-from rankrag.templates import Format, render
+from rankrag.templates import Format, example_prompt
 from rankrag.types import DataKind, Message
 
 
@@ -58,7 +58,7 @@ def test_a_turn_of_an_unknown_role_is_named():
 def test_an_example_has_no_passage_and_its_prompt_is_the_conversation_alone():
     (example,) = sft_examples(QuestionSet("s", (record_of(turns("one", "two", "three", "four")),), {}, Counter()))
     assert (example.kind, example.contexts, example.target) == (DataKind.SFT, (), "four")
-    prompt, target = render(Format(), example)
+    prompt, target = example_prompt(Format(), example)
     text = "".join(segment.text for segment in prompt)
     assert text.endswith("User: one\n\nAssistant: two\n\nUser: three\n\nAssistant:")
     assert "Passage" not in text

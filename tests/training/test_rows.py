@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankrag.errors import DataError
-from rankrag.templates import Format, ranking_prompt, render
+from rankrag.templates import Format, example_prompt, ranking_prompt
 from rankrag.training.batches import IGNORE, to_batch
 from rankrag.training.rows import shared_segments
 from rankrag.types import DataKind, Example, Message, Passage, Question
@@ -31,7 +31,7 @@ def test_a_row_is_split_where_it_would_be_too_long(rows_of, examples_of):
 def test_the_prefix_is_what_the_passages_questions_share():
     prompt = ranking_prompt(Format(), Question("q", "x"), Passage("p", "y"))
     assert prompt[shared_segments(prompt, "passage_first") - 1].kind == "passage"
-    chat = render(Format(), Example(DataKind.SFT, "s", Question("q", "x"), (), "t"))[0]
+    chat = example_prompt(Format(), Example(DataKind.SFT, "s", Question("q", "x"), (), "t"))[0]
     assert shared_segments(chat, "passage_first") == 0
 
 

@@ -72,10 +72,10 @@ def _print(encoder: PromptEncoder, example: Example) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from rankrag.templates import render
+    from rankrag.templates import example_prompt
 
     console = Console(soft_wrap=True, highlight=False)
-    prompt, target = render(encoder.contract.format, example)
+    prompt, target = example_prompt(encoder.contract.format, example)
     reply = encoder.encode_target(target) if target else []
     (encoded,) = encoder.encode([prompt], reserve=max(1, len(reply)))
     cut = ", passages cut" if encoded.truncated else ""

@@ -13,7 +13,7 @@ from itertools import islice
 
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
-from rankrag.templates import Layout, render
+from rankrag.templates import Layout, example_prompt
 from rankrag.types import DataKind, Example, Prompt
 
 AT_ONCE = 512
@@ -73,7 +73,8 @@ def encode_examples(
     """Yield each example with its token ids, at most `limit` of them."""
     rest = iter(examples)
     while batch := list(islice(rest, AT_ONCE)):
-        encoder.read_ahead([s.text for e in batch for s in render(encoder.contract.format, e)[0] if s.kind != "fixed"])
+        prompts = [example_prompt(encoder.contract.format, example)[0] for example in batch]
+        encoder.read_ahead([s.text for prompt in prompts for s in prompt if s.kind != "fixed"])
         for example in batch:
             try:
                 yield example, _encode(encoder, example, limit)
@@ -151,7 +152,7 @@ def _encode(encoder: PromptEncoder, example: Example, limit: int) -> EncodedExam
 def _fitted(encoder: PromptEncoder, example: Example, reserve: int) -> tuple[Prompt, EncodedPrompt]:
     """Encode with as many of the latest turns as there is room for."""
     while True:
-        prompt, _ = render(encoder.contract.format, example)
+        prompt, _ = example_prompt(encoder.contract.format, example)
         try:
             (encoded,) = encoder.encode([prompt], reserve=reserve)
             return prompt, encoded
