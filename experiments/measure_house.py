@@ -46,6 +46,9 @@ FILE_AT_MOST = 300
 COMMANDS = "cli"
 """Folder whose functions may share a name with what they run: a function there is named as its command."""
 
+ADAPTERS = ("server/", "integrations/")
+"""Folders whose names are given by other programs' protocols, so that they may be those of other parts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -198,7 +201,7 @@ def _defined_twice(trees: dict[str, ast.Module]) -> dict[str, tuple[str, ...]]:
     for file, tree in trees.items():
         for node in tree.body:
             is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if is_function and file.startswith(f"{COMMANDS}/"):
+            if file.startswith(ADAPTERS) or (is_function and file.startswith(f"{COMMANDS}/")):
                 continue
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
                 places[node.name].append(f"{file}:{node.lineno}")

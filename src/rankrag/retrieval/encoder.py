@@ -57,12 +57,14 @@ FORMS = {
         "facebook/dpr-ctx_encoder-single-nq-base",
         "pooler",
         "dot",
-        256,
-        256,
-        "segment",
+        query_tokens=256,
+        passage_tokens=256,
+        titles="segment",
     ),
     "contriever-msmarco": EncoderForm("facebook/contriever-msmarco", "facebook/contriever-msmarco", "mean", "dot"),
-    "medcpt": EncoderForm("ncbi/MedCPT-Query-Encoder", "ncbi/MedCPT-Article-Encoder", "cls", "dot", 64, 512, "segment"),
+    "medcpt": EncoderForm(
+        "ncbi/MedCPT-Query-Encoder", "ncbi/MedCPT-Article-Encoder", "cls", "dot", query_tokens=64, titles="segment"
+    ),
 }
 """The paper's retrievers and what their authors state (paper, section 5.1 and table 8; ChatQA; MIRAGE)."""
 
