@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -30,21 +32,46 @@ EXPECTED = {
     "embeddings": [384, 384],
     "CohereRerank": [TAGUS],
     "JinaRerank": [TAGUS],
-    "HuggingFaceTEIRanker": [TAGUS],
+    "Reranker(url)": [TAGUS],
+    "Searcher(url)": ["tagus.md"],
+    "our compressor": [TAGUS],
+    "our cross-encoder": [0, 1, 0],
+    "our retriever": ["tagus.md"],
+    "our postprocessor": [TAGUS],
+    "our ranker in a pipeline": [TAGUS],
+    "our ranker, stored and asynchronous": [TAGUS],
+    "our transformer": ["d1"],
 }
 
 
-def rows(environment: str, url: str) -> list[dict]:
-    script = ROOT / "tests" / "acceptance" / "scripts" / f"clients_{environment}.py"
-    python = ROOT / ".cache" / f"clients-{environment}" / "bin" / "python"
-    done = subprocess.run([python, script, url], capture_output=True, text=True, check=False, timeout=300)
+OURS = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+
+
+def python(environment: str) -> Path:
+    return ROOT / ".cache" / f"clients-{environment}" / "bin" / "python"
+
+
+def rows(environment: str, script: str, url: str) -> list[dict]:
+    path = ROOT / "tests" / "acceptance" / "scripts" / script
+    command = [python(environment), path, url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=OURS)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
 
 
 @pytest.fixture(scope="module")
 def called(served) -> list[dict]:
-    return rows("new", served.url) + rows("old", served.url)
+    theirs = rows("new", "clients_new.py", served.url) + rows("old", "clients_old.py", served.url)
+    return theirs + rows("old", "adapters.py", served.url)
+
+
+def test_our_langchain_retriever_passes_langchains_own_tests(served):
+    script = ROOT / "tests" / "acceptance" / "scripts" / "standard_langchain.py"
+    command = [python("old"), "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    command += ["-o", "asyncio_mode=auto", script]
+    environment = {**OURS, "RANKRAG_URL": served.url}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_every_call_of_every_client_finds_what_it_should(called):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +77,8 @@ def serve(
         server_header=False,
     )
     say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
-    uvicorn.Server(running).run()
+    with suppress(KeyboardInterrupt):  # uvicorn has stopped gracefully, then raises it again
+        uvicorn.Server(running).run()
 
 
 def mcp(

@@ -5,9 +5,6 @@ import sys
 from importlib.metadata import version
 
 import cohere
-from haystack import Document as HaystackDocument
-from haystack.components.rankers import HuggingFaceTEIRanker
-from haystack.utils import Secret
 from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 from llama_index.core.schema import NodeWithScore, TextNode
@@ -34,6 +31,3 @@ kept = LlamaCohere(api_key="key", model="m", base_url=URL, top_n=1).postprocess_
 row(f"llama-index {version('llama-index-core')}", "CohereRerank", [n.node.text for n in kept])
 kept = JinaRerank(api_key="key", model="m", base_url=f"{URL}/v1", top_n=1).postprocess_nodes(nodes, query_str=QUERY)
 row(f"llama-index {version('llama-index-core')}", "JinaRerank", [n.node.text for n in kept])
-ranker = HuggingFaceTEIRanker(url=URL, top_k=1, token=Secret.from_token("key"))
-ranked = ranker.run(query=QUERY, documents=[HaystackDocument(content=d) for d in DOCUMENTS])
-row(f"haystack {version('haystack-ai')}", "HuggingFaceTEIRanker", [d.content for d in ranked["documents"]])
