@@ -27,7 +27,8 @@ Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder o
 _MODEL = typer.Option(
     "--model",
     "-m",
-    help="rankrag-mini (default), a model directory, a Hugging Face id, or the address of a server, such as "
+    help="rankrag-mini (default), rankrag-small, rankrag-base, auto (the best of them for this machine), a model "
+    "directory, a Hugging Face id, or the address of a server, such as "
     "http://HOST:PORT/v1?model=NAME#DIRECTORY (docs/backends.md).",
 )
 _DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, …; cuda:0,cuda:1 shares the work.")

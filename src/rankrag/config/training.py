@@ -39,8 +39,8 @@ class TrainConfig(Schema):
     """What `rankrag train` does."""
 
     model: str = Field(
-        description="What to start from: a directory or hub id of a model, `rankrag-mini-base`, or the run folder of "
-        "an earlier stage."
+        description="What to start from: a directory or hub id of a model, a base of ours such as "
+        "`rankrag-small-base`, or the run folder of an earlier stage."
     )
     blend: str = Field(description="Folder that `rankrag blend` wrote.")
     out: str = Field(description="Run folder: checkpoints, the model or adapter, logs.")
