@@ -13,6 +13,7 @@ import rankrag.documents.loading
 from rankrag.retrieval.store import PassageStore
 
 from ..conftest import Run
+from ..documents.pdf_parts import drawn_pdf
 
 
 @pytest.fixture
@@ -382,3 +383,43 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "rankrag ask" in done.stdout
+
+
+def test_lost_text_is_said_remembered_and_with_strict_an_error(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "lease.pdf").write_bytes(drawn_pdf("BT /F1 12 Tf 72 720 Td (Lease.) Tj ET", "100 100 200 200 re f"))
+    (folder / "old.txt").write_bytes("Die Brücke über die Elbe ist schön und größer.".encode("cp1252"))
+    assert index(run, "docs") == 0
+    err = capsys.readouterr().err
+    assert "Not read: docs/lease.pdf: page 2 has no text, as scans have; run OCR (ocrmypdf)" in err
+    assert "Guessed: docs/old.txt: read as cp125" in err
+    assert index(run, "docs") == 0
+    assert "1 unchanged documents are not in the index whole" in capsys.readouterr().err
+    assert run("index", "--list", "--out", "ix") == 0
+    out = capsys.readouterr().out
+    assert "page 2 has no text" in out
+    assert "a guess (" in out
+    assert index(run, "docs", "--strict") == 2
+    assert "--strict: 1 files cannot be read whole" in capsys.readouterr().err
+    assert run("index", "docs", "--strict", "--out", "other", "--no-vectors") == 2
+    err = capsys.readouterr().err
+    assert "Left out: docs/lease.pdf: page 2 has no text" in err
+    assert listed(PassageStore.open("other")) == {"docs/douro.txt": 1, "docs/old.txt": 1, "docs/tagus.md": 1}
+
+
+def test_ocr_reads_scans_by_the_program_that_is_installed(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = folder / "scan.pdf"
+    scan.write_bytes(drawn_pdf("100 100 200 200 re f"))
+    monkeypatch.setenv("PATH", str(folder.parent / "bin"))
+    assert index(run, scan, "--ocr") == 2
+    assert "--ocr needs ocrmypdf or tesseract; install one of them" in capsys.readouterr().err
+    (folder.parent / "bin").mkdir()
+    (folder.parent / "read.pdf").write_bytes(drawn_pdf("BT /F1 12 Tf 72 720 Td (Read by OCR.) Tj ET"))
+    program = folder.parent / "bin" / "ocrmypdf"
+    program.write_text(f'#!/bin/sh\nexec /bin/cp "{folder.parent}/read.pdf" "$4"\n', encoding="utf-8")
+    program.chmod(0o755)
+    assert index(run, scan, "--ocr") == 0
+    assert PassageStore.open("ix").passages()[0].text == "Read by OCR."

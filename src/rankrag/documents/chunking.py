@@ -161,7 +161,7 @@ def _row(start: int, line: str, table: Table) -> Iterator[_Piece]:
 def _cells(start: int, text: str, names: str) -> Iterator[_Piece]:
     """Yield some cells of a row that is cut, apart from other pieces and small enough for their names above them."""
     size = tokens(names) if names.strip(" |") else 0
-    if size > _HEADER:
+    if size > MAX_TOKENS - _STEP:
         names, size = "", 0
     for piece in _fitting(start, text):
         step = len(piece.text) if piece.tokens + size <= MAX_TOKENS else _STEP

@@ -45,6 +45,10 @@ _SINGLE_BYTES = (
     *("mac_roman", "cp850", "cp852", "cp1257", "mac_cyrillic", "mac_latin2"),
     *("iso8859-5", "koi8-u", "cp1255", "cp1256", "cp874"),
 )
+_MULTI_BYTES = frozenset(
+    "big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp euc_kr gb18030 gb2312 gbk johab shift_jis "  # noqa: SIM905
+    "shift_jis_2004 shift_jisx0213".split()
+)
 _MARKS_OF_TEXT = "\xa0„“”‘’‚–—…«»°§€£©®•·¿¡、。「」・，．：；！？（）\u3000"
 _LETTERS = (  # of language families, one of which a text is written in
     frozenset("äöüßé"),
@@ -63,7 +67,7 @@ _LETTERS = (  # of language families, one of which a text is written in
     frozenset("αβγδεζηθικλμνξοπρσςτυφχψωάέήίόύώϊϋΐΰ"),
     frozenset(map(chr, range(0x05D0, 0x05EB))),
     frozenset(map(chr, range(0x0621, 0x0653))),
-    frozenset(map(chr, range(0x0E01, 0x0E5B))),
+    frozenset(map(chr, range(0x0E01, 0x0E5B))) - {"ฃ", "ฅ"},  # letters that nobody writes any more
     frozenset(map(chr, [*range(0x3041, 0x30FF), *range(0x4E00, 0x9FFF), *range(0xAC00, 0xD7A4)])),
 )
 _ODD_WORD = re.compile(  # a capital behind a small letter, or two scripts in a word
@@ -196,18 +200,34 @@ def _detected(data: bytes, bad: int, where: str) -> Text:
         for name in ("utf-16-le", "utf-16-be"):
             if wide := _ideographs(data, name):
                 return Text(wide, name, Note(f"read as {name.upper()}, without a mark that says so", lost=False))
+    for name in ("euc_jp", "cp932"):
+        if japanese := _japanese(data, name):
+            return Text(japanese, name, _guess(name, 95))
     best = from_bytes(sample).best()
     names = [best.encoding] if best else []
     read = [(plausibility(sample.decode(name, errors="replace")), name) for name in [*names, *_SINGLE_BYTES]]
     score, name = max(read, key=lambda found: found[0])  # among equals detection's, then the most usual
     if best is None and score < 0.5:
         raise DataError(f"{where}: the encoding of its text is unknown; save it as UTF-8")
-    if best is not None and read[0][0] >= score - 0.02:
-        name = best.encoding
+    if best is not None and read[0][0] >= score - (0.2 if best.encoding in _MULTI_BYTES else 0.02):
+        name = best.encoding  # several bytes that make sense together are no accident
     name = _WIDER.get(codecs.lookup(name).name, name)
     sure = round(100 * max(0.0, score))
-    note = Note(f"read as {name}, a guess ({sure} % sure); save it as UTF-8 if its letters are wrong", lost=False)
-    return Text(data.decode(name, errors="replace"), name, note)
+    return Text(data.decode(name, errors="replace"), name, _guess(name, sure))
+
+
+def _guess(name: str, sure: int) -> Note:
+    return Note(f"read as {name}, a guess ({sure} % sure); save it as UTF-8 if its letters are wrong", lost=False)
+
+
+def _japanese(data: bytes, name: str) -> str | None:
+    """Return the text if these bytes are Japanese in this encoding: a fifth of its letters is hiragana."""
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError:
+        return None
+    hiragana = sum("\u3041" <= c <= "\u3096" for c in text)
+    return text if hiragana > sum(c > "\x7f" for c in text) / 5 else None
 
 
 def plausibility(text: str) -> float:

@@ -17,11 +17,11 @@ _LONGEST = 14  # characters of an abbreviation with the full stop and the charac
 _SHORT = """
     Mrs Prof etc vs cf ca pp al approx Fig Sec Vol Inc Ltd Nos Gen Col Rev Hon Jan Feb Aug Sept Oct Nov Dec Apr
     Messrs Capt Cmdr Maj Sgt Gov Sen Rep Pres Supt Univ Dept Corp Bros Blvd Ave viz resp Ing Dipl Lic Arq
-    bzw usw evtl ggf inkl exkl sog vgl Tel Aufl Mio Mrd Abb Str Hrsg geb gest allg bes Okt Dez
+    bzw usw evtl ggf inkl exkl sog vgl Tel Aufl Mio Mrd Abb Str Hrsg geb gest allg bes Okt Dez Hr Hrn
     dhr mevr drs blz bijv enz dvs osv jf jfr mio mia bl eks t.ex f.eks
     Sig Mme Mlle MM Mgr janv févr avr juil déc éd env boul Ste Sra Srta Dra Dña Uds Vds Gral Lda Ltda Exmo Exma Ilmo
     Profa aprox avda dcha izq dott prof sig sigg avv geom rag ecc Sigg Dott Avv Geom cca dna
-    dr inż mgr hab tzn tzw np itd itp św płk godz tys mln mld např tzv atd apod popř tj nám mudr judr phdr doc roč
+    dr ul al inż mgr hab tzn tzw np itd itp św płk godz tys mln mld např tzv atd apod popř tj nám mudr judr phdr doc roč
     ifj özv stb kb vö szül esim yms jne vrt puh Doç Yrd bkz Cad Sok Mah Apt Şti
     гг ул пр просп пер кв табл проф акад доц руб коп тыс млн млрд напр обл чел мин сек им ср св κκ δηλ σελ βλ Κος Κα
 """

@@ -34,6 +34,7 @@ _NAVIGATION = re.compile(
     r"|sphinxsidebar|navheader|navfooter|breadcrumb",
     re.IGNORECASE,
 )
+_ALWAYS = re.compile(r"navheader|navfooter|sphinxsidebar|breadcrumb", re.IGNORECASE)
 _NOTICE = re.compile(r"cookie|consent|gdpr|onetrust|cc-window|cc-banner", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _PERMALINKS = {"¶", "#", "🔗", "§", ""}
@@ -137,7 +138,11 @@ def _is_boilerplate(element: Element) -> bool:
         return next(element.iter("h1", "main", "article"), None) is None and _size(element) < 3_000
     if not _NAVIGATION.search(name) and "navigation" not in name:
         return False
-    if next(element.iter("h1", "main", "article"), None) is not None or _linked(element) < 0.5:
+    if next(element.iter("h1", "main", "article"), None) is not None:
+        return False
+    if _ALWAYS.search(name):
+        return True
+    if _linked(element) < 0.5:
         return False
     return "toc" not in name or _is_of_this_page(element)
 
@@ -279,7 +284,7 @@ class _Walk:
         if tag not in _BLOCKS:
             if tag == "br":
                 self._target().append("\n")
-            elif tag == "img" and (alt := element.get("alt")):
+            elif tag == "img" and len((alt := element.get("alt") or "").split()) > 2:  # shorter ones name decoration
                 self._add(f" {alt} ")
             elif tag in ("rt", "q"):
                 self._add("(" if tag == "rt" else "“")

@@ -117,10 +117,19 @@ _CHARS = {"-": "-", "'": "'", "`": "`", "e": "\\", "E": "\\", ".": ".", "~": "\u
 _STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "Aq": "'", "S": ""}
 _FONTS = {"B", "I", "BI", "IB", "BR", "RB", "IR", "RI", "SM", "SB"}
 _COMMANDS = """
-    Nm Fl Ar Cm Ic Pa Sy Em Li Ev Va Dv Er Fn Ft Fa Op Xr Nd Sq Dq Pq Ql Qq Bq Brq Aq Do Dc So Sc Po Pc Oo Oc Ns Sm
+    Nm Fl Ar Cm Ic Pa Sy Em Li Ev Va Dv Er Fn Ft Fa Op Xr Nd Sq Dq Pq Ql Qq Bq Brq Aq Do Dc So Sc Po Pc Oo Oc Ns Sm Sx
     No An Lk Mt Ad Bx Ox Nx Fx Dx Ux At St Rv Ex Lb In Vt Tn Bo Bc Ao Ac Xo Xc Cd Ms D1 Dl Tg Ap
 """
 _MDOC = frozenset(_COMMANDS.split())
+_SYSTEMS = {
+    "Ux": "UNIX",
+    "Bx": "BSD",
+    "Ox": "OpenBSD",
+    "Nx": "NetBSD",
+    "Fx": "FreeBSD",
+    "Dx": "DragonFly",
+    "At": "AT&T UNIX",
+}
 _PARAGRAPHS = {
     "PP",
     "P",
@@ -310,6 +319,16 @@ class _Page:
         elif name == "Nm" and words:
             self._name = words[0] if not self._name else self._name
             self._put(_mdoc(f"Nm {rest}", self._name, self._strings))
+        elif name == "Ex":
+            self._put(f"The {self._name} utility exits 0 on success, and >0 if an error occurs.")
+        elif name == "Rv":
+            self._put(f"The {' '.join(words[1:]) or self._name}() function returns the value 0 if successful.")
+        elif name.startswith("%"):
+            self._put(" ".join(words) + ("." if name == "%D" else ","))
+        elif name in ("Sm", "Rs", "Re"):
+            pass
+        elif name in _SYSTEMS:
+            self._put(_mdoc(f'No "{_SYSTEMS[name]}" {rest}', self._name, self._strings))
         elif name in _MDOC:
             text = _mdoc(f"{name} {rest}", self._name, self._strings)
             self._put(f"— {text}" if name == "Nd" else text)
@@ -331,11 +350,11 @@ class _Page:
         """Take in a row of a table; its layout comes first and ends with a full stop."""
         if self._rows or not re.search(r"\.\s*$", line):
             if self._rows and line.strip() not in ("_", "=", "T{", "T}"):
-                self._parts = [_text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)]
-                text = " | ".join(" ".join(cell.split()) for cell in self._parts[0].split("\x1f"))
-                self._parts = [text]
+                shown = _text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)
+                self._parts.append(" | ".join(" ".join(cell.split()) for cell in shown.split("\x1f")))
                 self._tight = True
-                self._flush()
+                if not line.rstrip().endswith("T{"):
+                    self._flush()
         else:
             self._rows = [[]]
 

@@ -7,7 +7,9 @@ import re
 _UP = str.maketrans("0123456789+-−=()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿ")
 _DOWN = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
 _NUMBER = re.compile(r"[0-9+\-−=()]+|n")
-_ORDINAL = re.compile(r"st|nd|rd|th|[a-zº°ªéèêáàó]{1,4}|[A-Z]{2}", re.IGNORECASE)
+_ORDINAL = re.compile(
+    r"\d\.?(?:[a-zº°ªéèêáàó]{1,4})|(?<![^\W\d_])[mnd](?:me|mes|lle|gr|r|o|os)|\w(?:tm|sm|r)", re.IGNORECASE
+)
 _MARK = re.compile(r"\[?\(?(?:\d{1,3}|[a-z*†‡§¶]{1,2})(?:\s?,\s?(?:\d{1,3}|[a-z*†‡]))*\)?\]?")
 
 
@@ -24,7 +26,7 @@ def raised(text: str, before: str) -> str:
         return text.translate(_UP)
     if text.startswith("[") or text in "*†‡§¶**":
         return mark(text)
-    if _ORDINAL.fullmatch(text) and (last.isalnum() or last == "."):
+    if _ORDINAL.fullmatch(before[-2:].lstrip() + text) or _ORDINAL.fullmatch(last + text):
         return text
     return f"^{text}" if text.isalnum() else f"^({text})"
 

@@ -139,18 +139,12 @@ def _write_sheet(writer: Writer, rows: list[list[str]]) -> None:
     filled = [sum(map(bool, row)) for row in rows]
     width = max(filled, default=0)
     first = next((place for place, count in enumerate(filled) if count > width / 2), 0)
-    for row in rows[:first]:
-        writer.block(" ".join(filter(None, row)), tight=True)
+    for place, row in enumerate(rows[:first]):
+        writer.block(" ".join(filter(None, row)), tight=place > 0)
     body = [row for row in rows[first:] if any(row)]
-    skipped = next(
-        (
-            place
-            for place in range(max(map(len, body), default=0))
-            if any(row[place : place + 1] for row in body if row[place : place + 1] != [""])
-        ),
-        0,
-    )
-    body = [row[skipped:] for row in body]
+    columns = max(map(len, body), default=0)
+    begin = next((place for place in range(columns) if any(row[place : place + 1] != [""] for row in body)), 0)
+    body = [row[begin:] for row in body]
     if len(body) > 1 and _names(body[0]):
         writer.table(body[:1], body[1:])
     else:

@@ -1,0 +1,169 @@
+# ruff: noqa: E501
+"""Slides, OpenDocument, RTF, EPUB, e-mails, manual pages and reStructuredText."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from rankrag.documents.document import Document
+from rankrag.documents.readers import read_bytes
+from rankrag.errors import DataError
+
+from ..files_of import MAIL, epub, odt, pptx, shape, zipped
+
+
+def read(name: str, data: bytes | str) -> Document:
+    return read_bytes(Path(name), data.encode() if isinstance(data, str) else data, name)
+
+
+def test_slides_are_pages_with_titles_tables_and_no_furniture():
+    table = (
+        "<p:graphicFrame><a:tbl><a:tr><a:tc><a:p><a:r><a:t>lock</a:t></a:r></a:p></a:tc><a:tc><a:p><a:r><a:t>fee</a:t>"
+        "</a:r></a:p></a:tc></a:tr><a:tr><a:tc><a:p><a:r><a:t>Mill</a:t></a:r></a:p></a:tc><a:tc><a:p><a:r><a:t>9</a:t>"
+        "</a:r></a:p></a:tc></a:tr></a:tbl></p:graphicFrame>"
+    )
+    slides = pptx(
+        shape("Cash only.", "No cards.") + shape("Tolls", kind="title") + shape("7", kind="sldNum"), table, ""
+    )
+    document = read("a.pptx", slides)
+    assert document.title == "Tolls"
+    assert [(s.page, s.heading, s.text.strip()) for s in document.sections] == [
+        (1, None, ""),
+        (1, "Tolls", "Tolls\n\nCash only.\nNo cards."),
+        (2, None, "lock | fee\nMill | 9"),
+        (3, None, ""),
+    ]
+
+
+def test_a_hidden_slide_is_named():
+    document = read("a.pptx", pptx(shape("Shown."), shape("Secret."), hidden=2))
+    assert document.text.strip() == "Shown."
+    assert [note.text for note in document.notes] == ["slide 2 is hidden and not read"]
+
+
+def test_opendocument_has_headings_lists_notes_tables_and_scripts():
+    styles = '<style:style style:name="up"><style:text-properties style:text-position="super 58%"/></style:style>'
+    document = read(
+        "a.odt",
+        odt(
+            '<text:h text:outline-level="1">Dykes</text:h><text:p>It is 9 m<text:span text:style-name="up">2</text:span>'
+            "<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>In 1890.</text:p></text:note-body>"
+            '</text:note> wide<text:s text:c="2"/>.</text:p><text:list><text:list-item><text:p>Pay</text:p></text:list-item>'
+            "<text:list-item><text:p>Go</text:p></text:list-item></text:list><table:table><table:table-row>"
+            "<table:table-cell><text:p>lock</text:p></table:table-cell><table:table-cell><text:p>fee</text:p>"
+            "</table:table-cell></table:table-row><table:table-row><table:table-cell><text:p>Mill</text:p>"
+            "</table:table-cell><table:table-cell><text:p>9</text:p></table:table-cell></table:table-row></table:table>"
+            "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes>",
+            styles,
+        ),
+    )
+    assert document.title == "Dyke book"
+    assert document.text == "Dykes\n\nIt is 9 m² [1] wide  .\n\n- Pay\n- Go\n\nlock | fee\nMill | 9\n\n[1] In 1890."
+
+
+def test_rich_text_has_its_encodings_footnotes_tables_and_no_hidden_text():
+    document = read(
+        "a.rtf",
+        rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0\fcharset0 A;}{\f1\fcharset238 B;}}{\info{\title Tolls}}"
+        rb"{\header File 9\par}\f0 It costs 5 \'80{\footnote In summer.}.{\v secret}\par"
+        rb"\f1 \'b3\'f3d\'9f \u322?\u-10179?\u-8704?\par m{\super 2} H{\sub 2}O\par"
+        rb"\trowd\intbl lock\cell fee\cell\row\intbl Mill\cell 9\cell\row\pard End.\par}",
+    )
+    assert document.title == "Tolls"
+    assert document.text == (
+        "File 9\n\nIt costs 5 € [1].\n\nłódź ł😀\n\nm² H₂O\n\nlock | fee\nMill | 9\n\nEnd.\n\n[1] In summer."
+    )
+
+
+def test_a_book_has_its_chapters_in_order_and_an_element_that_closes_itself():
+    first = '<html><head><title/></head><body><h1>One</h1><p>Mill<a id="x"/> race.</p></body></html>'
+    document = read("a.epub", epub(first, "<html><body><h1>Two</h1><p>Weir.</p></body></html>"))
+    assert document.title == "The weir book"
+    assert [(s.heading, s.text.strip()) for s in document.sections] == [
+        ("One", "One\n\nMill race."),
+        ("Two", "Two\n\nWeir."),
+    ]
+
+
+def test_a_protected_book_is_refused():
+    lock = '<encryption><EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes256-cbc"/></encryption>'
+    with pytest.raises(DataError, match="protected against copying"):
+        read("a.epub", epub("<p>x</p>", **{"META-INF/encryption.xml": lock}))
+
+
+def test_an_e_mail_has_its_head_its_text_and_its_attachments():
+    document = read("a.eml", MAIL)
+    assert document.title == "Schlüssel"
+    assert document.text.endswith("The key is under the grüne mat.\n\nrota.csv\n\nday | guard\nMonday | Bo")
+    assert document.text.startswith("From: Ada <ada@example.org>\nTo: harbour@example.org\nDate: Mon, 30 Nov 2026")
+    assert [note.text for note in document.notes] == [
+        "the attachment plan.dwg is not read; save it as a file of its own"
+    ]
+
+
+def test_an_e_mail_in_an_e_mail_is_read_once():
+    outer = (
+        b"Subject: Fwd\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nSee below.\n"
+        b"--b\nContent-Type: message/rfc822\n\nSubject: Inner\nContent-Type: text/plain\n\nThe gate is open.\n--b--\n"
+    )
+    assert read("a.eml", outer).text.count("The gate is open.") == 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_manual_page_has_headings_options_and_plain_letters(packed: bool):
+    page = (
+        '.\\" a remark\n.TH WEIR 1 2026\n.SH NAME\nweir \\- hold water\n.SH OPTIONS\n.TP\n.BR \\-w ", " \\-\\-wide\n'
+        "Make it \\fIwide\\fP, about 5\\ m.\n.IP \\(bu 2\nsecond\n.nf\n  code\n    more\n.fi\n"
+    )
+    data = gzip.compress(page.encode()) if packed else page.encode()
+    document = read("weir.1.gz" if packed else "weir.1", data)
+    assert document.title == "weir(1)"
+    assert [(s.heading, s.text.strip()) for s in document.sections] == [
+        ("NAME", "NAME\n\nweir - hold water"),
+        ("OPTIONS", "OPTIONS\n\n-w, --wide\nMake it wide, about 5 m.\n\n- second\n\n  code\n    more"),
+    ]
+
+
+def test_a_page_of_mdoc_is_read():
+    page = ".Dd May 1\n.Dt WEIR 8\n.Sh NAME\n.Nm weir\n.Nd hold water\n.Sh SYNOPSIS\n.Nm\n.Op Fl w Ar width\n.Ar file ...\n"
+    assert read("weir.8", page).text == "NAME\n\nweir — hold water\n\nSYNOPSIS\n\nweir [-w width] file ..."
+
+
+def test_a_log_is_no_manual_page():
+    with pytest.raises(DataError, match="no manual page"):
+        read("server.log.1", "started\nstopped\n")
+
+
+def test_restructured_text_is_cut_at_its_underlined_headings():
+    document = read(
+        "a.rst",
+        "====\nWeir\n====\n\nOld.\n\nBank\n----\n\n.. note:: x\n\n====\nGate\n====\n\na\n\n=====  =====\nx      y\n=====  =====\n",
+    )
+    assert document.title == "Weir"
+    assert [s.heading for s in document.sections] == ["Weir", "Weir > Bank", "Gate"]
+    assert ".. note:: x" in document.text
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.docx", zipped({"word/document.xml": b"\0" * (80 << 20)}), "zip bomb"),
+        (
+            "a.epub",
+            zipped({"META-INF/container.xml": "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>"}),
+            "XML entities",
+        ),
+        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "encrypted, or in a format older than"),
+        ("a.odt", zipped({"mimetype": "x"}), "it has no content.xml"),
+        ("a.rtf", b"hello", "does not begin with"),
+        ("a.eml", b"hello", "it has no head"),
+        ("a.1.gz", b"\x1f\x8b\x08\0broken", "a broken .gz file"),
+    ],
+)
+def test_dangerous_and_broken_files_are_errors_that_name_the_file(name: str, data: bytes, message: str):
+    with pytest.raises(DataError, match=message) as caught:
+        read(name, data)
+    assert str(caught.value).startswith(f"{name}: ")
