@@ -95,19 +95,10 @@ def evaluate(
     if fetch and data is not None:
         _fetch(set_ or (), data)
     systems = _standard("none" if no_model else model, first_stages, n, k)
-    values = {
-        "data": str(data or ""),
-        "out": str(out),
-        "sets": tuple(set_ or ()),
-        "sample": sample,
-        "seed": seed,
-        "device": device,
-        "dtype": dtype,
-        "state_cache": state_cache,
-        "encoder": str(encoder) if encoder else None,
-        "systems": [{"name": system.name} for system in systems],
-    }
-    wanted = ComparisonConfig.model_validate(values)
+    machine = {"device": device, "dtype": dtype, "state_cache": state_cache}
+    asked = {"sets": tuple(set_ or ()), "sample": sample, "seed": seed, "systems": [{"name": s.name} for s in systems]}
+    places = {"data": str(data or ""), "out": str(out), "encoder": str(encoder) if encoder else None}
+    wanted = ComparisonConfig.model_validate(places | asked | machine)
     if freeze:
         _freeze(wanted, first_stages[0], None if no_model else model, freeze)
     _evaluate(wanted, systems, examples, report)

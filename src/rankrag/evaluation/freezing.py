@@ -81,13 +81,7 @@ def freeze_from_index(
     """
     from rankrag.documents.parts import by_file
 
-    if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
-        raise ConfigError(
-            f"{benchmark.title}: its questions have passages of their own; freeze what is found of them with: "
-            f"rankrag evaluate --set {benchmark.name} --no-model --retriever NAME --freeze FOLDER"
-        )
-    if found_run := frozen_files(benchmark.name, data):
-        raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
+    _check(benchmark, data)
     questions = load_set(benchmark, data, passages=False).questions
     searched = benchmark.searched_by(history)
     sources = store.sources()
@@ -99,18 +93,12 @@ def freeze_from_index(
     rankings = Journal[str, list[str]](
         journal, lambda row: [(row["id"], row["ids"])] if row["settings"] == settings else [], is_row=_is_found
     )
-
-    def searched_for(names: Sequence[str]) -> list[dict[str, object]]:
-        found = search(first_stage, [queries[name] for name in names], k)
-        return [
-            {"id": name, "settings": settings, "ids": [c.passage.id for c in ranking]}
-            for name, ranking in zip(names, found, strict=True)
-        ]
-
     for start in range(0, len(questions), BATCH):
         names = list(islice(queries, start, start + BATCH))
         if not rankings.keys() >= set(names):  # a whole batch: vectors may depend on their neighbours
-            rankings.append(searched_for(names))
+            found = search(first_stage, [queries[name] for name in names], k)
+            ids = [[c.passage.id for c in ranking] for ranking in found]
+            rankings.append({"id": i, "settings": settings, "ids": own} for i, own in zip(names, ids, strict=True))
         progress(f"{benchmark.title}: searching", min(start + BATCH, len(questions)), len(questions))
     passages = store.get({name for ids in rankings.values() for name in ids})
     if lost := _contents(sources) - _contents(store.sources()):
@@ -121,6 +109,17 @@ def freeze_from_index(
     run = freeze(benchmark, questions, rankings, passages, data, origin)
     journal.unlink(missing_ok=True)
     return run
+
+
+def _check(benchmark: Benchmark, data: Path) -> None:
+    """Raise `ConfigError` if a set's passages are its own, or if a run of it is there."""
+    if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
+        raise ConfigError(
+            f"{benchmark.title}: its questions have passages of their own; freeze what is found of them with: "
+            f"rankrag evaluate --set {benchmark.name} --no-model --retriever NAME --freeze FOLDER"
+        )
+    if found_run := frozen_files(benchmark.name, data):
+        raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
 
 
 def _contents(sources: Sequence[IndexedSource]) -> set[tuple[str, str, int]]:
