@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from rankrag.evaluation.aggregate import read_run
+from rankrag.evaluation.aggregate import read_results
 from rankrag.evaluation.description import RunDescription, SetDescription, save_description
 from rankrag.evaluation.lines import QuestionLine, Seconds, save_lines, save_passages
 from rankrag.evaluation.page import write_page
@@ -44,7 +44,7 @@ def main() -> None:
         sets = tuple(made_up(run, name, wanted.questions // len(SETS)) for name in SETS)
         save_description(RunDescription("", "", "2026-01-01", 0, SYSTEMS, sets), run)
         started = time.perf_counter()
-        page = write_page(read_run(run), run / "page.html")
+        page = write_page(read_results(run), run / "page.html")
         print(f"{wanted.questions:,} questions, {page.stat().st_size / 2**20:.1f} MiB, made in", end=" ")
         print(f"{time.perf_counter() - started:.1f} s")
         taken = [opened(browser, page, run / f"profile{i}") for i in range(wanted.repeats)]

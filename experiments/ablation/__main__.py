@@ -19,7 +19,7 @@ from rankrag.cli.options import say, step_lines
 from rankrag.config.schema import load_config
 from rankrag.data.files import write_whole
 from rankrag.errors import RankragError
-from rankrag.evaluation.aggregate import read_run
+from rankrag.evaluation.aggregate import read_results
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +48,7 @@ def _run(wanted: argparse.Namespace) -> None:
         lab = Lab(study, wanted.out, device=wanted.device, dtype=wanted.dtype, say=say, progress=step)
         if not wanted.table:
             lab.run(rows, shlex.join(command), machine())
-    found = read_run(wanted.out / "questions")
+    found = read_results(wanted.out / "questions")
     page = render(study, found, lab.values(found))
     if wanted.report:
         write_whole(wanted.report, page)

@@ -14,7 +14,7 @@ from experiments.paper.figures import plot_figure, render_figure, series_of
 from experiments.paper.numbers import paper_numbers
 from experiments.paper.tables import render_table
 from rankrag.errors import ConfigError, RankragError
-from rankrag.evaluation.aggregate import read_run
+from rankrag.evaluation.aggregate import read_results
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,7 +38,7 @@ def text_of(name: str | None, runs: list[Path], plot: Path | None) -> str:
         named = {key: f"{one.cell}: {one.title}" for key, one in numbers.tables.items()}
         named |= {key: f"{one.cell}: {one.title}" for key, one in numbers.figures.items()}
         return "\n".join(f"{key:10}{title}" for key, title in named.items())
-    evaluations = [read_run(run) for run in runs]
+    evaluations = [read_results(run) for run in runs]
     if plot is not None and name not in numbers.figures:
         raise ConfigError(f"--plot: only figures have one ({', '.join(numbers.figures)})")
     if name == "beside":

@@ -14,7 +14,7 @@ from rankrag.data.files import write_rows
 from rankrag.errors import ConfigError, DataError, MissingExtraError, ModelError
 from rankrag.evaluation import run as run_module
 from rankrag.evaluation import work
-from rankrag.evaluation.aggregate import read_run
+from rankrag.evaluation.aggregate import read_results
 from rankrag.evaluation.description import load_description
 from rankrag.evaluation.lines import read_kept_passages, read_question_lines
 from rankrag.evaluation.parts import Openers
@@ -220,7 +220,7 @@ def test_a_second_run_asks_nothing_and_finds_the_same(run, tmp_path):
     assert model.prompts == []
     assert again.systems == first.systems
     assert again.pairs == first.pairs
-    assert read_run(tmp_path / "run").systems == first.systems
+    assert read_results(tmp_path / "run").systems == first.systems
 
 
 @pytest.mark.parametrize("calls", [0, 3, 7, 11])
@@ -342,21 +342,21 @@ def test_lines_that_are_missing_or_broken_are_an_error_not_a_smaller_total(run, 
     text = path.read_text()
     path.write_text(text.splitlines(keepends=True)[0])
     with pytest.raises(DataError, match="holds 1 questions, 2 were asked"):
-        read_run(tmp_path / "run")
+        read_results(tmp_path / "run")
     path.write_text(text + '{"id": 3}\n')
     with pytest.raises(DataError, match=r"questions.jsonl:3: not a question's line"):
-        read_run(tmp_path / "run")
+        read_results(tmp_path / "run")
     path.unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        read_run(tmp_path / "run")
+        read_results(tmp_path / "run")
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):
     with pytest.raises(DataError, match=r"no run there .*rankrag evaluate"):
-        read_run(tmp_path)
+        read_results(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(DataError, match="not a run"):
-        read_run(tmp_path)
+        read_results(tmp_path)
 
 
 def test_names_are_checked_before_any_work(run, tmp_path):

@@ -38,6 +38,6 @@ def report(
 
 
 def _evaluation(run: Path) -> Evaluation:
-    from rankrag.evaluation.aggregate import read_run
+    from rankrag.evaluation.aggregate import read_results
 
-    return read_run(run)
+    return read_results(run)

@@ -2,7 +2,7 @@
 
 From Python::
 
-    evaluation = read_run(Path("runs/results"))
+    evaluation = read_results(Path("runs/results"))
     evaluation.of("squad", "rankrag-mini").figures["EM"]      # an Interval
     evaluation.lines("squad", "rankrag-mini")[0].answer       # of one question
 """
@@ -114,7 +114,7 @@ class Evaluation:
         return [system for system in self.description.systems_of(of_set) if system.role in roles]
 
 
-def read_run(run: Path) -> Evaluation:
+def read_results(run: Path) -> Evaluation:
     """Return the figures of all lines in a run folder.
 
     `DataError` if a file does not hold exactly the questions that were asked: no question is lost in a total.

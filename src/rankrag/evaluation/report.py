@@ -7,7 +7,7 @@ from rankrag.evaluation.description import RunDescription
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
-from rankrag.evaluation.tables import TABLES, Cell, SystemRow, Table, question_count, section, system_name
+from rankrag.evaluation.tables import TABLES, Cell, ReportTable, SystemRow, question_count, section, system_name
 
 
 def render_report(evaluation: Evaluation) -> str:
@@ -28,7 +28,7 @@ def error_analysis(evaluation: Evaluation) -> str:
     )
     columns: dict[str, Cell] = {"system": system_name, "questions": question_count}
     columns |= {kind: lambda row, kind=kind: _share(row.figures, kind) for kind in kinds}  # type: ignore[misc]
-    table = Table(text, ("compared",), columns).render(evaluation)
+    table = ReportTable(text, ("compared",), columns).render(evaluation)
     words = "\n".join(f"- {line}" for found in evaluation.all("compared") if (line := _worst_step(SystemRow(*found))))
     return f"{table}\n\n{words}" if words else table
 

@@ -12,7 +12,7 @@ A run folder holds::
 
 DATA and MODEL are digests, so that no journal is used for other data or another model. Systems share the searches, and
 those with one model share its judgements and replies. A run that was killed goes on where it stopped. All figures are
-made from the lines (`aggregate.read_run`).
+made from the lines (`aggregate.read_results`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark, TestSet
 from rankrag.errors import ConfigError, MissingExtraError
-from rankrag.evaluation.aggregate import Evaluation, read_run
+from rankrag.evaluation.aggregate import Evaluation, read_results
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
 from rankrag.evaluation.first_stage import FirstStage
 from rankrag.evaluation.lines import save_lines, save_passages
@@ -107,7 +107,7 @@ def evaluate(
                 _write_lines(filled[-1].on(of_set.described.paper), of_set, opened)
     made = description.made_with | opened.keys
     save_description(replace(description, systems=tuple(filled), made_with=made), run)
-    return read_run(run)
+    return read_results(run)
 
 
 def _loaded(sets: Sequence[str | Benchmark | TestSet] | None, data: Path, systems: Sequence[System]) -> list[TestSet]:

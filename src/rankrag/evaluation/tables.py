@@ -38,7 +38,7 @@ Cell = Callable[[SystemRow], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A part of the report: rows of all systems with one of `roles`, if `shows` says so."""
 
     text: str
@@ -96,7 +96,7 @@ def _first_answer_metric(row: SystemRow) -> str:
 
 
 TABLES = (
-    Table(
+    ReportTable(
         "## First stages\n\n"
         "Retrieval alone. R@k is the share of the gold passages among the first k; all-gold@5 the share of questions "
         "with all of them among the first five; hit@1 with one of them first; answer-recall@k with an answer in one of "
@@ -110,7 +110,7 @@ TABLES = (
         },
         lambda row: bool(row.figures.first),
     ),
-    Table(
+    ReportTable(
         "## Reranking\n\n"
         "The same candidates in the first stage's order and in the ranker's, by each set's metric. Reachable is the "
         "metric of a perfect order. Gap closed is (reranked - before) / (reachable - before): 0 is the first stage, 1 "
@@ -127,13 +127,13 @@ TABLES = (
         },
         lambda row: row.system.ranks and row.of_set.metric in row.figures.first,
     ),
-    Table(
+    ReportTable(
         "### All metrics of the reranked order",
         ("compared", "order"),
         {"system": system_name, **_metrics(*RANKING_METRICS)},
         lambda row: row.system.ranks and bool(row.figures.first),
     ),
-    Table(
+    ReportTable(
         "## Answers\n\n"
         "EM and F1 are scored as SQuAD does. Acc: the reply contains an answer, letter for letter. ChatRAG F1 splits "
         "words at punctuation. MIRAGE accuracy takes A if no letter is found, strict counts that as wrong, and parsed "
@@ -142,14 +142,14 @@ TABLES = (
         {"system": system_name, "questions": question_count, **_metrics(*ANSWER_METRICS, "refused")},
         lambda row: "refused" in row.figures.figures,
     ),
-    Table(
+    ReportTable(
         "## Reading\n\n"
         "The model gets the gold passage: alone; among BM25's four best others, shuffled; and as the best k of these "
         "five in its own order.",
         ("reading",),
         {"system": system_name, "questions": question_count, **_metrics("EM", "F1")},
     ),
-    Table(
+    ReportTable(
         "## Citations\n\n"
         "Precision is the share of citations that name a gold passage, over the answers that cite. Recall is the share "
         "of the gold passages that are cited, and first the share of questions whose first citation is gold, over all "
@@ -164,7 +164,7 @@ TABLES = (
         },
         lambda row: "citation recall" in row.figures.figures,
     ),
-    Table(
+    ReportTable(
         "## Refusals\n\n"
         "How often no answer is given: because no passage reaches the threshold (withheld), or because the reply says "
         "so. High is right for unanswerable questions, low for all others. The look-alike is the passage that only "
@@ -178,7 +178,7 @@ TABLES = (
         },
         lambda row: "refused" in row.figures.figures and not row.system.closed_book,
     ),
-    Table(
+    ReportTable(
         "## Calibration\n\n"
         "ECE is how far P(True) of the passages is from the share of them that is gold, on average over ten bins; it "
         "looks worse on a set that does not name all its relevant passages. Wrong is the share of wrong answers if all "
@@ -195,7 +195,7 @@ TABLES = (
         },
         lambda row: bool(row.figures.calibration.passages or row.figures.calibration.answers),
     ),
-    Table(
+    ReportTable(
         "## Judging fewer passages\n\n"
         "`settled_from` judges five candidates at a time, in the first stage's order, until the k-th best reaches this "
         "log-odds. Judged is the mean number of passages, gold read the share of the gold passages among the k that "
@@ -211,7 +211,7 @@ TABLES = (
             "answers": _first_answer_metric,
         },
     ),
-    Table(
+    ReportTable(
         "## Time\n\n"
         "Seconds for a typical question, the median, and in brackets the 90th percentile: its retrieval (t1), judging "
         "one passage (t2), its answer (t3); both in batches. N · t2 / (t1 + t3) is what reranking adds "

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.ablation.__main__ import main
 from experiments.ablation.run import Lab, model_name
-from rankrag.evaluation.aggregate import read_run
+from rankrag.evaluation.aggregate import read_results
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def ablate(config_of, tmp_path, capsys):
 
 
 def values_of(study, folder):
-    return Lab(study, folder).values(read_run(folder / "questions"))
+    return Lab(study, folder).values(read_results(folder / "questions"))
 
 
 def test_rows_are_systems_and_nothing_is_done_twice(ablate, study_of, tmp_path):
