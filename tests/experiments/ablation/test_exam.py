@@ -8,7 +8,7 @@ from rankrag.data.progress import quiet
 from rankrag.errors import ConfigError
 from rankrag.evaluation.first_stage import FirstStage
 from rankrag.models.transformers import TransformersModel
-from rankrag.templates import render
+from rankrag.templates import example_prompt
 
 
 def test_questions_are_drawn_from_those_whose_gold_passage_bm25_finds(study_of, tmp_path):
@@ -38,7 +38,7 @@ def test_the_loss_of_a_reply_is_that_of_a_plain_forward_pass(study_of, tiny_mode
     found = reply_losses(model, instructions, quiet)
     assert list(found) == [f"chat/{example.question.id}" for example in instructions]
     for example, loss in zip(instructions, found.values(), strict=True):
-        prompt, target = render(model.contract.format, example)
+        prompt, target = example_prompt(model.contract.format, example)
         (encoded,) = model.encoder.encode([prompt])
         wanted = model.encoder.encode_target(target)
         with torch.no_grad():
