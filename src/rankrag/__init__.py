@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rankrag.errors import RankragError
@@ -39,18 +40,12 @@ __all__ = [
 ]
 
 
+_LAZY = {"AskConfig": "config.answering", "Reranker": "reranker", "Searcher": "reranker", "load": "opening"}
+"""Names whose modules import much: they are imported when the name is first used."""
+
+
 def __getattr__(name: str) -> object:
-    """Import what is heavy only when it is asked for."""
-    if name == "load":
-        from rankrag import opening
-
-        return opening.load
-    if name in ("Reranker", "Searcher"):
-        from rankrag import reranker
-
-        return getattr(reranker, name)
-    if name == "AskConfig":
-        from rankrag.config import answering
-
-        return answering.AskConfig
-    raise AttributeError(f"module 'rankrag' has no attribute {name!r}")
+    """Return a lazy name."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rankrag' has no attribute {name!r}")
+    return getattr(import_module(f"rankrag.{_LAZY[name]}"), name)
