@@ -10,6 +10,7 @@ one part: a file at the root of the package (`rerank`), or a folder (`models`). 
 - A change goes back up if the called module is in a higher layer than the caller's, or is already open: it waits
   for the call to return.
 - Constructors, operators and properties do not count: to read a value is no step of the question's way.
+- `devices` and `cores` do not count: they set the machine up and get nothing of the question.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from typing import Any
 import rankrag
 
 ROOT = Path(rankrag.__file__).parent
+
+NOT_ON_THE_WAY = {"devices", "cores"}
+"""Modules that set the machine up, of which a question knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ def changes_of(work: Callable[[], Any]) -> list[Change]:
 
 
 def module_of(code: CodeType) -> str | None:
-    """Return the module of a function; None outside the library."""
+    """Return the module of a function; None outside the library and for what is not on a question's way."""
     path = Path(code.co_filename)
-    return path.relative_to(ROOT).parts[0].removesuffix(".py") if path.is_relative_to(ROOT) else None
+    module = path.relative_to(ROOT).parts[0].removesuffix(".py") if path.is_relative_to(ROOT) else None
+    return None if module in NOT_ON_THE_WAY else module
 
 
 def open_modules(frame: FrameType) -> list[str]:
