@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.documents.loading import Failed, Loaded, load_documents
-from rankrag.documents.workers import Reading
+from rankrag.documents.workers import ReadSettings
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -44,7 +44,7 @@ def test_a_file_that_hangs_or_crashes_its_reader_costs_only_itself(
 ):
     readers_of(code)
     files = [file("a.txt", "One."), file("b.text", "Two."), file("c.txt", "Three.")]
-    first, second, third = load_documents(files, {}, Reading(processes=1, seconds=2))
+    first, second, third = load_documents(files, {}, ReadSettings(processes=1, seconds=2))
     assert isinstance(first, Loaded)
     assert isinstance(second, Failed)
     assert second.reason.startswith(reason)
@@ -54,4 +54,4 @@ def test_a_file_that_hangs_or_crashes_its_reader_costs_only_itself(
 @pytest.mark.slow
 def test_processes_give_the_same_passages_in_the_same_order(file: Write):
     files = [file(f"{n}.md", f"# Weir {n}\n\n" + "The gate is shut at night. " * (50 * (n % 3))) for n in range(12)]
-    assert list(load_documents(files, {}, Reading(processes=2))) == list(load_documents(files, {}))
+    assert list(load_documents(files, {}, ReadSettings(processes=2))) == list(load_documents(files, {}))

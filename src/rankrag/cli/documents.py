@@ -80,9 +80,9 @@ def index(
 def _update(store: PassageStore, paths: list[Path], *, strict: bool, ocr: bool) -> None:
     """Bring the index up to date and say what happened to the files."""
     from rankrag.documents.indexing import bring_up_to_date
-    from rankrag.documents.workers import Reading
+    from rankrag.documents.workers import ReadSettings
 
-    reading = Reading(ocr=ocr, processes=min(2, os.cpu_count() or 1))
+    reading = ReadSettings(ocr=ocr, processes=min(2, os.cpu_count() or 1))
     with options.step_lines(passing=True) as progress:
         summary = bring_up_to_date(store, paths, reading=reading, strict=strict, progress=progress)
     _say_summary(summary)

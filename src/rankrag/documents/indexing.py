@@ -14,7 +14,7 @@ from rankrag.documents.document import Note
 from rankrag.documents.files import find_files
 from rankrag.documents.loading import Failed, Loaded, Outcome, load_documents
 from rankrag.documents.parts import LAST, IndexedSource, SourcePassages, file_of
-from rankrag.documents.workers import HERE, Reading
+from rankrag.documents.workers import HERE, ReadSettings
 from rankrag.errors import DataError
 
 BATCH_PASSAGES = 10_000
@@ -77,7 +77,7 @@ def bring_up_to_date(
     index: Index,
     paths: Sequence[Path],
     *,
-    reading: Reading = HERE,
+    reading: ReadSettings = HERE,
     strict: bool = False,
     progress: Progress = quiet,
 ) -> Summary:

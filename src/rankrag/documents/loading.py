@@ -21,7 +21,7 @@ from rankrag.documents.document import Document, Note, Section
 from rankrag.documents.files import ROWS, kind
 from rankrag.documents.parts import LAST, part_name
 from rankrag.documents.readers import NoTextError
-from rankrag.documents.workers import HERE, Read, Readers, Reading
+from rankrag.documents.workers import HERE, Read, Readers, ReadSettings
 from rankrag.errors import DataError
 from rankrag.types import Passage, Source
 
@@ -71,7 +71,7 @@ class Failed:
 Outcome = Loaded | Unchanged | Failed
 
 
-def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Reading = HERE) -> Iterator[Outcome]:
+def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: ReadSettings = HERE) -> Iterator[Outcome]:
     """Yield the outcome of each file, in order. `known` holds the SHA-256 of the indexed documents by name.
 
     Rows of `.jsonl` files that have `id` and `text`, by any of the names of `data.rows.passage_row`, are passages and

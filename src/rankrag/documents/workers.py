@@ -26,7 +26,7 @@ _SECONDS_PER_MB = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadSettings:
     """How files are read.
 
     `processes` readers work at once, each for at most `seconds` on a file; 0 reads in this process, without a limit.
@@ -37,7 +37,7 @@ class Reading:
     seconds: float = 60.0
 
 
-HERE = Reading()
+HERE = ReadSettings()
 """Files are read in this process, one after the other."""
 
 
@@ -49,7 +49,7 @@ class Read:
     notes: tuple[Note, ...]
 
 
-def read(path: Path, *, ocr: bool) -> Read:
+def passages_in(path: Path, *, ocr: bool) -> Read:
     """Return the passages of a file that holds no rows."""
     document = read_document(path, ocr=ocr)
     return Read(tuple(split(document)), document.notes)
@@ -58,7 +58,7 @@ def read(path: Path, *, ocr: bool) -> Read:
 class Readers:
     """A pool of readers; files are read in the background and their outcomes taken in any order."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ReadSettings) -> None:
         self._reading = reading
         count = max(1, reading.processes)
         self._pool = ThreadPoolExecutor(count) if reading.processes else None
@@ -70,7 +70,7 @@ class Readers:
     def submit(self, path: Path) -> Callable[[], Read]:
         """Begin to read a file; the result returns its passages or raises why there are none."""
         if self._pool is None:
-            return lambda: read(path, ocr=self._reading.ocr)
+            return lambda: passages_in(path, ocr=self._reading.ocr)
         future: Future[Read] = self._pool.submit(self._take, path)
         return future.result
 
@@ -92,7 +92,7 @@ class Readers:
 class _Process:
     """One process that reads files; it begins with the first, and anew after one that it could not bear."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: ReadSettings) -> None:
         self._reading = reading
         self._running: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -164,7 +164,7 @@ def serve(*, ocr: bool) -> None:
         os.dup2(2, 1)  # what libraries print must not come between results
         while (path := _next(sys.stdin.buffer)) is not None:
             try:
-                outcome: Read | BaseException = read(path, ocr=ocr)
+                outcome: Read | BaseException = passages_in(path, ocr=ocr)
             except BaseException as error:
                 outcome = _portable(error)
             pickle.dump(outcome, results)

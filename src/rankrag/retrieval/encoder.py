@@ -284,7 +284,14 @@ def _form_of(directory: Path) -> EncoderForm | None:
     if pooling is None or settings.get("do_lower_case") or any((prompts or {}).values()):
         return None
     limit = settings.get("max_seq_length") or _AS_THE_TOKENIZER_SAYS
-    return EncoderForm(str(modules["Transformer"]), str(modules["Transformer"]), pooling, "cosine", limit, limit)
+    return EncoderForm(
+        str(modules["Transformer"]),
+        str(modules["Transformer"]),
+        pooling,
+        "cosine",
+        query_tokens=limit,
+        passage_tokens=limit,
+    )
 
 
 _AS_THE_TOKENIZER_SAYS = 1_000_000

@@ -12,9 +12,8 @@ from lxml import etree
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line, row_text
+from rankrag.documents.formats.boilerplate import Element, dropped_from, main_of, size, text_of
 from rankrag.documents.formats.scripts import is_mark, lowered, mark, raised
-
-Element = Any  # lxml's elements have no types of their own
 
 _UNSEEN = frozenset(
     "script style noscript template head iframe object embed applet canvas svg select datalist input meta link audio "  # noqa: SIM905
@@ -26,21 +25,9 @@ _BLOCKS = frozenset(
     "table tbody td textarea tfoot th thead tr ul caption".split()
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_PLACES = frozenset("nav header footer aside div section ul ol table p span dl form details".split())  # noqa: SIM905
-_NAVIGATION = re.compile(
-    r"(?:^|[\s_-])(?:nav|navbar|navigation|navheader|navfooter|navlinks?|breadcrumbs?|menu|menubar|sidebar|"
-    r"sphinxsidebar|related|pagination|pager|prevnext|prev-next|skip|skiplink|skip-link|toc|toctree|share|sharing|"
-    r"social|banner|topbar|linklist|site-header|site-footer|footer|masthead|promo|newsletter|advert|ads)(?:$|[\s_-])"
-    r"|sphinxsidebar|navheader|navfooter|breadcrumb",
-    re.IGNORECASE,
-)
-_ALWAYS = re.compile(r"navheader|navfooter|sphinxsidebar|breadcrumb", re.IGNORECASE)
-_NOTICE = re.compile(r"cookie|consent|gdpr|onetrust|cc-window|cc-banner", re.IGNORECASE)
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_PERMALINKS = {"¶", "#", "🔗", "§", ""}
 _DEEP = re.compile(r"</?(?:div|span|font|b|i|em|strong|blockquote|center|section|ul|li|p)\b[^>]*>", re.IGNORECASE)
 _CAN_HAVE_EXPONENT = re.compile(r"(?<!\d)10$|(?<![^\W\d_])[^\W\d_]{1,2}$|\)$")  # a ten, a unit or a variable
-_STRING = etree.XPath("string()")
 _PARSER = {"huge_tree": True, "remove_comments": True, "remove_pis": True}
 
 
@@ -59,9 +46,9 @@ def write_html(writer: Writer, text: str, *, whole: bool = False) -> str:
     root = _parsed(text)
     if root is None:
         return ""
-    title = one_line(next((_text(e) for e in root.iter("title")), ""))
-    start = root if whole else _main(root)
-    walk = _Walk(writer, _dropped(start, root) if not whole else set(), _defined_marks(root))
+    title = one_line(next((text_of(e) for e in root.iter("title")), ""))
+    start = root if whole else main_of(root)
+    walk = _Walk(writer, dropped_from(start, root) if not whole else set(), _defined_marks(root))
     walk.run(start)
     return title
 
@@ -88,82 +75,6 @@ def _parsed(text: str) -> Element | None:
     return root
 
 
-def _text(element: Element) -> str:
-    return str(_STRING(element))
-
-
-def _size(element: Element) -> int:
-    return len(_text(element))
-
-
-def _linked(element: Element) -> float:
-    """Return the share of an element's characters that are links."""
-    size = len("".join(_text(element).split()))
-    return sum(len("".join(_text(link).split())) for link in element.iter("a", "option")) / size if size else 1
-
-
-def _main(root: Element) -> Element:
-    """Return the element that says it is the main text, unless most of the page's text is elsewhere."""
-    body = next(root.iter("body"), root)
-    found = [e for e in body.iter("main", "div", "article") if e.tag == "main" or e.get("role") == "main"]
-    if len(found) == 1 and _size(found[0]) > 0.4 * (_size(body) - _unseen_size(body)):
-        return found[0]
-    return body
-
-
-def _unseen_size(body: Element) -> int:
-    return sum(_size(element) for element in body.iter("script", "style", "noscript", "select", "nav", "template"))
-
-
-def _dropped(start: Element, root: Element) -> set[Element]:
-    """Return the elements that are navigation or notices; none where they are nearly all of the page."""
-    dropped = {e for e in start.iter(*_PLACES) if _is_boilerplate(e)}
-    for element in root.iter("a"):
-        if "".join(_text(element).split()) in _PERMALINKS and not len(element):
-            dropped.add(element)
-    left = _size(start) - sum(_size(e) for e in dropped if not any(a in dropped for a in e.iterancestors()))
-    return dropped if left > 0.05 * _size(start) or left > 500 else set()
-
-
-def _is_boilerplate(element: Element) -> bool:
-    tag = element.tag
-    name = f"{element.get('class', '')} {element.get('id', '')} {element.get('role', '')}"
-    if tag == "nav":
-        return next(element.iter("h1"), None) is None
-    if tag in ("header", "footer", "aside") or "contentinfo" in name:
-        return _is_frame(element, tag)
-    if name == "  ":
-        return False
-    if _NOTICE.search(name):
-        return next(element.iter("h1", "main", "article"), None) is None and _size(element) < 3_000
-    if not _NAVIGATION.search(name) and "navigation" not in name:
-        return False
-    if next(element.iter("h1", "main", "article"), None) is not None:
-        return False
-    if _ALWAYS.search(name):
-        return True
-    if _linked(element) < 0.5:
-        return False
-    return "toc" not in name or _is_of_this_page(element)
-
-
-def _is_frame(element: Element, tag: str) -> bool:
-    """Whether a header, footer or aside frames the page, instead of being part of its text."""
-    if next(element.iter("h1", "main", "article"), None) is not None:
-        return False
-    if tag == "aside":
-        return _linked(element) > 0.5
-    if any(above.tag in ("main", "article") for above in element.iterancestors()):
-        return tag != "header" and _linked(element) > 0.5
-    return _size(element) < 1_500 and (tag == "footer" or next(element.iter("h2", "h3"), None) is None)
-
-
-def _is_of_this_page(element: Element) -> bool:
-    """Whether a table of contents lists headings that the page itself has."""
-    links = [link.get("href", "") for link in element.iter("a")]
-    return bool(links) and sum(link.startswith("#") for link in links) > 0.8 * len(links)
-
-
 def _defined_marks(root: Element) -> frozenset[str]:
     """Return the marks of the notes that a page explains: raised text that begins a paragraph."""
     found = set()
@@ -171,7 +82,7 @@ def _defined_marks(root: Element) -> frozenset[str]:
         above = element.getparent()
         is_first = above is not None and above.index(element) == 0 and not (above.text or "").strip()
         if is_first and above.tag in ("p", "li", "div", "td", "small"):
-            found.add(one_line(_text(element)))
+            found.add(one_line(text_of(element)))
     return frozenset(found)
 
 
@@ -344,7 +255,7 @@ class _Walk:
         kind[1] += 1
 
     def _script(self, element: Element) -> None:
-        text = one_line(_text(element))
+        text = one_line(text_of(element))
         before = "".join(self._target()[-3:])
         if element.tag == "sub":
             self._add(lowered(text) if len(text) <= 20 else f" {text}")
@@ -375,7 +286,7 @@ def _is_grid(table: Element) -> bool:
         return max(cells, default=0) > 1 or len(rows) > 1
     several = sum(count > 1 for count in cells)
     nested = any(inner is not table for inner in table.iter("table"))
-    return several > 1 and several >= len(cells) / 2 and not nested and _size(table) < 400 * max(1, sum(cells))
+    return several > 1 and several >= len(cells) / 2 and not nested and size(table) < 400 * max(1, sum(cells))
 
 
 def _span(element: Element, name: str) -> int:

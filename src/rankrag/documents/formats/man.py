@@ -10,117 +10,12 @@ from pathlib import Path
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line
+from rankrag.documents.formats.troff import MDOC, arguments, mdoc_text, shown_text
 from rankrag.errors import DataError
 
 _LARGEST = 64 << 20  # bytes
-_GLYPHS = {
-    "em": "—",
-    "en": "–",
-    "hy": "-",
-    "bu": "•",
-    "co": "©",
-    "rg": "®",
-    "tm": "™",
-    "lq": "“",
-    "rq": "”",
-    "oq": "‘",
-    "cq": "’",
-    "aq": "'",
-    "dq": '"',
-    "ti": "~",
-    "ha": "^",
-    "ga": "`",
-    "rs": "\\",
-    "bs": "\\",
-    "sl": "/",
-    "ba": "|",
-    "Fo": "«",
-    "Fc": "»",
-    "fo": "‹",
-    "fc": "›",
-    "->": "→",
-    "<-": "←",
-    "<=": "≤",
-    ">=": "≥",
-    "!=": "≠",
-    "+-": "±",
-    "mu": "×",
-    "di": "÷",
-    "de": "°",
-    "sc": "§",
-    "pl": "+",
-    "mi": "−",
-    "eq": "=",
-    "at": "@",
-    "sh": "#",
-    "Do": "$",
-    "ss": "ß",
-    "ae": "æ",
-    "AE": "Æ",
-    "oe": "œ",
-    "OE": "Œ",
-    "o/": "ø",
-    "O/": "Ø",
-    "oa": "å",
-    "aa": "´",
-    "br": "|",
-    ":a": "ä",
-    ":o": "ö",
-    ":u": "ü",
-    ":A": "Ä",
-    ":O": "Ö",
-    ":U": "Ü",
-    "'e": "é",
-    "'a": "á",
-    "'o": "ó",
-    "'i": "í",
-    "'u": "ú",
-    "`e": "è",
-    "`a": "à",
-    "^e": "ê",
-    "^a": "â",
-    "^o": "ô",
-    ",c": "ç",
-    "~n": "ñ",
-    "~a": "ã",
-    "~o": "õ",
-    "lB": "[",
-    "rB": "]",
-    "lC": "{",
-    "rC": "}",
-    "la": "⟨",
-    "ra": "⟩",
-    "ci": "○",
-    "sq": "□",
-    "Eu": "€",
-    "Po": "£",
-    "*a": "α",
-    "*b": "β",
-    "*p": "π",
-    "*m": "μ",
-    "mc": "µ",
-    "if": "∞",
-    "12": "½",
-    "14": "¼",
-    "34": "¾",
-    "ul": "_",
-}
-_ESCAPE = re.compile(
-    r"""\\(?: (?P<char>[-'`eE.~ 0^&|/,:%)cd{}u!?aprtz])
-        | \((?P<two>..) | \[(?P<name>[^\]]*)\] | C'(?P<quoted>[^']*)'
-        | [fFgkmMnY](?:\[[^\]]*\]|\(..|.) | \*(?:\[(?P<string>[^\]]*)\]|\((?P<short>..)|(?P<one>.))
-        | s(?:[+-]?\d{1,2}|\[[^\]]*\]|'[^']*'|\([+-]?..|[+-]?\(..) | [hvwlLDbRoxXZNAB]'(?P<argument>[^']*)'
-        | (?P<comment>["\#].*) )""",
-    re.VERBOSE,
-)
-_CHARS = {"-": "-", "'": "'", "`": "`", "e": "\\", "E": "\\", ".": ".", "~": "\u00a0", " ": " ", "0": " ", "t": "\t"}
 _STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "Aq": "'", "S": ""}
 _FONTS = {"B", "I", "BI", "IB", "BR", "RB", "IR", "RI", "SM", "SB"}
-_COMMANDS = """
-    Nm Fl Ar Cm Ic Pa Sy Em Li Ev Va Dv Er Fn Ft Fa Op Xr Nd Sq Dq Pq Ql Qq Bq Brq Aq Do Dc So Sc Po Pc Oo Oc Ns Sm Sx
-    No An Lk Mt Ad Bx Ox Nx Fx Dx Ux At St Rv Ex Lb In Vt Tn Bo Bc Ao Ac Xo Xc Cd Ms D1 Dl Tg Ap
-"""
-_MDOC = frozenset(_COMMANDS.split())
 _SYSTEMS = {
     "Ux": "UNIX",
     "Bx": "BSD",
@@ -149,27 +44,6 @@ _PARAGRAPHS = {
     "nf",
     "fi",
     "in",
-}
-_QUOTES = {
-    "Sq": "‘’",
-    "Dq": "“”",
-    "Pq": "()",
-    "Op": "[]",
-    "Bq": "[]",
-    "Qq": '""',
-    "Ql": "‘’",
-    "Aq": "<>",
-    "Brq": "{}",
-    "Do": "“",
-    "Dc": "”",
-    "So": "‘",
-    "Sc": "’",
-    "Po": "(",
-    "Pc": ")",
-    "Oo": "[",
-    "Oc": "]",
-    "Bo": "[",
-    "Bc": "]",
 }
 
 
@@ -228,7 +102,7 @@ class _Page:
         elif self._table:
             self._row(line)
         else:
-            self._put(_text(line, self._strings))
+            self._put(shown_text(line, self._strings))
             self._after_line()
 
     def end(self) -> None:
@@ -269,14 +143,14 @@ class _Page:
         if name in ("SH", "SS", "Sh", "Ss"):
             self._flush()
             self._pre = False
-            shown = " ".join(_arguments(rest, self._strings))
+            shown = " ".join(arguments(rest, self._strings))
             level = 1 if name.lower() == "sh" else 2
             if shown:
                 self.writer.heading(level, shown)
             else:
                 self._heading = level
         elif name in ("TH", "Dt"):
-            words = _arguments(rest, self._strings)
+            words = arguments(rest, self._strings)
             if len(words) > 1:
                 self.title = f"{words[0].lower() if words[0].isupper() else words[0]}({words[1]})"
         elif name in ("de", "de1", "ig", "am"):
@@ -284,7 +158,7 @@ class _Page:
             self._skipping = f".{end}" if end else ".."
         elif name == "ds":
             key, _, text = rest.strip().partition(" ")
-            self._strings[key] = _text(text.strip().removeprefix('"'), self._strings)
+            self._strings[key] = shown_text(text.strip().removeprefix('"'), self._strings)
         elif name in ("TS", "TE"):
             self._flush()
             self._table = name == "TS"
@@ -295,13 +169,13 @@ class _Page:
             self._request(name, rest)
 
     def _request(self, name: str, rest: str) -> None:
-        words = _arguments(rest, self._strings)
+        words = arguments(rest, self._strings)
         if name in ("TP", "TQ"):
             self._flush()
             self._tag = 1
         elif name in ("IP", "It"):
             self._flush()
-            tag = words[0] if name == "IP" and words else _mdoc(rest, self._name, self._strings)
+            tag = words[0] if name == "IP" and words else mdoc_text(rest, self._name, self._strings)
             if tag and tag not in ("•", "-", "*", "o", "\\(bu"):
                 self._parts = [tag]
                 self._flush()
@@ -318,7 +192,7 @@ class _Page:
             self._paragraph(name, rest)
         elif name == "Nm" and words:
             self._name = words[0] if not self._name else self._name
-            self._put(_mdoc(f"Nm {rest}", self._name, self._strings))
+            self._put(mdoc_text(f"Nm {rest}", self._name, self._strings))
         elif name == "Ex":
             self._put(f"The {self._name} utility exits 0 on success, and >0 if an error occurs.")
         elif name == "Rv":
@@ -328,9 +202,9 @@ class _Page:
         elif name in ("Sm", "Rs", "Re"):
             pass
         elif name in _SYSTEMS:
-            self._put(_mdoc(f'No "{_SYSTEMS[name]}" {rest}', self._name, self._strings))
-        elif name in _MDOC:
-            text = _mdoc(f"{name} {rest}", self._name, self._strings)
+            self._put(mdoc_text(f'No "{_SYSTEMS[name]}" {rest}', self._name, self._strings))
+        elif name in MDOC:
+            text = mdoc_text(f"{name} {rest}", self._name, self._strings)
             self._put(f"— {text}" if name == "Nd" else text)
 
     def _paragraph(self, name: str, rest: str) -> None:
@@ -350,79 +224,10 @@ class _Page:
         """Take in a row of a table; its layout comes first and ends with a full stop."""
         if self._rows or not re.search(r"\.\s*$", line):
             if self._rows and line.strip() not in ("_", "=", "T{", "T}"):
-                shown = _text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)
+                shown = shown_text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)
                 self._parts.append(" | ".join(" ".join(cell.split()) for cell in shown.split("\x1f")))
                 self._tight = True
                 if not line.rstrip().endswith("T{"):
                     self._flush()
         else:
             self._rows = [[]]
-
-
-def _text(line: str, strings: dict[str, str]) -> str:
-    """Return a line with its escapes as characters."""
-    if "\\" not in line:
-        return line
-
-    def shown(found: re.Match[str]) -> str:
-        if (char := found["char"]) is not None:
-            return _CHARS.get(char, "")
-        if found["string"] or found["short"] or found["one"]:
-            return strings.get(found["string"] or found["short"] or found["one"], "")
-        name = found["two"] or found["name"] or found["quoted"]
-        if name is None:
-            return ""
-        if re.fullmatch(r"u[0-9A-F]{4,6}", name):
-            return chr(min(int(name[1:], 16), 0x10FFFF))
-        if re.fullmatch(r"char\d{1,7}", name):
-            return chr(min(int(name[4:]), 0x10FFFF))
-        return _GLYPHS.get(name, "")
-
-    return _ESCAPE.sub(shown, line)
-
-
-def _arguments(rest: str, strings: dict[str, str]) -> list[str]:
-    """Return the arguments of a command; quotes hold one together."""
-    rest = re.sub(r'\\".*', "", rest)
-    found = re.findall(r'"((?:[^"]|"")*)"?|((?:\\ |[^\s"])(?:\\ |\S)*)', rest)
-    return [_text((quoted or bare).replace('""', '"'), strings) for quoted, bare in found]
-
-
-def _mdoc(rest: str, page: str, strings: dict[str, str]) -> str:
-    """Return a line of mdoc commands as text."""
-    words: list[str] = []
-    closing: list[str] = []
-    glued = False
-    flag = False
-    for word in _arguments(rest, strings):
-        text = word
-        if word in _MDOC:
-            if word == "Fl":
-                flag = True
-                continue
-            if word == "Ns":
-                glued = True
-                continue
-            if word == "Nm" and not words:
-                words.append("\0name")
-            marks = _QUOTES.get(word, "")
-            if len(marks) == 2:
-                words.append(("" if not glued else "\x08") + marks[0] + "\x08>")
-                closing.append(marks[1])
-            elif marks:
-                words.append(marks)
-            flag = False
-            continue
-        if flag:
-            text, flag = (f"-{word}" if word not in "|,.;:()[]" else f"- {word}"), False
-        if words and words[-1] == "\0name":
-            words[-1] = text
-            continue
-        words.append(("\x08" if glued or text in ".,;:)]?!" else "") + text)
-        glued = False
-    if flag:
-        words.append("-")
-    words = [page if word == "\0name" else word for word in words]
-    words += [f"\x08{mark}" for mark in reversed(closing)]
-    text = " ".join(words)
-    return text.replace(" \x08", "").replace("\x08> ", "").replace("\x08>", "").replace("\x08", "").strip()

@@ -27,7 +27,7 @@ _DEFINITION = re.compile(r" {0,3}\[[^\]]+\]:")
 _EMPTY_TABLE = re.compile(r"^[ \t]*\|?[ \t:|-]+$")
 
 
-def read_markdown(path: str, text: str, stem: str) -> Document:
+def markdown_document(path: str, text: str, stem: str) -> Document:
     """Return the document; its title is that of the front matter, else the first heading of level 1, else `stem`."""
     text = clean(text)
     title, body = _front_matter(text)

@@ -32,7 +32,7 @@ class Package:
                 raise DataError(
                     f"{where}: encrypted, or in a format older than {kind}; save it as {kind} without a password"
                 ) from None
-            raise broken(where, kind, error) from None
+            raise foreign(where, kind, error) from None
         size = 0
         for entry in self._zip.infolist():
             size += entry.file_size
@@ -54,7 +54,7 @@ class Package:
         except Exception as error:  # zlib, bz2 and lzma raise their own
             if isinstance(error, MemoryError):
                 raise
-            raise broken(self._where, self._kind, error) from None
+            raise foreign(self._where, self._kind, error) from None
         if len(data) > LARGEST:
             raise DataError(f"{self._where}: {name} is larger than it says; a zip bomb is not read")
         return data
@@ -80,7 +80,7 @@ class Package:
         return found
 
 
-def broken(where: str, kind: str, error: Exception) -> DataError:
+def foreign(where: str, kind: str, error: Exception) -> DataError:
     """Return the error for a file that its library cannot read."""
     what = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return DataError(f"{where}: a broken or foreign {kind} file ({what[:160]}); save it anew from its program")
@@ -96,7 +96,7 @@ def parse_xml(data: bytes, where: str, kind: str) -> Element:
     try:
         return etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise broken(where, kind, error) from None
+        raise foreign(where, kind, error) from None
 
 
 def local(element: Element) -> str:

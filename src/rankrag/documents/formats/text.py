@@ -22,7 +22,7 @@ def read_text(path: Path, data: bytes, where: str) -> Document:
 def read_markdown(path: Path, data: bytes, where: str) -> Document:
     """Return Markdown as its readers see it."""
     read = decode(data, where)
-    document = markdown.read_markdown(path.as_posix(), read.text, path.stem)
+    document = markdown.markdown_document(path.as_posix(), read.text, path.stem)
     return Document(document.path, document.title, document.sections, (*_notes(read), *document.notes))
 
 

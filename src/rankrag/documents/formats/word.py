@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rankrag.documents.document import Document, Writer, one_line
 from rankrag.documents.formats.packages import Element, Package, below, child, core_title, local, value
 from rankrag.documents.formats.scripts import lowered, mark, raised
+from rankrag.documents.formats.word_styles import OFF, Numbers, Style, read_lists, read_styles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_OFF = {"0", "false", "off"}
 _DROPPED = frozenset("del moveFrom instrText delText rPr pPr fldData Fallback sdtPr sectPr".split())  # noqa: SIM905
-_ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
 
 def read_docx(path: Path, data: bytes, where: str) -> Document:
@@ -30,15 +27,6 @@ def read_docx(path: Path, data: bytes, where: str) -> Document:
     return file.writer.document(path.as_posix(), title)
 
 
-@dataclass(frozen=True, slots=True)
-class _Style:
-    """What a style of paragraphs or letters says, its parents' word included."""
-
-    level: int | None = None  # of a heading
-    hidden: bool = False
-    numbered: tuple[str, str] | None = None  # list and depth
-
-
 class _File:
     """The parts of one file."""
 
@@ -46,9 +34,9 @@ class _File:
         self.writer = Writer()
         self._package, self._main = package, main
         self._relations = package.relations(main)
-        self._styles = self._read_styles()
-        self._lists = self._read_lists()
-        self._counts: dict[str, dict[int, int]] = defaultdict(dict)
+        targets = dict(self._relations.values())
+        self._styles = read_styles(package, targets.get("styles", ""))
+        self._numbers = Numbers(read_lists(package, targets.get("numbering", "")))
         self._notes: list[tuple[str, Element]] = []  # marks and texts of the notes that were met
         self._known = {kind: self._read_notes(kind) for kind in ("footnote", "endnote")}
         self._in_list = False
@@ -107,11 +95,11 @@ class _File:
         text = self._text(paragraph)
         boxes = list(self._boxes(paragraph))
         if style.level is not None and text.strip():
-            number = self._number(numbered)
+            number = self._numbers.shown(numbered)
             self.writer.heading(style.level + 1, f"{number}{text}")
             self._in_list = False
         elif text.strip():
-            marker = self._number(numbered)
+            marker = self._numbers.shown(numbered)
             text = "\n".join(" ".join(line.split(" ")) for line in text.split("\n"))
             self.writer.block(f"{marker}{text.strip()}", tight=bool(marker) and self._in_list)
             self._in_list = bool(marker)
@@ -145,9 +133,9 @@ class _File:
 
     def _run(self, run: Element, parts: list[str]) -> None:
         look = child(run, "rPr")
-        style = self._styles.get(value(child(look, "rStyle")) or "", _Style())
+        style = self._styles.get(value(child(look, "rStyle")) or "", Style())
         hidden = child(look, "vanish")
-        if (value(hidden) not in _OFF) if hidden is not None else style.hidden:
+        if (value(hidden) not in OFF) if hidden is not None else style.hidden:
             return
         text = "".join(self._piece(inner, parts) for inner in run)
         place = value(child(look, "vertAlign"))
@@ -155,7 +143,7 @@ class _File:
             text = raised(text, "".join(parts[-3:]))
         elif place == "subscript" and text.strip():
             text = lowered(text)
-        if child(look, "caps") is not None and value(child(look, "caps")) not in _OFF:
+        if child(look, "caps") is not None and value(child(look, "caps")) not in OFF:
             text = text.upper()
         parts.append(text)
 
@@ -194,11 +182,11 @@ class _File:
         for row in _rows(table):
             cells = self._cells(row, rows[-1] if rows else [])
             marked = child(row, "trPr", "tblHeader")
-            if marked is not None and value(marked) not in _OFF and header == len(rows):
+            if marked is not None and value(marked) not in OFF and header == len(rows):
                 header += 1
             rows.append(cells)
         first = child(table, "tblPr", "tblLook")
-        if not header and len(rows) > 1 and max(map(len, rows)) > 1 and value(first, "firstRow") not in _OFF:
+        if not header and len(rows) > 1 and max(map(len, rows)) > 1 and value(first, "firstRow") not in OFF:
             header = 1
         self._in_list = False
         self.writer.table(rows[:header], rows[header:])
@@ -224,7 +212,7 @@ class _File:
         for inner in cell:
             name = local(inner)
             if name == "p":
-                yield self._number(self._style_of(inner)[1]) + self._text(inner)
+                yield self._numbers.shown(self._style_of(inner)[1]) + self._text(inner)
                 for box in self._boxes(inner):
                     yield from self._cell_texts(box)
             elif name == "tbl":
@@ -236,65 +224,17 @@ class _File:
     def _is_placeholder(control: Element) -> bool:
         return child(control, "sdtPr", "showingPlcHdr") is not None
 
-    def _style_of(self, paragraph: Element) -> tuple[_Style, tuple[str, str] | None]:
+    def _style_of(self, paragraph: Element) -> tuple[Style, tuple[str, str] | None]:
         look = child(paragraph, "pPr")
-        style = self._styles.get(value(child(look, "pStyle")) or "", _Style())
+        style = self._styles.get(value(child(look, "pStyle")) or "", Style())
         level = value(child(look, "outlineLvl"))
         if level is not None and level.isdecimal():
-            style = _Style(int(level) if int(level) < 9 else None, style.hidden, style.numbered)
+            style = Style(int(level) if int(level) < 9 else None, style.hidden, style.numbered)
         numbers = child(look, "numPr")
         if numbers is None:
             return style, style.numbered
         number = value(child(numbers, "numId")) or (style.numbered or ("0", ""))[0]
         return style, (number, value(child(numbers, "ilvl")) or "0")
-
-    def _number(self, numbered: tuple[str, str] | None) -> str:
-        """Return what a list or a numbered heading shows before its text, and count it."""
-        if numbered is None or numbered[0] == "0" or numbered[0] not in self._lists or not numbered[1].isdecimal():
-            return ""
-        levels, depth = self._lists[numbered[0]], int(numbered[1])
-        form, pattern, start = levels.get(depth, ("bullet", "", 1))
-        if form == "none":
-            return ""
-        if form == "bullet":
-            return "  " * depth + "- "
-        counts = self._counts[numbered[0]]
-        counts[depth] = counts.get(depth, start - 1) + 1
-        for deeper in [level for level in counts if level > depth]:
-            del counts[deeper]
-        for level in range(depth + 1):
-            one_form, _, begin = levels.get(level, ("decimal", "", 1))
-            pattern = pattern.replace(f"%{level + 1}", _formed(counts.get(level, begin), one_form))
-        return f"{pattern} " if pattern.strip() else ""
-
-    def _read_styles(self) -> dict[str, _Style]:
-        target = next((target for kind, target in self._relations.values() if kind == "styles"), "")
-        if target not in self._package.names:
-            return {}
-        found = {value(e, "styleId") or "": e for e in self._package.xml(target) if local(e) == "style"}
-        return {name: _style(name, found, 0) for name in found}
-
-    def _read_lists(self) -> dict[str, dict[int, tuple[str, str, int]]]:
-        """Return form, pattern and first number of each level of each list."""
-        target = next((target for kind, target in self._relations.values() if kind == "numbering"), "")
-        if target not in self._package.names:
-            return {}
-        root = self._package.xml(target)
-        abstract = {value(e, "abstractNumId"): e for e in root if local(e) == "abstractNum"}
-        lists = {}
-        for number in root:
-            if local(number) != "num":
-                continue
-            levels = {}
-            found = abstract.get(value(child(number, "abstractNumId")))
-            for level in found if found is not None else ():
-                depth, start = value(level, "ilvl") or "", value(child(level, "start")) or "1"
-                if local(level) == "lvl" and depth.isdecimal():
-                    pattern = value(child(level, "lvlText")) or ""
-                    form = value(child(level, "numFmt")) or "decimal"
-                    levels[int(depth)] = form, pattern, int(start) if start.isdecimal() else 1
-            lists[value(number, "numId") or ""] = levels
-        return lists
 
     def _read_notes(self, kind: str) -> dict[str, Element]:
         target = next((target for found, target in self._relations.values() if found == f"{kind}s"), "")
@@ -302,28 +242,6 @@ class _File:
             return {}
         notes = (e for e in self._package.xml(target) if local(e) == kind)
         return {value(e, "id") or "": e for e in notes if value(e, "type") in (None, "normal")}
-
-
-def _style(name: str, styles: dict[str, Element], depth: int) -> _Style:
-    element = styles.get(name)
-    if element is None or depth > 20:
-        return _Style()
-    parent = _style(value(child(element, "basedOn")) or "", styles, depth + 1)
-    shown = (value(child(element, "name")) or "").lower()
-    level = parent.level
-    if shown.startswith("heading ") and shown[8:].isdecimal():
-        level = int(shown[8:]) - 1
-    elif shown == "title":
-        level = 0
-    if (outline := value(child(element, "pPr", "outlineLvl"))) and outline.isdecimal():
-        level = int(outline) if int(outline) < 9 else None
-    hidden = child(element, "rPr", "vanish")
-    numbers = child(element, "pPr", "numPr")
-    numbered = parent.numbered
-    if numbers is not None:
-        numbered = value(child(numbers, "numId")) or (numbered or ("0", "0"))[0], value(child(numbers, "ilvl")) or "0"
-    is_hidden = value(hidden) not in _OFF if hidden is not None else parent.hidden
-    return _Style(level, is_hidden, numbered)
 
 
 def _rows(table: Element) -> Iterator[Element]:
@@ -335,19 +253,6 @@ def _rows(table: Element) -> Iterator[Element]:
                 yield element
         elif name in ("sdt", "sdtContent", "ins", "customXml"):
             yield from _rows(element)
-
-
-def _formed(number: int, form: str) -> str:
-    if form in ("lowerLetter", "upperLetter") and 0 < number <= 26:
-        letter = chr(ord("a") + number - 1)
-        return letter.upper() if form == "upperLetter" else letter
-    if form in ("lowerRoman", "upperRoman") and 0 < number < 40:
-        roman, left = "", number
-        for size, letters in _ROMAN:
-            while left >= size:
-                roman, left = roman + letters, left - size
-        return roman.upper() if form == "upperRoman" else roman
-    return f"{number:02d}" if form == "decimalZero" else str(number)
 
 
 def _math(element: Element) -> str:
