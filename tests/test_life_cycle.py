@@ -120,4 +120,5 @@ def test_a_model_is_made_fitted_and_used(
 
     measured = ("evaluate", "--data", data, "--out", tmp_path / "results", "--set", "squad", "--retriever", "bm25")
     assert run(*measured, "--n", "5", "--k", "2", "--sample", "4", *model) == 0
-    assert "| SQuAD | BM25 | 4 | R@1 |" in capsys.readouterr().out
+    report = capsys.readouterr().out
+    assert "| SQuAD | adapter | bm25 | R@1 |" in report
