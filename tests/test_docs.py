@@ -50,7 +50,7 @@ def test_every_folder_and_module_of_the_file_map_exists() -> None:
 
 def test_the_index_of_the_documents_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md", "documents.md"}
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
     assert sorted(pages - set(re.findall(r"\]\((?:\.\./)?([^)#/]+\.md)\)", index))) == []
 
 

@@ -1,4 +1,7 @@
-"""First stage: from a query to the passages worth reranking."""
+"""First stage: from a query to the passages worth reranking.
+
+Any `Retriever` can be given to `pipeline.RankRAG`. To choose a new one by name, open it in `opening.open_retriever`.
+"""
 
 from __future__ import annotations
 
