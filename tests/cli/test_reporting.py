@@ -93,3 +93,31 @@ def test_mistakes_of_a_configuration_are_told_together(run, tmp_path, capsys):
     assert "systems.0.rankr: unknown key; did you mean 'ranker'?" in said
     assert "systems.1.name" in said
     assert "systems.1.n" in said
+
+
+def test_own_documents_are_measured_without_any_data_sets(run, tmp_path, monkeypatch, capsys):
+    compared(tmp_path, monkeypatch)
+    monkeypatch.delenv("RANKRAG_DATA", raising=False)
+    (tmp_path / "own/corpus").mkdir(parents=True)
+    (tmp_path / "own/corpus/tagus.md").write_text("The tagus river.\n")
+    write_rows(tmp_path / "own/questions.jsonl", [{"question": "which river", "answers": ["tagus"]}])
+    options = ("--examples", tmp_path / "own", "--retriever", "bm25", "--out", tmp_path / "run")
+    assert run("evaluate", *options) == 0
+    assert "| Own | rankrag-mini | 1 | 1.000 [1.000, 1.000] |" in capsys.readouterr().out
+    assert run("evaluate", "--out", tmp_path / "run") == 2
+    assert "no data: pass --data FOLDER" in capsys.readouterr().err
+
+
+def test_the_first_stage_of_a_set_is_frozen_from_the_command_line(run, tmp_path, monkeypatch, capsys):
+    data = squad(tmp_path / "data")
+    options = ("--data", data, "--set", "squad", "--no-model", "--out", tmp_path / "run", "--freeze", data)
+    assert run("evaluate", *options, "--retriever", "bm25") == 0
+    shown = capsys.readouterr()
+    assert "squad: its first stage is" in shown.err
+    assert shown.out.startswith("# Results\n")
+    assert "| SQuAD | bm25 (given) | all | 1 |" in shown.out
+    assert (data / "runs/squad.trec").exists()
+    assert run("evaluate", *options) == 2
+    assert "--freeze keeps one first stage" in capsys.readouterr().err
+    assert run("evaluate", "--data", data, "--retriever", "bm52") == 2
+    assert "--retriever bm52: choose bm25, dense, hybrid" in capsys.readouterr().err

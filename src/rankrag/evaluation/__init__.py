@@ -1,1 +1,1 @@
-"""Measuring: what is measured on, how, and what came out."""
+"""Evaluation: systems answer the questions of sets, and every figure comes from the lines that they leave."""

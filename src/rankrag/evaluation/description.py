@@ -33,7 +33,7 @@ class SetDescription:
         size: questions of the set that can be measured.
         questions: ids of the sample that models see.
         left_out: questions that cannot be measured, counted by reason.
-        first_stage: what made the ranking that comes with the set and stands for every retriever; "" if none does.
+        first_stage: what made the ranking that comes with the set and is used for every retriever; "" if it has none.
         unranked: questions that this ranking has no passage for.
         paper: how the paper measures the set.
         origin: how its ranking was frozen, if that was written down.

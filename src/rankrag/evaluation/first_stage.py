@@ -2,7 +2,7 @@
 
 Journals hold as many ids as `fusion.search` fuses, so that fusing them gives what it gives. If a set's questions bring
 their own candidates, these are ordered. If a set brings a ranking (TREC DL's BM25 over all of MS MARCO, a frozen run),
-it stands for BM25; and if there is no corpus to search (`TestSet.fixed`), it stands for every retriever.
+it is used for BM25; and if there is no corpus to search (`TestSet.fixed`), for every retriever.
 """
 
 from __future__ import annotations

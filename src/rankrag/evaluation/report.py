@@ -55,7 +55,7 @@ def _head(run: RunDescription) -> str:
         "bootstrap resamples of the questions."
     )
     header = ["system", "answers", "ranker", "first stage", "N", "k", "turns", "final order", "withheld"]
-    return section(text, header, [_system(system) for system in run.systems if system.role != "first stage"])
+    return section(text, header, [_system(system) for system in run.systems if system.role != "first stage"]) or text
 
 
 def _system(system: System) -> list[str]:

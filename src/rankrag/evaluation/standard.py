@@ -88,7 +88,7 @@ def _stopping(answers: System) -> list[System]:
 def takes_part(system: System, test_set: TestSet, questions: Sequence[Judged], systems: Sequence[System]) -> bool:
     """Whether a system has anything to show on a set. Systems that are compared always have.
 
-    Where a set comes with its only ranking, every retriever gives the same: the first system of a kind stands for all.
+    If a set brings its only ranking, every retriever gives the same, and only the first system of a kind is kept.
     """
     benchmark, role = test_set.benchmark, system.role
     if role == "compared":
