@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from experiments.measure_house import FUNCTION_P90, House, measure
+from experiments.measure_house import FUNCTION_AT_MOST, FUNCTION_P90, House, measure
 
 
 @pytest.fixture(scope="module")
 def house() -> House:
     return measure(Path(__file__).parents[1] / "src" / "rankrag")
+
+
+def test_no_function_is_longer_than_60_lines(house):
+    long = [f"{f.place}: {f.name}, {f.lines} lines" for f in house.functions if f.lines > FUNCTION_AT_MOST]
+    assert long == []
 
 
 def test_nine_functions_in_ten_have_at_most_22_lines(house):

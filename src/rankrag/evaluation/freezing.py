@@ -69,8 +69,7 @@ def freeze_from_index(
         data: folder of the data sets.
         store: the index; its documents say whether it is the benchmark's corpus.
         first_stage: searches the index.
-        retriever: its name.
-        encoder: name of what made its vectors.
+        retriever: its name; `encoder` names what made its vectors.
         history: by which turns conversations are searched.
         k: passages of a question, at most.
         progress: hears how many questions were searched.
