@@ -26,6 +26,21 @@ _STATED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)", re.DOTALL | re.IGNORECASE)
+_NAMES = {  # of the web, which Python does not know
+    "x-sjis": "cp932",
+    "windows-31j": "cp932",
+    "x-euc-jp": "euc_jp",
+    "x-gbk": "gb18030",
+    "x-x-big5": "big5hkscs",
+    "windows-874": "cp874",
+    "windows-949": "cp949",
+    "x-mac-cyrillic": "mac_cyrillic",
+    "macintosh": "mac_roman",
+    "unicode-1-1-utf-8": "utf-8",
+    "x-cp1250": "cp1250",
+    "x-cp1251": "cp1251",
+    "x-cp1252": "cp1252",
+}
 _WIDER = {  # what browsers read under these names; each contains the encoding that is named
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
@@ -124,7 +139,7 @@ def _statement(data: bytes) -> str | None:
 def _as_stated(data: bytes, stated: str) -> Text | None:
     """Return the text in the encoding that was stated; `None` where that one cannot be."""
     try:
-        name = codecs.lookup(stated).name
+        name = codecs.lookup(_NAMES.get(stated.lower(), stated)).name
     except LookupError:
         return None
     if name.startswith(("utf-16", "utf-32")):  # a statement that can be read as ASCII is not in UTF-16
