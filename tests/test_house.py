@@ -29,3 +29,7 @@ def test_every_function_is_typed(house):
 
 def test_no_class_of_ours_is_called_with_more_than_six_positional_arguments(house):
     assert house.wide_calls == ()
+
+
+def test_no_public_class_or_function_name_is_used_twice(house):
+    assert house.twice == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line
-from rankrag.documents.formats.troff import MDOC, arguments, mdoc_text, shown_text
+from rankrag.documents.formats.troff import MDOC, mdoc_text, request_arguments, shown_text
 from rankrag.errors import DataError
 
 _LARGEST = 64 << 20  # bytes
@@ -143,14 +143,14 @@ class _Page:
         if name in ("SH", "SS", "Sh", "Ss"):
             self._flush()
             self._pre = False
-            shown = " ".join(arguments(rest, self._strings))
+            shown = " ".join(request_arguments(rest, self._strings))
             level = 1 if name.lower() == "sh" else 2
             if shown:
                 self.writer.heading(level, shown)
             else:
                 self._heading = level
         elif name in ("TH", "Dt"):
-            words = arguments(rest, self._strings)
+            words = request_arguments(rest, self._strings)
             if len(words) > 1:
                 self.title = f"{words[0].lower() if words[0].isupper() else words[0]}({words[1]})"
         elif name in ("de", "de1", "ig", "am"):
@@ -169,7 +169,7 @@ class _Page:
             self._request(name, rest)
 
     def _request(self, name: str, rest: str) -> None:
-        words = arguments(rest, self._strings)
+        words = request_arguments(rest, self._strings)
         if name in ("TP", "TQ"):
             self._flush()
             self._tag = 1

@@ -157,7 +157,7 @@ def shown_text(line: str, strings: dict[str, str]) -> str:
     return _ESCAPE.sub(shown, line)
 
 
-def arguments(rest: str, strings: dict[str, str]) -> list[str]:
+def request_arguments(rest: str, strings: dict[str, str]) -> list[str]:
     """Return the arguments of a command; quotes hold one together."""
     rest = re.sub(r'\\".*', "", rest)
     found = re.findall(r'"((?:[^"]|"")*)"?|((?:\\ |[^\s"])(?:\\ |\S)*)', rest)
@@ -170,7 +170,7 @@ def mdoc_text(rest: str, page: str, strings: dict[str, str]) -> str:
     closing: list[str] = []
     glued = False
     flag = False
-    for word in arguments(rest, strings):
+    for word in request_arguments(rest, strings):
         text = word
         if word in MDOC:
             if word == "Fl":
