@@ -305,3 +305,19 @@ def test_the_linear_schedule_warms_up_stays_and_falls(config_of):
     shares = [rate_share(config, step, 10) for step in range(11)]
     assert shares == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.775, 0.55, 0.325, 0.1])
     assert math.isclose(shares[-1], 0.1)
+
+
+def test_the_result_can_be_the_mean_of_the_newest_checkpoints(tmp_path, config_of):
+    adapter = train(config_of(max_steps=6, save_steps=2, keep_checkpoints=3, average_checkpoints=2))
+    last = [load_file(tmp_path / f"run/checkpoint-{step}/trained.safetensors") for step in (4, 6)]
+    saved = load_file(adapter / "adapter_model.safetensors")
+    for name, weight in last[0].items():
+        own = name.removeprefix("causal.").replace(".default", "")
+        mean = (weight + last[1][name]) / 2
+        assert torch.allclose(saved[own].float(), mean, atol=1e-3)
+        assert not torch.equal(weight, last[1][name])
+
+
+def test_no_more_checkpoints_are_averaged_than_are_kept(config_of):
+    with pytest.raises(ConfigError, match="average_checkpoints is 3, but keep_checkpoints is 2"):
+        train(config_of(max_steps=6, keep_checkpoints=2, average_checkpoints=3))

@@ -150,7 +150,7 @@ def qa_examples(source: QuestionSet, wanted: SourceConfig, near: Neighbours, rng
     """
     longest = wanted.max_answer_words or MAX_ANSWER_WORDS
     for record in rng.sample(near.positive, min(wanted.qa, len(near.positive))):
-        target = answer_in(record.question, near.passage.text)
+        target = record.reply or answer_in(record.question, near.passage.text)
         if not target:
             source.dropped["no answer"] += 1
         elif len(target.split()) > longest:
@@ -174,14 +174,15 @@ def passage_lists(
     """Yield lists of `size` passages: all gold passages of a record, then its BM25 negatives, shuffled.
 
     Records whose gold passages all stand in the list are answered from it. Records that have the list's passages among
-    their own negatives, and nothing in it that answers them, are refused. Without a number of `lists` every record that
-    can gives one.
+    their own negatives, and nothing in it that answers them, are refused. A record without gold passages gives a list
+    around a passage that only looks as if it answered (`near`). Without a number of `lists` every record that can gives
+    one.
     """
     candidates = [
         (record, ids)
         for record, found in zip(source.records, mined, strict=True)
-        if record.positives and record.question.answers
-        for ids in [tuple(dict.fromkeys((*record.positives, *record.negatives, *found)))[:size]]
+        if (record.positives and record.question.answers) or record.near
+        for ids in [tuple(dict.fromkeys((*record.positives, *record.near, *record.negatives, *found)))[:size]]
         if len(record.positives) < size == len(ids)
     ]
     of_gold, of_near = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
@@ -193,6 +194,10 @@ def passage_lists(
     amount = len(candidates) if wanted.lists is None else min(wanted.lists, len(candidates))
     for seed, ids in rng.sample(candidates, amount):
         passages = tuple(source.passages[i] for i in rng.sample(ids, size))
+        if not seed.positives:
+            misses = [r for r in source.records if set(r.near) == set(seed.near)]
+            yield PassageList(passages, (), tuple(rng.sample(misses, min(wanted.list_questions, len(misses)))))
+            continue
         answered = [r for r in _records(source, of_gold, ids) if r.question.answers and set(r.positives) <= set(ids)]
         refused = [r for r in _records(source, of_near, ids) if set(ids).isdisjoint(r.positives)]
         others = [r for r in answered if r is not seed]
@@ -207,10 +212,11 @@ def retrieval_qa_examples(
     """Yield the answers of a list's records, and in some cases a question that the list does not answer."""
     text = "\n".join(p.text for p in found.passages)
     for record in found.answered:
-        target = answer_in(record.question, text)
+        target = record.reply or answer_in(record.question, text)
         yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, found.passages, target)
     if found.refused and rng.random() < wanted.unanswerable:
-        yield Example(DataKind.RETRIEVAL_QA, source.name, found.refused[0].question, found.passages, UNANSWERABLE)
+        for record in found.refused:
+            yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, found.passages, UNANSWERABLE)
 
 
 def retrieval_ranking_examples(source: QuestionSet, found: PassageList) -> Iterator[Example]:

@@ -103,7 +103,7 @@ def data_problems(source: QuestionSet, kinds: Iterable[DataKind], list_size: int
         problems.append(f"source {source.name!r}: no row has a passage, so there is nothing to rank")
     if DataKind.CONTEXT_QA in wanted and not any(r.positives or r.near for r in source.records):
         problems.append(f"source {source.name!r}: no row has a gold passage, so nothing can be asked of one")
-    answered = any(r.positives and r.question.answers for r in source.records)
+    answered = any((r.positives and r.question.answers) or r.near for r in source.records)
     if wanted & LIST_KINDS and (not answered or len(source.passages) < list_size):
         problems.append(
             f"source {source.name!r}: lists of {list_size} passages need that many, and rows with gold passages and "

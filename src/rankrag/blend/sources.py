@@ -34,7 +34,8 @@ FORBIDDEN = "licence forbids commercial use"
 class Record:
     """A question and the ids of passages that answer it, do not, only look as if they did (`near`), or may (`unclear`).
 
-    An unclear passage is neither a positive nor a negative of the record.
+    An unclear passage is neither a positive nor a negative of the record. `reply` is what the model learns to say, in a
+    teacher's words; if it is empty, the model learns to say a reference answer.
     """
 
     question: Question
@@ -42,6 +43,7 @@ class Record:
     negatives: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def parse_record(wanted: SourceConfig, row: Row, where: str, passages: dict[str,
         passages[carried.passage.id] = carried.passage
         (positives if carried.label else negatives).append(carried.passage.id)
     negatives += [i for i in read.candidates if i not in positives]
-    return Record(read.question, tuple(positives), tuple(negatives), read.near)
+    return Record(read.question, tuple(positives), tuple(negatives), read.near, reply=str(row.get("reply", "")))
 
 
 def instruction_record(row: Row, where: str) -> Record:

@@ -59,28 +59,55 @@ def blend(
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
 
-    if config is None and from_index is None:
+    if not (config or from_index):
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
     texts = {"writing.index": from_index, "writing.model": model, "licence": licence}
     overrides = [f"{key}={json.dumps(str(value))}" for key, value in texts.items() if value is not None]
     overrides += [f"writing.questions={questions}"] if questions else []
     own_data = [] if config else [f"data={json.dumps(str(out or '.'))}"]  # else asked of the environment
     wanted = load_config(BlendConfig, config, (*own_data, *(set_ or ()), *overrides))
-    if dry_run and wanted.writing:
-        raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
     if dry_run:
+        if wanted.writing:
+            raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
         with options.step_lines(passing=True) as step:
             parts = estimated(wanted, say, step)
-        for line in table(parts, wanted):
-            print(line)
+        print("\n".join(table(parts, wanted)))
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
+    if wanted.teacher:
+        wanted = _with_replies(wanted, wanted.teacher, out, device=device, dtype=dtype)
     if wanted.writing:
         wanted = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
     with options.step_lines(passing=True) as step:
         manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
+
+
+def _with_replies(config: BlendConfig, teacher: str, out: Path, *, device: str, dtype: str) -> BlendConfig:
+    """Let the teacher write replies for the sources that want some; return the configuration with these sources."""
+    from rankrag.blend.own_words import replied, write_replies
+    from rankrag.blend.sources import read_source, split_held_back
+    from rankrag.evaluation.model_key import model_key
+    from rankrag.models.prepared import resolve_model
+    from rankrag.opening import open_model
+
+    model = open_model(teacher, device=device, dtype=dtype, say=say)
+    name = model_key(model, resolve_model(teacher))
+    sources = []
+    for source in config.sources:
+        if source.replies is None:
+            sources.append(source)
+            continue
+        with options.step_lines() as progress:
+            read = read_source(source, Path(config.data), seed=config.seed, progress=progress)
+            part, _ = split_held_back(read, config.held_back)
+            counted = write_replies(
+                part, model, out, questions=source.replies, seed=config.seed, name=name, progress=progress
+            )
+        say(f"{source.name}: {counted['kept']} of {counted.total()} replies kept")
+        sources.append(replied(source, out))
+    return config.model_copy(update={"sources": tuple(sources)})
 
 
 def _with_own_documents(

@@ -19,6 +19,7 @@ Reader = Literal[
     "flan",
     "msmarco",
     "oasst",
+    "reading",
     "self_instruct",
     "soda",
     "squad",
@@ -49,6 +50,12 @@ class SourceConfig(Schema):
     reader: Reader = Field("rankrag", description="Form of the rows: ours, or that of a public data set.")
     corpus: str | None = Field(None, description="Passages that the rows name by id; none if rows carry their own.")
     where: dict[str, tuple[str, ...]] = Field({}, description="Only rows whose field has one of these values.")
+    replies: int | None = Field(
+        None,
+        ge=1,
+        description="Answers in whole sentences: this many questions are answered by the blend's `teacher` from their "
+        "gold passages, and kept if the reply agrees with the answer; the other rows are left out.",
+    )
     limit: int | None = Field(None, ge=1, description="Rows to keep, drawn at random from all; bounds memory.")
     kinds: tuple[DataKind, ...] = Field(
         (DataKind.CONTEXT_RANKING, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING),
@@ -138,4 +145,5 @@ class BlendConfig(Schema):
     tokenizer: str | None = Field(None, description="Counts tokens; by default words are counted, times 1.3.")
     sources: tuple[SourceConfig, ...] = Field((), description="The question sets.")
     fit: tuple[str, ...] = Field((), description="Sources that `rankrag fit` fits on; by default all with passages.")
+    teacher: str | None = Field(None, description="Model that writes the `replies` of sources.")
     writing: WritingConfig | None = Field(None, description="Own documents, as one more source; see below.")

@@ -88,4 +88,7 @@ class TrainConfig(Schema):
     log_steps: int = Field(10, ge=1, description="Steps between two lines of the log.")
     save_steps: int = Field(50, ge=1, description="Steps between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints to keep.")
+    average_checkpoints: int = Field(
+        1, ge=1, description="The result has the mean weights of this many checkpoints, the newest; at most those kept."
+    )
     seed: int = Field(0, description="Seed for the order of the rows and the start of the adapter.")

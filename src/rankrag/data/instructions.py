@@ -33,6 +33,15 @@ def dolly(row: Row, _: Companion) -> Iterator[Row]:
     yield _instruction("dolly", asked, row["response"])
 
 
+def reading(row: Row, _: Companion) -> Iterator[Row]:
+    """Instructions in our form with a text after a blank line, as Dolly has them, as questions about that text."""
+    if len(row["messages"]) != 2 or not row.get("has_context"):
+        raise LeftOut("no text to read")
+    asked, reply = (turn["content"] for turn in row["messages"])
+    question, _gap, text = asked.partition("\n\n")
+    yield {"id": row["id"], "question": question.strip(), "answers": [reply], "contexts": [{"text": text.strip()}]}
+
+
 def soda(row: Row, _: Companion) -> Iterator[Row]:
     """allenai/soda: a chat of two people who take turns; the second one is the assistant."""
     speakers, lines = row["speakers"], row["dialogue"]

@@ -257,6 +257,7 @@ READERS: Mapping[str, Callable[[Row, Companion], Iterator[Row]]] = {
     "nq_open": nq_open,
     "oasst": instructions.oasst,
     "popqa": popqa,
+    "reading": instructions.reading,
     "self_instruct": instructions.self_instruct,
     "soda": instructions.soda,
     "squad": squad,

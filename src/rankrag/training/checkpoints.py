@@ -37,12 +37,21 @@ def publish(partial: Path, final: Path) -> None:
 
 
 def newest_checkpoint(out: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run folder; damaged ones are logged and skipped."""
+    """Return the newest whole checkpoint of a run folder."""
+    return next(iter(newest_checkpoints(out, 1)), None)
+
+
+def newest_checkpoints(out: Path, count: int) -> list[Path]:
+    """Return the newest whole checkpoints of a run folder, the newest first; damaged ones are logged and skipped."""
+    found: list[Path] = []
     for path in reversed(all_checkpoints(out)):
+        if len(found) == count:
+            break
         if _is_whole(path):
-            return path
-        log.warning("%s is not whole and is passed over", path)
-    return None
+            found.append(path)
+        else:
+            log.warning("%s is not whole and is passed over", path)
+    return found
 
 
 def all_checkpoints(out: Path) -> list[Path]:

@@ -48,6 +48,12 @@ def check_run(config: TrainConfig, say: Callable[[str], None] = lambda _: None) 
     problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
     if config.dev and config.dev.examples and not Path(config.dev.examples).is_file():
         problems.append(f"dev.examples: {config.dev.examples} is not there; name a file as `rankrag blend` writes it")
+    if config.average_checkpoints > config.keep_checkpoints:
+        problems.append(
+            f"average_checkpoints is {config.average_checkpoints}, but keep_checkpoints is {config.keep_checkpoints}"
+        )
+    if config.sharding == "fsdp2" and config.average_checkpoints > 1:
+        problems.append("average_checkpoints needs whole checkpoints; sharding: fsdp2 writes them in shards")
     if config.sharding == "fsdp2" and config.method != "full":
         problems.append(f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole")
     if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:

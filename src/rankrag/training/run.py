@@ -26,7 +26,7 @@ from rankrag.training.rows import Bundle, EncodedExample, build_rows, encode_exa
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
 from rankrag.training.start import load_model, tokenizer_fingerprint, tune
 from rankrag.training.step_report import Report, Say, StepReport
-from rankrag.training.trainer import RowTrainer, Shares, arguments
+from rankrag.training.trainer import RowTrainer, Shares, arguments, average_checkpoints
 from rankrag.types import Example
 
 
@@ -83,6 +83,8 @@ def train(
     trainer.add_callback(StepReport([step.tokens for step in steps], report, say_steps))
     checkpoint = newest_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if config.average_checkpoints > 1:
+        average_checkpoints(trainer.model, out, config.average_checkpoints)
     weights = whole_weights(trainer.model) if trainer.sharded else None
     if not args.should_save:
         return out

@@ -24,7 +24,14 @@ from rankrag.config.training import TrainConfig
 from rankrag.cores import share_cores
 from rankrag.errors import ModelError
 from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
-from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, partial_dir, prune, publish
+from rankrag.training.checkpoints import (
+    checkpoint_path,
+    newest_checkpoint,
+    newest_checkpoints,
+    partial_dir,
+    prune,
+    publish,
+)
 from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
@@ -252,6 +259,18 @@ def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None)
         dataloader_num_workers=0,
         use_cpu=not torch.cuda.is_available(),
     )
+
+
+def average_checkpoints(model: torch.nn.Module, out: Path, count: int) -> None:
+    """Set what was trained to its mean over the newest `count` whole checkpoints of a run folder.
+
+    Few steps at a high rate leave a model that forgets one thing as it learns another; their mean does not.
+    """
+    trained = _trained(model)
+    found = [load_file(path / _WEIGHTS) for path in newest_checkpoints(out, count)]
+    with torch.no_grad():
+        for name, weight in trained.items():
+            weight.copy_(torch.stack([one[name].float() for one in found]).mean(0))
 
 
 def _trained(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
