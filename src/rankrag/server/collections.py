@@ -60,6 +60,7 @@ class Collection:
         self._lock = threading.Lock()
         self._looked = 0.0
         self._version: object = None
+        self._listed: object = None
         self._pipeline: RankRAG | None = None
         self._documents: dict[str, Document] = {}
 
@@ -68,20 +69,18 @@ class Collection:
         with self._lock:
             now = time.monotonic()
             if self._pipeline is None or now - self._looked >= LOOK_EVERY:
-                self._looked = now
-                if self._pipeline is None or (version := self.store.version()) != self._version:
-                    self._version = self.store.version() if self._pipeline is None else version
-                    self._pipeline = make(self.index)
-                    self._documents = {}
+                self._looked, version = now, self.store.version()
+                if self._pipeline is None or version != self._version:
+                    self._version, self._pipeline = version, make(self.index)
             return self._pipeline
 
     def documents(self) -> dict[str, Document]:
         """Return the indexed documents, by id."""
         version = self.store.version()
         with self._lock:
-            if not self._documents or version != self._version:
+            if version != self._listed:
                 found = [Document(document_id(s.path), s.path, s.passages) for s in self.store.sources()]
-                self._documents = {document.id: document for document in found}
+                self._listed, self._documents = version, {document.id: document for document in found}
             return dict(self._documents)
 
 
