@@ -6,14 +6,17 @@ BM25 that is given the same terms.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import Stemmer
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ B = 0.75
 
 Hit = tuple[int, float]
 """A row of the index and its score; higher is better."""
+
+Scan = Callable[[Sequence[str], int], Iterable[tuple[int, str, str]]]
+"""Finds, for some strings, at most so many rows that hold all of them: the row, the passage's id, and its text."""
 
 STOP_WORDS = frozenset(
     "a an the this that these those and or but nor not no if then than so as of at by for from in into on to with "  # noqa: SIM905
@@ -107,6 +113,18 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", _VOWEL_POINTS.sub("", folded)).translate(_OTHER_LETTERS)
 
 
+def bm25_weights(
+    counts: npt.NDArray[np.uint32], lengths: npt.NDArray[np.uint32], *, passages: int, mean_length: float
+) -> npt.NDArray[np.float64]:
+    """Return what a term adds to the BM25 score of each passage that has it: the formula that LanceDB builds in.
+
+    `counts` says how often each of them has it, `lengths` how many terms it has in all. The statistics are those of
+    the whole index: the number of its passages, and their mean length.
+    """
+    idf = math.log(1 + (passages - len(counts) + 0.5) / (len(counts) + 0.5))
+    return idf * (K1 + 1) * counts / (counts + K1 * (1 - B + B * lengths / mean_length))
+
+
 def bm25_search(table: Table, queries: Sequence[str], k: int) -> list[list[Hit]]:
     """Return for each query at most `k` rows of `table` that share a term with it, best first, ties by passage id.
 
@@ -124,7 +142,7 @@ def _search(table: Table, query: str, k: int) -> list[Hit]:
     bag = " ".join(dict.fromkeys(analyse(query)))
     if k <= 0:
         return []
-    return _search_bag(table, bag, k) if bag else _search_words(table, query, k)
+    return _search_bag(table, bag, k) if bag else search_words(query, k, partial(_scan, table))
 
 
 def _search_bag(table: Table, bag: str, k: int) -> list[Hit]:
@@ -140,21 +158,28 @@ def _search_bag(table: Table, bag: str, k: int) -> list[Hit]:
         limit *= 4
 
 
-def _search_words(table: Table, query: str, k: int) -> list[Hit]:
-    """Return rows for a query of stop words, which are no terms of the index: by a scan of the texts."""
+def search_words(query: str, k: int, scan: Scan) -> list[Hit]:
+    """Return rows for a query of stop words, which are no terms of the index, by a scan of the texts.
+
+    `scan` finds the rows whose title and text, in small letters, hold all of some strings.
+    """
     words = re.findall(r"[^\W_]+", _folded(query))
     if not words:
         return []
     phrase = " ".join(words)
     for wanted in ([phrase], list(dict.fromkeys(words))):
-        where = " AND ".join(f"lower(concat(title, ' ', text)) LIKE '%{part}%'" for part in wanted)
-        search = table.search().where(where).select(["id", "title", "text"])
-        found = search.with_row_id(True).limit(max(_SCANNED, k)).to_arrow().to_pylist()
-        scored = [(_share(wanted, f"{row['title']} {row['text']}"), row["id"], row["_rowid"]) for row in found]
+        scored = [(_share(wanted, text), name, row) for row, name, text in scan(wanted, max(_SCANNED, k))]
         best = sorted((hit for hit in scored if hit[0]), key=lambda hit: (-hit[0], hit[1]))
         if best:
             return [(row, score) for score, _, row in best[:k]]
     return []
+
+
+def _scan(table: Table, wanted: Sequence[str], limit: int) -> list[tuple[int, str, str]]:
+    where = " AND ".join(f"lower(concat(title, ' ', text)) LIKE '%{part}%'" for part in wanted)
+    search = table.search().where(where).select(["id", "title", "text"])
+    found = search.with_row_id(True).limit(limit).to_arrow().to_pylist()
+    return [(row["_rowid"], row["id"], f"{row['title']} {row['text']}") for row in found]
 
 
 def _share(wanted: Sequence[str], text: str) -> float:

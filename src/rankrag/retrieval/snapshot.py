@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from lancedb.index import FTS
 from lancedb.table import Table
 
 from rankrag.documents.document import Note
-from rankrag.documents.parts import SourcePassages, file_of
-from rankrag.errors import DataError, IndexStoreError
+from rankrag.documents.parts import SourcePassages
+from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import ApproximateSearch, exact_search, vector_key
-from rankrag.retrieval.encoder import Encoder, Vectors, document_text
-from rankrag.retrieval.lexical import Hit, analyse, bm25_search
-from rankrag.types import Passage, Ranking, ScoredPassage, Source
+from rankrag.retrieval.dense import ApproximateSearch, exact_search
+from rankrag.retrieval.encoder import Encoder, Vectors
+from rankrag.retrieval.lexical import Hit, bm25_search
+from rankrag.retrieval.rows import PASSAGE_COLUMNS, notes_from_json, notes_to_json, passage_of, row_of
+from rankrag.types import Passage, Ranking, ScoredPassage
 
 FORMAT = "2"
 """Format 1 had other terms for BM25 and no notes."""
@@ -50,68 +50,23 @@ TERMS_AS_THEY_ARE = FTS(
 )
 """The index splits `terms` at spaces and changes nothing: the analysis is `lexical.analyse`."""
 
-_PASSAGE_COLUMNS = ["id", "text", "title", "path", "heading", "page", "start", "end"]
-
-
-def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
-    """Return the document of every passage id; an id that stands twice is a `DataError`."""
-    owners: dict[str, str] = {}
-    for document in batch:
-        for passage in document.passages:
-            if passage.id in owners:
-                raise clash(passage.id, owners[passage.id], document.path)
-            owners[passage.id] = document.path
-    return owners
-
-
-def clash(passage_id: str, first: str, second: str) -> DataError:
-    """Return the error for an id that two passages want."""
-    first, second = file_of(first), file_of(second)
-    where = f"twice in {first}" if first == second else f"both in {first} and in {second}"
-    return DataError(f"passage id {passage_id!r} stands {where}; give every passage an id of its own")
-
 
 def rows_of(batch: Sequence[SourcePassages]) -> pa.Table:
     """Return the passages of the documents as rows of the index, in order."""
     rows = [
-        _row(document, passage, first=place == 0)
+        row_of(document, passage)
+        | {"source": document.path, "sha256": document.sha256}
+        | {"notes": None if place else notes_to_json(document.notes)}
         for document in batch
         for place, passage in enumerate(document.passages)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _row(document: SourcePassages, passage: Passage, *, first: bool) -> dict[str, str | int | None]:
-    text = document_text(passage)
-    place = passage.source
-    try:
-        key = vector_key(text)
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{document.path}: passage {passage.id!r} is not valid Unicode ({error.reason} at {error.start}); "
-            "read the document again with errors='replace'"
-        ) from error
-    return {
-        "id": passage.id,
-        "text": passage.text,
-        "title": passage.title,
-        "terms": " ".join(analyse(text)),
-        "key": key,
-        "source": document.path,
-        "sha256": document.sha256,
-        "path": place.path if place else None,
-        "heading": place.heading if place else None,
-        "notes": json.dumps([(n.text, n.lost) for n in document.notes]) if first and document.notes else None,
-        "page": place.page if place else None,
-        "start": place.start if place else None,
-        "end": place.end if place else None,
-    }
-
-
 def notes_of(table: Table) -> dict[str, tuple[Note, ...]]:
     """Return what was said about the documents when they were read, by path."""
     rows = table.search().where("notes IS NOT NULL").select(["source", "notes"]).to_arrow().to_pylist()
-    return {row["source"]: tuple(Note(text, lost) for text, lost in json.loads(row["notes"])) for row in rows}
+    return {row["source"]: notes_from_json(row["notes"]) for row in rows}
 
 
 def scan(table: Table, columns: Sequence[str]) -> pa.Table:
@@ -123,24 +78,8 @@ def passages_at(table: Table, rows: Sequence[int]) -> dict[int, Passage]:
     """Return the passages that stand in these rows, by row."""
     if not rows:
         return {}
-    found = table.take_row_ids(list(rows)).select(_PASSAGE_COLUMNS).with_row_id().to_arrow()
-    return {row["_rowid"]: _passage(**row) for row in found.to_pylist()}
-
-
-def _passage(
-    *,
-    id: str,  # noqa: A002 (the column's name)
-    text: str,
-    title: str,
-    path: str | None,
-    page: int | None,
-    heading: str | None,
-    start: int | None,
-    end: int | None,
-    _rowid: int,
-) -> Passage:
-    place = None if path is None else Source(path, page=page, heading=heading, start=start, end=end)
-    return Passage(id, text, title=title, source=place)
+    found = table.take_row_ids(list(rows)).select(list(PASSAGE_COLUMNS)).with_row_id().to_arrow()
+    return {row.pop("_rowid"): passage_of(**row) for row in found.to_pylist()}
 
 
 _PANICS = {"RustPanic", "PanicException"}

@@ -7,7 +7,6 @@ vector but never hold a stale one, and a passage that survives an update of its 
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,22 +23,21 @@ from lancedb.index import IvfSq
 from lancedb.table import Table
 
 from rankrag.data.progress import Progress, quiet
-from rankrag.documents.parts import IndexedSource, SourcePassages, by_file
+from rankrag.documents.parts import IndexedSource, SourcePassages
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import vector_key
 from rankrag.retrieval.encoder import Encoder, PassageEncoder, document_text
 from rankrag.retrieval.fusion import HybridRetriever
+from rankrag.retrieval.rows import clash, no_vector_yet, not_indexed, other_encoder, owners_of
 from rankrag.retrieval.snapshot import (
     FORMAT,
     SCHEMA,
     TERMS_AS_THEY_ARE,
-    clash,
     dense_retriever,
     explained,
     lexical_retriever,
     notes_of,
-    owners_of,
     passages_at,
     rows_of,
     scan,
@@ -154,11 +152,7 @@ class PassageStore:
             removed = table.delete(" OR ".join([f"source IN ({_sql(names)})", *below])).num_deleted_rows
         if removed:
             return int(removed)
-        paths = [file.path for file in by_file(self.sources())]
-        by_name = [known for known in paths if Path(known).name == Path(names[0]).name]
-        near = list(dict.fromkeys(by_name + difflib.get_close_matches(names[0], paths)))[:3]
-        hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
-        raise IndexStoreError(f"{self._path}: {names[0]} is not in the index; {hint}")
+        raise not_indexed(self._path, names[0], self.sources())
 
     def discard_empty(self) -> None:
         """Take the index off the disk where it holds no passage, and its folder where that holds nothing else."""
@@ -282,9 +276,7 @@ class PassageStore:
         with explained(self._path):
             vectors = self._vectors(encoder)
             if vectors is None and len(self):
-                raise IndexStoreError(
-                    f"{self._path}: no passage has a vector yet; run rankrag index again to fill them, or use bm25"
-                )
+                raise no_vector_yet(self._path)
             return dense_retriever(self._path, self._snapshot(_PASSAGES), vectors, encoder, exact_up_to)
 
     def hybrid(self, encoder: Encoder) -> Retriever:
@@ -311,10 +303,7 @@ class PassageStore:
         table = self._table(_VECTORS)
         made_by = self._made_by(table)
         if encoder is not None and encoder.name != made_by:
-            raise IndexStoreError(
-                f"{self._path}: the vectors were made by {made_by}, the encoder now is {encoder.name}; "
-                f"use {made_by}, or index the documents into a new folder"
-            )
+            raise other_encoder(self._path, made_by, encoder.name)
         return table
 
     def _made_by(self, vectors: Table) -> str:

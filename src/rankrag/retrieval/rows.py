@@ -1,0 +1,110 @@
+"""What every home of an index keeps of a passage, and what it refuses; the home decides how that is stored."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rankrag.documents.document import Note
+from rankrag.documents.parts import IndexedSource, SourcePassages, by_file, file_of
+from rankrag.errors import DataError, IndexStoreError
+from rankrag.retrieval.dense import vector_key
+from rankrag.retrieval.encoder import document_text
+from rankrag.retrieval.lexical import analyse
+from rankrag.types import Passage, Source
+
+PASSAGE_COLUMNS = ("id", "text", "title", "path", "heading", "page", "start", "end")
+"""Columns that `passage_of` takes; from `path` on they are the passage's `Source`, null if it has none."""
+
+
+def owners_of(batch: Sequence[SourcePassages]) -> dict[str, str]:
+    """Return the document of every passage id; an id that stands twice is a `DataError`."""
+    owners: dict[str, str] = {}
+    for document in batch:
+        for passage in document.passages:
+            if passage.id in owners:
+                raise clash(passage.id, owners[passage.id], document.path)
+            owners[passage.id] = document.path
+    return owners
+
+
+def clash(passage_id: str, first: str, second: str) -> DataError:
+    """Return the error for an id that two passages want."""
+    first, second = file_of(first), file_of(second)
+    where = f"twice in {first}" if first == second else f"both in {first} and in {second}"
+    return DataError(f"passage id {passage_id!r} stands {where}; give every passage an id of its own")
+
+
+def row_of(document: SourcePassages, passage: Passage) -> dict[str, str | int | None]:
+    """Return a passage's columns, with its BM25 terms (separated by spaces) and the key of its vector."""
+    text = document_text(passage)
+    place = passage.source
+    try:
+        key = vector_key(text)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{document.path}: passage {passage.id!r} is not valid Unicode ({error.reason} at {error.start}); "
+            "read the document again with errors='replace'"
+        ) from error
+    return {
+        "id": passage.id,
+        "text": passage.text,
+        "title": passage.title,
+        "terms": " ".join(analyse(text)),
+        "key": key,
+        "path": place.path if place else None,
+        "heading": place.heading if place else None,
+        "page": place.page if place else None,
+        "start": place.start if place else None,
+        "end": place.end if place else None,
+    }
+
+
+def passage_of(
+    *,
+    id: str,  # noqa: A002 (the column's name)
+    text: str,
+    title: str,
+    path: str | None,
+    page: int | None,
+    heading: str | None,
+    start: int | None,
+    end: int | None,
+) -> Passage:
+    """Return the passage whose columns these are."""
+    place = None if path is None else Source(path, page=page, heading=heading, start=start, end=end)
+    return Passage(id, text, title=title, source=place)
+
+
+def notes_to_json(notes: Sequence[Note]) -> str | None:
+    """Return a document's notes as JSON, `None` if it has none."""
+    return json.dumps([(note.text, note.lost) for note in notes]) if notes else None
+
+
+def notes_from_json(text: str) -> tuple[Note, ...]:
+    """Return the notes that `notes_to_json` wrote."""
+    return tuple(Note(said, lost) for said, lost in json.loads(text))
+
+
+def not_indexed(place: object, name: str, sources: Iterable[IndexedSource]) -> IndexStoreError:
+    """Return the error for a document to be removed that the index does not have; it names documents like it."""
+    paths = [file.path for file in by_file(sources)]
+    by_name = [known for known in paths if Path(known).name == Path(name).name]
+    near = list(dict.fromkeys(by_name + difflib.get_close_matches(name, paths)))[:3]
+    hint = f"did you mean {' or '.join(near)}?" if near else "rankrag index --list shows what is"
+    return IndexStoreError(f"{place}: {name} is not in the index; {hint}")
+
+
+def other_encoder(place: object, made_by: str, now: str) -> IndexStoreError:
+    """Return the error for vectors that another encoder made."""
+    return IndexStoreError(
+        f"{place}: the vectors were made by {made_by}, the encoder now is {now}; "
+        f"use {made_by}, or index the documents into a new index"
+    )
+
+
+def no_vector_yet(place: object) -> IndexStoreError:
+    """Return the error for an index whose passages have no vectors when they are needed."""
+    return IndexStoreError(f"{place}: no passage has a vector yet; run rankrag index again to fill them, or use bm25")
