@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rankrag.errors import ConfigError, ModelError
+from rankrag.errors import ConfigError
+from rankrag.models.address import is_address
 from rankrag.types import Passage, Question
 
 if TYPE_CHECKING:
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
     from rankrag.config.answering import AskConfig
     from rankrag.models import LanguageModel
+    from rankrag.models.remote import Remote
     from rankrag.pipeline import RankRAG
 
 TIMEOUT = 600.0
 """Seconds that a server may take; ranking a long list on a CPU takes minutes."""
+
+RETRIES = 2
+"""Further tries where a server is not reached or is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Reranker:
     """
 
     def __init__(self, model: str | LanguageModel = "rankrag-mini", *, api_key: str | None = None) -> None:
-        self._server = _Server(model, api_key) if isinstance(model, str) and _is_url(model) else None
+        self._server = _server(model, api_key) if isinstance(model, str) and is_address(model) else None
         self._model: LanguageModel | None = None
         if self._server is None:
             if isinstance(model, str):
@@ -78,7 +83,7 @@ class Reranker:
     def _scores(self, query: str, documents: Sequence[str]) -> list[float]:
         if self._server:
             body = {"query": query, "documents": list(documents)}
-            results = self._server.post("/v1/rerank", body)["results"]
+            results = self._server.ask("/v1/rerank", body)["results"]
             return [r["relevance_score"] for r in sorted(results, key=lambda r: r["index"])]
         from rankrag.rerank import judge
 
@@ -107,7 +112,7 @@ class Searcher:
         api_key: str | None = None,
     ) -> None:
         self._collection = collection
-        self._server = _Server(str(index), api_key) if _is_url(str(index)) else None
+        self._server = _server(str(index), api_key) if is_address(str(index)) else None
         self._pipeline: RankRAG | None = None
         if self._server is None:
             from rankrag.opening import load
@@ -118,7 +123,7 @@ class Searcher:
         """Return at most `k` passages, most relevant first."""
         if self._server:
             body = {"query": query, "k": k, "collection": self._collection}
-            return [FoundPassage(**row) for row in self._server.post("/v1/search", body)["results"]]
+            return [FoundPassage(**row) for row in self._server.ask("/v1/search", body)["results"]]
         assert self._pipeline is not None
         question = Question("", query)
         decision = self._pipeline.rerank(question, self._pipeline.retrieve(question))
@@ -131,29 +136,8 @@ def found_passage(passage: Passage, score: float) -> FoundPassage:
     return FoundPassage(passage.id, score, passage.text, passage.title, place)
 
 
-class _Server:
-    """A `rankrag serve`, asked over HTTP."""
+def _server(url: str, key: str | None) -> Remote:
+    """Return a `rankrag serve` at its address, with or without `/v1` at the end."""
+    from rankrag.models.remote import Remote
 
-    def __init__(self, url: str, api_key: str | None) -> None:
-        import httpx
-
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._url = url.rstrip("/").removesuffix("/v1")
-        self._client = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return what the server answers; `ModelError` with its message for anything but success."""
-        import httpx
-
-        try:
-            response = self._client.post(path, json=body)
-        except httpx.HTTPError as error:
-            raise ModelError(f"{self._url}: not reached ({error}); is `rankrag serve` running there?") from None
-        if response.status_code != 200:
-            raise ModelError(f"{self._url}: {response.status_code}: {response.text[:500]}")
-        found: dict[str, Any] = response.json()
-        return found
-
-
-def _is_url(name: str) -> bool:
-    return name.startswith(("http://", "https://"))
+    return Remote(url.rstrip("/").removesuffix("/v1"), timeout=TIMEOUT, retries=RETRIES, key=key)

@@ -279,10 +279,10 @@ def test_an_address_says_how_the_server_is_asked():
         ("ftp://x/v1", "not an address"),
         ("http:///v1", "not an address"),
         ("http://h/v1?time_out=3", "'time_out' is not known; known are model, kind, timeout, retries, concurrency"),
-        ("http://h/v1?timeout=0", "timeout=0: must be seconds above 0"),
-        ("http://h/v1?retries=-1", "retries=-1: must be a whole number from 0"),
-        ("http://h/v1?concurrency=", "concurrency=: must be a whole number from 1"),
-        ("http://h/v1?kind=tgi", "kind=tgi: must be one of vllm, sglang, llama.cpp, generic"),
+        ("http://h/v1?timeout=0", "timeout=0: must be greater than 0"),
+        ("http://h/v1?retries=-1", "retries=-1: must be greater than or equal to 0"),
+        ("http://h/v1?concurrency=", "concurrency=: must be a valid integer"),
+        ("http://h/v1?kind=tgi", "kind=tgi: must be 'vllm', 'sglang', 'llama.cpp' or 'generic'"),
     ],
 )
 def test_other_addresses_are_refused(text, said):

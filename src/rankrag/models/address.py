@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rankrag.errors import ConfigError
 
@@ -16,7 +18,7 @@ FORM = "http://HOST:PORT/v1?model=NAME#DIRECTORY"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Parts of `http://HOST:PORT/v1?model=NAME&timeout=30#DIRECTORY`.
+    """Parts of `http://HOST:PORT/v1?model=NAME&timeout=30#DIRECTORY`; what stands after `?` are its options.
 
     Attributes:
         root: scheme, host and port.
@@ -35,9 +37,15 @@ class Address:
     directory: str
     named: bool = True
     kind: Kind | None = None
-    timeout: float = 120.0
-    retries: int = 4
-    concurrency: int = 8
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    retries: Annotated[int, Field(ge=0)] = 4
+    concurrency: Annotated[int, Field(ge=1)] = 8
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+
+OPTIONS = ("model", "kind", "timeout", "retries", "concurrency")
+"""Parts of an address that stand after `?`, as `key=value`."""
 
 
 def is_address(name: str) -> bool:
@@ -50,50 +58,22 @@ def parse_address(text: str, default_directory: str) -> Address:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ConfigError(f"--model {text}: not an address; write {FORM}")
-    found: dict[str, Any] = {"model": ""}
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key not in _READ:
-            raise ConfigError(f"--model {text}: {key!r} is not known; known are {', '.join(_READ)}")
-        read, wanted = _READ[key]
-        try:
-            found[key] = read(value)
-        except ValueError:
-            raise ConfigError(f"--model {text}: {key}={value}: must be {wanted}") from None
-    return Address(
-        root=f"{parts.scheme}://{parts.netloc}",
-        path=parts.path.rstrip("/") or "/v1",
-        directory=parts.fragment or default_directory,
-        named=bool(parts.fragment),
-        **found,
-    )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(options.keys() - set(OPTIONS)):
+        raise ConfigError(f"--model {text}: {unknown[0]!r} is not known; known are {', '.join(OPTIONS)}")
+    where = {
+        "root": f"{parts.scheme}://{parts.netloc}",
+        "path": parts.path.rstrip("/") or "/v1",
+        "directory": parts.fragment or default_directory,
+        "named": bool(parts.fragment),
+    }
+    try:
+        return _reader().validate_python({"model": "", **options, **where})
+    except ValidationError as error:
+        (key, *_), said = error.errors()[0]["loc"], error.errors()[0]["msg"].replace("Input should", "must")
+        raise ConfigError(f"--model {text}: {key}={options[str(key)]}: {said}") from None
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-def _from(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if (number := int(text)) < least:
-            raise ValueError
-        return number
-
-    return read
-
-
-def _kind(text: str) -> str:
-    if text not in get_args(Kind):
-        raise ValueError
-    return text
-
-
-_READ: dict[str, tuple[Callable[[str], Any], str]] = {
-    "model": (str, "a name"),
-    "kind": (_kind, f"one of {', '.join(get_args(Kind))}"),
-    "timeout": (_seconds, "seconds above 0"),
-    "retries": (_from(0), "a whole number from 0"),
-    "concurrency": (_from(1), "a whole number from 1"),
-}
+@cache
+def _reader() -> TypeAdapter[Address]:
+    return TypeAdapter(Address)

@@ -8,6 +8,7 @@ is an error, never a guess.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -51,7 +52,8 @@ class OpenAIModel:
         self.contract: Contract = self.encoder.contract
         self._concurrency = address.concurrency
         self._path = address.path
-        self._remote = Remote(address.root, timeout=address.timeout, retries=address.retries, wait=wait)
+        key = os.environ.get("OPENAI_API_KEY")
+        self._remote = Remote(address.root, timeout=address.timeout, retries=address.retries, wait=wait, key=key)
         served = self._served()
         self.name = address.model or self._only(served)
         self.kind: Kind = address.kind or self._kind(served)
@@ -98,7 +100,7 @@ class OpenAIModel:
 
     def _sglang(self, ids: list[int], labels: list[int]) -> list[float]:
         body = {"model": self.name, "query": ids[:1], "items": [ids[1:]], "label_token_ids": labels}
-        found = self._remote.post(f"{self._path}/score", body | {"apply_softmax": False, "item_first": False})
+        found = self._remote.ask(f"{self._path}/score", body | {"apply_softmax": False, "item_first": False})
         try:
             (row,) = found["scores"]
             return [math.log(float(p)) if p else -math.inf for p in row]
@@ -112,7 +114,7 @@ class OpenAIModel:
             body = {"prompt": ids, "n_predict": 1, "n_probs": count, "temperature": 0, "post_sampling_probs": False}
             # the bias makes it draw a label: for a token that is half a character it returns no probabilities at all;
             # those that it returns are from before the bias
-            found = self._remote.post("/completion", body | {"logit_bias": [[labels[0], _SURE]]})
+            found = self._remote.ask("/completion", body | {"logit_bias": [[labels[0], _SURE]]})
             self._same_length(found.get("tokens_evaluated"), ids)
             try:
                 rows = {int(t["id"]): float(t["logprob"]) for t in found["completion_probabilities"][0]["top_logprobs"]}
@@ -144,7 +146,7 @@ class OpenAIModel:
         return row
 
     def _complete(self, body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
-        found = self._remote.post(f"{self._path}/completions", body)
+        found = self._remote.ask(f"{self._path}/completions", body)
         self._same_length((found.get("usage") or {}).get("prompt_tokens"), ids)
         return found
 
@@ -182,8 +184,8 @@ class OpenAIModel:
                 raise
 
     def _served(self) -> list[dict[str, Any]]:
-        found = self._remote.get(f"{self._path}/models")
-        return [model for model in (found or {}).get("data") or [] if isinstance(model, dict)]
+        found = self._remote.ask(f"{self._path}/models", may_lack=True)
+        return [model for model in found.get("data") or [] if isinstance(model, dict)]
 
     def _only(self, served: list[dict[str, Any]]) -> str:
         names = [str(model.get("id")) for model in served]
@@ -255,8 +257,7 @@ def _tokenised(remote: Remote, address: Address, kind: Kind, name: str, text: st
     body: dict[str, Any] = {"model": name, "prompt": text, "add_special_tokens": False}
     if kind == "llama.cpp":
         body = {"content": text, "add_special": False, "parse_special": True}
-    found = remote.find(f"{address.path.removesuffix('/v1')}/tokenize", body)
-    tokens = (found or {}).get("tokens")
+    tokens = remote.ask(f"{address.path.removesuffix('/v1')}/tokenize", body, may_lack=True).get("tokens")
     return tokens if isinstance(tokens, list) else None
 
 

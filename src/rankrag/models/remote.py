@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import weakref
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import httpx
 from rankrag.errors import ModelError
 
 _AGAIN = {408, 429, 500, 502, 503, 504}
+_LACKING = {404, 405, 501}
 
 
 class Remote:
@@ -24,29 +24,47 @@ class Remote:
         timeout: a request fails after so many seconds without a byte.
         retries: further tries after a failure that may pass: no connection, a broken reply, 429 and 5xx.
         wait: seconds before the first retry, doubled for each further one, and never below `Retry-After`.
+        key: what the server knows the caller by, if it asks for that.
     """
 
-    def __init__(self, root: str, *, timeout: float, retries: int, wait: float) -> None:
-        key = os.environ.get("OPENAI_API_KEY")
+    def __init__(self, root: str, *, timeout: float, retries: int, wait: float = 0.5, key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.root = root
         self._retries, self._wait = retries, wait
         self._client = httpx.Client(base_url=root, headers=headers, timeout=timeout)
         weakref.finalize(self, self._client.close)
 
-    def get(self, path: str) -> dict[str, Any] | None:
-        """Return a JSON object, or None if the server has nothing there."""
-        return self._ask("GET", path, None, may_lack=True)
+    def ask(self, path: str, body: dict[str, Any] | None = None, *, may_lack: bool = False) -> dict[str, Any]:
+        """Return the JSON object that is at `path`, or that answers `body`.
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object that answers `body`; `ModelError` if all tries fail."""
-        found = self._ask("POST", path, body, may_lack=False)
-        assert found is not None
-        return found
-
-    def find(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the JSON object that answers `body`, or None if the server has nothing there."""
-        return self._ask("POST", path, body, may_lack=True)
+        `ModelError` if all tries fail. A path that the server `may_lack` gives an empty object if it does.
+        """
+        problem, pause = "", 0.0
+        for attempt in range(self._retries + 1):
+            time.sleep(pause)
+            pause = self._wait * 2**attempt
+            try:
+                response = self._client.request("GET" if body is None else "POST", path, json=body)
+            except httpx.HTTPError as error:
+                problem = f"{self.root}{path}: {_reason(error)}"
+                continue
+            if response.status_code in _AGAIN:
+                problem = self._refused(path, response)
+                pause = max(pause, _seconds(response.headers.get("Retry-After")))
+                continue
+            if response.status_code in _LACKING and may_lack:
+                return {}
+            if response.status_code != 200:
+                raise ModelError(self._refused(path, response))
+            try:
+                found: object = response.json()
+            except ValueError:
+                problem = f"{self.root}{path}: the reply is not whole JSON ({response.text[:60]!r} …)"
+                continue
+            if isinstance(found, dict):
+                return found
+            raise ModelError(f"{self.root}{path}: the reply holds {type(found).__name__}, not an object")
+        raise ModelError(f"{problem}; given up after {self._retries + 1} tries, check that the server runs")
 
     def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the JSON objects of an event stream until its end; a stream that breaks off is a `ModelError`."""
@@ -64,34 +82,6 @@ class Remote:
         except (httpx.HTTPError, ValueError) as error:
             raise ModelError(f"{self.root}{path}: the reply broke off ({_reason(error)}); ask again") from error
         raise ModelError(f"{self.root}{path}: the reply broke off (no [DONE] at its end); ask again")
-
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, *, may_lack: bool) -> dict[str, Any] | None:
-        problem, pause = "", 0.0
-        for attempt in range(self._retries + 1):
-            time.sleep(pause)
-            pause = self._wait * 2**attempt
-            try:
-                response = self._client.request(method, path, json=body)
-            except httpx.HTTPError as error:
-                problem = f"{self.root}{path}: {_reason(error)}"
-                continue
-            if response.status_code in _AGAIN:
-                problem = self._refused(path, response)
-                pause = max(pause, _seconds(response.headers.get("Retry-After")))
-                continue
-            if response.status_code in (404, 405, 501) and may_lack:
-                return None
-            if response.status_code != 200:
-                raise ModelError(self._refused(path, response))
-            try:
-                found: object = response.json()
-            except ValueError:
-                problem = f"{self.root}{path}: the reply is not whole JSON ({response.text[:60]!r} …)"
-                continue
-            if isinstance(found, dict):
-                return found
-            raise ModelError(f"{self.root}{path}: the reply holds {type(found).__name__}, not an object")
-        raise ModelError(f"{problem}; given up after {self._retries + 1} tries, check that the server runs")
 
     def _refused(self, path: str, response: httpx.Response) -> str:
         said = " ".join(response.text.split())[:200]
