@@ -69,13 +69,17 @@ def stream_answer(model: LanguageModel, question: Question, prompt: EncodedPromp
 
 def answer_many(model: LanguageModel, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> list[str]:
     """Return the model's reply to each question from its passages, in their order; with options it is a letter."""
+    return answer_encoded(model, [(question, encode_answer(model, question, found)) for question, found in questions])
+
+
+def answer_encoded(model: LanguageModel, questions: Sequence[tuple[Question, EncodedPrompt]]) -> list[str]:
+    """Return the model's reply to each question and its prompt of `encode_answer`, in their order."""
     replies = [""] * len(questions)
     alike: dict[tuple[tuple[str, ...], SamplingParams], list[int]] = {}
     for place, (question, _) in enumerate(questions):
         alike.setdefault((question.letters, sampling_for(question)), []).append(place)
     for (letters, params), places in alike.items():
-        texts = [answer_prompt(model.contract.format, *questions[place]) for place in places]
-        prompts = model.encode(texts, reserve=params.max_new_tokens)
+        prompts = [questions[place][1] for place in places]
         found = _chosen(model, prompts, letters) if letters else _written(model, prompts, params)
         for place, reply in zip(places, found, strict=True):
             replies[place] = reply

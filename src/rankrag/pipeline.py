@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.citations import cite
 from rankrag.contract import HistoryQuery
+from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
@@ -20,7 +21,7 @@ from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_a
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fusion import search
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Citation, Message, Question, Ranking, Timings
+from rankrag.types import Answer, Citation, Message, Question, Ranking, StateUse, Timings
 
 if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
@@ -94,25 +95,19 @@ class RankRAG:
             yield text
         else:
             text, prompt = "", encode_answer(self.model, question, [c.passage for c in decision.contexts])
-            cut = zip(decision.contexts, prompt.cut, strict=True)
-            truncated = frozenset(c.passage.id for c, is_cut in cut if is_cut)
+            truncated = cut_contexts(decision.contexts, prompt)
             for piece in stream_answer(self.model, question, prompt):
                 text += piece
                 yield piece
         reply = self.conclude(question, decision, text)
         done = time.perf_counter()
-        yield Answer(
-            question=question,
-            text=reply.text,
-            abstained=reply.abstained,
-            citations=reply.citations,
-            contexts=decision.contexts,
-            reranked=decision.ranking,
-            retrieved=retrieved,
+        yield whole_answer(
+            question,
+            retrieved,
+            decision,
+            reply,
             timings=Timings(after_retrieval - started, after_rerank - after_retrieval, done - after_rerank),
-            relevance=decision.relevance,
             states=states - states_before if states and states_before and decision.relevance else None,
-            truncated=decision.truncated,
             contexts_truncated=truncated,
         )
 
@@ -186,6 +181,38 @@ class Reply:
     text: str
     abstained: bool = False
     citations: tuple[Citation, ...] = ()
+
+
+def whole_answer(
+    question: Question,
+    retrieved: Ranking,
+    decision: Decision,
+    reply: Reply,
+    *,
+    timings: Timings,
+    states: StateUse | None,
+    contexts_truncated: frozenset[str],
+) -> Answer:
+    """Return what these steps of a question come to, as one `Answer`."""
+    return Answer(
+        question=question,
+        text=reply.text,
+        abstained=reply.abstained,
+        citations=reply.citations,
+        contexts=decision.contexts,
+        reranked=decision.ranking,
+        retrieved=retrieved,
+        timings=timings,
+        relevance=decision.relevance,
+        states=states,
+        truncated=decision.truncated,
+        contexts_truncated=contexts_truncated,
+    )
+
+
+def cut_contexts(contexts: Ranking, prompt: EncodedPrompt) -> frozenset[str]:
+    """Return the ids of the passages that were cut in the answer's prompt."""
+    return frozenset(c.passage.id for c, is_cut in zip(contexts, prompt.cut, strict=True) if is_cut)
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

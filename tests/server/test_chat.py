@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from rankrag.contract import Contract
+from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
+from rankrag.types import StateUse
 
 ASK = {"messages": [{"role": "user", "content": "Which river is the longest of Iberia?"}]}
 
@@ -35,6 +39,29 @@ def test_every_passage_comes_with_p_true_and_its_place_before_and_after(client):
     assert passages[0]["score"] == pytest.approx(0.9)
     assert {"rank", "was", "used", "url", "text"} <= set(passages[0])
     assert sorted(p["rank"] for p in passages) == list(range(1, len(passages) + 1))
+
+
+def test_passages_that_were_cut_and_kept_states_are_said(serving, index):
+    class Short(FakeLanguageModel):
+        """Cuts passages in answers, not in ranking; finds half of the states that it wants."""
+
+        info = property(lambda self: ModelInfo(states=StateUse(len(self.prompts) // 2, len(self.prompts))))
+
+        def __init__(self):
+            self.yes_if, self.reply, self.sure = "longest", "The Tagus", 0.9
+            self.contract, self.prompts = Contract(), []
+
+        def encode(self, prompts, *, reserve=1):
+            return [replace(p, cut=tuple(reserve > 1 for _ in p.cut)) for p in super().encode(prompts)]
+
+    with serving(Short(), index) as c:
+        found = [chat(c).json()["rankrag"], chunks(chat(c, stream=True))[-1]["rankrag"]]
+    for details in found:
+        first, *others = details["passages"]
+        assert (first["truncated"], first["context_truncated"]) == (False, True)
+        assert not any(p["context_truncated"] for p in others)
+        assert details["states"]["wanted"] == len(details["passages"])
+        assert 0 < details["states"]["found"] < details["states"]["wanted"] or len(details["passages"]) == 1
 
 
 def test_a_stream_gives_the_sources_first_then_the_text_then_the_citations(client):

@@ -49,6 +49,11 @@ def test_tei_clients_send_texts_and_get_a_bare_list(client):
     assert found[0]["score"] == pytest.approx(0.9)
 
 
+def test_texts_that_are_null_are_no_tei_request(client):
+    found = client.post("/rerank", json={"query": QUERY, "documents": RIVERS, "texts": None}).json()
+    assert [r["index"] for r in found["results"]] == [1, 0, 2]
+
+
 def test_tei_raw_scores_are_log_odds(client):
     found = client.post("/rerank", json={"query": QUERY, "texts": RIVERS, "raw_scores": True}).json()
     assert found[0]["score"] == pytest.approx(2.197, abs=1e-3)

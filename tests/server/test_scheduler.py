@@ -7,10 +7,11 @@ import time
 import pytest
 
 from rankrag.errors import DataError
+from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.server.metrics import Metrics
 from rankrag.server.scheduler import BusyError, GoneError, Scheduler, Ticket
-from rankrag.types import Passage, Question
+from rankrag.types import Passage, Question, StateUse
 
 QUESTION = Question("q", "Which river is longest?")
 
@@ -148,16 +149,16 @@ def test_answers_that_wait_together_are_written_together_and_alone_in_pieces(sch
 
     one = scheduler(Counting(reply="one two three"))
 
-    async def collect(pieces) -> list[str]:
-        return [piece async for piece in pieces]
+    async def collect(ask: str = "") -> list[str]:
+        return [piece async for piece in one.write(QUESTION, (), Ticket(ask)).read()]
 
-    alone = asyncio.run(collect(one.write(QUESTION, (), Ticket())))
+    alone = asyncio.run(collect())
 
     async def many() -> list[list[str]]:
         one.model.gate.clear()
         blocker = asyncio.create_task(one.judge(pairs("a", 1), Ticket("a")))
         await asyncio.sleep(0.05)
-        waiting = [asyncio.create_task(collect(one.write(QUESTION, (), Ticket(f"{i}")))) for i in range(4)]
+        waiting = [asyncio.create_task(collect(f"{i}")) for i in range(4)]
         await asyncio.sleep(0.05)
         one.model.gate.set()
         await blocker
@@ -203,3 +204,55 @@ def test_background_work_waits_until_nothing_else_does(scheduler):
 
     asyncio.run(both())
     assert judged_before == [60]
+
+
+def test_a_server_that_cannot_wait_longer_refuses_what_it_has_not_done(scheduler):
+    one = scheduler(batch_tokens=500)
+
+    async def stop() -> list[object]:
+        one.model.gate.clear()
+        judging = asyncio.create_task(one.judge(pairs("a", 60), Ticket("a")))
+        calling = asyncio.create_task(one.call(lambda: 1, Ticket("b")))
+        writing = asyncio.create_task(anext(one.write(QUESTION, (), Ticket("c")).read()))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(one.stop, 0.05)
+        found = await asyncio.gather(judging, calling, writing, return_exceptions=True)
+        one.model.gate.set()
+        return found
+
+    assert [type(error) for error in asyncio.run(stop())] == [GoneError] * 3
+    one._thread.join(10)
+    assert not one._thread.is_alive()
+
+
+class Counting(Recording):
+    """Keeps the states of each second passage that it reads."""
+
+    @property
+    def info(self):
+        read = sum(map(len, self.batches))
+        return ModelInfo(states=StateUse(read // 2, read))
+
+    @info.setter
+    def info(self, _):
+        pass
+
+
+def test_a_client_alone_is_told_the_use_of_kept_states(scheduler):
+    one, ticket = scheduler(Counting(), batch_tokens=500), Ticket("a")
+    asyncio.run(one.judge(pairs("a", 20), ticket))
+    assert ticket.states == StateUse(10, 20)
+
+
+def test_clients_that_shared_a_batch_are_not_told_each_others_use(scheduler):
+    one, tickets = scheduler(Counting()), [Ticket("a"), Ticket("b")]
+
+    async def both() -> None:
+        one.model.gate.clear()
+        waiting = [asyncio.create_task(one.judge(pairs(t.client, 4), t)) for t in tickets for _ in range(2)]
+        await asyncio.sleep(0.05)
+        one.model.gate.set()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(both())
+    assert [t.states for t in tickets] == [None, None]

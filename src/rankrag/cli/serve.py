@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,8 +78,16 @@ def serve(
         server_header=False,
     )
     say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
+
+    class Server(uvicorn.Server):
+        """Ends the streams that would keep it from stopping; a second signal stops it at once, as uvicorn does."""
+
+        async def shutdown(self, sockets: list[socket] | None = None) -> None:
+            app.end_streams()
+            await super().shutdown(sockets)
+
     with suppress(KeyboardInterrupt):  # uvicorn has stopped gracefully, then raises it again
-        uvicorn.Server(running).run()
+        Server(running).run()
 
 
 def mcp(

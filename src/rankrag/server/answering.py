@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rankrag.pipeline import RankRAG
+from rankrag.pipeline import RankRAG, cut_contexts, whole_answer
 from rankrag.rerank import Decision
 from rankrag.server.collections import shown_place
 from rankrag.server.scheduler import Scheduler
@@ -53,27 +53,26 @@ async def answering(asked: Asked, scheduler: Scheduler, ticket: Ticket) -> Async
     decision = pipeline.decide(retrieved, final)
     after_rerank = time.perf_counter()
     yield Ranked(decision, retrieved, len(judged) < len(retrieved) and ticket.late)
-    text = UNANSWERABLE
+    text, truncated = UNANSWERABLE, frozenset[str]()
     if decision.withheld:
         yield text
     else:
-        text = ""
-        async for piece in scheduler.write(question, [c.passage for c in decision.contexts], ticket):
+        text, writing = "", scheduler.write(question, [c.passage for c in decision.contexts], ticket)
+        async for piece in writing.read():
             text += piece
             yield piece
+        assert writing.prompt is not None
+        truncated = cut_contexts(decision.contexts, writing.prompt)
     reply = await scheduler.call(partial(pipeline.conclude, question, decision, text), ticket)
     done = time.perf_counter()
-    yield Answer(
-        question=question,
-        text=reply.text,
-        abstained=reply.abstained,
-        citations=reply.citations,
-        contexts=decision.contexts,
-        reranked=decision.ranking,
-        retrieved=retrieved,
+    yield whole_answer(
+        question,
+        retrieved,
+        decision,
+        reply,
         timings=Timings(after_retrieval - started, after_rerank - after_retrieval, done - after_rerank),
-        relevance=decision.relevance,
-        truncated=decision.truncated,
+        states=ticket.states if decision.relevance else None,
+        contexts_truncated=truncated,
     )
 
 

@@ -46,7 +46,7 @@ class ServerSettings:
         key: what clients must send; None is for this machine alone.
         max_waiting: requests that wait for the model at most.
         upload_limit: bytes of one upload.
-        stop_seconds: how long a stopping server finishes what it accepted.
+        stop_seconds: how long a stopping server finishes what it accepted; a full queue takes minutes of a CPU.
         base_url: where agents reach it; requests of browsers and clients say it themselves.
     """
 
@@ -54,7 +54,7 @@ class ServerSettings:
     key: str | None = None
     max_waiting: int = 256
     upload_limit: int = 256 * 1024 * 1024
-    stop_seconds: float = 30.0
+    stop_seconds: float = 600.0
     base_url: str = "http://127.0.0.1:8000/"
 
 

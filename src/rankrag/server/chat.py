@@ -129,7 +129,7 @@ async def chat(request: Request, body: ChatRequest) -> Any:
         params = SamplingParams(
             min(limit, MAX_NEW_TOKENS), body.temperature or 0.0, body.top_p or 1.0, (body.seed or 0) % 2**31
         )
-        pieces = parts.scheduler.write(question, (), ticket_for(request, body.timeout), params)
+        pieces = parts.scheduler.write(question, (), ticket_for(request, body.timeout), params).read()
         if body.stream:
             return event_stream(plain_chunks(head, await primed(pieces), ending))
         text = "".join([piece async for piece in pieces])
@@ -156,7 +156,7 @@ async def responses(request: Request, body: ResponsesRequest) -> Any:
     fixed = {"parallel_tool_calls": False, "tool_choice": "auto", "tools": [], "error": None}
     if is_task or _is_plain(body.model):
         params = SamplingParams(min(body.max_output_tokens or 256, MAX_NEW_TOKENS), body.temperature or 0.0)
-        events = _as_events(parts.scheduler.write(question, (), ticket_for(request, body.timeout), params))
+        events = _as_events(parts.scheduler.write(question, (), ticket_for(request, body.timeout), params).read())
     else:
         events = _answered(request, parts, body.model, question, None, body.timeout)
     if body.stream:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -245,7 +246,7 @@ class Collections:
         return f"{base_url.rstrip('/')}/documents/{document_id(source.path)}?passage={key}"
 
     def _add(self, collection: Collection) -> None:
-        uploads = Uploads(collection.files, lambda paths, tell: self._indexer.index(collection.store, paths, tell))
+        uploads = Uploads(collection.files, partial(self._indexer.index, collection.store))
         self._found[collection.name] = collection
         self._uploads[collection.name] = uploads
         uploads.start()

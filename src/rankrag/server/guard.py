@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -67,6 +68,12 @@ class Guard:
     def __init__(self, app: App, *, key: str | None, metrics: Metrics, upload_limit: int) -> None:
         self.app = app
         self._key, self._metrics, self._upload_limit = key, metrics, upload_limit
+        self._endless: set[asyncio.Future[None]] = set()
+
+    def end_streams(self) -> None:
+        """End the streams that only their clients end, so that a server can stop; call it in the event loop."""
+        for stream in self._endless:
+            stream.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -97,12 +104,27 @@ class Guard:
             refused = self._refusal(scope, headers)
             if refused:
                 await _answer(sending, *refused)
+            elif _is_endless(scope):
+                await self._until_ended(self.app(scope, body.receive, sending), sending)
             else:
                 await self.app(scope, body.receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - started)
+
+    async def _until_ended(self, answering: Awaitable[None], send: Send) -> None:
+        stream = asyncio.ensure_future(answering)
+        self._endless.add(stream)
+        try:
+            await asyncio.wait({stream})
+            if stream.cancelled():
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                stream.result()
+        finally:
+            self._endless.discard(stream)
+            stream.cancel()
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> tuple[int, str, str] | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -142,6 +164,12 @@ class _Body:
         message = await self._receive()
         self._read += len(message.get("body", b""))
         return {"type": "http.disconnect"} if self.too_large else message
+
+
+def _is_endless(scope: Scope) -> bool:
+    """Whether a request asks for a stream of events that goes on until its client leaves."""
+    path = str(scope["path"]).rstrip("/")
+    return scope["method"] == "GET" and path.endswith(("/events", "/mcp"))
 
 
 def _holds(headers: dict[bytes, str], key: str) -> bool:

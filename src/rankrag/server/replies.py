@@ -141,18 +141,21 @@ def answer_details(answer: Answer, parts: Parts, base_url: str) -> dict[str, Any
             "url": parts.collections.link(base_url, c.passage),
             "text": c.passage.text,
             "truncated": c.passage.id in answer.truncated,
+            "context_truncated": c.passage.id in answer.contexts_truncated,
         }
         for rank, c in enumerate(answer.reranked, start=1)
     ]
     citations = [{"start": c.start, "end": c.end, "passage": c.context} for c in answer.citations]
     times = answer.timings
     seconds = {"retrieve": times.retrieve, "rerank": times.rerank, "generate": times.generate}
+    states = {"found": answer.states.found, "wanted": answer.states.wanted} if answer.states else None
     return {
         "abstained": answer.abstained,
         "text": answer.text,
         "citations": citations,
         "passages": passages,
         "seconds": seconds,
+        "states": states,
     }
 
 

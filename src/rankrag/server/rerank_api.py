@@ -41,13 +41,14 @@ class Spans(BaseModel):
 
 
 class RerankRequest(BaseModel):
-    """A query and its documents. Fields that are not named here are accepted and change nothing."""
+    """A query and its documents; as `texts` they get TEI's reply. Fields that are not named here change nothing."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
     query: Text
     documents: list[str | dict[str, Any]] | None = Field(
-        None, validation_alias=AliasChoices("documents", "passages", "texts"), max_length=100_000
+        None, validation_alias=AliasChoices("documents", "passages"), max_length=100_000
     )
+    texts: list[str | dict[str, Any]] | None = Field(None, max_length=100_000)
     model: str | None = None
     top_n: Count = None
     top_k: Count = None
@@ -106,15 +107,15 @@ PREDICATES = ("relevant",)
 async def rerank(request: Request, body: Annotated[RerankRequest, Body()]) -> Any:
     """Rank documents by the probability that each is relevant to the query, best first."""
     parts = parts_of(request)
-    is_tei = "texts" in (await request.json())
-    texts = [_text(document, body.rank_fields, place) for place, document in enumerate(body.documents or ())]
+    documents = body.documents if body.texts is None else body.texts
+    texts = [_text(document, body.rank_fields, place) for place, document in enumerate(documents or ())]
     if not texts:
         raise DataError("documents: none given; send a list of texts as 'documents' (or 'texts')")
     question = Question("", require_question(body.query, "query"), style="short")
     judged, settled = await _judged(request, parts, question, texts, body.timeout)
     order = sorted(range(len(texts)), key=lambda i: (-judged[i].probability, i))
     wanted = order[: (body.top_n or body.top_k or len(order))]
-    if is_tei:
+    if body.texts is not None:
         return [_tei_result(body, i, judged[i], texts[i]) for i in wanted]
     results = [_result(body, i, judged[i], texts[i]) for i in wanted]
     if body.relevant_spans is not None and body.relevant_spans.mode != "disabled":

@@ -13,29 +13,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from rankrag.errors import RankragError
-from rankrag.generate import answer_many, encode_answer, stream_answer
 from rankrag.models import LanguageModel, SamplingParams
 from rankrag.rerank import Judgement, judge
 from rankrag.server.fair import FairQueue
 from rankrag.server.metrics import Metrics
-from rankrag.server.work import BusyError, Call, GoneError, Judging, Pair, Promise, Ticket, Writing
-from rankrag.templates import answer_prompt
+from rankrag.server.work import BusyError, Call, GoneError, Judging, Pair, Promise, Ticket, Writing, as_ours
+from rankrag.server.writing import Writer
 from rankrag.types import Passage, Question
 
 Result = TypeVar("Result")
 
 BATCH_TOKENS = 1536
 """Tokens judged in one turn of a CPU: about a second of rankrag-mini, which is what another client waits at most."""
-
-WRITTEN_TOGETHER = 8
-"""Answers written in one batch. Writing reads all weights for each token, so that eight take little longer than one."""
-
-PIECES_A_TURN = 8
-"""Pieces of a streamed answer between two batches of ranking."""
 
 _CHARACTERS_A_TOKEN = 4
 _PROMPT_TOKENS = 60
@@ -63,8 +55,8 @@ class Scheduler:
         self._judging = FairQueue()
         self._calls: deque[Call] = deque()
         self._background: deque[Call] = deque()
-        self._writing: deque[Writing] = deque()
         self._changed = threading.Condition()
+        self._writing = Writer(model, metrics, self._changed)
         self._stopping = False
         self._seconds_a_request = 1.0
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
@@ -79,6 +71,8 @@ class Scheduler:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(seconds)
+        with self._changed:
+            self._give_up(GoneError("the server has stopped"))
 
     def waiting(self) -> int:
         """Return the number of requests that wait or are worked on."""
@@ -109,23 +103,17 @@ class Scheduler:
         result: Result = await self._awaited(work.done, ticket)
         return result
 
-    async def write(
+    def write(
         self,
         question: Question,
         contexts: Sequence[Passage],
         ticket: Ticket,
         params: SamplingParams | None = None,
-    ) -> AsyncIterator[str]:
-        """Yield the model's reply; piece by piece while nobody else waits for an answer, else all at once."""
-        work = Writing(question, contexts, params, ticket, asyncio.Queue(), asyncio.get_running_loop())
-        self._enter(lambda: self._writing.append(work))
-        try:
-            while (piece := await work.pieces.get()) is not None:
-                if isinstance(piece, BaseException):
-                    raise piece
-                yield piece
-        finally:
-            work.left = True  # a reader that stopped early; after the last piece it changes nothing
+    ) -> Writing:
+        """Queue a reply, and return what reads it: in pieces while nobody else waits for one, else all at once."""
+        work = Writing(question, contexts, params, ticket)
+        self._enter(lambda: self._writing.add(work))
+        return work
 
     async def _awaited(self, promise: Promise, ticket: Ticket) -> Any:
         try:
@@ -147,6 +135,15 @@ class Scheduler:
 
     def _waiting(self) -> int:
         return len(self._calls) + len(self._writing) + len(self._judging)
+
+    def _give_up(self, error: Exception) -> None:
+        """Break all work that waits; without any, the thread ends after its turn."""
+        for judging in self._judging.end(lambda _: True):
+            judging.done.fail(error)
+        for calls in (self._calls, self._background):
+            while calls:
+                calls.popleft().done.fail(error)
+        self._writing.give_up(error)
 
     def _run(self) -> None:
         while True:
@@ -173,7 +170,7 @@ class Scheduler:
         if call:
             self._perform(call)
         if self._writing and not self._pressing():
-            self._write()
+            self._writing.turn()
 
     def _pop(self, calls: deque[Call]) -> Call | None:
         with self._changed:
@@ -198,11 +195,16 @@ class Scheduler:
         return _PROMPT_TOKENS + read + len(question.text) // _CHARACTERS_A_TOKEN
 
     def _judge(self, batch: list[tuple[Judging, Pair]]) -> None:
+        before = self.model.info.states
         with self.metrics.timed("rank"):
             found = self._judged([pair for _, pair in batch])
+        states = self.model.info.states
         self.metrics.pairs.inc(len(batch))
         self.metrics.tokens.inc(sum(self._estimate(pair) for _, pair in batch))
-        self.metrics.count_states(self.model.info.states)
+        self.metrics.count_states(states)
+        tickets = {work.ticket for work, _ in batch}
+        for ticket in tickets:
+            ticket.count_states(states - before if states and before and len(tickets) == 1 else None)
         for (work, _), judgement in zip(batch, found, strict=True):
             if isinstance(judgement, Exception):
                 work.done.fail(judgement)
@@ -224,7 +226,7 @@ class Scheduler:
             return list(judge(self.model, pairs))
         except Exception as error:
             if len(pairs) == 1:
-                return [_as_ours(error)]
+                return [as_ours(error)]
             return [one for pair in pairs for one in self._judged([pair])]
 
     def _perform(self, work: Call) -> None:
@@ -234,77 +236,4 @@ class Scheduler:
         try:
             work.done.give(work.function())
         except Exception as error:
-            work.done.fail(_as_ours(error))
-
-    def _write(self) -> None:
-        with self._changed:
-            for gone in [w for w in self._writing if w.left or w.ticket.cancelled]:
-                self._writing.remove(gone)
-                gone.put(GoneError("the client went away"))
-            fresh = [w for w in self._writing if w.begun is None and w.params is None][:WRITTEN_TOGETHER]
-            streamed = self._writing[0] if self._writing else None
-        if len(fresh) > 1:
-            self._write_together(fresh)
-        elif streamed:
-            self._stream(streamed)
-
-    def _write_together(self, batch: list[Writing]) -> None:
-        with self.metrics.timed("write"):
-            try:
-                replies: list[str | BaseException] = list(
-                    answer_many(self.model, [(w.question, w.contexts) for w in batch])
-                )
-            except Exception:
-                replies = [self._one_reply(work) for work in batch]
-        with self._changed:
-            for work in batch:
-                self._writing.remove(work)
-        for work, reply in zip(batch, replies, strict=True):
-            work.put(reply)
-            if isinstance(reply, str):
-                work.put(None)
-
-    def _one_reply(self, work: Writing) -> str | BaseException:
-        try:
-            return answer_many(self.model, [(work.question, work.contexts)])[0]
-        except Exception as error:
-            return _as_ours(error)
-
-    def _begin(self, work: Writing) -> Iterator[str]:
-        """Return the pieces of an answer; with `params` of its own it is written as it comes, a refusal as well."""
-        if work.params is None:
-            return stream_answer(self.model, work.question, encode_answer(self.model, work.question, work.contexts))
-        prompt = answer_prompt(self.model.contract.format, work.question, work.contexts)
-        (encoded,) = self.model.encode([prompt], reserve=work.params.max_new_tokens)
-        return self.model.stream(encoded, work.params)
-
-    def _stream(self, work: Writing) -> None:
-        """Write the next pieces of one answer, then put it behind the others."""
-        end: object = object()
-        try:
-            if work.begun is None:
-                work.begun = self._begin(work)
-            with self.metrics.timed("write"):
-                for _ in range(PIECES_A_TURN):
-                    piece = next(work.begun, end)
-                    if piece is end:
-                        break
-                    work.put(str(piece))
-        except Exception as error:
-            piece = end
-            work.put(_as_ours(error))
-        else:
-            if piece is end:
-                work.put(None)
-        with self._changed:
-            self._writing.remove(work)
-            if piece is not end:
-                self._writing.append(work)
-
-
-def _as_ours(error: Exception) -> Exception:
-    """Return an error that a client may read; what is not ours is logged, and said to be a fault of the server."""
-    if isinstance(error, RankragError):
-        return error
-    log.exception("a fault in the model's thread", exc_info=error)
-    return RuntimeError("a fault of the server; its log says more")
+            work.done.fail(as_ours(error))

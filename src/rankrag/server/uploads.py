@@ -36,19 +36,25 @@ class Event:
         return {"name": self.name, "state": self.state, "detail": self.detail}
 
 
-Work = Callable[[Callable[[Event], None]], None]
+Tell = Callable[[Event], None]
+Stopped = Callable[[], bool]
 
 
 class Uploads:
-    """A folder of uploaded files, and what happens to each. `index` reads files into the collection's index."""
+    """A folder of uploaded files, and what happens to each.
 
-    def __init__(self, folder: Path, index: Callable[[list[Path], Callable[[Event], None]], None]) -> None:
+    `index` reads a file, or all files of a folder, into the collection's index. It tells what becomes of them, and ends
+    early once it is told to stop.
+    """
+
+    def __init__(self, folder: Path, index: Callable[[Path, Tell, Stopped], None]) -> None:
         self.folder = folder
         self._index = index
         self._events: OrderedDict[str, Event] = OrderedDict()
         self._watchers: set[tuple[asyncio.AbstractEventLoop, asyncio.Queue[Event]]] = set()
         self._lock = threading.Lock()
-        self._todo: SimpleQueue[Work | None] = SimpleQueue()
+        self._todo: SimpleQueue[Path | None] = SimpleQueue()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"index {folder.name}", daemon=True)
         self._thread.start()
 
@@ -81,9 +87,9 @@ class Uploads:
     def queue(self, paths: list[Path]) -> list[Event]:
         """Queue files for indexing, those that are gone as well."""
         events = [Event(path.name, "queued") for path in paths]
-        for event in events:
+        for path, event in zip(paths, events, strict=True):
             self._tell(event)
-        self._todo.put(lambda tell: self._index(paths, tell))
+            self._todo.put(path)
         return events
 
     def start(self) -> None:
@@ -91,7 +97,7 @@ class Uploads:
         for left in self.folder.glob(".*.partial"):
             left.unlink(missing_ok=True)
         if self.folder.is_dir():
-            self._todo.put(lambda tell: self._index([self.folder], tell))
+            self._todo.put(self.folder)
 
     def pending(self) -> list[Event]:
         """Return the last event of each file that is not indexed (yet)."""
@@ -119,13 +125,14 @@ class Uploads:
                 self._watchers.discard(watcher)
 
     def close(self, seconds: float = 10.0) -> None:
-        """Let the thread end after the file that it reads; what is queued is read at the next start."""
+        """Let the thread end after the file that it reads; the next start goes on with the rest."""
+        self._stopping.set()
         self._todo.put(None)
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while (work := self._todo.get()) is not None:
-            work(self._tell)
+        while (path := self._todo.get()) is not None and not self._stopping.is_set():
+            self._index(path, self._tell, self._stopping.is_set)
 
     def _tell(self, event: Event) -> None:
         with self._lock:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from rankrag.encoding import EncodedPrompt
 from rankrag.errors import RankragError
 from rankrag.models import SamplingParams
 from rankrag.rerank import Judgement
-from rankrag.types import Passage, Question
+from rankrag.types import Passage, Question, StateUse
 
 Pair = tuple[Question, Passage]
 
@@ -33,16 +35,30 @@ class GoneError(RankragError):
 
 @dataclass(eq=False)
 class Ticket:
-    """One request's place in the queue: who asks, and until when (monotonic seconds) an answer is of use."""
+    """One request's place in the queue.
+
+    Attributes:
+        client: who asks; clients take turns.
+        deadline: until when an answer is of use, in monotonic seconds.
+        cancelled: the client went away.
+        states: kept passage states that judging its pairs used; None if the model keeps none, or if a batch held pairs
+            of other clients as well, since the model counts by batch.
+    """
 
     client: str = ""
     deadline: float | None = None
     cancelled: bool = False
+    states: StateUse | None = field(default_factory=partial(StateUse, 0, 0))
 
     @property
     def late(self) -> bool:
         """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def count_states(self, used: StateUse | None) -> None:
+        """Add what one batch used; None if that is not known."""
+        before = self.states
+        self.states = StateUse(before.found + used.found, before.wanted + used.wanted) if before and used else None
 
 
 @dataclass(eq=False)
@@ -68,20 +84,41 @@ class Call:
 
 @dataclass(eq=False)
 class Writing:
-    """An answer to write; `begun` are its pieces once it is streamed, `left` says that nobody reads it any more."""
+    """An answer to write, and its pieces as they come.
+
+    Attributes:
+        question: what is asked.
+        contexts: the passages to answer from.
+        params: how to write without retrieval; None writes an answer.
+        ticket: whose it is.
+        prompt: what the model reads, once writing has begun.
+        begun: the pieces of an answer that is streamed.
+        left: nobody reads the pieces any more.
+    """
 
     question: Question
     contexts: Sequence[Passage]
     params: SamplingParams | None
     ticket: Ticket
-    pieces: asyncio.Queue[str | BaseException | None]
-    loop: asyncio.AbstractEventLoop
+    prompt: EncodedPrompt | None = None
     begun: Iterator[str] | None = None
     left: bool = False
+    _pieces: asyncio.Queue[str | BaseException | None] = field(default_factory=asyncio.Queue)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def put(self, piece: str | BaseException | None) -> None:
-        """Hand a piece to the waiting request; None ends the answer."""
-        tell_loop(self.loop, self.pieces.put_nowait, piece)
+        """Hand a piece to the waiting request; None ends the answer, an error breaks it."""
+        tell_loop(self._loop, self._pieces.put_nowait, piece)
+
+    async def read(self) -> AsyncIterator[str]:
+        """Yield the pieces until the end. A reader that stops early stops the writing."""
+        try:
+            while (piece := await self._pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            self.left = True
 
 
 class Promise:
@@ -113,3 +150,11 @@ def tell_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], 
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:
         log.debug("the event loop is closed")
+
+
+def as_ours(error: Exception) -> Exception:
+    """Return an error that a client may read; one that is not ours is logged, and said to be a fault of the server."""
+    if isinstance(error, RankragError):
+        return error
+    log.exception("a fault in the model's thread", exc_info=error)
+    return RuntimeError("a fault of the server; its log says more")
