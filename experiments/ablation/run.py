@@ -67,7 +67,7 @@ class Lab:
         """Return a row as systems: its answers, and the model's own order if the answers are from BM25's."""
         config, model = self.study.config, model_name(row)
         values: dict[str, Any] = {"model": model, "retriever": "bm25", "n": config.n, "k": config.k}
-        answers = System(name=row.name, **values, pure=True, abstain=False)
+        answers = System(name=row.name, **values, similarity=False, abstain=False)
         if row.wanted.rerank:
             return [answers]
         order = answers.changed(name=f"{row.name}, own order", model="none", ranker=f"model:{model}", role="order")

@@ -190,8 +190,8 @@ def _of_the_system(described: SetDescription, own: System, paper: PaperSetting, 
         yield f"N = {reranked} ({n})"
     if own.k != paper.k:
         yield f"k = {own.k} ({paper.k})"
-    if own.ranked_by[0] == "model" and not own.pure:
-        yield "final order: as fitted (P(True) alone; pure: true)"
+    if own.ranked_by[0] == "model" and own.similarity:
+        yield "final order: as fitted (P(True) alone; similarity: false)"
     if own.ranked_by[0] == "model" and own.abstain and own.model != "none":
         yield "answers withheld below the threshold (none; abstain: false)"
 

@@ -56,6 +56,12 @@ def test_all_passages_of_a_named_file_are_gold(folder):
     assert unanswerable.passages is answerable.passages
 
 
+def test_an_id_that_is_given_twice_is_named_with_both_places(folder):
+    write_rows(folder / "questions.jsonl", [*ROWS, {"id": "a", "question": "Tagus again"}])
+    with pytest.raises(DataError, match=r"questions\.jsonl:7: id 'a' stands in .*questions\.jsonl:1 already"):
+        own_documents(folder)
+
+
 def test_an_empty_file_of_questions_is_refused(tmp_path):
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(DataError, match="holds no question"):

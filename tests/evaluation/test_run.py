@@ -65,15 +65,24 @@ def lines_of(tmp_path, one, benchmark="squad"):
     return read_question_lines(path)
 
 
-def test_the_encoders_share_is_in_the_order_unless_a_system_is_pure(run, tmp_path):
+def test_the_encoders_share_is_in_the_order_unless_a_system_does_without(run, tmp_path):
     near = golden(similarity_weight=1000.0, similarity_encoder="stub@1")
-    systems = (system("near"), system("pure", pure=True))
+    systems = (system("near"), system("alone", similarity=False))
     run(systems, {"mini": near})
     first = {one.name: [line.reranked[0] for line in lines_of(tmp_path, one)] for one in systems}
     # the decoy repeats the question's words, and the model knows better
-    assert first == {"near": ["s/decoy/0", "s/ebro/0"], "pure": ["s/tagus/0", "s/ebro/0"]}
+    assert first == {"near": ["s/decoy/0", "s/ebro/0"], "alone": ["s/tagus/0", "s/ebro/0"]}
     odds = {line.id: line.p_true[0] for line in lines_of(tmp_path, systems[0])}
     assert odds["q1"] < 0.5  # what is shown stays the model's
+
+
+def test_the_order_takes_vectors_from_the_index_as_ask_does(run, encoder, loaded):
+    near = golden(similarity_weight=1.0, similarity_encoder="stub@1")
+    run([system("over bm25")], {"mini": near})
+    assert encoder.encoded > 0  # this index has no vectors
+    encoder.encoded = 0
+    run([system("hybrid", retriever="hybrid")], {"mini": near}, sets=["doc2dial"])
+    assert encoder.encoded == len(loaded("doc2dial").passages)
 
 
 def test_every_system_has_one_line_for_each_question(run, tmp_path):

@@ -58,17 +58,17 @@ def test_retrievers_are_measured_on_all_questions_and_models_on_a_sample(run):
     assert evaluation.of("squad", "mini").questions == 1
 
 
-def test_reranking_is_measured_pure_and_blended(run):
+def test_reranking_is_measured_with_and_without_the_encoder(run):
     contract = {"similarity_weight": 1000.0, "similarity_encoder": "stub@1"}
     evaluation = run(golden(**contract))
-    blended, pure = evaluation.of("squad", "never withholds"), evaluation.of("squad", "P(True) alone")
+    blended, alone = evaluation.of("squad", "never withholds"), evaluation.of("squad", "P(True) alone")
     assert blended.first["R@1"].mean == 0.5
     # The decoy is nearer to its question than the golden passage that the model prefers by 4.39.
     assert blended.figures["R@1"].mean == 0.5
-    assert pure.figures["R@1"].mean == 1.0
-    assert pure.reachable == 1.0
+    assert alone.figures["R@1"].mean == 1.0
+    assert alone.reachable == 1.0
     assert blended.gap.mean == 0.0
-    assert pure.gap.mean == 1.0
+    assert alone.gap.mean == 1.0
 
 
 def test_with_hybrid_retrieval_the_candidates_of_bm25_are_reranked_too(run):

@@ -17,7 +17,7 @@ from rankrag.evaluation.systems import System
         ({"ranker": "oracle"}, "ranker 'oracle' is not known"),
         ({"retriever": "bm25", "encoder": "dpr-nq"}, "encoder: bm25 needs none"),
         ({"model": "none"}, "model: none, so its ranker needs a name"),
-        ({"setting": "paper-8b", "n": 50}, "setting: paper-8b has n, k, retriever, encoder and pure of its own"),
+        ({"setting": "paper-8b", "n": 50}, "setting: paper-8b has n, k, retriever, encoder and similarity of its own"),
         ({"retriever": "none"}, r"closed book .* needs a model and ranker: none"),
         ({"ranker": "none", "settled_from": 2.0}, "settled_from: only a language model can stop early"),
     ],
@@ -48,7 +48,7 @@ def test_the_papers_setting_is_filled_in_set_by_set():
     assert own.first_stage == "dense by dragon-plus"
     assert own.n == 100
     assert own.k == 5
-    assert own.pure
+    assert not own.similarity
     assert not own.abstain
     with pytest.raises(ConfigError, match="works only for the sets of the paper"):
         System(name="a", setting="paper-8b").on(None)

@@ -129,7 +129,7 @@ def test_every_benchmark_of_the_paper_has_a_column_and_a_setting():
 
 
 def test_a_difference_is_given_only_where_everything_is_the_papers():
-    values = {"retriever": "dense", "encoder": "dragon-plus", "n": 100, "k": 5, "pure": True, "abstain": False}
+    values = {"retriever": "dense", "encoder": "dragon-plus", "n": 100, "k": 5, "similarity": False, "abstain": False}
     as_paper = system("ours", **values)
     full = described("nq-kilt", 2837)
     (same,) = beside_the_paper(compared([full], [as_paper], EM=0.516))
@@ -145,7 +145,7 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
         (replace(full, corpus="ours"), as_paper, "corpus: ours (Wikipedia of Dec 2018"),
         (full, as_paper.changed(n=20), "N = 20 (100)"),
         (full, as_paper.changed(k=10), "k = 10 (5)"),
-        (full, as_paper.changed(pure=False), "final order: as fitted (P(True) alone"),
+        (full, as_paper.changed(similarity=True), "final order: as fitted (P(True) alone"),
         (full, as_paper.changed(retriever="bm25", encoder=None), "first stage: bm25 (Dragon)"),
         (full, as_paper.changed(abstain=True), "answers withheld below the threshold"),
         (full, as_paper.changed(retriever="hybrid"), "first stage: hybrid by dragon-plus (Dragon)"),
@@ -158,7 +158,7 @@ def test_a_difference_is_given_only_where_everything_is_the_papers():
 
 def test_a_ranking_that_was_frozen_by_the_papers_first_stage_may_be_compared():
     frozen = described("nq-kilt", 2837, first_stage="dense by dragon-plus")
-    ours = system("ours", n=100, k=5, pure=True, abstain=False)
+    ours = system("ours", n=100, k=5, similarity=False, abstain=False)
     (row,) = beside_the_paper(compared([frozen], [ours], EM=0.516))
     assert row.differs == ()
     origin = Origin("dense", "dragon-plus", "last", frozen.corpus, 20, 2837, "0.1.0")
@@ -184,7 +184,7 @@ def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
     sets = [described("nq-kilt", 2837), described("medqa-us", 1273), described("doc2dial-chatrag", 3939)]
     small, large = System(name="8B", setting="paper-8b"), System(name="70B", setting="paper-70b")
     assert [small.on(one.paper).encoder for one in sets] == ["dragon-plus", "medcpt", "dragon-multiturn"]
-    assert {(large.on(one.paper).n, large.on(one.paper).pure) for one in sets} == {(30, True)}
+    assert {(large.on(one.paper).n, large.on(one.paper).similarity) for one in sets} == {(30, False)}
     found = compared(sets, [small, large], EM=0.5, **{"MIRAGE accuracy": 0.5, "ChatRAG F1": 0.5})
     found = replace(found, description=replace(found.description, history="speakers"))
     rows = beside_the_paper(found)

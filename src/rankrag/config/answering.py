@@ -34,6 +34,9 @@ class PipelineSettings(Schema):
         description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
         "default all `n` are judged.",
     )
+    similarity: bool = Field(
+        default=True, description="Whether the encoder's cosine counts in the final order; in the paper it does not."
+    )
 
 
 class AskConfig(PipelineSettings, MachineSettings):
@@ -43,9 +46,6 @@ class AskConfig(PipelineSettings, MachineSettings):
     rerank: bool = Field(default=True, description="Whether the model reranks; `false` keeps the retriever's order.")
     score: Literal["true", "true_vs_false"] | None = Field(
         default=None, description="What ranks: P(True) over the vocabulary, or against False; default: the contract's."
-    )
-    similarity: bool = Field(
-        default=True, description="Whether the encoder's cosine counts in the final order; in the paper it does not."
     )
     state_form: Literal["exact", "float16", "int8"] | None = Field(
         default=None, description="Number type of kept states; by default exact in memory and float16 in a folder."

@@ -28,7 +28,6 @@ class SystemConfig(PipelineSettings):
         description="The first stage. `none` is closed book; `gold` gives the gold passage, `five` the gold passage "
         "among BM25's four best others.",
     )
-    pure: bool = Field(False, description="Order by the language model alone, without the encoder, as in the paper.")
     abstain: bool = Field(True, description="Withhold answers below the fitted threshold, as `rankrag ask` does.")
     against: str = Field("", description="Name of the system that it is tested against; by default the first one.")
     setting: Literal["own", "paper-8b", "paper-70b"] = Field(

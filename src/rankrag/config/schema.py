@@ -36,6 +36,7 @@ class MachineSettings(Schema):
 _RETIRED = {
     "aux_layer": "ranking is learnt after the last layer only; leave it out",
     "aux_weight": "ranking is learnt after the last layer only; leave it out",
+    "pure": "use similarity: false, which `rankrag ask` has too",
 }
 """Keys that YAML files once had, with what replaces each."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from rankrag.contract import HistoryQuery
 from rankrag.data.files import Row
@@ -94,6 +95,19 @@ class FirstStage:
             if all(name in other for other in others)
         }
 
+    def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Return the vectors that the index has of these passages by this encoder, by text (`Nearness`)."""
+        from rankrag.retrieval.store import PassageStore
+
+        folders = (_index_by(self._index, encoder), self._index)
+        found = next((folder for folder in folders if folder.is_dir()), None)
+        return PassageStore.open(found).vectors_of(encoder, passages) if found else {}
+
+    @property
+    def _index(self) -> Path:
+        corpora = (Path(name).name.partition(".")[0] for name in self.test_set.benchmark.corpora)
+        return self._run / "indexes" / "+".join(corpora)
+
     def among_five(self, judged: Judged, others: int, history: HistoryQuery, seed: int) -> Ids:
         """Return the first gold passage among BM25's best others, in an order drawn with `seed` and the question."""
         found = self.ids("bm25", history)[judged.question.id]
@@ -128,15 +142,10 @@ class FirstStage:
             if retriever == "bm25":
                 return _own_by_bm25(self.test_set, history)
             return _own_by_vector(self.test_set, self._open_encoder(encoder), history)
-        corpus = (
-            self._run
-            / "indexes"
-            / "+".join(Path(name).name.partition(".")[0] for name in self.test_set.benchmark.corpora)
-        )
         if retriever == "bm25":
-            return _searching(open_index(self.test_set, corpus).lexical(), history)
+            return _searching(open_index(self.test_set, self._index).lexical(), history)
         made_by = self._open_encoder(encoder)
-        store, title = open_index(self.test_set, corpus, made_by), self.test_set.benchmark.title
+        store, title = open_index(self.test_set, self._index, made_by), self.test_set.benchmark.title
         store.fill_vectors(made_by, lambda _, done, total: self._progress(f"{title}: encoding passages", done, total))
         return _searching(store.dense(made_by), history)
 
@@ -158,7 +167,7 @@ def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) 
 
     store = PassageStore.create_or_open(folder)
     if encoder is not None and store.encoder_name() not in (None, encoder.name):
-        return open_index(test_set, folder.with_name(f"{folder.name}-{encoder.name}"), encoder)
+        return open_index(test_set, _index_by(folder, encoder), encoder)
     passages = tuple(test_set.passages.values())
     digest = hashlib.sha256()
     for passage in passages:
@@ -167,6 +176,10 @@ def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) 
         store.put([SourcePassages("passages", digest.hexdigest(), passages)])
         store.refresh()
     return store
+
+
+def _index_by(folder: Path, encoder: Encoder) -> Path:
+    return folder.with_name(f"{folder.name}-{encoder.name}")
 
 
 def fused(*rankings: Rankings) -> dict[str, Ids]:

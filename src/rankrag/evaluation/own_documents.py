@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rankrag.data.files import read_rows
-from rankrag.data.rows import parse_question
+from rankrag.data.files import Row, read_rows
+from rankrag.data.rows import read_questions
 from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.documents.files import find_files
 from rankrag.documents.loading import Loaded, load_documents
@@ -59,15 +59,19 @@ def own_documents(folder: Path) -> list[TestSet]:
 
 
 def read_sourced_questions(path: Path) -> list[SourcedQuestion]:
-    """Return the questions of a file with the names of their sources; `DataError` if there is none."""
-    found = []
-    for line, row in read_rows(path):
-        named = row.get("sources", row.get("source")) or ()
-        sources = (named,) if isinstance(named, str) else tuple(named)
-        found.append(SourcedQuestion(parse_question(row, f"{path}:{line}"), tuple(Path(s).name for s in sources)))
+    """Return the questions of a file with the names of their sources; `DataError` for none, or for an id given twice."""
+    found = [
+        SourcedQuestion(question, _sources(row))
+        for question, (_, row) in zip(read_questions(path), read_rows(path), strict=True)
+    ]
     if not found:
         raise DataError(f"{path}: holds no question; each line is an object with 'question' and 'answers'")
     return found
+
+
+def _sources(row: Row) -> tuple[str, ...]:
+    named = row.get("sources", row.get("source")) or ()
+    return tuple(Path(name).name for name in ((named,) if isinstance(named, str) else named))
 
 
 def _judged(asked: SourcedQuestion, passages: dict[str, Passage]) -> Judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rankrag.contract import Contract
@@ -17,6 +18,7 @@ from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, Nearn
 from rankrag.models import LanguageModel
 from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.nearness import Nearness
 
 OpenModel = Callable[[str], tuple[LanguageModel, str]]
 """Returns a model by name, with the directory of its weights (or the name, if it has none)."""
@@ -69,7 +71,7 @@ class OpenParts:
             self._of_model(ranker, of_set).judging,
             answering,
             contract if system.abstain else replace(contract, abstain_below=None),
-            None if system.pure else self._nearness(contract, system, of_set),
+            self._nearness(contract, system, of_set) if system.similarity else None,
             ranked_by="" if ranker == system.model else self.keys[ranker],
         )
 
@@ -90,9 +92,10 @@ class OpenParts:
         """Return what an encoder adds to a language model's order; the system's own encoder comes first."""
         if not contract.similarity_weight:
             return None
-        nearness = open_nearness(contract, self._openers.encoder(system.encoder), self._say)
-        if nearness is None:
+        opened = open_nearness(contract, self._openers.encoder(system.encoder), self._say)
+        if opened is None:
             return None
+        nearness = Nearness(opened.encoder, opened.weight, partial(of_set.first_stage.vectors_of, opened.encoder))
         searched = of_set.test_set.benchmark.searched_by(system.history_query or "last")
         title, passages = of_set.described.title, of_set.test_set.passages
         return NearnessWork(nearness, searched, passages, of_set.folder, title, self._progress)

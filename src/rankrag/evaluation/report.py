@@ -63,7 +63,7 @@ def _system(system: System) -> list[str]:
     if system.setting != "own":
         where = [system.setting, "as there", "as there"]
     ranked = system.ranked_by[0] == "model"
-    order = "the model alone" if system.pure or system.setting != "own" else "as fitted"
+    order = "the model alone" if not system.similarity or system.setting != "own" else "as fitted"
     stops = f", stops at {system.settled_from}" if system.settled_from is not None else ""
     withheld = "below the threshold" if system.abstain and ranked and system.model != "none" else ""
     turns = system.history_query or ""

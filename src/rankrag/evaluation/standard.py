@@ -60,11 +60,11 @@ def first_stages(retrievers: Sequence[str]) -> tuple[System, ...]:
 def _orders(answers: System, retrievers: Sequence[str]) -> list[System]:
     """Return the systems that only rank: by the model alone, and over BM25."""
     ranks = answers.changed(name="P(True) alone", model=NOTHING, ranker=f"model:{answers.model}", role="order")
-    pure = [ranks.changed(pure=True)]
+    pure = [ranks.changed(similarity=False)]
     if answers.retriever == "bm25" or "bm25" not in retrievers:
         return pure
     over = ranks.changed(name="bm25, reranked", retriever="bm25")
-    return [*pure, over, over.changed(name="bm25, P(True) alone", pure=True)]
+    return [*pure, over, over.changed(name="bm25, P(True) alone", similarity=False)]
 
 
 def _reading(answers: System) -> list[System]:

@@ -47,7 +47,7 @@ class System(SystemConfig):
     def _check(self) -> System:
         where = f"system {self.name!r}"
         if self.setting != "own" and any(getattr(self, key) != _default(key) for key in _SET_BY_PAPER):
-            raise ConfigError(f"{where}: setting: {self.setting} has n, k, retriever, encoder and pure of its own")
+            raise ConfigError(f"{where}: setting: {self.setting} has n, k, retriever, encoder and similarity of its own")
         if self.n < 1 or not 1 <= self.depth() <= self.n:
             raise ConfigError(f"{where}: n={self.n}, k={self.k}: n must be at least 1, k between 1 and n")
         kind, name = self.ranked_by
@@ -128,7 +128,7 @@ class System(SystemConfig):
             )
         n = paper.n if self.setting == "paper-8b" else N_OF_70B
         encoder = ENCODERS[paper.retriever]
-        values = {"retriever": "dense", "encoder": encoder, "n": n, "k": paper.k, "pure": True, "abstain": False}
+        values = {"retriever": "dense", "encoder": encoder, "n": n, "k": paper.k, "similarity": False, "abstain": False}
         return self.changed(**values, setting="own")
 
     def with_contract(self, contract: Contract | None, history: HistoryQuery | None) -> System:
@@ -143,7 +143,7 @@ class System(SystemConfig):
         return System(**(self.model_dump() | values))
 
 
-_SET_BY_PAPER = ("n", "k", "retriever", "encoder", "pure")
+_SET_BY_PAPER = ("n", "k", "retriever", "encoder", "similarity")
 
 
 def _default(key: str) -> Any:

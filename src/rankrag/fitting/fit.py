@@ -100,9 +100,8 @@ def fit(
     contract = model.contract
     if recall:
         contract = replace(contract, history_query=max(_HISTORIES, key=lambda history: recall[history]))
-    nearness = None if encoder is None else Nearness(encoder)
     for source in found.values():
-        source.judge(contract.history_query, size, nearness)
+        source.judge(contract.history_query, size)
     counts = {name: len(found[name].cases) if name in found else 0 for name in names}
     return _fitted(contract, list(found.values()), encoder, size, partial(FitReport, counts, recall))
 
@@ -114,6 +113,7 @@ class _Source:
         self, test_set: TestSet, run: Path, model: LanguageModel, key: str, encoder: Encoder | None, progress: Progress
     ) -> None:
         self.benchmark, self._test_set, self._progress = test_set.benchmark, test_set, progress
+        self._encoder = encoder
         self._stage = FirstStage(test_set, run, lambda _: encoder or Encoder(), progress)
         self._retrievers = ("bm25",) if encoder is None else ("bm25", "hybrid")
         self.work = ModelWork(model, test_set.passages, self._stage.folder / key, self.benchmark.title, progress)
@@ -129,7 +129,7 @@ class _Source:
         rankings, asked = self._rankings(history), self._test_set.questions
         return fmean(recall_at(ranking[q.question.id], q.gold, 5) for ranking in rankings for q in asked)
 
-    def judge(self, history: HistoryQuery, size: FitSize, nearness: Nearness | None) -> None:
+    def judge(self, history: HistoryQuery, size: FitSize) -> None:
         """Draw the questions and judge their candidates; `cases` holds them afterwards."""
         rankings = self._rankings(history)
         drawn = self._test_set.sample(size.questions, size.seed)
@@ -137,7 +137,8 @@ class _Source:
         wanted = [(q, tuple(dict.fromkeys(i for ids in first[q.question.id] for i in ids))) for q in drawn]
         judged = self.work.judgements(wanted)
         cosines: dict[str, dict[str, float]] = {}
-        if nearness is not None and self.answerable:
+        if self._encoder is not None and self.answerable:
+            nearness = Nearness(self._encoder, known=partial(self._stage.vectors_of, self._encoder))
             place = (self._test_set.passages, self._stage.folder, self.benchmark.title)
             compared = NearnessWork(nearness, self.benchmark.searched_by(history), *place, progress=self._progress)
             cosines = compared.cosines(wanted)
