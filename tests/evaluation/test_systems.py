@@ -17,7 +17,7 @@ from rankrag.evaluation.systems import System
         ({"ranker": "oracle"}, "ranker 'oracle' is not known"),
         ({"retriever": "bm25", "encoder": "dpr-nq"}, "encoder: bm25 needs none"),
         ({"model": "none"}, "model: none, so its ranker needs a name"),
-        ({"setting": "paper-8b", "n": 50}, "setting: paper-8b has n, k, retriever, encoder and similarity of its own"),
+        ({"setting": "paper-8b", "n": 50}, "setting: paper-8b sets n, k, retriever, encoder and similarity itself"),
         ({"retriever": "none"}, r"closed book .* needs a model and ranker: none"),
         ({"ranker": "none", "settled_from": 2.0}, "settled_from: only a language model can stop early"),
     ],

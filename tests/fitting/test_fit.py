@@ -16,6 +16,9 @@ from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import Passage, Question
 from tests.data.own_sets import PASSAGES, passage_rows
 
+ALL = {"squad": 1.0, "talk": 1.0, "squad2": 1.0}
+BOTH = {"squad": 1.0, "squad2": 1.0}
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -54,9 +57,7 @@ def golden():
 
 
 def test_all_three_values_are_fitted(config, tmp_path, encoder):
-    contract, report = fit(
-        config, tmp_path / "run", golden(), model_name="m", encoder=encoder, sources=["squad", "talk", "squad2"]
-    )
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", encoder=encoder, sources=ALL)
     # "tax" and "which tax office" find the gold passage, the last turn alone finds only the golden visa by BM25.
     assert report.history_recall["all"] > report.history_recall["last"]
     assert contract.history_query == "all"
@@ -73,7 +74,7 @@ def test_all_three_values_are_fitted(config, tmp_path, encoder):
 
 
 def test_bm25_alone_gives_values_that_can_be_checked_by_hand(config, tmp_path):
-    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "squad2"])
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=BOTH)
     # Only passages of named documents are there. q1 and q2 find golden ones: log-odds ln 9. With gold and answers taken
     # away q1 keeps the golden Ebro (ln 9) and q2 nothing; u1 has the lake (-ln 9). Half-way between them is 0.
     assert report.answerable == 2
@@ -93,7 +94,7 @@ def test_k_is_fitted_by_the_answers(config, tmp_path):
         return "golden" if sum(segment.kind == "passage" for segment in prompt) == 1 else "lake"
 
     model = replace(golden(), reply=distracted)
-    asked = {"model_name": "m", "sources": ["squad", "squad2"]}
+    asked = {"model_name": "m", "sources": BOTH}
     contract, report = fit(config, tmp_path / "run", model, **asked, size=FitSize(answers=1))
     # The answer is "golden land" or "golden"; the other question is not asked.
     assert [(trial.k, trial.questions, trial.f1 > 0) for trial in report.depths] == [
@@ -117,20 +118,33 @@ def test_a_configuration_names_the_sources_to_fit_on(config, tmp_path):
 
 
 def test_made_unanswerable_questions_suffice(config, tmp_path):
-    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad"])
+    contract, report = fit(config, tmp_path / "run", golden(), model_name="m", sources={"squad": 1.0})
     assert report.unanswerable == 1
     assert contract.abstain_below is None
 
 
+def test_a_source_may_count_more_than_the_others(config, tmp_path):
+    def shares(**weights):
+        _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=weights)
+        return report.threshold.unanswerable_refused, {trial.k: trial.f1 for trial in report.depths}
+
+    # Without their gold passages, both answerable questions keep a golden one; the lake of squad2 is not golden.
+    once, thrice = shares(squad=1.0, squad2=1.0), shares(squad=1.0, squad2=3.0)
+    assert thrice[0] >= once[0]
+    assert thrice[1] == once[1]  # squad2 has no answers to choose k by
+    with pytest.raises(ConfigError, match="weights of sources must be above 0"):
+        shares(squad=0.0)
+
+
 def test_fitting_goes_on_where_it_was_killed(config, tmp_path):
-    first = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
+    first = fit(config, tmp_path / "run", golden(), model_name="m", sources=ALL)
     for path in (tmp_path / "run").glob("*/*/judgements.jsonl"):
         path.write_bytes(path.read_bytes()[:-5])
     model = golden()
-    assert fit(config, tmp_path / "run", model, model_name="m", sources=["squad", "talk", "squad2"]) == first
+    assert fit(config, tmp_path / "run", model, model_name="m", sources=ALL) == first
     assert model.prompts
     rested = golden()
-    assert fit(config, tmp_path / "run", rested, model_name="m", sources=["squad", "talk", "squad2"]) == first
+    assert fit(config, tmp_path / "run", rested, model_name="m", sources=ALL) == first
     assert rested.prompts == []
 
 
@@ -148,14 +162,14 @@ def test_a_source_that_is_not_there_is_named(config):
 
 def test_a_source_that_holds_nothing_back_counts_no_questions(config, tmp_path):
     (tmp_path / "train" / "talk.train.jsonl").write_text("")
-    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
+    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=ALL)
     assert report.questions == {"squad": 2, "talk": 0, "squad2": 1}
 
 
 def test_without_any_held_back_question_nothing_is_fitted(config, tmp_path):
     nothing = config.model_copy(update={"held_back": 0.0})
     with pytest.raises(ConfigError, match="squad, talk, squad2: none holds back a question"):
-        fit(nothing, tmp_path / "run", golden(), model_name="m", sources=["squad", "talk", "squad2"])
+        fit(nothing, tmp_path / "run", golden(), model_name="m", sources=ALL)
 
 
 def test_what_may_answer_is_taken_away():

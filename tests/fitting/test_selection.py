@@ -86,35 +86,52 @@ def test_the_best_weight_has_the_least_loss_and_is_the_smaller_of_equals():
     assert best_weight([WeightTrial(0, 0.5), WeightTrial(1, 0.5 - 1e-12)]) == 0
 
 
+def threshold(answerable, unanswerable, **more):
+    """Return the threshold of questions that count once each."""
+    return best_threshold(*([(odds, 1.0) for odds in values] for values in (answerable, unanswerable)), **more)
+
+
 def test_the_threshold_separates_what_can_be_separated():
-    assert best_threshold([2.0, 3.0], [-1.0, 0.0]) == Threshold(1.0, 1.0, 0.0)
+    assert threshold([2.0, 3.0], [-1.0, 0.0]) == Threshold(1.0, 1.0, 0.0)
 
 
 def test_the_threshold_refuses_few_answerable_ones():
     answerable = [0.0] + [10.0] * 24
     # Below 5 all unanswerable ones are refused, and 1 of 25 answerable ones: 4 %, which is allowed.
-    assert best_threshold(answerable, [-2.0, -1.0, 0.5, 1.0]) == Threshold(5.5, 1.0, pytest.approx(0.04))
+    assert threshold(answerable, [-2.0, -1.0, 0.5, 1.0]) == Threshold(5.5, 1.0, pytest.approx(0.04))
     # One more makes it 2 of 26, so only what lies below both of them is refused.
-    assert best_threshold([0.0, *answerable], [-2.0, -1.0, 0.5, 1.0]) == Threshold(-0.5, 0.5, 0.0)
+    assert threshold([0.0, *answerable], [-2.0, -1.0, 0.5, 1.0]) == Threshold(-0.5, 0.5, 0.0)
+
+
+def test_a_question_counts_as_often_as_its_source_says():
+    rare, often = [(0.0, 1.0)], [(0.0, 30.0)]
+    known = [(10.0, 1.0)] * 24
+    assert best_threshold([*rare, *known], [(0.5, 1.0)]) == Threshold(5.25, 1.0, pytest.approx(0.04))
+    assert best_threshold([*often, *known], [(0.5, 1.0)]) == Threshold(None, 0.0, 0.0)
 
 
 def test_of_equal_thresholds_the_lowest_is_taken():
     # Refusing 1.0 as well gains half of the one and costs half of the other.
-    assert best_threshold([1.0, 3.0], [0.0, 2.0], at_most=1.0) == Threshold(0.5, 0.5, 0.0)
+    assert threshold([1.0, 3.0], [0.0, 2.0], at_most=1.0) == Threshold(0.5, 0.5, 0.0)
 
 
 def test_nothing_is_withheld_where_no_threshold_helps():
-    assert best_threshold([0.0, 1.0], [2.0, 3.0]) == Threshold(None, 0.0, 0.0)
-    assert best_threshold([], []) == Threshold(None, 0.0, 0.0)
-    assert best_threshold([0.0, 1.0], []) == Threshold(None, 0.0, 0.0)
+    assert threshold([0.0, 1.0], [2.0, 3.0]) == Threshold(None, 0.0, 0.0)
+    assert threshold([], []) == Threshold(None, 0.0, 0.0)
+    assert threshold([0.0, 1.0], []) == Threshold(None, 0.0, 0.0)
+
+
+def answered(*answers, counts=1.0):
+    return Case(Judged(Question("q", "?", answers=answers), (), {}), (), {}, counts=counts)
 
 
 def test_the_depth_with_the_best_f1_is_taken_and_the_smaller_of_equals():
-    right = [["the Tagus"], ["Lisbon", "Lisboa"]]
+    right = [answered("the Tagus"), answered("Lisbon", "Lisboa")]
     one, two = depth_trial(1, ["Tagus", "no"], right), depth_trial(2, ["Tagus", "in Lisboa"], right)
     assert (one.questions, one.em, one.f1) == (2, 0.5, 0.5)
     # "in Lisboa" has precision 1/2 and recall 1
     assert (two.em, two.f1) == (0.5, pytest.approx((1 + 2 / 3) / 2))
+    assert depth_trial(1, ["Tagus", "no"], [answered("Tagus", counts=3.0), right[1]]).em == 0.75
     three = depth_trial(3, ["no", "Tagus"], right)
     assert best_depth([one, two, three]) == 2
     assert best_depth([depth_trial(5, ["Tagus", "no"], right), one]) == 1
@@ -122,7 +139,7 @@ def test_the_depth_with_the_best_f1_is_taken_and_the_smaller_of_equals():
 
 @given(st.lists(st.floats(-9, 9), max_size=8), st.lists(st.floats(-9, 9), max_size=8))
 def test_the_shares_are_those_that_decide_withholds(answerable, unanswerable):
-    found = best_threshold(answerable, unanswerable)
+    found = threshold(answerable, unanswerable)
     contract = Contract(abstain_below=found.below)
     for odds, share in ((answerable, found.answerable_refused), (unanswerable, found.unanswerable_refused)):
         cases = [case("a", ["a"], {"a": value}) for value in odds]

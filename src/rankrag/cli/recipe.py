@@ -193,7 +193,8 @@ def fit(
     out: options.RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Source to fit on (repeatable; default: `fit` in CONFIG).")
+        list[str] | None,
+        typer.Option(help="Source to fit on, or NAME=WEIGHT (repeatable; default: `fit` in CONFIG)."),
     ] = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per source, at most.")] = 60,
     answers: Annotated[int, typer.Option(min=0, help="Questions per source that are answered to choose k.")] = 30,
@@ -234,7 +235,7 @@ def fit(
             opened,
             model_name=directory,
             encoder=None if no_vectors else Encoder(encoder),
-            sources=tuple(source or ()),
+            sources=dict(map(_weighted, source or ())),
             size=FitSize(n, questions, answers, seed),
             progress=step,
         )
@@ -245,6 +246,14 @@ def fit(
     if save:
         save_contract(contract, save)
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
+
+
+def _weighted(source: str) -> tuple[str, float]:
+    name, _, weight = source.partition("=")
+    try:
+        return name, float(weight or 1.0)
+    except ValueError:
+        raise ConfigError(f"--source {source}: must read NAME or NAME=WEIGHT, such as squad=2") from None
 
 
 def push(

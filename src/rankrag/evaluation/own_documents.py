@@ -59,7 +59,7 @@ def own_documents(folder: Path) -> list[TestSet]:
 
 
 def read_sourced_questions(path: Path) -> list[SourcedQuestion]:
-    """Return the questions of a file with the names of their sources; `DataError` for none, or for an id given twice."""
+    """Return the questions of a file with the names of their sources; `DataError` for none, or for equal ids."""
     found = [
         SourcedQuestion(question, _sources(row))
         for question, (_, row) in zip(read_questions(path), read_rows(path), strict=True)

@@ -47,7 +47,7 @@ class System(SystemConfig):
     def _check(self) -> System:
         where = f"system {self.name!r}"
         if self.setting != "own" and any(getattr(self, key) != _default(key) for key in _SET_BY_PAPER):
-            raise ConfigError(f"{where}: setting: {self.setting} has n, k, retriever, encoder and similarity of its own")
+            raise ConfigError(f"{where}: setting: {self.setting} sets n, k, retriever, encoder and similarity itself")
         if self.n < 1 or not 1 <= self.depth() <= self.n:
             raise ConfigError(f"{where}: n={self.n}, k={self.k}: n must be at least 1, k between 1 and n")
         kind, name = self.ranked_by

@@ -7,7 +7,7 @@ candidates lose every passage that may answer them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,7 +72,7 @@ def fit(
     *,
     model_name: str,
     encoder: Encoder | None = None,
-    sources: Sequence[str] = (),
+    sources: Mapping[str, float] | None = None,
     size: FitSize = FitSize(),
     progress: Progress = quiet,
 ) -> tuple[Contract, FitReport]:
@@ -84,12 +84,16 @@ def fit(
         model: judges and answers; `model_name` is the name or directory of its weights.
         encoder: for hybrid retrieval and its weight in the final order; without one, BM25 finds the candidates and the
             model alone orders them.
-        sources: names of the sources to fit on; by default those that the configuration names as `fit`, else all.
+        sources: how often each question of a source counts, by the source's name; by default every question of the
+            sources that the configuration names as `fit`, else of all, counts once.
         size: how much is asked.
 
     `ConfigError` if no source holds out a question with a gold passage, or if the configuration lacks a source.
     """
-    names = tuple(sources or config.fit or (source.name for source in config.sources))
+    counts = sources or dict.fromkeys(config.fit or (source.name for source in config.sources), 1.0)
+    names = tuple(counts)
+    if any(count <= 0 for count in counts.values()):
+        raise ConfigError(f"weights of sources must be above 0 (found: {counts}); leave out what shall not count")
     sets = held_back_sets(config, names)
     if all(test_set.benchmark.unanswerable for test_set in sets.values()):
         raise ConfigError(f"{', '.join(names)}: none holds back a question with a passage; raise held_back")
@@ -100,10 +104,10 @@ def fit(
     contract = model.contract
     if recall:
         contract = replace(contract, history_query=max(_HISTORIES, key=lambda history: recall[history]))
-    for source in found.values():
-        source.judge(contract.history_query, size)
-    counts = {name: len(found[name].cases) if name in found else 0 for name in names}
-    return _fitted(contract, list(found.values()), encoder, size, partial(FitReport, counts, recall))
+    for name, source in found.items():
+        source.judge(contract.history_query, size, counts[name])
+    asked = {name: len(found[name].cases) if name in found else 0 for name in names}
+    return _fitted(contract, list(found.values()), encoder, size, partial(FitReport, asked, recall))
 
 
 class _Source:
@@ -129,7 +133,7 @@ class _Source:
         rankings, asked = self._rankings(history), self._test_set.questions
         return fmean(recall_at(ranking[q.question.id], q.gold, 5) for ranking in rankings for q in asked)
 
-    def judge(self, history: HistoryQuery, size: FitSize) -> None:
+    def judge(self, history: HistoryQuery, size: FitSize, counts: float) -> None:
         """Draw the questions and judge their candidates; `cases` holds them afterwards."""
         rankings = self._rankings(history)
         drawn = self._test_set.sample(size.questions, size.seed)
@@ -143,7 +147,7 @@ class _Source:
             compared = NearnessWork(nearness, self.benchmark.searched_by(history), *place, progress=self._progress)
             cosines = compared.cosines(wanted)
         self.cases = tuple(
-            Case(q, tuple(map(self._candidates, first[name])), judged[name], cosines.get(name, {}))
+            Case(q, tuple(map(self._candidates, first[name])), judged[name], cosines.get(name, {}), counts)
             for q in drawn
             for name in [q.question.id]
         )
@@ -188,8 +192,14 @@ def _fitted(
     depths = _depth_trials(answerable, contract, size.answers)
     contract = replace(contract, k=selection.best_depth(depths) if depths else contract.k)
     settling = settling_trials(cases, contract, min(size.n, contract.k))
-    best = [case.best(case.ids) for case in cases if not set(case.question.gold).isdisjoint(case.ids)]
-    without = [case.best(ids) for source in sources for case in source.cases if (ids := source.without_answers(case))]
+    found = [case for case in cases if not set(case.question.gold).isdisjoint(case.ids)]
+    best = [(case.best(case.ids), case.counts) for case in found]
+    without = [
+        (case.best(ids), case.counts)
+        for source in sources
+        for case in source.cases
+        if (ids := source.without_answers(case))
+    ]
     threshold = selection.best_threshold(best, without)
     contract = replace(contract, abstain_below=threshold.below, settled_from=best_bound(settling))
     return contract, report(weights, depths, settling, threshold, len(best), len(without))
@@ -198,11 +208,11 @@ def _fitted(
 def _depth_trials(sources: Sequence[_Source], contract: Contract, answers: int) -> tuple[selection.DepthTrial, ...]:
     """Return how good answers from the first k passages are, for each k that is tried."""
     asked = [(source, [c for c in source.cases if c.question.question.answers][:answers]) for source in sources]
-    right = [case.question.question.answers for _, cases in asked for case in cases]
+    everything = [case for _, cases in asked for case in cases]
     return tuple(
         selection.depth_trial(
-            k, [reply for source, cases in asked for reply in source.replies(cases, contract, k)], right
+            k, [reply for source, cases in asked for reply in source.replies(cases, contract, k)], everything
         )
         for k in selection.DEPTHS
-        if right
+        if everything
     )

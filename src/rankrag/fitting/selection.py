@@ -34,12 +34,14 @@ class Case:
         first_stages: the candidates of each first stage; answers are written from the last one.
         judged: the judgement of each candidate, by passage id.
         cosines: of the question and each candidate, by passage id; empty without an encoder.
+        counts: how often the question counts in every mean.
     """
 
     question: Judged
     first_stages: tuple[Ranking, ...]
     judged: Mapping[str, Judgement]
     cosines: Mapping[str, float] = field(default_factory=dict)
+    counts: float = 1.0
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -94,11 +96,16 @@ class WeightTrial:
     loss: float
 
 
+Weighted = tuple[float, float]
+"""A value, and how often its question counts."""
+
+
 def weight_trials(sources: Sequence[Sequence[Case]], weights: Sequence[float] = WEIGHTS) -> tuple[WeightTrial, ...]:
     """Return one trial for each weight, in their order; without cosines one trial, of weight 0."""
     if not any(case.cosines for cases in sources for case in cases):
         weights = (0.0,)
-    return tuple(WeightTrial(weight, fmean(_loss(cases, weight) for cases in sources)) for weight in weights)
+    shares = [fmean(case.counts for case in cases) if cases else 1.0 for cases in sources]
+    return tuple(WeightTrial(weight, fmean([_loss(cases, weight) for cases in sources], shares)) for weight in weights)
 
 
 def best_weight(trials: Sequence[WeightTrial]) -> float:
@@ -110,9 +117,10 @@ def best_weight(trials: Sequence[WeightTrial]) -> float:
     return min(trials, key=lambda t: (round(t.loss, 9), t.weight)).weight
 
 
-def depth_trial(k: int, replies: Sequence[str], answers: Sequence[Sequence[str]]) -> DepthTrial:
+def depth_trial(k: int, replies: Sequence[str], cases: Sequence[Case]) -> DepthTrial:
     """Return the trial of the replies from `k` passages; each reply is compared with its best answer."""
-    em, f1 = (fmean(map(metric, replies, answers)) for metric in (exact_match, token_f1))
+    answers, counts = [case.question.question.answers for case in cases], [case.counts for case in cases]
+    em, f1 = (fmean(map(metric, replies, answers), counts) for metric in (exact_match, token_f1))
     return DepthTrial(k, len(replies), em, f1)
 
 
@@ -122,7 +130,7 @@ def best_depth(trials: Sequence[DepthTrial]) -> int:
 
 
 def best_threshold(
-    answerable: Sequence[float], unanswerable: Sequence[float], at_most: float = ANSWERABLE_REFUSED_AT_MOST
+    answerable: Sequence[Weighted], unanswerable: Sequence[Weighted], at_most: float = ANSWERABLE_REFUSED_AT_MOST
 ) -> Threshold:
     """Return the threshold with the largest difference of refused shares, unanswerable minus answerable.
 
@@ -131,7 +139,7 @@ def best_threshold(
     threshold is better than none, nothing is withheld.
     """
     best = Threshold(None, 0.0, 0.0)
-    for low, high in pairwise(sorted({*answerable, *unanswerable})):
+    for low, high in pairwise(sorted({value for value, _ in (*answerable, *unanswerable)})):
         below = (low + high) / 2
         tried = Threshold(below, _share_below(unanswerable, below), _share_below(answerable, below))
         allowed = tried.answerable_refused <= at_most
@@ -140,8 +148,9 @@ def best_threshold(
     return best
 
 
-def _share_below(values: Sequence[float], below: float) -> float:
-    return fmean(value < below for value in values) if values else 0.0
+def _share_below(values: Sequence[Weighted], below: float) -> float:
+    counts = [counted for _, counted in values]
+    return fmean([value < below for value, _ in values], counts) if values else 0.0
 
 
 _SCALES = np.geomspace(0.05, 2.0, 25)

@@ -55,12 +55,13 @@ def best_bound(trials: Sequence[SettlingTrial], may_lose: float = MAY_LOSE) -> f
 
 def settling_trial(cases: Sequence[Case], contract: Contract, k: int, bound: float) -> SettlingTrial:
     """Return the trial of a bound on these questions and all their first stages."""
-    judged, recall = [], []
+    judged, recall, counts = [], [], []
     for case in cases:
         for candidates in case.first_stages:
             judgements = case.judgements(candidates, contract.similarity_weight)
             count = settled_after([j.log_odds for j in judgements], k, bound)
             contexts = decide(candidates, judgements[:count], contract, k).contexts
             judged.append(count)
+            counts.append(case.counts)
             recall.append(recall_at([c.passage.id for c in contexts], case.question.gold, k))
-    return SettlingTrial(None if bound == NEVER else bound, fmean(judged), fmean(recall))
+    return SettlingTrial(None if bound == NEVER else bound, fmean(judged, counts), fmean(recall, counts))
