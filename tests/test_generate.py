@@ -7,7 +7,7 @@ import pytest
 from rankrag.errors import ContractError
 from rankrag.generate import answer_many, encode_answer, is_refusal, sampling_for, stream_answer
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.templates import UNANSWERABLE
+from rankrag.templates import UNANSWERABLE, Format, answer_prompt
 from rankrag.types import Passage, Question
 
 PASSAGE = Passage("p", "text")
@@ -19,8 +19,17 @@ def streamed(model, question, passages=(PASSAGE,)):
 
 @pytest.mark.parametrize(("style", "limit"), [("short", 32), ("claim", 8), ("choice", 8), ("conversation", 128)])
 def test_the_papers_limits_hold_and_decoding_is_greedy(style, limit):
-    params = sampling_for(Question("q", "x", style=style))
+    params = sampling_for(Question("q", "x", style=style), Format())
     assert (params.max_new_tokens, params.temperature) == (limit, 0.0)
+
+
+def test_a_question_that_asks_for_no_kind_of_answer_gets_the_models_own():
+    question = Question("q", "How?")
+    assert sampling_for(question, Format()).max_new_tokens == 32
+    assert sampling_for(question, Format(style="conversation")).max_new_tokens == 128
+    for style in ("short", "conversation"):
+        wanted = answer_prompt(Format(), Question("q", "How?", style=style), [PASSAGE])
+        assert answer_prompt(Format(style=style), question, [PASSAGE]) == wanted
 
 
 def test_replies_come_in_the_order_of_the_questions_whatever_their_limits():

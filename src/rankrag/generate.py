@@ -10,7 +10,7 @@ from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ContractError
 from rankrag.matching import normalise
 from rankrag.models import LanguageModel, SamplingParams
-from rankrag.templates import UNANSWERABLE, answer_prompt
+from rankrag.templates import UNANSWERABLE, Format, answer_prompt
 from rankrag.types import Passage, Question, Style
 
 _TOKENS: dict[Style, int] = {"short": 32, "span": 32, "claim": 8, "choice": 8, "arithmetic": 32}
@@ -27,20 +27,20 @@ where answering is likelier.
 """
 
 
-def sampling_for(question: Question) -> SamplingParams:
+def sampling_for(question: Question, form: Format) -> SamplingParams:
     """Return greedy decoding with the paper's limits (section 5.1).
 
     These are 32 tokens for short answers, 8 for labels, 128 in conversations and for styles that ask for more than a
     phrase. With options the reply is one letter.
     """
-    limit = 1 if question.options else _TOKENS.get(question.style, _LONG_REPLY)
+    limit = 1 if question.options else _TOKENS.get(question.style or form.style, _LONG_REPLY)
     return SamplingParams(max_new_tokens=limit)
 
 
 def encode_answer(model: LanguageModel, question: Question, passages: Sequence[Passage]) -> EncodedPrompt:
     """Return the prompt that asks for the answer, with room for the reply; it says which passages are cut."""
     prompt = answer_prompt(model.contract.format, question, passages)
-    (encoded,) = model.encode([prompt], reserve=sampling_for(question).max_new_tokens)
+    (encoded,) = model.encode([prompt], reserve=sampling_for(question, model.contract.format).max_new_tokens)
     return encoded
 
 
@@ -52,7 +52,7 @@ def stream_answer(model: LanguageModel, question: Question, prompt: EncodedPromp
     if question.options:
         yield from _chosen(model, [prompt], question.letters)
         return
-    params = sampling_for(question)
+    params = sampling_for(question, model.contract.format)
     pieces = model.stream(prompt, params)
     begun = ""
     for piece in pieces:
@@ -77,7 +77,7 @@ def answer_encoded(model: LanguageModel, questions: Sequence[tuple[Question, Enc
     replies = [""] * len(questions)
     alike: dict[tuple[tuple[str, ...], SamplingParams], list[int]] = {}
     for place, (question, _) in enumerate(questions):
-        alike.setdefault((question.letters, sampling_for(question)), []).append(place)
+        alike.setdefault((question.letters, sampling_for(question, model.contract.format)), []).append(place)
     for (letters, params), places in alike.items():
         prompts = [questions[place][1] for place in places]
         found = _chosen(model, prompts, letters) if letters else _written(model, prompts, params)

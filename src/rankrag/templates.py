@@ -100,13 +100,15 @@ class Wordings:
 class Format:
     """How prompts are written for one model: turn markers, layout, wordings, and the number of earlier turns to keep.
 
-    ChatRAG keeps the last 7 messages.
+    ChatRAG keeps the last 7 messages. `style` is the kind of answer that a question gets if it asks for none: a short
+    phrase, or with "conversation" whatever the model would reply to a user.
     """
 
     turns: Turns = field(default_factory=Turns)
     layout: Layout = "passage_first"
     history_turns: int = 7
     wordings: Wordings = field(default_factory=Wordings)
+    style: Style = "short"
 
 
 def ranking_prompt(form: Format, question: Question, passage: Passage) -> Prompt:
@@ -133,9 +135,8 @@ def answer_prompt(form: Format, question: Question, passages: Sequence[Passage])
     numbered = len(passages) > 1
     lettered = [f"{letter}. {text}" for letter, text in zip(question.letters, question.options, strict=True)]
     question = replace(question, text="\n".join([question.text, *lettered]))
-    return _conversation(
-        form, _passages(passages, numbered=numbered), question, form.wordings.for_style(question.style)
-    )
+    wording = form.wordings.for_style(question.style or form.style)
+    return _conversation(form, _passages(passages, numbered=numbered), question, wording)
 
 
 def list_ranking_target(relevant: Sequence[int]) -> str:

@@ -29,14 +29,15 @@ class Message:
 class Question:
     """A question with its earlier turns, oldest first, and the accepted answers if they are known.
 
-    `options` are the texts of a multiple choice, lettered A, B, … in this order. Then the answer is a letter.
+    `style` is the kind of answer asked for; None leaves it to the model (`Format.style`). `options` are the texts of a
+    multiple choice, lettered A, B, … in this order. Then the answer is a letter.
     """
 
     id: str
     text: str
     history: tuple[Message, ...] = ()
     answers: tuple[str, ...] = ()
-    style: Style = "short"
+    style: Style | None = None
     options: tuple[str, ...] = ()
 
     @property

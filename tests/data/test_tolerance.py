@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -40,11 +41,12 @@ def test_questions_are_read_alike_by_retrieve_rerank_evaluate_and_blend(tmp_path
     assert [c.passage for c in ranking] == [Passage("1/c0", "Ebro"), Passage("1/c1", "Tagus")]
     lines(tmp_path / "rows.jsonl", [QUESTION])
     lines(tmp_path / "corpus.jsonl", CORPUS)
+    in_a_set = replace(asked, style="short")  # a set says its style
     (judged,) = load_set(made(), tmp_path).questions
-    assert (judged.question, judged.gold) == (asked, ("7",))
+    assert (judged.question, judged.gold) == (in_a_set, ("7",))
     wanted = SourceConfig.model_validate({"name": "s", "rows": "rows.jsonl", "corpus": "corpus.jsonl"})
     (record,) = read_source(wanted, tmp_path).records
-    assert (record.question, record.positives, record.near) == (asked, ("7",), ())
+    assert (record.question, record.positives, record.near) == (in_a_set, ("7",), ())
 
 
 def test_passages_are_read_alike_by_evaluate_and_index(tmp_path):

@@ -116,14 +116,14 @@ def parse_question(row: Row, where: str, style: Style | None = None) -> Question
     """Return the question of a row; its id is by default the text itself.
 
     `style` is the style of a whole set. Without it the row says its own; the default is "conversation" after earlier
-    turns, else "short". A choice has `options` and, in a set, the letter of the right one as `label`.
+    turns, else the model's own. A choice has `options` and, in a set, the letter of the right one as `label`.
     """
     history, text = parse_asked(row, where)
     if not text.strip():
         raise DataError(f"{where}: the question is empty")
     name = next((row[key] for key in ("id", "_id") if row.get(key) is not None), text)
-    own_style = style or row.get("style") or ("conversation" if history else "short")
-    if own_style not in get_args(Style):
+    own_style = style or row.get("style") or ("conversation" if history else None)
+    if own_style not in (None, *get_args(Style)):
         raise DataError(f"{where}: style {own_style!r} is not known; known are {', '.join(get_args(Style))}")
     question = Question(parse_id(name, where), text, history, _texts(row, "answers", where), own_style)
     if own_style == "choice" and (style or row.get("options") is not None):

@@ -221,7 +221,7 @@ def _question(messages: Sequence[ChatMessage]) -> tuple[Question, bool]:
     )
     if text.lstrip().startswith(TASK):
         return Question("", text, style="plain"), True
-    return Question("", text, history, style="conversation" if history else "short"), False
+    return Question("", text, history, style="conversation" if history else None), False
 
 
 def _content(message: ChatMessage) -> str:

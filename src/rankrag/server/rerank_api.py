@@ -111,7 +111,7 @@ async def rerank(request: Request, body: Annotated[RerankRequest, Body()]) -> An
     texts = [_text(document, body.rank_fields, place) for place, document in enumerate(documents or ())]
     if not texts:
         raise DataError("documents: none given; send a list of texts as 'documents' (or 'texts')")
-    question = Question("", require_question(body.query, "query"), style="short")
+    question = Question("", require_question(body.query, "query"))
     judged, settled = await _judged(request, parts, question, texts, body.timeout)
     order = sorted(range(len(texts)), key=lambda i: (-judged[i].probability, i))
     wanted = order[: (body.top_n or body.top_k or len(order))]
