@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from rankrag.cli import main
 from rankrag.types import Passage, Question, ScoredPassage
+from tests.postgres_server import PostgresServer, why_none
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -59,6 +60,16 @@ def make_tokenizer(chat_template: str | None = CHATML):
         pad_token="<|endoftext|>",
         chat_template=chat_template,
     )
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server, one for all tests of a process."""
+    if reason := why_none():
+        pytest.skip(reason)
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -36,10 +36,10 @@ def load(
     encoder: Encoder | None = None,
     say: Say = lambda _: None,
 ) -> RankRAG:
-    """Return the pipeline over an index on disk; `RankragError` says what to do if a part cannot be opened.
+    """Return the pipeline over an index; `RankragError` says what to do if a part cannot be opened.
 
     Args:
-        index: folder that `rankrag index` wrote.
+        index: folder that `rankrag index` wrote, or a database's address (docs/postgresql.md).
         config: how to answer (docs/configuration.md); by default as `rankrag ask` does.
         model: a model that is open already, instead of the config's.
         encoder: an encoder that is open already, instead of the config's.
@@ -156,9 +156,9 @@ def open_nearness(
     if encoder.name == contract.similarity_encoder:
         if index is None:
             return Nearness(encoder, weight)
-        from rankrag.retrieval.store import PassageStore
+        from rankrag.retrieval.homes import open_store
 
-        return Nearness(encoder, weight, partial(PassageStore.open(index).vectors_of, encoder))
+        return Nearness(encoder, weight, partial(open_store(index).vectors_of, encoder))
     say(f"The final order was fitted with {contract.similarity_encoder}, which is not here; the model orders alone.")
     return None
 
@@ -173,14 +173,17 @@ def open_retriever(
     """Return a retriever over the index as it is now; `IndexStoreError` if there is no index."""
     if kind not in get_args(RetrieverKind):
         raise ConfigError(f"retriever {kind!r} is not known; choose {', '.join(get_args(RetrieverKind))}")
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import open_store
 
-    store = PassageStore.open(index)
+    store = open_store(index)
     if kind == "bm25" or not len(store):
         return store.lexical()
     encoder = _opened(encoder)
     if kind == "dense":
         return store.dense(encoder)
+    if reason := store.why_no_vectors():
+        say(reason)
+        return store.lexical()
     missing = store.missing_vectors()
     if missing == len(store):
         say("The index has no vectors yet, so BM25 alone is used; run the same `rankrag index` again to fill them.")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.encoder import Vectors, document_text
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
+from tests.postgres_server import PostgresServer
 
 
 class FakeEncoder:
@@ -65,5 +67,35 @@ def ids_of():
 
 
 @pytest.fixture
-def store(tmp_path):
+def folder_store(tmp_path):
     return PassageStore.create_or_open(tmp_path / "index", lock_timeout=0.2)
+
+
+@pytest.fixture
+def own_postgres(postgres):
+    """A server that a test may stop."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_address(postgres):
+    """The address of an index of the test's own, which is not there yet."""
+    return postgres.address(name=f'index {next(_NUMBERS)} "ü"'.replace('"', "%22").replace(" ", "%20"))
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def postgres_store(postgres_address):
+    from rankrag.retrieval.postgres.store import PostgresStore
+
+    return PostgresStore.create_or_open(postgres_address, lock_timeout=0.5)
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def store(request):
+    """An empty index in each of its homes."""
+    return request.getfixturevalue(f"{request.param}_store")

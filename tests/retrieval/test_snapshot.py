@@ -34,11 +34,11 @@ def test_text_that_is_not_unicode_is_refused(store):
         store.put([SourcePassages("a", "0", (Passage("1", "bad \ud800"),))])
 
 
-def test_a_retriever_keeps_the_state_it_was_made_from(store, document_of, ids_of):
-    store.put([document_of("a", "cat")])
-    before = store.lexical()
-    store.put([document_of("a", "dog")])
-    store.refresh()
+def test_a_retriever_keeps_the_state_it_was_made_from(folder_store, document_of, ids_of):
+    folder_store.put([document_of("a", "cat")])
+    before = folder_store.lexical()
+    folder_store.put([document_of("a", "dog")])
+    folder_store.refresh()
     assert ids_of(before.retrieve(["cat"], 5)[0]) == ["a#0"]
 
 
@@ -74,19 +74,21 @@ def test_hybrid_fuses_both(store, document_of, encoder, ids_of):
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
 @pytest.mark.parametrize("indexed", [False, True])
-def test_approximate_search_agrees_with_exact_search(store, document_of, new_encoder, monkeypatch, indexed, similarity):
+def test_approximate_search_agrees_with_exact_search(
+    folder_store, document_of, new_encoder, monkeypatch, indexed, similarity
+):
     encoder = new_encoder(similarity=similarity)
     rng = random.Random(3)
     words = [f"w{i}" for i in range(40)]
     texts = [" ".join(rng.sample(words, 6)) for _ in range(300)]
-    store.put([document_of("a", *texts, texts[0]), document_of("b", "gone")])
-    store.fill_vectors(encoder)
-    store.remove("b")
+    folder_store.put([document_of("a", *texts, texts[0]), document_of("b", "gone")])
+    folder_store.fill_vectors(encoder)
+    folder_store.remove("b")
     if indexed:
         monkeypatch.setattr(store_module, "EXACT_UP_TO", 100)
-        store.refresh()
-        assert list(store._vectors().list_indices())
-    exact, near = (store.dense(encoder, exact_up_to=n).retrieve(texts[:20], 10) for n in (1000, 100))
+        folder_store.refresh()
+        assert list(folder_store._vectors().list_indices())
+    exact, near = (folder_store.dense(encoder, exact_up_to=n).retrieve(texts[:20], 10) for n in (1000, 100))
     for first, second in zip(exact, near, strict=True):
         assert [s.score for s in second] == pytest.approx([s.score for s in first], rel=1e-3 if not indexed else 0.05)
     if similarity == "cosine":  # a long vector may have a larger product with a query than the query itself

@@ -17,6 +17,11 @@ from rankrag.retrieval.snapshot import SCHEMA, explained
 from rankrag.retrieval.store import PassageStore
 
 
+@pytest.fixture
+def store(folder_store):
+    return folder_store
+
+
 def folder_of(store):
     return store._path
 

@@ -10,11 +10,11 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
-from rankrag.errors import ConfigError, DataError
+from rankrag.errors import ConfigError, DataError, IndexStoreError
 
 if TYPE_CHECKING:
     from rankrag.documents.indexing import Summary
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import Store
 
 _NOTES_SHOWN = 20
 
@@ -22,7 +22,18 @@ Paths = Annotated[
     list[Path] | None,
     typer.Argument(help="Files and folders; docs/documents.md lists the formats.", show_default=False),
 ]
-Out = Annotated[Path, typer.Option("--out", "--index", "-o", "-i", help="Folder of the index; made where missing.")]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "--index",
+        "-o",
+        "-i",
+        parser=options.index_place,
+        metavar="INDEX",
+        help=f"{options.INDEX_HELP} Made where missing.",
+    ),
+]
 Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index, and what could not be read of it.")]
 Remove = Annotated[list[str] | None, typer.Option(help="Take a document, or a whole folder, out of the index.")]
 NoVectors = Annotated[bool, typer.Option("--no-vectors", help="Leave the vectors for later; BM25 needs none.")]
@@ -52,14 +63,14 @@ def index(
         raise ConfigError(
             "--remove got an empty name, which would mean all of this folder; name a document or a folder"
         )
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import create_store, open_store
 
     for source in remove or ():
-        removed = PassageStore.open(out).remove(os.path.abspath(source), os.path.normpath(source))
+        removed = open_store(out).remove(os.path.abspath(source), os.path.normpath(source))
         say(f"Removed {source}: {removed} passages.")
     if paths:
-        fresh = not out.is_dir() or not any(out.iterdir())
-        store = PassageStore.create_or_open(out)
+        fresh = _is_new(out)
+        store = create_store(out)
         try:
             _update(store, paths, strict=strict, ocr=ocr)
             if not no_vectors:
@@ -72,12 +83,22 @@ def index(
                 store.discard_empty()
             raise
     elif remove:
-        PassageStore.open(out).refresh()
+        open_store(out).refresh()
     if list_:
-        _print_list(PassageStore.open(out))
+        _print_list(open_store(out))
 
 
-def _update(store: PassageStore, paths: list[Path], *, strict: bool, ocr: bool) -> None:
+def _is_new(place: str) -> bool:
+    from rankrag.retrieval.homes import open_store
+
+    try:
+        open_store(place)
+    except IndexStoreError:
+        return True
+    return False
+
+
+def _update(store: Store, paths: list[Path], *, strict: bool, ocr: bool) -> None:
     """Bring the index up to date and say what happened to the files."""
     from rankrag.documents.indexing import bring_up_to_date
     from rankrag.documents.workers import ReadSettings
@@ -125,7 +146,10 @@ def _say_summary(summary: Summary) -> None:
         say(f"Passed over files of other kinds: {kinds}.")
 
 
-def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
+def _fill_vectors(store: Store, encoder: Path | None) -> None:
+    if reason := store.why_no_vectors():
+        say(reason)
+        return
     missing = store.missing_vectors()
     if not missing:
         return
@@ -137,7 +161,7 @@ def _fill_vectors(store: PassageStore, encoder: Path | None) -> None:
     say(f"{filled} vectors made.")
 
 
-def _print_list(store: PassageStore) -> None:
+def _print_list(store: Store) -> None:
     from rich.console import Console
     from rich.table import Table
 

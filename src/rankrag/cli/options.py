@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from rankrag.config.answering import AskConfig
     from rankrag.models import LanguageModel
 
-DEFAULT_INDEX = Path("rankrag.index")
+DEFAULT_INDEX = "rankrag.index"
+INDEX_HELP = "Folder of the index, or postgresql://HOST/DATABASE/NAME (docs/postgresql.md)."
 
-Index = Annotated[Path, typer.Option("--index", "-i", help="Folder of the index.")]
+
+def index_place(text: str) -> str:
+    """Return where an index is; `ConfigError` for an address that holds a password, before anything repeats it."""
+    from rankrag.retrieval.postgres.address import is_database, parse_database
+
+    return str(parse_database(text)) if is_database(text) else text
+
+
+Index = Annotated[str, typer.Option("--index", "-i", parser=index_place, metavar="INDEX", help=INDEX_HELP)]
 Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 
 # Where a model runs. A command with a settings file takes `…Choice`: None leaves the file's value as it is.

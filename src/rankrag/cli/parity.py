@@ -19,14 +19,17 @@ Candidates = Annotated[
     Path | None, typer.Option(help="Questions with candidates of their own; by default a small set that is shipped.")
 ]
 QuestionsFile = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions to search --index for.")]
-IndexFolder = Annotated[Path | None, typer.Option("--index", "-i", help="Folder of the index, for --questions.")]
+IndexPlace = Annotated[
+    str | None,
+    typer.Option("--index", "-i", parser=options.index_place, metavar="INDEX", help="Index, for --questions."),
+]
 
 
 def parity(
     *,
     candidates: Candidates = None,
     questions: QuestionsFile = None,
-    index: IndexFolder = None,
+    index: IndexPlace = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each of --questions, by BM25.")] = 5,
     tolerance: Annotated[
         float | None, typer.Option(min=0.0, help="How far an exact path may be off; by default 1e-4, in 16 bits 1.")
@@ -62,7 +65,7 @@ def parity(
 
 
 def _pairs(
-    candidates: Path | None, questions: Path | None, index: Path | None, k: int
+    candidates: Path | None, questions: Path | None, index: str | None, k: int
 ) -> list[tuple[Question, Ranking]]:
     from rankrag.data.runs import read_candidates
 

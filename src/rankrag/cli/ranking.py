@@ -39,8 +39,14 @@ RunFile = Annotated[
     Path | None, typer.Option("--run", help="Run to rerank; its passages are beside it (--freeze) or in --index.")
 ]
 RunIndex = Annotated[
-    Path | None,
-    typer.Option("--index", "-i", help="Its index, or a file with its passages; by default the file beside the run."),
+    str | None,
+    typer.Option(
+        "--index",
+        "-i",
+        parser=options.index_place,
+        metavar="INDEX",
+        help="Its index, or a file with its passages; by default the file beside the run.",
+    ),
 ]
 Freeze = Annotated[bool, typer.Option("--freeze", help="Keep the passages beside --out; then rerank needs no index.")]
 Candidates = Annotated[
@@ -123,7 +129,7 @@ def retrieve(
 def _freeze_set(
     name: str,
     data: Path | None,
-    index: Path,
+    index: str,
     retriever: RetrieverKind,
     k: int,
     history: HistoryQuery,
@@ -133,7 +139,7 @@ def _freeze_set(
     from rankrag.evaluation.freezing import freeze_from_index
     from rankrag.opening import open_retriever
     from rankrag.retrieval.encoder import Encoder
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import open_store
 
     if name not in BENCHMARKS:
         raise ConfigError(f"--set {name}: not known; sets are {', '.join(BENCHMARKS)}")
@@ -145,7 +151,7 @@ def _freeze_set(
         run = freeze_from_index(
             BENCHMARKS[name],
             data,
-            PassageStore.open(index),
+            open_store(index),
             first_stage,
             retriever=retriever,
             encoder=vectors.name if vectors else None,
@@ -178,10 +184,10 @@ def rerank(
     from rankrag.opening import open_reranker
 
     settings = options.asked_for(config, set_, _DEFAULTS, model=model, device=device, dtype=dtype, n=n, k=k)
-    passages = index or (passages_beside(run) if run is not None else None)
+    passages = Path(index) if index else passages_beside(run) if run is not None else None
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
     wanted = list(_run_candidates(run, index, questions, settings.n) if run else _own_candidates(candidates))
-    store = index if index is not None and index.is_dir() else None
+    store = None if index is None or Path(index).is_file() else index
     reranker = open_reranker(settings, index=store, say=say)
     failed = _write(out, _outcomes(reranker, wanted, at_once=_AT_ONCE if settings.settled_from is None else 1))
     options.say_state_use(reranker.model)
@@ -216,25 +222,23 @@ def _alone(reranker: RankRAG, asked: _Asked) -> _Outcome:
     return outcome
 
 
-def _run_candidates(
-    run: Path, index: Path | None, questions: Path | None, n: int
-) -> Iterator[tuple[Question, Ranking]]:
+def _run_candidates(run: Path, index: str | None, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:
     from urllib.parse import unquote
 
     from rankrag.data.frozen import passages_beside
     from rankrag.data.rows import read_passages, read_questions
     from rankrag.data.runs import by_id, is_trec, known_id, read_run
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import open_store
 
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
     ranked = list(read_run(run, by_id(read_questions(questions)) if questions else {}))
     wanted = {variant for r in ranked for name in r.ids[:n] for variant in (name, unquote(name))}
     source = index or passages_beside(run) or options.DEFAULT_INDEX
-    if source.is_file():
-        passages = {passage.id: passage for passage in read_passages(source) if passage.id in wanted}
+    if Path(source).is_file():
+        passages = {passage.id: passage for passage in read_passages(Path(source)) if passage.id in wanted}
     else:
-        passages = PassageStore.open(source).get(wanted)
+        passages = open_store(source).get(wanted)
     absent = [(r.question.id, name) for r in ranked for name in r.ids[:n] if known_id(name, passages) not in passages]
     if absent:
         question, name = absent[0]

@@ -120,13 +120,13 @@ def _with_own_documents(
     from rankrag.models.family import FAMILY, base_of
     from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model, open_retriever
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import open_store
 
     whole = config.model_copy(update={"sources": (*config.sources, own_source(writing, out))})
     problems = config_problems(whole)
     if problems:
         raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")
-    passages = PassageStore.open(writing.index).passages()
+    passages = open_store(writing.index).passages()
     retriever = open_retriever(writing.index, writing.retriever, encoder=encoder, say=say)
     member = {base_of(name).name: name for name in FAMILY}
     reads = writing.reader or member.get(writing.model, writing.model)

@@ -25,7 +25,7 @@ REMOVED_AT_ONCE = 1_000
 
 
 class Index(Protocol):
-    """The part of `retrieval.store.PassageStore` that changes."""
+    """The part of an index (`retrieval.homes.Store`) that changes."""
 
     def sources(self) -> list[IndexedSource]:
         """Return the indexed documents."""

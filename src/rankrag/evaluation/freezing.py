@@ -27,7 +27,7 @@ from rankrag.retrieval.fusion import DEPTH, search
 
 if TYPE_CHECKING:
     from rankrag.documents.parts import IndexedSource
-    from rankrag.retrieval.store import PassageStore
+    from rankrag.retrieval.homes import Store
 
 NAMED = 5
 """Documents of an index that are named if it is not the benchmark's own corpus."""
@@ -51,7 +51,7 @@ def freeze_first_stage(
 def freeze_from_index(
     benchmark: Benchmark,
     data: Path,
-    store: PassageStore,
+    store: Store,
     first_stage: Retriever,
     *,
     retriever: str,

@@ -209,6 +209,10 @@ class PassageStore:
                 vectors.create_index("vector", config=IvfSq(distance_type=similarity))
             vectors.optimize(cleanup_older_than=_OLD_STATES_KEPT)
 
+    def why_no_vectors(self) -> str:
+        """Return nothing: a folder can always hold vectors."""
+        return ""
+
     def encoder_name(self) -> str | None:
         """Return the name of the encoder that made the vectors, `None` before the first."""
         with explained(self._path):

@@ -1,0 +1,262 @@
+"""An index in PostgreSQL beside one in a folder: the same results, and what they cost, in one run on one machine.
+
+    python benchmarks/postgresql.py --data FOLDER         figures into docs/postgresql.json and docs/postgresql.md
+
+It starts a server of its own (`tests/postgres_server.py`), which syncs to the disk as a real one does and has
+PostgreSQL's default settings. `FOLDER` holds the data sets (docs/data.md). Vectors are all-MiniLM-L6-v2's for SQuAD,
+and else synthetic (`scale.SyntheticEncoder`), for a CPU would make those of 80,000 passages in half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import scale
+from harness import put_figures
+
+sys.path.insert(0, str(scale.ROOT))  # the server that the tests start
+
+from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.load import load_set
+from rankrag.data.rows import read_passages
+from rankrag.documents.parts import SourcePassages
+from rankrag.pipeline import search_queries
+from rankrag.retrieval import Retriever
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.homes import Store, create_store
+from rankrag.retrieval.postgres import store as postgres_store
+from rankrag.types import Passage, Ranking
+from tests.postgres_server import PostgresServer
+
+PAGE = scale.ROOT / "docs" / "postgresql.md"
+DATA = PAGE.with_suffix(".json")
+SETS = ("squad", "nq", "hotpotqa", "2wiki", "doc2dial", "inscit", "bioasq", "trec_dl19")
+SMALL = 10_000
+DEPTH = 100
+QUERIES = 200
+PASSAGES_A_DOCUMENT = 10
+BATCH = 10_000
+
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--page", action="store_true", help="only write the page from docs/postgresql.json")
+    wanted = parser.parse_args()
+    if not wanted.page:
+        DATA.write_text(json.dumps(measure(wanted.data), indent=1) + "\n", encoding="utf-8")
+    put_figures(PAGE, "benchmarks/postgresql.py", page(json.loads(DATA.read_text(encoding="utf-8"))))
+
+
+def measure(data: Path) -> Figures:
+    server = PostgresServer(fsync="on")
+    try:
+        with TemporaryDirectory() as folder:
+            found: Figures = {"machine": scale.machine(), "same": {}, "sizes": {}}
+            for name in SETS:
+                found["same"][name] = same(name, data, homes(server, Path(folder), name))
+                print(name, json.dumps(found["same"][name]), flush=True)
+            passages, queries = everything(data)
+            for size in (SMALL, len(passages)):
+                drawn = scale.evenly(passages, size)
+                both = homes(server, Path(folder), f"size{size}")
+                found["sizes"][str(size)] = cost(drawn, queries, both)
+                print(size, json.dumps(found["sizes"][str(size)]), flush=True)
+            return found
+    finally:
+        server.close()
+
+
+def homes(server: PostgresServer, folder: Path, name: str) -> dict[str, Store]:
+    """Return a new index in each home."""
+    return {"folder": create_store(folder / name), "postgresql": create_store(server.address(name=name))}
+
+
+def fill(store: Store, passages: Sequence[Passage]) -> None:
+    """Put passages into an index as documents of ten, as a folder of articles would be."""
+    left = iter(passages)
+    documents = iter(lambda: tuple(islice(left, PASSAGES_A_DOCUMENT)), ())
+    named = (SourcePassages(f"{number:06d}", "0", own) for number, own in enumerate(documents))
+    while batch := list(islice(named, BATCH // PASSAGES_A_DOCUMENT)):
+        store.put(batch)
+    store.refresh()
+
+
+def same(name: str, data: Path, both: dict[str, Store]) -> Figures:
+    """Ask both homes every question of a set; for SQuAD, compare vectors with all inner products as well."""
+    test_set = load_set(BENCHMARKS[name], data)
+    passages = list(test_set.passages.values())
+    queries = list(dict.fromkeys(search_queries(judged.question, "last")[0] for judged in test_set.questions))
+    for store in both.values():
+        fill(store, passages)
+    first, second = (store.lexical().retrieve(queries, DEPTH) for store in both.values())
+    pairs = list(zip(first, second, strict=True))
+    figures: Figures = {
+        "passages": len(passages),
+        "queries": len(queries),
+        "same": sum(agree(*pair) for pair in pairs),
+        "score_gap": max(scale.score_gap(*map(scores, pair)) for pair in pairs),
+    }
+    if name == "squad":
+        encoder, postgres = Encoder(), both["postgresql"]
+        postgres.fill_vectors(encoder)
+        asked = queries[:QUERIES]
+        figures["recall_compared"] = recall(postgres.dense(encoder), encoder, passages, asked)
+        postgres_store.EXACT_UP_TO = 0
+        postgres.refresh()
+        figures["recall_indexed"] = recall(postgres.dense(encoder), encoder, passages, asked)
+        postgres_store.EXACT_UP_TO = 20_000
+    return figures
+
+
+def scores(ranking: Ranking) -> list[float]:
+    return [scored.score for scored in ranking]
+
+
+def agree(first: Ranking, second: Ranking) -> bool:
+    """Whether two rankings have the same passages at the same places, ties aside.
+
+    Passages whose scores differ by less than 32-bit sums may differ count as tied, also at the cut.
+    """
+    if len(first) != len(second):
+        return False
+    if not first:
+        return True
+    close = 1e-5 * first[0].score
+    by_id = {scored.passage.id: scored.score for scored in first}
+    last = first[-1].score + close
+    return all(
+        abs(by_id[own.passage.id] - own.score) <= close if own.passage.id in by_id else own.score <= last
+        for own in second
+    ) and all(abs(a.score - b.score) <= close for a, b in zip(first, second, strict=True))
+
+
+def everything(data: Path) -> tuple[list[Passage], list[str]]:
+    """Return the distinct passages of all corpora in the data folder, shuffled, and questions of all sets."""
+    texts: dict[str, Passage] = {}
+    for file in sorted(data.glob("*/*.corpus.jsonl.zst")):
+        texts |= {f"{passage.title}\n{passage.text}": passage for passage in read_passages(file)}
+    passages = [Passage(f"p{number}", p.text, title=p.title) for number, p in enumerate(texts.values())]
+    random.Random(0).shuffle(passages)
+    sets = [load_set(BENCHMARKS[name], data, passages=False).questions for name in SETS]
+    asked = [[search_queries(judged.question, "last")[0] for judged in own] for own in sets]
+    queries = [query for own in asked for query in scale.evenly(own, QUERIES // len(SETS))]
+    return passages, [*queries[: scale.WARM_UP], *queries]
+
+
+def cost(passages: Sequence[Passage], queries: Sequence[str], both: dict[str, Store]) -> Figures:
+    """Build and ask the index in each home, the homes in turn at every step."""
+    encoder = scale.SyntheticEncoder()
+    steps: dict[str, Callable[[Store], Figures]] = {
+        "build": lambda store: took(lambda: fill(store, passages)),
+        "bm25": lambda store: timed(store.lexical(), queries),
+        "vectors": lambda store: took(lambda: (store.fill_vectors(encoder, batch=BATCH), store.refresh())),
+        "dense": lambda store: timed(store.dense(encoder), queries),
+        "hybrid": lambda store: timed(store.hybrid(encoder), queries),
+        "recall": lambda store: {"at_100": recall(store.dense(encoder), encoder, passages, queries[-QUERIES:])},
+        "change": lambda store: took(lambda: (store.put([changed(passages)]), store.refresh())),
+    }
+    found: Figures = {name: {home: step(store) for home, store in both.items()} for name, step in steps.items()}
+    return found | {"mib": {home: mebibytes(store) for home, store in both.items()}}
+
+
+def changed(passages: Sequence[Passage]) -> SourcePassages:
+    return SourcePassages("000000", "1", tuple(passages[: PASSAGES_A_DOCUMENT - 1]))
+
+
+def took(work: Callable[[], object]) -> Figures:
+    start = time.perf_counter()
+    work()
+    return {"s": time.perf_counter() - start}
+
+
+def timed(retriever: Retriever, queries: Sequence[str]) -> Figures:
+    """Return the milliseconds of a query, one at a time; the first `scale.WARM_UP` are not counted."""
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        retriever.retrieve([query], DEPTH)
+        times.append(1000 * (time.perf_counter() - start))
+    found = sorted(times[scale.WARM_UP :])
+    return {"p50_ms": statistics.median(found), "p99_ms": found[int(0.99 * len(found))]}
+
+
+def recall(retriever: Retriever, encoder: Any, passages: Sequence[Passage], queries: Sequence[str]) -> float:
+    """Return the share of the best hundred, of all inner products, that a retriever finds, ties aside."""
+    vectors, asked = encoder.encode_passages(passages), encoder.encode_queries(queries)
+    place = {passage.id: number for number, passage in enumerate(passages)}
+    shares = []
+    for query, ranking in zip(asked, (retriever.retrieve([query], DEPTH)[0] for query in queries), strict=True):
+        products = vectors @ query
+        last = np.partition(products, -DEPTH)[-DEPTH]
+        shares.append(sum(products[place[scored.passage.id]] >= last - 1e-6 for scored in ranking) / DEPTH)
+    return float(np.mean(shares))
+
+
+def mebibytes(store: Any) -> float:
+    if hasattr(store, "_path"):
+        return scale.disk(store._path)
+    query = """
+        SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'
+    """
+    schema = '"' + store._database.schema + '"'
+    with store._connections.reading() as connection:
+        return float(connection.execute(query, [schema]).fetchone()[0]) / 2**20
+
+
+def page(found: Figures) -> Iterator[str]:
+    yield f"Measured by `benchmarks/postgresql.py` on {found['machine']}, other work beside it; PostgreSQL's defaults."
+    yield ""
+    yield "| set | passages | questions | same first 100 | largest score difference |"
+    yield "|---|---|---|---|---|"
+    for name, own in found["same"].items():
+        share = f"{own['same']:,} of {own['queries']:,}"
+        counts = f"{own['passages']:,} | {own['queries']:,}"
+        yield f"| {BENCHMARKS[name].title} | {counts} | {share} | {own['score_gap']:.1e} |"
+    squad = found["same"]["squad"]
+    yield ""
+    yield (
+        "Of the hundred nearest SQuAD passages by exact inner products, PostgreSQL finds "
+        f"{squad['recall_compared']:.4f} when it compares all vectors and {squad['recall_indexed']:.4f} by its index."
+    )
+    yield ""
+    yield "| | " + " | ".join(f"{int(size):,} passages, {home}" for size in found["sizes"] for home in HOMES) + " |"
+    yield "|---|" + "---|" * (len(found["sizes"]) * len(HOMES))
+    for label, figure in ROWS.items():
+        yield (
+            f"| {label} | " + " | ".join(figure(own, home) for own in found["sizes"].values() for home in HOMES) + " |"
+        )
+
+
+HOMES = ("folder", "postgresql")
+ROWS: dict[str, Callable[[Figures, str], str]] = {
+    "build, s": lambda own, home: f"{own['build'][home]['s']:.1f}",
+    "BM25, p50 / p99 ms": lambda own, home: latency(own["bm25"][home]),
+    "add and index vectors (384 numbers, synthetic), s": lambda own, home: f"{own['vectors'][home]['s']:.1f}",
+    "vectors, p50 / p99 ms": lambda own, home: latency(own["dense"][home]),
+    "vectors, recall at 100": lambda own, home: f"{own['recall'][home]['at_100']:.3f}",
+    "hybrid, p50 / p99 ms": lambda own, home: latency(own["hybrid"][home]),
+    "replace one document, s": lambda own, home: f"{own['change'][home]['s']:.2f}",
+    "disk, MiB": lambda own, home: f"{own['mib'][home]:.0f}",
+}
+
+
+def latency(own: Figures) -> str:
+    return f"{own['p50_ms']:.1f} / {own['p99_ms']:.1f}"
+
+
+if __name__ == "__main__":
+    main()

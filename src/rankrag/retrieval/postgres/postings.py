@@ -1,0 +1,96 @@
+"""BM25 in a database: which passages have a term, how often, and how long they are.
+
+Nothing in a posting depends on other passages: idf and mean length are applied at query time, so that scores are
+exact after every addition and removal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rankrag.retrieval.lexical import Hit, analyse, bm25_weights, search_words
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+POSTING = np.dtype([("passage", "<u4"), ("count", "<u4"), ("length", "<u4")])
+"""A passage's number, how often it has the term, and the number of all its terms."""
+
+_PACK = Struct("<III").pack
+_TERM_BYTES = 200  # an index entry has at most 2,700 bytes
+
+
+def postings_of(terms: Mapping[int, Sequence[str]]) -> Iterator[tuple[str, bytes]]:
+    """Yield each term of a document with its postings; `terms` are those of its passages, by number."""
+    postings: dict[str, bytearray] = {}
+    for number, own in terms.items():
+        for term, count in Counter(own).items():
+            postings.setdefault(_short(term), bytearray()).extend(_PACK(number, count, len(own)))
+    yield from ((term, bytes(data)) for term, data in postings.items())
+
+
+def _short(term: str) -> str:
+    """Return the term, or a digest of one that is too long for an index; both find the same passages."""
+    raw = term.encode()
+    return term if len(raw) <= _TERM_BYTES else hashlib.sha256(raw).hexdigest()
+
+
+def search_terms(connection: Connection, query: str, k: int) -> list[Hit]:
+    """Return at most `k` passages that share a term with the query, best first, ties by passage id.
+
+    As in the embedded index, a query of stop words only finds the passages that have them in this order, else all.
+    """
+    terms = [_short(term) for term in dict.fromkeys(analyse(query))]
+    if not terms:
+        return search_words(query, k, lambda wanted, limit: _scan(connection, wanted, limit))
+    numbers, scores = _scores(connection, terms)
+    if not len(numbers):
+        return []
+    k = min(k, len(numbers))
+    near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # more than k where the last place is shared
+    names = _ids(connection, numbers[near])
+    found = [(int(numbers[i]), float(scores[i])) for i in near]
+    return sorted(found, key=lambda hit: (-hit[1], names[hit[0]]))[:k]
+
+
+def _scores(connection: Connection, terms: list[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+    """Return the passages that have any of the terms, and their scores."""
+    (passages, length) = connection.execute("SELECT passages, terms FROM state").fetchone() or (0, 0)
+    rows = connection.execute(_POSTINGS, [terms], binary=True).fetchall()
+    found = [np.frombuffer(data, POSTING) for (data,) in rows if data]
+    if not found:
+        return np.empty(0, np.uint32), np.empty(0, np.float32)
+    mean = length / passages
+    weights = [bm25_weights(own["count"], own["length"], passages=passages, mean_length=mean) for own in found]
+    numbers = np.concatenate([own["passage"] for own in found])
+    order = np.argsort(numbers)
+    numbers = numbers[order]
+    first = np.flatnonzero(np.diff(numbers, prepend=numbers[0] + 1))
+    # float32, so that the order of the sum makes no difference between passages that should tie
+    return numbers[first], np.add.reduceat(np.concatenate(weights)[order], first).astype(np.float32)
+
+
+_POSTINGS = """
+    SELECT (SELECT string_agg(data, ''::bytea) FROM postings WHERE postings.term = wanted.term)
+    FROM unnest(%s::text[]) WITH ORDINALITY AS wanted(term, place) ORDER BY place
+"""
+
+
+def _ids(connection: Connection, numbers: npt.NDArray[np.uint32]) -> dict[int, str]:
+    rows = connection.execute("SELECT number, id FROM passages WHERE number = ANY(%s)", [numbers.tolist()])
+    return dict(rows.fetchall())
+
+
+def _scan(connection: Connection, wanted: Sequence[str], limit: int) -> list[tuple[int, str, str]]:
+    query = """
+        SELECT number, id, title || ' ' || text FROM passages
+        WHERE lower(title || ' ' || text) LIKE ALL (%s) ORDER BY number LIMIT %s
+    """
+    return connection.execute(query, [[f"%{part}%" for part in wanted], limit]).fetchall()

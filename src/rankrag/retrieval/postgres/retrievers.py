@@ -1,0 +1,107 @@
+"""Retrievers over an index in a database; each call sees one state of it, the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.lexical import Hit
+from rankrag.retrieval.postgres.connections import Connections
+from rankrag.retrieval.postgres.postings import search_terms
+from rankrag.retrieval.rows import PASSAGE_COLUMNS, passage_of
+from rankrag.types import Passage, Ranking, ScoredPassage
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+EF_SEARCH = 400
+"""Passages that a search in the vector index looks at before it stops; more are looked at for a larger k."""
+
+_NUL, _ESCAPE = "\0", "\ue000"  # PostgreSQL's text holds no NUL, which broken files do
+COLUMNS = ", ".join(f'"{name}"' for name in PASSAGE_COLUMNS)
+
+
+def storable(text: str) -> str:
+    """Return text as the database can hold it: without NUL."""
+    if _NUL not in text and _ESCAPE not in text:
+        return text
+    return text.replace(_ESCAPE, f"{_ESCAPE}1").replace(_NUL, f"{_ESCAPE}0")
+
+
+def _restored(text: str) -> str:
+    return text.replace(f"{_ESCAPE}0", _NUL).replace(f"{_ESCAPE}1", _ESCAPE) if _ESCAPE in text else text
+
+
+def passages_from(rows: Iterable[Sequence[str | int | None]]) -> list[Passage]:
+    """Return the passages in rows of `COLUMNS`."""
+    texts = ((_restored(value) if isinstance(value, str) else value for value in row) for row in rows)
+    return [passage_of(**dict(zip(PASSAGE_COLUMNS, row, strict=True))) for row in texts]  # type: ignore[arg-type]
+
+
+def vector_text(vector: npt.NDArray[np.float32]) -> str:
+    """Return a vector as pgvector reads it."""
+    return f"[{','.join(map(str, vector.tolist()))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class _DatabaseRetriever:
+    """A `Retriever`: `search` gives, for the queries that have any letters, passages' numbers and scores."""
+
+    connections: Connections
+    search: Callable[[Connection, Sequence[str], int], list[list[Hit]]]
+    prepare: Callable[[Sequence[str]], Sequence[str]]
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[Ranking]:
+        """Return for each query at most `k` passages, best first; ties keep the order of the passages' ids."""
+        asked = [query for query in queries if query.strip()]
+        if not asked or k <= 0:
+            return [()] * len(queries)
+        prepared = self.prepare(asked)  # before a transaction begins: it may take long
+        with self.connections.reading() as connection:
+            found = iter(self.search(connection, prepared, k))
+            hits = [next(found) if query.strip() else [] for query in queries]
+            numbers = sorted({number for ranking in hits for number, _ in ranking})
+            query = f"SELECT {COLUMNS} FROM passages WHERE number = ANY(%s) ORDER BY number"
+            passages = dict(zip(numbers, passages_from(connection.execute(query, [numbers])), strict=True))
+        return [tuple(ScoredPassage(passages[number], score) for number, score in ranking) for ranking in hits]
+
+
+def database_bm25(connections: Connections) -> _DatabaseRetriever:
+    """Return BM25 over the passages."""
+
+    def search(connection: Connection, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        return [search_terms(connection, query, k) for query in queries]
+
+    return _DatabaseRetriever(connections, search, lambda queries: queries)
+
+
+def database_vectors(connections: Connections, encoder: Encoder) -> _DatabaseRetriever:
+    """Return nearest-vector search over the passages that have a vector; scores are inner products.
+
+    Vectors are compared one by one until `PostgresStore.refresh` has built an index of them.
+    """
+
+    def prepare(queries: Sequence[str]) -> list[str]:
+        return [vector_text(vector) for vector in encoder.encode_queries(queries)]
+
+    def search(connection: Connection, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        connection.execute("SELECT set_config('hnsw.iterative_scan', 'strict_order', true)")
+        connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(min(1000, max(EF_SEARCH, k)))])
+        return [_nearest(connection, query, k) for query in queries]
+
+    return _DatabaseRetriever(connections, search, prepare)
+
+
+def _nearest(connection: Connection, query: str, k: int) -> list[Hit]:
+    dimensions = query.count(",") + 1
+    near = f"""
+        SELECT passages.number, -(vector::halfvec({dimensions}) <#> %(query)s::halfvec({dimensions}))
+        FROM vectors JOIN passages USING (key)
+        ORDER BY vector::halfvec({dimensions}) <#> %(query)s::halfvec({dimensions}), passages.id LIMIT %(k)s
+    """
+    return connection.execute(near, {"query": query, "k": k}).fetchall()
