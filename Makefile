@@ -6,7 +6,7 @@ EXTRAS ?= dev
 DOCS ?= examples/corpus
 DEMO := $(if $(filter-out examples/corpus,$(DOCS)),.cache/own.index,.cache/demo.index)
 
-CLIENTS := .cache/clients-new/.done .cache/clients-old/.done
+CLIENTS := $(patsubst %,.cache/%/.done,clients-new clients-old clients-dspy node)
 
 .PHONY: demo serve test acceptance check fix bench mini ablations results paper clean
 
@@ -35,9 +35,15 @@ test: $(VENV)/.dev
 	  --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 # Tests that take minutes: thousands of requests, kill -9, comparisons of whole systems, and real clients in separate
-# environments, since their versions exclude each other.
+# environments, since their versions exclude each other. MCP's conformance suite needs npm.
 acceptance: $(VENV)/.dev $(CLIENTS)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m acceptance tests/acceptance
+
+.cache/node/.done: tests/acceptance/package.json
+	mkdir -p $(@D)
+	cp $< $(@D)
+	npm install --prefix $(@D) --silent --no-fund --no-audit
+	@touch $@
 
 .cache/clients-%/.done: tests/acceptance/clients-%.txt
 	$(PYTHON) -m venv $(@D)

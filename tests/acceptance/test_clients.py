@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,29 @@ EXPECTED = {
     "our ranker in a pipeline": [TAGUS],
     "our ranker, stored and asynchronous": [TAGUS],
     "our transformer": ["d1"],
+    "our rm": ["tagus.md"],
+    "our rm through dspy.Retrieve": [True],
+    "tools, all read-only": ["ask", "fetch", "rerank", "search"],
+    "search": "tagus.md",
+    "fetch": [["id", "metadata", "text", "title", "url"], True, True],
+    "ask": lambda found: "Tagus [1]" in found[0] and found[1] is False,
+    "rerank tool": [1, 0],
+    "an unknown id": lambda found: found[0] and "collection 'nowhere' is not known; known: examples" in found[1],
 }
+SCENARIOS = {
+    "server-initialize",
+    "ping",
+    "tools-list",
+    "tools-call-simple-text",
+    "tools-call-error",
+    "server-sse-multiple-streams",
+    "resources-list",
+    "prompts-list",
+    "dns-rebinding-protection",
+}
+"""Scenarios of MCP's conformance suite that need no tool or resource of the suite's own example server."""
+
+NODE = ROOT / ".cache" / "node" / "node_modules"
 
 
 OURS = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -51,18 +75,38 @@ def python(environment: str) -> Path:
     return ROOT / ".cache" / f"clients-{environment}" / "bin" / "python"
 
 
-def rows(environment: str, script: str, url: str) -> list[dict]:
+def rows(environment: Path, script: str, *arguments: object) -> list[dict]:
     path = ROOT / "tests" / "acceptance" / "scripts" / script
-    command = [python(environment), path, url]
+    command = [environment, path, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=OURS)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
 
 
+def scenarios(url: str, folder: Path) -> list[dict]:
+    """Run MCP's conformance suite; return a row for each scenario that passes. Those not offered must fail."""
+    suite = NODE / "@modelcontextprotocol" / "conformance"
+    expected = Path(__file__).with_name("mcp_not_offered.yaml")
+    command = [NODE / ".bin" / "node", suite / "dist" / "index.js", "server", "--url", f"{url}/mcp", "--suite", "all"]
+    command += ["--expected-failures", expected, "--output-dir", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    client = f"MCP conformance {json.loads((suite / 'package.json').read_text())['version']}"
+    passed = re.findall(r"^✓ ([\w-]+): [1-9]\d* passed, 0 failed", done.stdout, re.MULTILINE)
+    return [{"client": client, "call": name, "found": True} for name in passed]
+
+
 @pytest.fixture(scope="module")
-def called(served) -> list[dict]:
-    theirs = rows("new", "clients_new.py", served.url) + rows("old", "clients_old.py", served.url)
-    return theirs + rows("old", "adapters.py", served.url)
+def called(served, example_index, tmp_path_factory) -> list[dict]:
+    url = served.url
+    return [
+        *rows(python("new"), "clients_new.py", url),
+        *rows(python("old"), "clients_old.py", url),
+        *rows(python("old"), "adapters.py", url),
+        *rows(python("dspy"), "dspy_rm.py", url),
+        *rows(Path(sys.executable), "agent.py", url, example_index),
+        *scenarios(url, tmp_path_factory.mktemp("scenarios")),
+    ]
 
 
 def test_our_langchain_retriever_passes_langchains_own_tests(served):
@@ -77,12 +121,12 @@ def test_our_langchain_retriever_passes_langchains_own_tests(served):
 def test_every_call_of_every_client_finds_what_it_should(called):
     wrong = []
     for one in called:
-        expected = EXPECTED[one["call"]]
+        expected = one["call"] in SCENARIOS or EXPECTED[one["call"]]
         right = expected(one["found"]) if callable(expected) else one["found"] == expected
         if not right:
             wrong.append(one)
     assert not wrong
-    assert {one["call"] for one in called} == set(EXPECTED)
+    assert {one["call"] for one in called} == set(EXPECTED) | SCENARIOS
 
 
 def test_the_table_of_clients_is_what_was_called(called):

@@ -48,10 +48,32 @@ def test_rerank_orders_documents(called):
     assert [r["index"] for r in found["results"]] == [1, 0]
 
 
-def test_a_tool_says_what_is_wrong_with_its_arguments(called):
-    assert called("fetch", id="demo/none/1").is_error
-    assert called("search", query=" ").is_error
-    assert called("ask", question="x", collection="none").is_error
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        ("fetch", {"id": "demo/none/1"}, "document 'none' is not in collection 'demo'"),
+        ("fetch", {"id": "nowhere"}, "collection 'nowhere' is not known; known: demo"),
+        ("search", {"query": " "}, "query is empty; send a text"),
+        ("ask", {"question": "x", "collection": "none"}, "known: demo"),
+        ("rerank", {"query": "", "documents": ["a"]}, "query is empty"),
+    ],
+)
+def test_a_tool_says_what_is_wrong_with_its_arguments(called, caplog, tool, arguments, said):
+    found = called(tool, **arguments)
+    assert found.is_error
+    assert said in found.content[0].text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_fault_of_the_server_is_logged_and_not_told(called, model, caplog, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a secret of the server")
+
+    monkeypatch.setattr(type(model), "choice_logprobs", broken)
+    found = called("rerank", query="q", documents=["a"])
+    assert found.is_error
+    assert "secret" not in found.content[0].text
+    assert "a secret of the server" in caplog.text
 
 
 def test_all_tools_are_read_only(client):
@@ -61,13 +83,15 @@ def test_all_tools_are_read_only(client):
     assert all(tool.annotations.read_only_hint for tool in tools)
 
 
-def test_the_tools_are_at_mcp(client):
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_the_tools_are_at_mcp_without_a_redirect(client, path):
     body = {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "initialize",
         "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
     }
-    response = client.post("/mcp/", json=body, headers={"Accept": "application/json, text/event-stream"})
+    headers = {"Accept": "application/json, text/event-stream"}
+    response = client.post(path, json=body, headers=headers, follow_redirects=False)
     assert response.status_code == 200
     assert "rankrag" in response.text

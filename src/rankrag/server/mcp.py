@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from fastapi import FastAPI
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from rankrag.citations import with_markers
+from rankrag.errors import RankragError
 from rankrag.server.answering import Asked, Ranked, answering
 from rankrag.server.collections import shown_place
 from rankrag.server.parts import Parts, ready_parts, require_question
 from rankrag.server.work import Ticket
 from rankrag.types import Answer, Passage, Question
 
+Tool = TypeVar("Tool", bound=Callable[..., Awaitable[Any]])
+
 INSTRUCTIONS = (
     "Searches and answers from a person's own documents. `ask` gives a cited answer or says that the documents hold "
     "none; `search` gives passages, best first, and `fetch` one of them whole."
 )
 RESULTS = 10
+
+# it logs what clients ask for in vain (a prompt that is not there) as errors, with tracebacks
+logging.getLogger("mcp.shared.jsonrpc_dispatcher").setLevel(logging.CRITICAL)
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
 
@@ -76,7 +86,10 @@ def mount_mcp(app: FastAPI) -> MCPServer:
     """Put the tools at `/mcp` of the application, and return their server, whose sessions its lifespan must run."""
     server = mcp_server(lambda: ready_parts(app))
     trusted = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # `Guard` has looked at all requests
-    app.mount("/mcp", server.streamable_http_app(streamable_http_path="/", transport_security=trusted))
+    (route,) = server.streamable_http_app(streamable_http_path="/mcp", transport_security=trusted).routes
+    assert isinstance(route, Route)
+    # two routes: agents do not follow the redirect that a mounted application gives for one of the addresses
+    app.router.routes += [route, Route("/mcp/", endpoint=route.endpoint)]
     return server
 
 
@@ -84,7 +97,10 @@ def mcp_server(parts: Callable[[], Parts]) -> MCPServer:
     """Return the tools, over the parts of a server that is ready when a tool is called."""
     server = MCPServer("rankrag", instructions=INSTRUCTIONS, log_level="WARNING")
 
-    @server.tool(annotations=READ_ONLY)
+    def tool(function: Tool) -> Tool:
+        return server.tool(annotations=READ_ONLY)(_telling(function))
+
+    @tool
     async def search(query: str, collection: str = "") -> SearchResults:
         """Search the documents. Returns passages, the most relevant first; `fetch` returns one of them whole."""
         now = parts()
@@ -95,7 +111,7 @@ def mcp_server(parts: Callable[[], Parts]) -> MCPServer:
         found = [c.passage for c in ranked.decision.ranking[:RESULTS]]
         return SearchResults(results=[SearchResult(**_shown(now, name, passage)) for passage in found])
 
-    @server.tool(annotations=READ_ONLY)
+    @tool
     async def fetch(id: str) -> Fetched:  # noqa: A002  ChatGPT's contract names it so
         """Return a passage that `search` found, whole, with its place in the document."""
         now = parts()
@@ -104,7 +120,7 @@ def mcp_server(parts: Callable[[], Parts]) -> MCPServer:
         metadata = {"collection": name, "place": shown_place(passage)}
         return Fetched(**_shown(now, name, passage), text=passage.text, metadata=metadata)
 
-    @server.tool(annotations=READ_ONLY)
+    @tool
     async def ask(question: str, collection: str = "") -> Answered:
         """Answer a question from the documents, with the passages that support it, or say that they hold no answer."""
         now = parts()
@@ -118,7 +134,7 @@ def mcp_server(parts: Callable[[], Parts]) -> MCPServer:
         ]
         return Answered(text=with_markers(answer.text, answer.citations), abstained=answer.abstained, passages=passages)
 
-    @server.tool(annotations=READ_ONLY)
+    @tool
     async def rerank(query: str, documents: list[str]) -> RankedDocuments:
         """Order documents by the probability that each is relevant to the query."""
         now = parts()
@@ -129,6 +145,19 @@ def mcp_server(parts: Callable[[], Parts]) -> MCPServer:
         return RankedDocuments(results=[RankedDocument(index=i, relevance_score=judged[i].probability) for i in order])
 
     return server
+
+
+def _telling(function: Tool) -> Tool:
+    """Make a tool tell an agent what is wrong with its call; the text of any other error stays on the server."""
+
+    @wraps(function)
+    async def telling(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await function(*arguments, **named)
+        except RankragError as error:
+            raise ToolError(str(error)) from error
+
+    return cast(Tool, telling)
 
 
 def _shown(parts: Parts, collection: str, passage: Passage) -> dict[str, str]:

@@ -1,6 +1,11 @@
-"""A server whose model has no weights, so that it starts in a second: serve_without_weights.py FOLDER PORT."""
+"""A server whose model has no weights, so that it starts in a second: serve_without_weights.py FOLDER PORT [SECONDS].
 
+Judging a batch takes SECONDS, by default none.
+"""
+
+import logging
 import sys
+import time
 from pathlib import Path
 
 import uvicorn
@@ -11,8 +16,20 @@ from rankrag.server.app import Engine, ServerSettings, create_app
 from rankrag.server.collections import Collections
 
 SETTINGS = rankrag.AskConfig(retriever="bm25", n=3, k=1)
-folder, port = Path(sys.argv[1]), int(sys.argv[2])
-model = FakeLanguageModel(yes_if="longest", reply="a reply")
+folder, port, seconds = Path(sys.argv[1]), int(sys.argv[2]), float((*sys.argv, 0)[3])
+logging.basicConfig(level=logging.ERROR)
+
+
+class Quick(FakeLanguageModel):
+    """Keeps no prompts, so that its memory does not grow."""
+
+    def choice_logprobs(self, prompts, choices):
+        time.sleep(seconds)
+        self.prompts.clear()
+        return super().choice_logprobs(prompts, choices)
+
+
+model = Quick(yes_if="longest", reply="a reply")
 
 
 def engine() -> Engine:
