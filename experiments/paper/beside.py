@@ -81,7 +81,7 @@ def beside_the_paper(evaluation: Evaluation) -> list[Beside]:
             benchmark=described.name,
             system=system.name,
             model=model,
-            differs=differences(described, system, evaluation.description.history),
+            differs=differences(described, system),
         )
         for metric in next(c.metrics for c in table.columns if c.name == column):
             ours, paper = ours_of(figures, metric), table.value(model, column, metric)
@@ -91,9 +91,10 @@ def beside_the_paper(evaluation: Evaluation) -> list[Beside]:
 
 
 def measured(evaluation: Evaluation) -> list[tuple[SetDescription, System, SystemFigures]]:
-    """Return the figures of every set and system, set by set."""
+    """Return the figures of every set and of the systems that are compared on it, set by set."""
     run = evaluation.description
-    found = [(one, system, evaluation.of(one.name, system.name)) for one in run.sets for system in run.systems]
+    compared = [system for system in run.systems if system.role == "compared"]
+    found = [(one, system, evaluation.of(one.name, system.name)) for one in run.sets for system in compared]
     return [(one, system, figures) for one, system, figures in found if figures is not None]
 
 
@@ -108,18 +109,15 @@ def ours_of(figures: SystemFigures, metric: str, *, first: bool = False) -> Inte
     return next((own[name] for name in OURS_FOR.get(metric, ()) if name in own), None)
 
 
-def differences(described: SetDescription, system: System, history: str) -> tuple[str, ...]:
-    """Return in words everything that is not as in the paper; if there is nothing, the numbers may be compared.
-
-    `history` says by which turns conversations are searched, for a system that does not say it itself.
-    """
+def differences(described: SetDescription, system: System) -> tuple[str, ...]:
+    """Return in words everything that is not as in the paper; if there is nothing, the numbers may be compared."""
     paper = setting_of(described.name)
     if paper is None:
         return ("the paper does not have this set",)
     own = system.on(described.paper)
     return (
         *_of_the_set(described, paper),
-        *_of_the_search(described, own, paper, system.history_query or history),
+        *_of_the_search(described, own, paper, system.history_query or "last"),
         *_of_the_system(described, own, paper, N_OF_70B if system.setting == "paper-70b" else paper.n),
     )
 

@@ -81,7 +81,7 @@ def _ours(evaluation: Evaluation, system: System, column: Column, *, first: bool
 def _what_differs(table: PaperTable, evaluations: Sequence[Evaluation]) -> dict[str, tuple[str, ...]]:
     wanted = {c.name for c in table.columns}
     found = {
-        f"{described.title}, {system.name}": differences(described, system, evaluation.description.history)
+        f"{described.title}, {system.name}": differences(described, system)
         for evaluation in evaluations
         for described, system, _ in measured(evaluation)
         if column_of(described.name) in wanted

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from math import nan
-
 import pytest
 
-from rankrag.errors import DataError
 from rankrag.evaluation.calibration import (
     Bin,
     Calibration,
@@ -25,12 +22,6 @@ def test_a_plot_has_the_bins_that_hold_something_and_one_is_in_the_last():
     )
     assert expected_calibration_error([(0.1, 0), (0.3, 1), (1.0, 1)], bins=2) == pytest.approx(0.2)
     assert expected_calibration_error([]) == 0
-
-
-@pytest.mark.parametrize("wrong", [nan, 1.5, -0.1])
-def test_what_is_no_probability_is_named(wrong):
-    with pytest.raises(DataError, match=r"prediction 1 is .* not a probability"):
-        reliability([(0.5, 1), (wrong, 1)])
 
 
 def test_each_threshold_answers_more_and_equal_questions_go_together():
@@ -55,8 +46,3 @@ def test_the_lines_of_a_system_say_how_far_it_can_be_believed():
     # P(True) .95 and .25 of a gold passage and another: off by .05 and .25. The wrong answer is the less sure one.
     assert calibration(lines) == Calibration(2, pytest.approx(0.15), 2, pytest.approx(0.25), 0.5)
     assert calibration(lines[2:]) == Calibration()
-
-
-def test_a_confidence_that_is_not_a_number_is_named():
-    with pytest.raises(DataError, match="confidence of question 1 is not a number"):
-        risk_coverage([(0.5, 1), (nan, 1)])

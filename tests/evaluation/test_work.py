@@ -10,7 +10,7 @@ from rankrag.contract import Contract
 from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.model_key import model_key
-from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, NearnessWork, with_cosines
+from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, NearnessWork, WorkPlace, with_cosines
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.rerank import Judgement
@@ -30,7 +30,7 @@ def squad(loaded):
 @pytest.fixture
 def work_of(squad, tmp_path):
     def make(model, progress=lambda *_: None):
-        return ModelWork(model, squad.passages, tmp_path / "work", "SQuAD", progress)
+        return ModelWork(model, WorkPlace(squad.passages, tmp_path / "work", "SQuAD", progress))
 
     return make
 
@@ -43,25 +43,25 @@ def test_every_passage_is_judged_once(squad, work_of):
     model, told = golden(), []
     work = work_of(model, lambda *step: told.append(step))
     q1, q2 = squad.questions
-    found = work.judgements([(q1, Q1), (q2, ("s/ebro/0", "s/ebro/0"))])
+    found = work.judging.judgements([(q1, Q1), (q2, ("s/ebro/0", "s/ebro/0"))])
     assert found["q1"]["s/decoy/0"].log_odds == pytest.approx(-ODDS)
     assert found["q1"]["s/tagus/0"] == Judgement(pytest.approx(ODDS), pytest.approx(0.9))
     assert set(found["q2"]) == {"s/ebro/0"}
     assert told == [("SQuAD: judging", 0, 3), ("SQuAD: judging", 3, 3)]
     assert len(model.prompts) == 3
-    more = work.judgements([(q1, (*Q1, "s/hill/0"))])
+    more = work.judging.judgements([(q1, (*Q1, "s/hill/0"))])
     assert set(more["q1"]) == {*Q1, "s/hill/0"}
     assert len(model.prompts) == 4
 
 
 def test_judging_goes_on_where_a_kill_cut_the_journal(squad, work_of, tmp_path):
     wanted = [(of, Q1) for of in squad.questions]
-    whole = work_of(golden()).judgements(wanted)
+    whole = work_of(golden()).judging.judgements(wanted)
     path = tmp_path / "work" / "judgements.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1][: len(lines[1]) // 2])
     model = golden()
-    assert work_of(model).judgements(wanted) == whole
+    assert work_of(model).judging.judgements(wanted) == whole
     assert len(model.prompts) == 2
     rows = [(row["id"], row["judgements"]) for row in map(json.loads, path.read_bytes().splitlines())]
     assert rows == [(row["id"], row["judgements"]) for row in map(json.loads, lines)]
@@ -90,7 +90,7 @@ def test_times_are_kept_with_the_work(squad, work_of):
     work, (q1, _) = work_of(golden()), squad.questions
     assert work.judging.seconds("q1", Q1) is None
     assert work.seconds("q1", Q1) is None
-    work.judgements([(q1, Q1)])
+    work.judging.judgements([(q1, Q1)])
     work.replies([(q1, Q1)])
     for found in (work, work_of(golden())):
         assert found.judging.seconds("q1", Q1) >= 0
@@ -116,7 +116,7 @@ def test_a_question_that_cannot_be_judged_is_named_and_the_others_are(squad, tmp
             raise DataError("too long")
         return [Judgement(1.0, 0.7) for _ in pairs]
 
-    work = JudgingWork(judging, squad.passages, tmp_path, "SQuAD")
+    work = JudgingWork(judging, WorkPlace(squad.passages, tmp_path, "SQuAD"))
     q1, q2 = squad.questions
     found = work.judgements([(q1, Q1), (q2, Q1)])
     assert found["q1"] == {i: Judgement(1.0, 0.7) for i in Q1}
@@ -134,7 +134,9 @@ def test_one_pair_that_cannot_be_judged_is_found_in_halves(squad, tmp_path):
         return [Judgement(1.0, 0.7) for _ in pairs]
 
     ids = tuple(squad.passages)
-    found = JudgingWork(judging, squad.passages, tmp_path, "SQuAD").judgements([(q, ids) for q in squad.questions])
+    found = JudgingWork(judging, WorkPlace(squad.passages, tmp_path, "SQuAD")).judgements(
+        [(q, ids) for q in squad.questions]
+    )
     assert [(q, i) for q, of in found.items() for i, j in of.items() if j == NOT_JUDGED] == [("q2", "s/town/0")]
     assert len(sizes) <= 1 + 2 * 4  # twelve pairs are halved four times
 
@@ -154,14 +156,16 @@ def test_a_gpu_is_asked_more_questions_at_once(squad, work_of, times, calls):
 
 
 def test_a_score_that_is_not_a_number_stops_the_run_and_says_where(squad, tmp_path):
-    work = JudgingWork(lambda pairs: [Judgement(math.nan, 0.5) for _ in pairs], squad.passages, tmp_path, "SQuAD")
+    work = JudgingWork(
+        lambda pairs: [Judgement(math.nan, 0.5) for _ in pairs], WorkPlace(squad.passages, tmp_path, "SQuAD")
+    )
     with pytest.raises(ModelError, match=r"SQuAD: the score of passage 's/decoy/0' for question 'q1' is not a number"):
         work.judgements([(squad.questions[0], Q1)])
 
 
 def test_citations_are_places_and_are_kept(squad, work_of, tmp_path):
     work, (q1, _) = work_of(golden(reply="golden land")), squad.questions
-    relevance = {"q1": {i: j.probability for i, j in work.judgements([(q1, Q1)])["q1"].items()}}
+    relevance = {"q1": {i: j.probability for i, j in work.judging.judgements([(q1, Q1)])["q1"].items()}}
     work.replies([(q1, Q1)])
     assert work.cited([(q1, Q1)], relevance) == [(1,)]
     later = golden()
@@ -194,7 +198,7 @@ ASKED = Judged(Question("q", "golden", (Message("user", "lake"),)), ("a",), {})
 @pytest.fixture
 def nearness(encoder, tmp_path):
     def call(history="last", weight=2.0):
-        return NearnessWork(Nearness(encoder, weight), history, PASSAGES, tmp_path, "Set")
+        return NearnessWork(Nearness(encoder, weight), history, WorkPlace(PASSAGES, tmp_path, "Set"))
 
     return call
 

@@ -62,9 +62,7 @@ def compared(sets, systems=(MINI,), cost=None, **means):
         for one in sets
         for s in systems
     )
-    run = RunDescription(
-        command="", machine="", date="2026-01-01", seed=0, systems=tuple(systems), sets=tuple(sets), history="last"
-    )
+    run = RunDescription(command="", machine="", date="2026-01-01", seed=0, systems=tuple(systems), sets=tuple(sets))
     return Evaluation(Path("run"), run, rows, ())
 
 
@@ -185,9 +183,8 @@ def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
     small, large = System(name="8B", setting="paper-8b"), System(name="70B", setting="paper-70b")
     assert [small.on(one.paper).encoder for one in sets] == ["dragon-plus", "medcpt", "dragon-multiturn"]
     assert {(large.on(one.paper).n, large.on(one.paper).similarity) for one in sets} == {(30, False)}
-    found = compared(sets, [small, large], EM=0.5, **{"MIRAGE accuracy": 0.5, "ChatRAG F1": 0.5})
-    found = replace(found, description=replace(found.description, history="speakers"))
-    rows = beside_the_paper(found)
+    asked = [system.changed(history_query="speakers") for system in (small, large)]
+    rows = beside_the_paper(compared(sets, asked, EM=0.5, **{"MIRAGE accuracy": 0.5, "ChatRAG F1": 0.5}))
     assert {row.differs for row in rows} == {()}
     assert [(row.model, row.paper) for row in rows if row.benchmark == "nq-kilt"] == [
         ("RankRAG 8B", 50.6),
@@ -195,6 +192,11 @@ def test_the_paper_s_setting_is_the_paper_s_on_every_set_and_of_either_size():
     ]
     talks = compared(sets[2:], [small], **{"ChatRAG F1": 0.5})
     assert beside_the_paper(talks)[0].differs == ("searched by turns: last (speakers)",)
+
+
+def test_what_only_takes_a_pipeline_apart_stands_beside_nothing():
+    parts = [MINI, MINI.changed(name="stops at 2", role="stopping"), MINI.changed(name="gold", role="reading")]
+    assert [row.system for row in beside_the_paper(compared([described("nq")], parts, EM=0.3))] == ["mini"]
 
 
 def test_a_set_of_another_task_stands_beside_no_column():

@@ -97,21 +97,17 @@ class Evaluation:
 
     def lines(self, benchmark: str, system: str) -> list[QuestionLine]:
         """Return the lines of a system on a set; none if it took no part."""
-        return [
-            line
-            for of_set in self.description.sets
-            for one in self.description.systems_of(of_set)
-            if (of_set.name, one.name) == (benchmark, system)
-            for line in lines_of(self.run, of_set, one)
-        ]
+        members = ((s, one) for s in self.description.sets for one in self.description.systems_of(s))
+        return next((lines_of(self.run, s, one) for s, one in members if (s.name, one.name) == (benchmark, system)), [])
 
     def all(self, *roles: str) -> list[tuple[SetDescription, System, SystemFigures]]:
         """Return set, system and figures of all systems with one of these roles, set by set."""
-        found = [(s, one, self.of(s.name, one.name)) for s in self.description.sets for one in self._systems(s, roles)]
-        return [(of_set, system, figures) for of_set, system, figures in found if figures is not None]
-
-    def _systems(self, of_set: SetDescription, roles: Sequence[str]) -> list[System]:
-        return [system for system in self.description.systems_of(of_set) if system.role in roles]
+        return [
+            (of_set, system, figures)
+            for of_set in self.description.sets
+            for system in self.description.systems_of(of_set)
+            if system.role in roles and (figures := self.of(of_set.name, system.name)) is not None
+        ]
 
 
 def read_results(run: Path) -> Evaluation:

@@ -8,7 +8,6 @@ from itertools import groupby
 from statistics import fmean
 from typing import NamedTuple
 
-from rankrag.errors import DataError
 from rankrag.evaluation.lines import QuestionLine
 
 BINS = 10
@@ -81,12 +80,10 @@ def confidence_pairs(lines: Sequence[QuestionLine]) -> Pairs:
 def reliability(predictions: Pairs, bins: int = BINS) -> tuple[Bin, ...]:
     """Return the bins of a reliability plot, of equal width over [0, 1]; empty ones are skipped.
 
-    A prediction is a probability with 1 if it came true, else 0. `DataError` names a value that is no probability.
+    A prediction is a probability with 1 if it came true, else 0.
     """
     held: list[Pairs] = [[] for _ in range(bins)]
-    for place, (probability, outcome) in enumerate(predictions):
-        if not 0.0 <= probability <= 1.0:  # NaN too
-            raise DataError(f"prediction {place} is {probability}, not a probability; score the passages again")
+    for probability, outcome in predictions:
         held[min(int(probability * bins), bins - 1)].append((probability, outcome))
     return tuple(Bin(len(pairs), *(fmean(column) for column in zip(*pairs, strict=True))) for pairs in held if pairs)
 
@@ -101,11 +98,8 @@ def expected_calibration_error(predictions: Pairs, bins: int = BINS) -> float:
 def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
     """Return what each threshold of abstention does, the highest first; equal confidences share a threshold.
 
-    Each answer has its confidence and its loss (1 - metric). `DataError` names a confidence that is not a number.
+    Each answer has its confidence and its loss (1 - metric).
     """
-    for place, (confidence, _) in enumerate(answered):
-        if confidence != confidence:
-            raise DataError(f"the confidence of question {place} is not a number; score the passages again")
     found: list[Risk] = []
     count, lost = 0, 0.0
     for _, group in groupby(sorted(answered, key=lambda pair: -pair[0]), key=lambda pair: pair[0]):

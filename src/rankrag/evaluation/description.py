@@ -73,7 +73,6 @@ class RunDescription:
     systems: tuple[System, ...]
     sets: tuple[SetDescription, ...]
     made_with: dict[str, str] = field(default_factory=dict)
-    history: str = ""
 
     def systems_of(self, of_set: SetDescription) -> tuple[System, ...]:
         """Return the systems that take part in a set, as they are on it."""

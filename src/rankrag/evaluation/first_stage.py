@@ -25,6 +25,7 @@ from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Judged, TestSet, folder_name
 from rankrag.errors import MissingExtraError
 from rankrag.evaluation.lines import Ids
+from rankrag.evaluation.work import WorkPlace
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
@@ -45,8 +46,8 @@ OpenEncoder = Callable[[str | None], Encoder]
 Rankings = Mapping[str, Ids]
 """Ids by question id, best first."""
 
-_Found = tuple[Ids, float | None]
-"""The ids of one question, and the seconds that the search took."""
+Found = tuple[Ids, float | None]
+"""The ids of one question, and the seconds that the search took; None if they came with the question."""
 
 _Find = Callable[[Sequence[Judged]], Sequence[Sequence[str]]]
 
@@ -59,41 +60,30 @@ class FirstStage:
     ) -> None:
         """Search `test_set` with indexes and journals in the folder `run`."""
         self.test_set, self.folder = test_set, run / folder_name(test_set)
-        self._run, self._open_encoder, self._progress = run, open_encoder, progress
-        self._found: dict[tuple[str, HistoryQuery, str | None], Rankings] = {}
+        self.place = WorkPlace(test_set.passages, self.folder, test_set.benchmark.title, progress)
+        self._run, self._open_encoder = run, open_encoder
+        self._found: dict[tuple[str, HistoryQuery, str | None], Mapping[str, Found]] = {}
 
-    def ids(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Rankings:
-        """Return the ids that a retriever finds for every question of the set.
+    def found(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Mapping[str, Found]:
+        """Return what a retriever finds for every question of the set, by its id.
 
         `history` says by which turns conversations are searched, `encoder` names what makes the vectors.
         """
         if self.test_set.fixed or (retriever == "bm25" and self.test_set.ranked):
-            return {judged.question.id: judged.given[:DEPTH] for judged in self.test_set.questions}
+            return {judged.question.id: (judged.given[:DEPTH], None) for judged in self.test_set.questions}
         history = self.test_set.benchmark.searched_by(history)
         key = (retriever, history, encoder if retriever != "bm25" else None)
         if key not in self._found:
-            parts = [self._searched(part, turns, encoder) for part in _parts(retriever) for turns in _turns(history)]
-            self._found[key] = fused(*parts) if len(parts) > 1 else parts[0]
+            searches = [(part, turns) for part in _parts(retriever) for turns in _turns(history)]
+            if len(searches) > 1:
+                self._found[key] = _fused_with_times([self.found(part, turns, encoder) for part, turns in searches])
+            else:
+                self._found[key] = self._searched(retriever, history, encoder)
         return self._found[key]
 
-    def seconds(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> dict[str, float]:
-        """Return the seconds that a search took by question id, a batch's time shared evenly.
-
-        Hybrid retrieval takes the sum of both searches. Questions that brought their ranking have no time.
-        """
-        if self.test_set.fixed:
-            return {}
-        history = self.test_set.benchmark.searched_by(history)
-        first, *others = (
-            {name: taken for name, (_, taken) in self._journal(part, turns, encoder).items() if taken is not None}
-            for part in _parts(retriever)
-            for turns in _turns(history)
-        )
-        return {
-            name: seconds + sum(other[name] for other in others)
-            for name, seconds in first.items()
-            if all(name in other for other in others)
-        }
+    def ids(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Rankings:
+        """Return the ids that a retriever finds for every question of the set (`found`)."""
+        return {name: ids for name, (ids, _) in self.found(retriever, history, encoder).items()}
 
     def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> Mapping[str, npt.NDArray[np.float32]]:
         """Return the vectors that the index has of these passages by this encoder, by text (`Nearness`)."""
@@ -115,11 +105,12 @@ class FirstStage:
         random.Random(f"{seed}/{judged.question.id}").shuffle(five)
         return tuple(five)
 
-    def _searched(self, retriever: str, history: HistoryQuery, encoder: str | None) -> Rankings:
-        """Return the ids of one search, searching for questions that its journal lacks."""
-        if retriever == "bm25" and self.test_set.ranked:
-            return self.ids("bm25")
-        journal = self._journal(retriever, history, encoder)
+    def _searched(self, retriever: str, history: HistoryQuery, encoder: str | None) -> dict[str, Found]:
+        """Return what one search finds, searching for questions that its journal lacks."""
+        made_by = self._open_encoder(encoder).name if retriever == "dense" else None
+        own = not self.test_set.searchable and history != "last"  # own candidates by the last turn need no mark
+        name = "-".join(filter(None, (retriever, "own" if own else "", history, made_by)))
+        journal = Journal(self.folder / f"{name}.jsonl", _found_in_row)
         wanted = {judged.question.id: judged for judged in self.test_set.questions}
         open_find = cache(partial(self._open, retriever, history, encoder))
 
@@ -132,9 +123,8 @@ class FirstStage:
                 for name, ids in zip(batch, rankings, strict=True)
             ]
 
-        text = f"{self.test_set.benchmark.title}: searching"
-        journal.fill(wanted, search_now, at_once=BATCH, progress=self._progress, text=text)
-        return {name: journal[name][0] for name in wanted}
+        self.place.fill(journal, wanted, search_now, "searching", BATCH)
+        return {name: journal[name] for name in wanted}
 
     def _open(self, retriever: str, history: HistoryQuery, encoder: str | None) -> _Find:
         """Return what searches the corpus or orders the questions' own candidates."""
@@ -145,16 +135,10 @@ class FirstStage:
         if retriever == "bm25":
             return _searching(open_index(self.test_set, self._index).lexical(), history)
         made_by = self._open_encoder(encoder)
-        store, title = open_index(self.test_set, self._index, made_by), self.test_set.benchmark.title
-        store.fill_vectors(made_by, lambda _, done, total: self._progress(f"{title}: encoding passages", done, total))
+        store = open_index(self.test_set, self._index, made_by)
+        title, progress = self.place.title, self.place.progress
+        store.fill_vectors(made_by, lambda _, done, total: progress(f"{title}: encoding passages", done, total))
         return _searching(store.dense(made_by), history)
-
-    def _journal(self, retriever: str, history: HistoryQuery, encoder: str | None) -> Journal[str, _Found]:
-        """Return the journal of a search; own candidates ordered by the last turn need no mark in its name."""
-        own = not self.test_set.searchable and history != "last"
-        made_by = self._open_encoder(encoder).name if retriever == "dense" else None
-        name = "-".join(filter(None, (retriever, "own" if own else "", history, made_by)))
-        return Journal(self.folder / f"{name}.jsonl", _found_in_row)
 
 
 def open_index(test_set: TestSet, folder: Path, encoder: Encoder | None = None) -> PassageStore:
@@ -190,7 +174,14 @@ def fused(*rankings: Rankings) -> dict[str, Ids]:
     }
 
 
-def _found_in_row(row: Row) -> list[tuple[str, _Found]]:
+def _fused_with_times(parts: Sequence[Mapping[str, Found]]) -> dict[str, Found]:
+    """Return several searches fused; a question's time is the sum of theirs, None if one is not known."""
+    ids = fused(*({name: own for name, (own, _) in part.items()} for part in parts))
+    times = {name: [part[name][1] for part in parts] for name in ids}
+    return {name: (own, None if None in times[name] else sum(filter(None, times[name]))) for name, own in ids.items()}
+
+
+def _found_in_row(row: Row) -> list[tuple[str, Found]]:
     return [(row["id"], (tuple(row["ids"]), row.get("seconds")))]
 
 

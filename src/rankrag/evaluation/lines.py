@@ -6,7 +6,7 @@ they name are kept beside them, so that a report needs neither the index nor the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,11 @@ def save_lines(folder: Path, lines: Sequence[QuestionLine]) -> Path:
 
 def read_question_lines(path: Path) -> list[QuestionLine]:
     """Return the lines of a file; `DataError` names a line that cannot be read."""
-    return [_parsed(line, f"{path}:{number}") for number, line in _numbered(path)]
+    try:
+        rows = path.read_bytes().splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); run rankrag evaluate again") from None
+    return [_parsed(row, f"{path}:{number}") for number, row in enumerate(rows, start=1)]
 
 
 def save_passages(folder: Path, lines: Sequence[QuestionLine], passages: Mapping[str, Passage]) -> None:
@@ -123,13 +127,6 @@ def _kept_passages(folder: Path) -> Journal[str, Passage]:
 
 
 _LINE = TypeAdapter(QuestionLine)
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        yield from enumerate(path.read_bytes().splitlines(), start=1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run rankrag evaluate again") from None
 
 
 def _parsed(line: bytes, where: str) -> QuestionLine:

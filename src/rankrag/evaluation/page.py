@@ -27,10 +27,8 @@ from rankrag.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
-from rankrag.evaluation.charts import interval_plot, line_plot, outcome_bars
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.lines import QuestionLine, read_kept_passages
-from rankrag.evaluation.metrics import ANSWER_METRICS
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.report import render_report
 from rankrag.evaluation.systems import System
@@ -153,51 +151,51 @@ def _resource(name: str) -> str:
 
 
 def _overview(evaluation: Evaluation, columns: Sequence[_Column]) -> str:
-    """Return the plots, then the tables of the Markdown report."""
-    shown = [f for _, _, f in evaluation.all("compared")]
+    """Return the outcomes and two curves of each set, then the tables of the Markdown report."""
     legend = "".join(
         f'<li><span class="swatch b{number}"></span><b>{kind}</b> {escape(meaning)}</li>'
         for number, (kind, meaning) in enumerate(OUTCOMES.items())
-        if any(kind in f.outcomes for f in shown)
+        if any(kind in f.outcomes for _, _, f in evaluation.all("compared"))
     )
-    plots = []
+    sections = []
     for s in evaluation.description.sets:
-        figures = [f for one, _, f in evaluation.all("compared") if one is s]
-        first = next((column.lines for column in columns if column.of_set is s), [])
-        bars, squares = "".join(_bars(s, figures)), _reliability(first) + _risk(first)
-        plots.append(
-            f"<section><h2>{escape(s.title)}</h2><div class=plots><div>{bars}</div>"
-            f"<div class=squares>{squares}</div></div></section>"
-        )
-    return f"<ul class=legend>{legend}</ul>{''.join(plots)}<div class=tables>{as_html(render_report(evaluation))}</div>"
+        bars = "".join(_outcome_bar(f) for one, _, f in evaluation.all("compared") if one is s)
+        curves = "".join(_curves(next((column.lines for column in columns if column.of_set is s), [])))
+        sections.append(f"<section><h2>{escape(s.title)}</h2>{bars}<div class=squares>{curves}</div></section>")
+    tables = as_html(render_report(evaluation))
+    return f"<ul class=legend>{legend}</ul>{''.join(sections)}<div class=tables>{tables}</div>"
 
 
-def _bars(s: SetDescription, figures: Sequence[SystemFigures]) -> Iterator[str]:
-    """Yield the plots of a set: its ranking metric, the first of its answer metrics, and the outcomes."""
-    names = {name for f in figures for name in f.figures}
-    answers = next((name for name in ANSWER_METRICS if name in names), "")
-    for metric in dict.fromkeys((s.metric, answers)):
-        if metric in names:
-            yield interval_plot([(f.system, f.figures[metric]) for f in figures if metric in f.figures], metric)
-    yield outcome_bars([(f.system, f.outcomes) for f in figures], "What became of the questions")
+def _outcome_bar(figures: SystemFigures) -> str:
+    """Return a bar of what became of a system's questions; its parts add up to all of them."""
+    parts = "".join(
+        f'<i class="b{number}" style="flex:{count}" title="{kind}: {count} of {figures.questions}">'
+        f"{count / figures.questions:.0%}</i>"
+        for number, kind in enumerate(OUTCOMES)
+        if (count := figures.outcomes.get(kind, 0))
+    )
+    return f"<div class=outcomes><b>{escape(figures.system)}</b>{parts}</div>"
 
 
-def _reliability(lines: Sequence[QuestionLine]) -> str:
-    """Return how often passages of a P(True) are gold, for the set's first system; nothing without P(True)."""
-    pairs = relevance_pairs(lines)
-    if not pairs:
-        return ""
-    error = expected_calibration_error(pairs)
-    caption = f"{lines[0].system}: passages by P(True), and the share of them that is gold (ECE {error:.3f})"
-    points = [(one.confidence, one.accuracy) for one in reliability(pairs)]
-    return line_plot(points, caption, "P(True)", "gold", diagonal=True)
+def _curves(lines: Sequence[QuestionLine]) -> Iterator[str]:
+    """Yield how well P(True) of the set's first system fits the gold passages, and what abstaining by it would buy."""
+    if judged := relevance_pairs(lines):
+        error = expected_calibration_error(judged)
+        caption = f"{lines[0].system}: passages by P(True) →, and the share of them that is gold ↑ (ECE {error:.3f})"
+        yield curve([(one.confidence, one.accuracy) for one in reliability(judged)], caption, "M0 1L1 0")
+    if answered := confidence_pairs(lines):
+        risks = risk_coverage(answered)
+        caption = f"{lines[0].system}: the surest are answered →, and that share of them is wrong ↑"
+        points = [(one.coverage, one.risk) for one in risks]
+        yield curve(points, f"{caption} (area {area_under_risk(risks):.3f})", "")
 
 
-def _risk(lines: Sequence[QuestionLine]) -> str:
-    """Return what abstaining by the best P(True) would buy, for the set's first system; nothing without answers."""
-    pairs = confidence_pairs(lines)
-    if not pairs:
-        return ""
-    curve = risk_coverage(pairs)
-    caption = f"{lines[0].system}: wrong answers when only the surest are given (area {area_under_risk(curve):.3f})"
-    return line_plot([(one.coverage, one.risk) for one in curve], caption, "answered", "wrong", diagonal=False)
+def curve(points: Sequence[tuple[float, float]], caption: str, ideal: str) -> str:
+    """Return points of the unit square joined by a line, as SVG; `ideal` is the path of a perfect curve, or ""."""
+    places = " ".join(f"{x:.4f},{1 - y:.4f}" for x, y in points)
+    grid = "".join(f"M0 {t / 4}H1M{t / 4} 0V1" for t in range(5))
+    return (
+        f'<figure><svg viewBox="0 0 1 1" role="img" aria-label="{escape(caption)}"><path class="grid" d="{grid}"/>'
+        f'<path class="ideal" d="{ideal}"/><polyline class="curve" points="{places}"/></svg>'
+        f"<figcaption>{escape(caption)}; both from 0 to 1</figcaption></figure>"
+    )

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from rankrag.contract import Contract
-from rankrag.data.progress import Progress
 from rankrag.evaluation.first_stage import OpenEncoder
 from rankrag.evaluation.model_key import model_key, ranker_key
 from rankrag.evaluation.rankers import open_ranker
@@ -38,8 +37,8 @@ class Openers:
 class OpenParts:
     """Models, rankers and journals that are open; those of one model and set are opened once."""
 
-    def __init__(self, openers: Openers, progress: Progress, say: Say) -> None:
-        self._openers, self._progress, self._say = openers, progress, say
+    def __init__(self, openers: Openers, say: Say) -> None:
+        self._openers, self._say = openers, say
         self._models: dict[str, tuple[LanguageModel, str]] = {}
         self._work: dict[tuple[Path, str], ModelWork] = {}
         self._rankers: dict[str, JudgeFunction] = {}
@@ -63,8 +62,7 @@ class OpenParts:
         if kind != "model":
             key = ranker_key(kind, ranker)
             judge = self._rankers.setdefault(system.ranker, self._openers.ranker(kind, ranker))
-            passages, title = of_set.test_set.passages, of_set.described.title
-            judging = JudgingWork(judge, passages, of_set.folder / key, title, self._progress)
+            judging = JudgingWork(judge, of_set.first_stage.place.below(key))
             return SystemParts(judging, answering, Contract(), None, kind == "cross-encoder", key)
         contract = self._model(ranker)[0].contract
         return SystemParts(
@@ -82,10 +80,10 @@ class OpenParts:
         return self._models[name]
 
     def _of_model(self, name: str, of_set: PreparedSet) -> ModelWork:
-        model, key = self._model(name)[0], (of_set.folder, name)
+        model, place = self._model(name)[0], of_set.first_stage.place
+        key = (place.folder, name)
         if key not in self._work:
-            folder, passages = of_set.folder / self.keys[name], of_set.test_set.passages
-            self._work[key] = ModelWork(model, passages, folder, of_set.described.title, self._progress)
+            self._work[key] = ModelWork(model, place.below(self.keys[name]))
         return self._work[key]
 
     def _nearness(self, contract: Contract, system: System, of_set: PreparedSet) -> NearnessWork | None:
@@ -97,5 +95,4 @@ class OpenParts:
             return None
         nearness = Nearness(opened.encoder, opened.weight, partial(of_set.first_stage.vectors_of, opened.encoder))
         searched = of_set.test_set.benchmark.searched_by(system.history_query or "last")
-        title, passages = of_set.described.title, of_set.test_set.passages
-        return NearnessWork(nearness, searched, passages, of_set.folder, title, self._progress)
+        return NearnessWork(nearness, searched, of_set.first_stage.place)

@@ -26,7 +26,7 @@ def error_analysis(evaluation: Evaluation) -> str:
         "The outcome of every question: right, or the first step that lost it. The shares of a row add up to all its "
         f"questions.\n\n{meanings}"
     )
-    columns: dict[str, Cell] = {"system": system_name, "questions": question_count}
+    columns: dict[str, str | Cell] = {"system": system_name, "questions": question_count}
     columns |= {kind: lambda row, kind=kind: _share(row.figures, kind) for kind in kinds}  # type: ignore[misc]
     table = ReportTable(text, ("compared",), columns).render(evaluation)
     words = "\n".join(f"- {line}" for found in evaluation.all("compared") if (line := _worst_step(SystemRow(*found))))

@@ -24,8 +24,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from rankrag.config.evaluation import NamedSet, SetConfig
 from rankrag.contract import HistoryQuery
-from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.catalogue import BENCHMARKS, own_set
 from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark, TestSet
@@ -35,7 +36,6 @@ from rankrag.evaluation.description import RunDescription, describe, machines, m
 from rankrag.evaluation.first_stage import FirstStage
 from rankrag.evaluation.lines import save_lines, save_passages
 from rankrag.evaluation.parts import Openers, OpenParts
-from rankrag.evaluation.scoring import line_of
 from rankrag.evaluation.standard import takes_part
 from rankrag.evaluation.steps import PreparedSet, run_system
 from rankrag.evaluation.systems import System, check_systems
@@ -70,7 +70,7 @@ def evaluate(
     openers: Openers,
     settings: Settings = Settings(),
     *,
-    sets: Sequence[str | Benchmark | TestSet] | None = None,
+    sets: Sequence[NamedSet | Benchmark | TestSet] | None = None,
     progress: Progress = quiet,
     say: Say = lambda _: None,
 ) -> Evaluation:
@@ -82,7 +82,7 @@ def evaluate(
         systems: what is measured; the first one is what the others are tested against.
         openers: how models, encoders and rankers are opened; each is opened once.
         settings: what all systems share.
-        sets: sets, or names of them; None takes all whose files are in `data`.
+        sets: sets, or names or configurations of them; None takes all whose files are in `data`.
         progress: hears of what takes long.
         say: gets a line about what cannot be done as fitted.
 
@@ -97,7 +97,7 @@ def evaluate(
     prepared = [prepare_set(test_set, run, systems, openers, settings, progress) for test_set in loaded]
     description = _described(run, systems, prepared, settings)
     save_description(description, run)
-    opened = OpenParts(openers, progress, say)
+    opened = OpenParts(openers, say)
     filled = []
     for place, system in enumerate(systems):
         opened.keep({name for later in systems[place:] for name in later.models})
@@ -110,12 +110,15 @@ def evaluate(
     return read_results(run)
 
 
-def _loaded(sets: Sequence[str | Benchmark | TestSet] | None, data: Path, systems: Sequence[System]) -> list[TestSet]:
+def _loaded(
+    sets: Sequence[NamedSet | Benchmark | TestSet] | None, data: Path, systems: Sequence[System]
+) -> list[TestSet]:
     """Return the sets, read and checked against what the systems need."""
     searched = not all(system.closed_book for system in systems)
-    found = [
-        one if isinstance(one, TestSet) else load_set(one, data, passages=searched) for one in _named_sets(sets, data)
-    ]
+    wanted = named_sets(at_hand(data) if sets is None else sets)
+    if not wanted:
+        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
+    found = [one if isinstance(one, TestSet) else load_set(one, data, passages=searched) for one in wanted]
     for test_set in found:
         for system in systems:
             system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
@@ -145,8 +148,7 @@ def prepare_set(
     sample = test_set.sample(size, settings.seed)
     part = tuple(system.name for system in systems if takes_part(system, test_set, sample, systems))
     described = describe(test_set, tuple(judged.question.id for judged in sample), part)
-    stage = FirstStage(test_set, run, openers.encoder, progress)
-    return PreparedSet(test_set, sample, stage, described, stage.folder, settings.seed)
+    return PreparedSet(test_set, sample, FirstStage(test_set, run, openers.encoder, progress), described, settings.seed)
 
 
 def check_packages(systems: Sequence[System], sets: Sequence[TestSet]) -> None:
@@ -169,15 +171,11 @@ def _installed(package: str) -> bool:
         return False
 
 
-def _named_sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) -> list[Benchmark | TestSet]:
+def named_sets(sets: Sequence[NamedSet | Benchmark | TestSet]) -> list[Benchmark | TestSet]:
     """Return the sets that are asked for; `ConfigError` for an unknown or repeated one."""
-    wanted = at_hand(data) if sets is None else sets
-    if not wanted:
-        raise ConfigError(f"{data}: no set is there; `rankrag evaluate --list` says where each one comes from")
-    unknown = [name for name in wanted if isinstance(name, str) and name not in BENCHMARKS]
-    if unknown:
+    if unknown := [name for name in sets if isinstance(name, str) and name not in BENCHMARKS]:
         raise ConfigError(f"{', '.join(unknown)}: not known; sets are {', '.join(BENCHMARKS)}")
-    found = [BENCHMARKS[one] if isinstance(one, str) else one for one in wanted]
+    found = [BENCHMARKS[o] if isinstance(o, str) else own_set(o) if isinstance(o, SetConfig) else o for o in sets]
     names = [one.benchmark.name if isinstance(one, TestSet) else one.name for one in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"sets: {', '.join(twice)}: given twice; names must differ")
@@ -186,12 +184,8 @@ def _named_sets(sets: Sequence[str | Benchmark | TestSet] | None, data: Path) ->
 
 def _write_lines(system: System, of_set: PreparedSet, opened: OpenParts) -> None:
     """Run a system on a set and write its lines, with the passages that a page shows."""
-    parts = opened.parts(system, of_set)
-    answers = parts.answering is not None and of_set.test_set.benchmark.style is not None
-    lines = [
-        line_of(system, of_set.test_set, trace, answers=answers, probabilities=parts.probabilities)
-        for trace in run_system(system, of_set, parts)
-    ]
+    lines = run_system(system, of_set, opened.parts(system, of_set))
+    folder = of_set.first_stage.folder
     if system.role == "compared":
-        save_passages(of_set.folder, lines, of_set.test_set.passages)
-    save_lines(of_set.folder / system.folder, lines)
+        save_passages(folder, lines, of_set.test_set.passages)
+    save_lines(folder / system.folder, lines)

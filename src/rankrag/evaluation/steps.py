@@ -7,31 +7,30 @@ journals (`work`), which systems share.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from rankrag.contract import Contract
 from rankrag.data.sets import Judged, TestSet
 from rankrag.evaluation.description import SetDescription
-from rankrag.evaluation.first_stage import FirstStage
-from rankrag.evaluation.lines import Ids, Seconds
+from rankrag.evaluation.first_stage import FirstStage, Found
+from rankrag.evaluation.lines import Ids, QuestionLine, Seconds
+from rankrag.evaluation.scoring import with_scores
 from rankrag.evaluation.standard import OTHERS
 from rankrag.evaluation.systems import GIVEN, System
 from rankrag.evaluation.work import JudgingWork, ModelWork, NearnessWork, with_cosines
 from rankrag.generate import is_refusal
 from rankrag.rerank import BLOCK, NEVER, Decision, Judgement, bound_of, decide, settled
-from rankrag.types import ScoredPassage
+from rankrag.types import Ranking, ScoredPassage
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSet:
-    """A set that has been read, and its folder in the run; `sample` are the questions that models see."""
+    """A set that has been read; `sample` are the questions that models see."""
 
     test_set: TestSet
     sample: tuple[Judged, ...]
     first_stage: FirstStage
     described: SetDescription
-    folder: Path
     seed: int
 
     def questions(self, system: System) -> tuple[Judged, ...]:
@@ -59,79 +58,78 @@ class SystemParts:
     ranked_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What a system did with one question; `reply` is None if the answer was withheld or nothing is answered."""
-
-    judged: Judged
-    retrieved: Ids
-    decision: Decision
-    withheld: bool = False
-    reply: str | None = None
-    cited: tuple[int, ...] | None = None
-    seconds: Seconds = field(default_factory=Seconds)
-    error: str | None = None
-
-    @property
-    def contexts(self) -> Ids:
-        """Ids of the passages that were answered from."""
-        return tuple(c.passage.id for c in self.decision.contexts)
-
-
-def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> list[Trace]:
-    """Return what a system does with each of its questions on a set, in their order."""
+def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> list[QuestionLine]:
+    """Return the lines of a system on a set, one for each of its questions, in their order."""
     questions = prepared.questions(system)
-    retrieved = candidates(system, prepared, questions)
-    judgements = _judgements(system, parts, questions, retrieved)
+    found = candidates(system, prepared, questions)
+    judgements = _judgements(system, parts, [(judged, found[judged.question.id][0]) for judged in questions])
     passages, k = prepared.test_set.passages, system.depth(parts.contract)
     decisions = {}
-    for judged in questions:
-        name = judged.question.id
-        ranking = tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(retrieved[name]))
+    for name, (ids, _) in found.items():
+        ranking = tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids))
         decisions[name] = decide(ranking, judgements.get(name, ()), parts.contract, k)
     answers = parts.answering if prepared.test_set.benchmark.style is not None else None
-    withheld = {name for name, d in decisions.items() if answers and d.withheld and not system.closed_book}
-    contexts = {name: tuple(c.passage.id for c in d.contexts) for name, d in decisions.items()}
-    replies = _replies(
-        answers, [(q, contexts[q.question.id]) for q in questions if q.question.id not in withheld], system
-    )
-    cited = _cited(answers, parts, replies, questions, decisions) if system.cites else {}
-    searched = _search_seconds(system, prepared)
+    replies = _replies(answers, system, questions, decisions)
+    cited = _cited(answers, parts, questions, replies, decisions) if system.cites else {}
     failures = (parts.judging.failures if parts.judging else {}) | (answers.failures if answers else {})
-    traces = []
+    lines = []
     for judged in questions:
-        name = judged.question.id
-        seconds = Seconds(
-            searched.get(name),
-            parts.judging.seconds(name, retrieved[name]) if parts.judging else None,
-            answers.seconds(name, contexts[name]) if answers else None,
+        question, decision = judged.question, decisions[judged.question.id]
+        (ids, searched), contexts, order = found[question.id], _ids(decision.contexts), _ids(decision.ranking)
+        relevance = decision.relevance if parts.probabilities else {}
+        line = QuestionLine(
+            benchmark=prepared.test_set.benchmark.name,
+            system=system.name,
+            id=question.id,
+            question=question.text,
+            history=tuple(f"{m.role}: {m.content}" for m in question.history),
+            gold_answers=question.answers,
+            gold=judged.gold,
+            retrieved=ids,
+            reranked=order,
+            p_true=tuple(round(relevance[i], 6) if i in relevance else None for i in order),
+            contexts=contexts,
+            answer=replies.get(question.id),
+            outcome="failed",
+            metrics={},
+            first={},
+            seconds=Seconds(
+                searched,
+                parts.judging.seconds(question.id, ids) if parts.judging else None,
+                answers.seconds(question.id, contexts) if answers else None,
+            ),
+            error=failures.get(question.id),
+            withheld=answers is not None and question.id not in replies,
+            cited=cited.get(question.id, () if answers and system.cites else None),
         )
-        decision = decisions[name]
-        said = (name in withheld, replies.get(name), cited.get(name, () if answers and system.cites else None))
-        traces.append(Trace(judged, retrieved[name], decision, *said, seconds=seconds, error=failures.get(name)))
-    return traces
+        lines.append(with_scores(line, system, prepared.test_set, judged))
+    return lines
 
 
-def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged]) -> dict[str, Ids]:
+def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged]) -> dict[str, Found]:
     """Return the N candidates of each question, by its id."""
     stage, history = prepared.first_stage, system.history_query or "last"
     if system.closed_book:
-        return {judged.question.id: () for judged in questions}
+        return {judged.question.id: ((), None) for judged in questions}
     if system.retriever == "gold":
-        return {judged.question.id: judged.gold[:1] for judged in questions}
+        return {judged.question.id: (judged.gold[:1], None) for judged in questions}
     if system.retriever == "five":
-        return {q.question.id: stage.among_five(q, OTHERS, history, prepared.seed) for q in questions}
-    found = stage.ids(system.retriever, history, system.encoder)
-    return {judged.question.id: found[judged.question.id][: system.n] for judged in questions}
+        return {q.question.id: (stage.among_five(q, OTHERS, history, prepared.seed), None) for q in questions}
+    found = stage.found(system.retriever, history, system.encoder)
+    cut = {judged.question.id: found[judged.question.id] for judged in questions}
+    return {name: (ids[: system.n], seconds) for name, (ids, seconds) in cut.items()}
+
+
+def _ids(ranking: Ranking) -> Ids:
+    return tuple(c.passage.id for c in ranking)
 
 
 def _judgements(
-    system: System, parts: SystemParts, questions: Sequence[Judged], retrieved: Mapping[str, Ids]
+    system: System, parts: SystemParts, wanted: Sequence[tuple[Judged, Ids]]
 ) -> dict[str, tuple[Judgement, ...]]:
     """Return the judgements of each question's first candidates, of all of them unless judging stops early."""
     if parts.judging is None:
         return {}
-    wanted = [(judged, retrieved[judged.question.id]) for judged in questions]
     bound = NEVER if system.settled_from is None else bound_of(parts.contract, system.settled_from)
     if bound != NEVER:
         wanted = _until_settled(parts.judging, wanted, system.depth(parts.contract), bound)
@@ -161,9 +159,17 @@ def _until_settled(
     return [(judged, ids[: counts[judged.question.id]]) for judged, ids in wanted]
 
 
-def _replies(answers: ModelWork | None, wanted: Sequence[tuple[Judged, Ids]], system: System) -> dict[str, str]:
+def _replies(
+    answers: ModelWork | None, system: System, questions: Sequence[Judged], decisions: Mapping[str, Decision]
+) -> dict[str, str]:
+    """Return the replies by question id, without those that are withheld."""
     if answers is None:
         return {}
+    wanted = [
+        (judged, _ids(decisions[judged.question.id].contexts))
+        for judged in questions
+        if system.closed_book or not decisions[judged.question.id].withheld
+    ]
     said = answers.replies(wanted, closed_book=system.closed_book)
     return {judged.question.id: reply for (judged, _), reply in zip(wanted, said, strict=True)}
 
@@ -171,25 +177,14 @@ def _replies(answers: ModelWork | None, wanted: Sequence[tuple[Judged, Ids]], sy
 def _cited(
     answers: ModelWork | None,
     parts: SystemParts,
-    replies: Mapping[str, str],
     questions: Sequence[Judged],
+    replies: Mapping[str, str],
     decisions: Mapping[str, Decision],
 ) -> dict[str, tuple[int, ...]]:
     """Return the places of the cited passages of each answer; a refusal cites nothing."""
     if answers is None:
         return {}
     names = {name for name, reply in replies.items() if not is_refusal(reply)}
-    wanted = [
-        (judged, tuple(c.passage.id for c in decisions[judged.question.id].contexts))
-        for judged in questions
-        if judged.question.id in names
-    ]
-    relevance = {name: decisions[name].relevance for name in names}
-    found = answers.cited(wanted, relevance, parts.ranked_by)
+    wanted = [(q, _ids(decisions[q.question.id].contexts)) for q in questions if q.question.id in names]
+    found = answers.cited(wanted, {name: decisions[name].relevance for name in names}, parts.ranked_by)
     return {judged.question.id: places for (judged, _), places in zip(wanted, found, strict=True)}
-
-
-def _search_seconds(system: System, prepared: PreparedSet) -> Mapping[str, float]:
-    if system.closed_book or system.retriever in GIVEN:
-        return {}
-    return prepared.first_stage.seconds(system.retriever, system.history_query or "last", system.encoder)

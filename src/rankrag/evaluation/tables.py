@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
@@ -27,6 +27,10 @@ class SystemRow:
         """Return a ranking metric in the first stage's order; "" if it was not measured."""
         return str(self.figures.first.get(metric, ""))
 
+    def cell(self, column: str | Cell) -> str:
+        """Return what a column shows: a metric by its name, or what a function finds."""
+        return self.shown(column) if isinstance(column, str) else column(self)
+
     @property
     def first_stage(self) -> str:
         """The first stage in words, with the turns that a conversation was searched by."""
@@ -39,19 +43,21 @@ Cell = Callable[[SystemRow], str]
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A part of the report: rows of all systems with one of `roles`, if `shows` says so."""
+    """A part of the report: rows of all systems with one of `roles`, if `shows` says so.
+
+    A column is a function of the row, or the name of a metric (`SystemRow.shown`).
+    """
 
     text: str
     roles: tuple[str, ...]
-    columns: dict[str, Cell]
+    columns: Mapping[str, str | Cell]
     shows: Callable[[SystemRow], bool] = lambda _: True
 
     def render(self, evaluation: Evaluation) -> str:
         """Return the table with its text; equal rows are shown once, and nothing without rows."""
         rows = [SystemRow(*found) for found in evaluation.all(*self.roles)]
-        columns = {"set": lambda row: row.of_set.title, **self.columns}
-        cells = [tuple(cell(row) for cell in columns.values()) for row in rows if self.shows(row)]
-        return section(self.text, list(columns), dict.fromkeys(cells))
+        cells = [(row.of_set.title, *map(row.cell, self.columns.values())) for row in rows if self.shows(row)]
+        return section(self.text, ["set", *self.columns], dict.fromkeys(cells))
 
 
 def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -74,8 +80,8 @@ def question_count(row: SystemRow) -> str:
     return str(row.figures.questions)
 
 
-def _metrics(*names: str) -> dict[str, Cell]:
-    return {name: lambda row, name=name: row.shown(name) for name in names}  # type: ignore[misc]
+def _metrics(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
@@ -157,10 +163,10 @@ TABLES = (
         ("compared", "reading"),
         {
             "system": system_name,
-            "precision": lambda row: row.shown("citation precision"),
-            "recall": lambda row: row.shown("citation recall"),
-            "first": lambda row: row.shown("first citation gold"),
-            **_metrics("always [1]"),
+            "precision": "citation precision",
+            "recall": "citation recall",
+            "first": "first citation gold",
+            "always [1]": "always [1]",
         },
         lambda row: "citation recall" in row.figures.figures,
     ),
@@ -174,7 +180,7 @@ TABLES = (
             "answerable": lambda row: "no" if row.of_set.unanswerable else "yes",
             "system": system_name,
             **_metrics("refused", "withheld", "look-alike found"),
-            "of these refused": lambda row: row.shown("refused despite look-alike"),
+            "of these refused": "refused despite look-alike",
         },
         lambda row: "refused" in row.figures.figures and not row.system.closed_book,
     ),
@@ -206,7 +212,7 @@ TABLES = (
                 "all are judged" if row.system.settled_from is None else str(row.system.settled_from)
             ),
             "judged": lambda row: f"{row.figures.figures['judged'].mean:.1f} of {row.system.n}",
-            **_metrics("gold read"),
+            "gold read": "gold read",
             "same": lambda row: _number(row.figures.same_contexts, ".2f"),
             "answers": _first_answer_metric,
         },

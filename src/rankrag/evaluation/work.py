@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -52,30 +52,51 @@ Wanted = Sequence[tuple[Judged, Ids]]
 NOT_JUDGED = Judgement(-1e9, 0.0)
 """Stands for a pair that the model could not be asked about."""
 
+_NEVER = (NOT_JUDGED, None)
+
 _Asked = tuple[str, Ids]
 """A question's id and the ids of the passages that it is answered from."""
 
 A = TypeVar("A")
 B = TypeVar("B")
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPlace:
+    """Where the work on one set is kept: its passages, a folder of journals, its title, and who hears of progress."""
+
+    passages: Mapping[str, Passage]
+    folder: Path
+    title: str
+    progress: Progress = quiet
+
+    def below(self, name: str) -> WorkPlace:
+        """Return the place of one model or ranker, a folder of its own."""
+        return replace(self, folder=self.folder / name)
+
+    def fill(
+        self,
+        journal: Journal[K, V],
+        wanted: Mapping[K, T],
+        make: Callable[[Mapping[K, T]], Iterable[Row]],
+        what: str,
+        at_once: int = 1,
+    ) -> None:
+        """Make the rows that a journal lacks (`Journal.fill`); `what` says what is done."""
+        journal.fill(wanted, make, at_once=at_once, progress=self.progress, text=f"{self.title}: {what}")
 
 
 class JudgingWork:
     """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own."""
 
-    def __init__(
-        self,
-        judging: JudgeFunction,
-        passages: Mapping[str, Passage],
-        folder: Path,
-        title: str,
-        progress: Progress = quiet,
-        *,
-        times: int = 1,
-    ) -> None:
+    def __init__(self, judging: JudgeFunction, place: WorkPlace, *, times: int = 1) -> None:
         """Read the journal; batches hold `times` as many pairs as on a CPU (`ModelInfo.batch_multiplier`)."""
-        self._judging, self._passages, self._title, self._progress = judging, passages, title, progress
+        self._judging, self._place = judging, place
         self._at_once = PAIRS_AT_ONCE * times
-        self._judged = Journal(folder / "judgements.jsonl", _judgements_of)
+        self._judged = Journal(place.folder / "judgements.jsonl", _judgements_of)
         self.failures: dict[str, str] = {}
 
     def judgements(self, wanted: Wanted) -> Judgements:
@@ -86,21 +107,20 @@ class JudgingWork:
         """
         pairs = {(judged.question.id, i): judged.question for judged, ids in wanted for i in ids}
         by_passage = dict(sorted(pairs.items(), key=lambda pair: pair[0][1]))
-        text = f"{self._title}: judging"
-        self._judged.fill(by_passage, self._ask, at_once=self._at_once, progress=self._progress, text=text)
-        return {judged.question.id: {i: self._found(judged.question.id, i) for i in ids} for judged, ids in wanted}
+        self._place.fill(self._judged, by_passage, self._ask, "judging", self._at_once)
+        return {
+            judged.question.id: {i: self._judged.get((judged.question.id, i), _NEVER)[0] for i in ids}
+            for judged, ids in wanted
+        }
 
     def seconds(self, question: str, ids: Ids) -> float | None:
         """Return the mean seconds that judging one of these passages took."""
-        pairs = [(question, i) for i in ids]
-        taken = [s for pair in pairs if pair in self._judged and (s := self._judged[pair][1]) is not None]
+        taken = [s for i in ids if (s := self._judged.get((question, i), _NEVER)[1]) is not None]
         return sum(taken) / len(taken) if taken else None
 
     def _ask(self, batch: Mapping[tuple[str, str], Question]) -> list[Row]:
-        pairs = [(question, self._passages[i]) for (_, i), question in batch.items()]
-        started = time.perf_counter()
-        said = _one_by_one(self._judged_now, pairs, self._fail)
-        each = round((time.perf_counter() - started) / len(batch), 6)
+        pairs = [(question, self._place.passages[i]) for (_, i), question in batch.items()]
+        said, each = _timed(self._judged_now, pairs, self._fail)
         rows: dict[str, dict[str, list[float]]] = {}
         for (question, i), j in zip(batch, said, strict=True):
             if j is not NOT_JUDGED:
@@ -112,8 +132,8 @@ class JudgingWork:
         for (question, passage), j in zip(pairs, said, strict=True):
             if math.isnan(j.log_odds):
                 raise ModelError(
-                    f"{self._title}: the score of passage {passage.id!r} for question {question.id!r} is not a number; "
-                    "earlier judgements are kept: check the model's weights and dtype, then run again"
+                    f"{self._place.title}: the score of passage {passage.id!r} for question {question.id!r} is not a "
+                    "number; earlier judgements are kept: check the model's weights and dtype, then run again"
                 )
         return said
 
@@ -121,34 +141,18 @@ class JudgingWork:
         self.failures[pair[0].id] = error
         return NOT_JUDGED
 
-    def _found(self, question: str, passage: str) -> Judgement:
-        return self._judged[question, passage][0] if (question, passage) in self._judged else NOT_JUDGED
-
 
 class ModelWork:
-    """What one model said of one set: judgements, replies and citations, in a folder of their own."""
+    """What one model said of one set: judgements (`judging`), replies and citations, in a folder of their own."""
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        passages: Mapping[str, Passage],
-        folder: Path,
-        title: str,
-        progress: Progress = quiet,
-    ) -> None:
-        """Read the journals; `progress` hears of new work under `title`."""
-        self._model, self._passages, self._folder = model, passages, folder
-        self._title, self._progress = title, progress
+    def __init__(self, model: LanguageModel, place: WorkPlace) -> None:
+        """Read the journals."""
+        self._model, self._place = model, place
         times = model.info.batch_multiplier
         self._at_once = QUESTIONS_AT_ONCE * times
-        self.judging = JudgingWork(partial(judge, model), passages, folder, title, progress, times=times)
-        self._replies = Journal(folder / "replies.jsonl", _reply_of)
-        self._cited: dict[str, Journal[_Asked, tuple[int, ...]]] = {}
+        self.judging = JudgingWork(partial(judge, model), place, times=times)
+        self._replies = Journal(place.folder / "replies.jsonl", _reply_of)
         self.failures: dict[str, str] = {}
-
-    def judgements(self, wanted: Wanted) -> Judgements:
-        """Return the judgements of these passages of each question (`JudgingWork.judgements`)."""
-        return self.judging.judgements(wanted)
 
     def replies(self, wanted: Wanted, *, closed_book: bool = False) -> list[str]:
         """Return the model's reply to each question from these passages.
@@ -157,13 +161,12 @@ class ModelWork:
         that cannot be asked (`DataError`) is in `failures` and its reply is empty.
         """
         asked = {(judged.question.id, ids): judged.question for judged, ids in wanted if ids or closed_book}
-        text = f"{self._title}: answering"
-        self._replies.fill(asked, self._ask, at_once=self._at_once, progress=self._progress, text=text)
+        self._place.fill(self._replies, asked, self._ask, "answering", self._at_once)
         return [self._reply(judged.question.id, ids) if ids or closed_book else UNANSWERABLE for judged, ids in wanted]
 
     def seconds(self, question: str, ids: Ids) -> float | None:
         """Return the seconds that the reply from these passages took."""
-        return self._replies[question, ids][1] if (question, ids) in self._replies else None
+        return self._replies.get((question, ids), ("", None))[1]
 
     def cited(
         self, wanted: Wanted, relevance: Mapping[str, Mapping[str, float]], ranked_by: str = ""
@@ -173,31 +176,28 @@ class ModelWork:
         The replies must have been asked for. `relevance` is by question and passage (`citations.cite`); if it is not
         this model's, `ranked_by` says whose, and the journal is another one.
         """
-        name = "-".join(filter(None, ("citations", ranked_by)))
-        if name not in self._cited:
-            self._cited[name] = Journal(self._folder / f"{name}.jsonl", _places_of)
 
         def cite_now(batch: Mapping[_Asked, Question]) -> list[Row]:
             rows = []
             for (question, ids), asked in batch.items():
-                contexts = tuple(ScoredPassage(self._passages[i], -float(rank)) for rank, i in enumerate(ids))
+                contexts = tuple(ScoredPassage(self._place.passages[i], -float(rank)) for rank, i in enumerate(ids))
                 own = {i: p for i, p in relevance[question].items() if i in ids}
                 citations = cite(self._model, asked, self._reply(question, ids), contexts, own)
                 rows.append({"id": question, "passages": list(ids), "cited": [c.context for c in citations]})
             return rows
 
+        name = "-".join(filter(None, ("citations", ranked_by)))
+        journal = Journal(self._place.folder / f"{name}.jsonl", _places_of)
         answered = {(judged.question.id, ids): judged.question for judged, ids in wanted}
-        self._cited[name].fill(answered, cite_now, progress=self._progress, text=f"{self._title}: citing")
-        return [self._cited[name][key] for key in answered]
+        self._place.fill(journal, answered, cite_now, "citing")
+        return [journal[key] for key in answered]
 
     def _reply(self, question: str, ids: Ids) -> str:
-        return self._replies[question, ids][0] if (question, ids) in self._replies else ""
+        return self._replies.get((question, ids), ("", None))[0]
 
     def _ask(self, batch: Mapping[_Asked, Question]) -> list[Row]:
-        questions = [(asked, [self._passages[i] for i in ids]) for (_, ids), asked in batch.items()]
-        started = time.perf_counter()
-        said = _one_by_one(self._answered_now, questions, self._fail)
-        each = round((time.perf_counter() - started) / len(batch), 6)
+        questions = [(asked, [self._place.passages[i] for i in ids]) for (_, ids), asked in batch.items()]
+        said, each = _timed(self._answered_now, questions, self._fail)
         return [
             {"id": question, "passages": list(ids), "reply": reply, "seconds": each}
             for (question, ids), reply in zip(batch, said, strict=True)
@@ -214,25 +214,15 @@ class ModelWork:
 class NearnessWork:
     """The cosines of one set by one encoder, in `nearness-HISTORY-ENCODER.jsonl` of the set's folder."""
 
-    def __init__(
-        self,
-        nearness: Nearness,
-        history: HistoryQuery,
-        passages: Mapping[str, Passage],
-        folder: Path,
-        title: str,
-        progress: Progress = quiet,
-    ) -> None:
+    def __init__(self, nearness: Nearness, history: HistoryQuery, place: WorkPlace) -> None:
         """Read the journal; `history` says by which turns the set is searched."""
-        self.nearness, self._history, self._passages = nearness, history, passages
-        self._title, self._progress = title, progress
-        self._found = Journal(folder / f"nearness-{history}-{nearness.encoder.name}.jsonl", _cosines_of)
+        self.nearness, self._history, self._place = nearness, history, place
+        self._found = Journal(place.folder / f"nearness-{history}-{nearness.encoder.name}.jsonl", _cosines_of)
 
     def cosines(self, wanted: Wanted) -> dict[str, dict[str, float]]:
         """Return the cosine of each question and these passages, by question id, then by passage id."""
         pairs = {(judged.question.id, i): judged.question for judged, ids in wanted for i in ids}
-        text = f"{self._title}: comparing vectors"
-        self._found.fill(pairs, self._compare, at_once=COSINES_AT_ONCE, progress=self._progress, text=text)
+        self._place.fill(self._found, pairs, self._compare, "comparing vectors", COSINES_AT_ONCE)
         return {judged.question.id: {i: self._found[judged.question.id, i] for i in ids} for judged, ids in wanted}
 
     def _compare(self, batch: Mapping[tuple[str, str], Question]) -> list[Row]:
@@ -241,7 +231,7 @@ class NearnessWork:
             ids.setdefault(question, []).append(i)
         questions = {question.id: question for question in batch.values()}
         asked = [
-            (search_queries(questions[name], self._history), [self._passages[i] for i in own])
+            (search_queries(questions[name], self._history), [self._place.passages[i] for i in own])
             for name, own in ids.items()
         ]
         return [
@@ -253,6 +243,15 @@ class NearnessWork:
 def with_cosines(judged: Mapping[str, Judgement], cosines: Mapping[str, float], weight: float) -> dict[str, Judgement]:
     """Return a question's judgements to which each passage's cosine adds `weight` times itself."""
     return {i: replace(j, added=weight * cosines[i]) for i, j in judged.items()} if weight else dict(judged)
+
+
+def _timed(
+    ask: Callable[[Sequence[A]], Sequence[B]], asked: Sequence[A], fail: Callable[[A, str], B]
+) -> tuple[list[B], float]:
+    """Ask for all (`_one_by_one`); return what was said, and the seconds of each, the time shared evenly."""
+    started = time.perf_counter()
+    said = _one_by_one(ask, asked, fail)
+    return said, round((time.perf_counter() - started) / len(asked), 6)
 
 
 def _one_by_one(ask: Callable[[Sequence[A]], Sequence[B]], asked: Sequence[A], fail: Callable[[A, str], B]) -> list[B]:

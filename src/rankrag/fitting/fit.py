@@ -116,11 +116,10 @@ class _Source:
     def __init__(
         self, test_set: TestSet, run: Path, model: LanguageModel, key: str, encoder: Encoder | None, progress: Progress
     ) -> None:
-        self.benchmark, self._test_set, self._progress = test_set.benchmark, test_set, progress
-        self._encoder = encoder
+        self.benchmark, self._test_set, self._encoder = test_set.benchmark, test_set, encoder
         self._stage = FirstStage(test_set, run, lambda _: encoder or Encoder(), progress)
         self._retrievers = ("bm25",) if encoder is None else ("bm25", "hybrid")
-        self.work = ModelWork(model, test_set.passages, self._stage.folder / key, self.benchmark.title, progress)
+        self.work = ModelWork(model, self._stage.place.below(key))
         self.cases: tuple[Case, ...] = ()
 
     @property
@@ -139,12 +138,11 @@ class _Source:
         drawn = self._test_set.sample(size.questions, size.seed)
         first = {q.question.id: [ranking[q.question.id][: size.n] for ranking in rankings] for q in drawn}
         wanted = [(q, tuple(dict.fromkeys(i for ids in first[q.question.id] for i in ids))) for q in drawn]
-        judged = self.work.judgements(wanted)
+        judged = self.work.judging.judgements(wanted)
         cosines: dict[str, dict[str, float]] = {}
         if self._encoder is not None and self.answerable:
             nearness = Nearness(self._encoder, known=partial(self._stage.vectors_of, self._encoder))
-            place = (self._test_set.passages, self._stage.folder, self.benchmark.title)
-            compared = NearnessWork(nearness, self.benchmark.searched_by(history), *place, progress=self._progress)
+            compared = NearnessWork(nearness, self.benchmark.searched_by(history), self._stage.place)
             cosines = compared.cosines(wanted)
         self.cases = tuple(
             Case(q, tuple(map(self._candidates, first[name])), judged[name], cosines.get(name, {}), counts)
