@@ -17,9 +17,8 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config.evaluation import ComparisonConfig
+    from rankrag.config.evaluation import ComparisonConfig, NamedSet
     from rankrag.contract import HistoryQuery
-    from rankrag.data.sets import Benchmark, TestSet
     from rankrag.evaluation.parts import Openers
     from rankrag.evaluation.systems import System
     from rankrag.models import LanguageModel
@@ -32,7 +31,8 @@ ConfigFile = Annotated[
     Path | None, typer.Argument(help="YAML file of systems to compare, such as configs/eval/mini.yaml.")
 ]
 FirstStages = Annotated[
-    list[str] | None, typer.Option("--retriever", "-r", help="First stage (repeatable; default: all three).")
+    list[str] | None,
+    typer.Option("--retriever", "-r", help="First stage: bm25, dense or hybrid (repeatable; default: all three)."),
 ]
 Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 for all of them.")]
 Report = Annotated[Path | None, typer.Option(help="File for the tables, such as docs/results.md.")]
@@ -79,6 +79,8 @@ def evaluate(
     from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
     from rankrag.data.load import set_listing
+    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
+    from rankrag.evaluation.standard import standard_systems
 
     if list_:
         print("\n".join(set_listing(list(BENCHMARKS.values()), data)))
@@ -89,18 +91,21 @@ def evaluate(
         return
     if data is None and (examples is None or set_):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
-    first_stages = _first_stages(retriever or ())
     if freeze and len(retriever or ()) != 1:
         raise ConfigError("--freeze keeps one first stage; name it with --retriever")
     if fetch and data is not None:
         _fetch(set_ or (), data)
-    systems = _standard("none" if no_model else model, first_stages, n, k)
+    shown = "none" if no_model else Path(model).name if Path(model).is_dir() else model
+    if unknown := sorted(set(retriever or ()) - set(ALL_RETRIEVERS)):
+        raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
+    stages = [stage for stage in ALL_RETRIEVERS if stage in (retriever or ALL_RETRIEVERS)]
+    systems = standard_systems("none" if no_model else model, shown, retrievers=stages, n=n, k=k)
     machine = {"device": device, "dtype": dtype, "state_cache": state_cache}
     asked = {"sets": tuple(set_ or ()), "sample": sample, "seed": seed, "systems": [{"name": s.name} for s in systems]}
-    places = {"data": str(data or ""), "out": str(out), "encoder": str(encoder) if encoder else None}
+    places = {"data": str(data or ""), "out": str(out), "encoder": encoder and str(encoder)}
     wanted = ComparisonConfig.model_validate(places | asked | machine)
     if freeze:
-        _freeze(wanted, first_stages[0], None if no_model else model, freeze)
+        _freeze(wanted, stages[0], None if no_model else model, freeze)
     _evaluate(wanted, systems, examples, report)
 
 
@@ -110,7 +115,7 @@ def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Pat
     from rankrag.evaluation.report import render_report
     from rankrag.evaluation.run import Settings, evaluate
 
-    sets: list[Benchmark | TestSet] = [*_sets(wanted), *(own_documents(examples) if examples else ())]
+    sets = [*_sets(wanted), *(own_documents(examples) if examples else ())]
     command = shlex.join(["rankrag", *sys.argv[1:]])
     settings = Settings(wanted.sample, wanted.seed, wanted.history_query, command, machine())
     out = Path(wanted.out)
@@ -136,65 +141,42 @@ def _configured(wanted: ComparisonConfig) -> tuple[System, ...]:
     )
 
 
-def _standard(model: str, first_stages: Sequence[str], n: int, k: int | None) -> tuple[System, ...]:
-    from rankrag.evaluation.standard import standard_systems
-
-    shown = Path(model).name if Path(model).is_dir() else model
-    return standard_systems(model, shown, retrievers=first_stages, n=n, k=k)
-
-
-def _sets(wanted: ComparisonConfig) -> list[Benchmark]:
-    """Return the sets that are asked for; `ConfigError` names unknown ones."""
-    from rankrag.data.catalogue import BENCHMARKS, own_set
+def _sets(wanted: ComparisonConfig) -> Sequence[NamedSet]:
+    """Return the sets that are asked for, by default all that are at hand."""
     from rankrag.data.load import at_hand
 
-    names = wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
-    unknown = [name for name in names if isinstance(name, str) and name not in BENCHMARKS]
-    if unknown:
-        raise ConfigError(f"{', '.join(map(str, unknown))}: not known; sets are {', '.join(BENCHMARKS)}")
-    return [BENCHMARKS[one] if isinstance(one, str) else own_set(one) for one in names]
+    return wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
 
 
 def _openers(wanted: ComparisonConfig) -> Openers:
     """Return what opens the models and encoders of a run."""
     from rankrag.evaluation.parts import Openers
-    from rankrag.retrieval.encoder import Encoder
-
-    def open_model(name: str) -> tuple[LanguageModel, str]:
-        return _opened(name, wanted)
-
-    return Openers(open_model, lambda name: Encoder(name or wanted.encoder))
-
-
-def _opened(name: str, wanted: ComparisonConfig) -> tuple[LanguageModel, str]:
-    """Return the model and the directory of its weights."""
     from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model
+    from rankrag.retrieval.encoder import Encoder
 
-    directory = resolve_model(name, say)
-    device, dtype, states = wanted.device, wanted.dtype, wanted.state_cache
-    return open_model(directory, device=device, dtype=dtype, state_cache=states, say=say), directory
+    def opened(name: str) -> tuple[LanguageModel, str]:
+        directory = resolve_model(name, say)
+        device, dtype, states = wanted.device, wanted.dtype, wanted.state_cache
+        return open_model(directory, device=device, dtype=dtype, state_cache=states, say=say), directory
 
-
-def _first_stages(names: Sequence[str]) -> tuple[str, ...]:
-    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
-
-    if unknown := sorted(set(names) - set(ALL_RETRIEVERS)):
-        raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
-    return tuple(name for name in ALL_RETRIEVERS if not names or name in names)
+    return Openers(opened, lambda name: Encoder(name or wanted.encoder))
 
 
 def _freeze(wanted: ComparisonConfig, retriever: str, model: str | None, into: Path) -> None:
     """Keep what a retriever finds for each set; conversations are searched as the model was fitted."""
     from rankrag.data.load import load_set
+    from rankrag.data.sets import Benchmark
     from rankrag.evaluation.first_stage import FirstStage
     from rankrag.evaluation.freezing import freeze_first_stage
+    from rankrag.evaluation.run import named_sets
 
     openers = _openers(wanted)
     history: HistoryQuery = openers.model(model)[0].contract.history_query if model else "last"
     encoder = openers.encoder(None).name if retriever != "bm25" else None
     with options.step_lines() as step:
-        for one in _sets(wanted):
+        for one in named_sets(_sets(wanted)):
+            assert isinstance(one, Benchmark)
             stage = FirstStage(load_set(one, Path(wanted.data)), Path(wanted.out), openers.encoder, step)
             run = freeze_first_stage(stage, into, retriever=retriever, encoder=encoder, history=history)
             say(f"{stage.test_set.benchmark.name}: its first stage is {run}.")

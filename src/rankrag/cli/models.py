@@ -24,10 +24,11 @@ def models(
     A model that is here is measured once.
     """
     from rankrag.models.base_file import add_file
+    from rankrag.models.family import FAMILY
     from rankrag.models.prepared import remove_model, resolve_model
 
-    for name in (prepare, remove):
-        _check_name(name)
+    if unknown := [name for name in (prepare, remove) if name is not None and name not in FAMILY]:
+        raise ConfigError(f"{unknown[0]}: not one of rankrag's models; known are {', '.join(FAMILY)}")
     if add is not None:
         base = add_file(add)
         say(f"{add} is {base.model}, the base {base.name}; it is used from now on.")
@@ -37,13 +38,6 @@ def models(
         with options.step_lines() as step:
             resolve_model(prepare, say, step)
     _print_table()
-
-
-def _check_name(name: str | None) -> None:
-    from rankrag.models.family import FAMILY
-
-    if name is not None and name not in FAMILY:
-        raise ConfigError(f"{name}: not one of rankrag's models; known are {', '.join(FAMILY)}")
 
 
 def _print_table() -> None:

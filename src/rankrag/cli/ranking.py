@@ -181,12 +181,14 @@ def rerank(
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
     from rankrag.data.frozen import passages_beside
+    from rankrag.data.runs import read_candidates
     from rankrag.opening import open_reranker
 
     settings = options.asked_for(config, set_, _DEFAULTS, model=model, device=device, dtype=dtype, n=n, k=k)
     passages = Path(index) if index else passages_beside(run) if run is not None else None
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
-    wanted = list(_run_candidates(run, index, questions, settings.n) if run else _own_candidates(candidates))
+    given = read_candidates(candidates) if candidates else ()
+    wanted = list(_run_candidates(run, index, questions, settings.n) if run else given)
     store = None if index is None or Path(index).is_file() else index
     reranker = open_reranker(settings, index=store, say=say)
     failed = _write(out, _outcomes(reranker, wanted, at_once=_AT_ONCE if settings.settled_from is None else 1))
@@ -200,26 +202,22 @@ def _outcomes(reranker: RankRAG, wanted: Sequence[_Asked], *, at_once: int) -> I
     with options.step_lines(passing=True) as step:
         for start in range(0, len(wanted), at_once):
             batch = wanted[start : start + at_once]
-            try:
-                yield from _reranked(reranker, batch)
-            except DataError:
-                yield from (_alone(reranker, one) for one in batch)
+            yield from _reranked(reranker, batch)
             step("Reranking", start + len(batch), len(wanted))
 
 
 def _reranked(reranker: RankRAG, batch: Sequence[_Asked]) -> list[_Outcome]:
+    """Rerank questions together; if one of them cannot be, each alone."""
+    try:
+        decisions = reranker.rerank_many(batch)
+    except DataError as error:
+        if len(batch) == 1:
+            return [_Outcome(batch[0][0], error=str(error))]
+        return [outcome for asked in batch for outcome in _reranked(reranker, [asked])]
     return [
         _Outcome(question, decision.ranking, decision.relevance, decision.truncated)
-        for (question, _), decision in zip(batch, reranker.rerank_many(batch), strict=True)
+        for (question, _), decision in zip(batch, decisions, strict=True)
     ]
-
-
-def _alone(reranker: RankRAG, asked: _Asked) -> _Outcome:
-    try:
-        (outcome,) = _reranked(reranker, [asked])
-    except DataError as error:
-        return _Outcome(asked[0], error=str(error))
-    return outcome
 
 
 def _run_candidates(run: Path, index: str | None, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:
@@ -251,20 +249,13 @@ def _run_candidates(run: Path, index: str | None, questions: Path | None, n: int
         yield r.question, tuple(ScoredPassage(passages[i], s) for i, s in zip(ids, r.scores[:n], strict=True))
 
 
-def _own_candidates(candidates: Path | None) -> Iterator[tuple[Question, Ranking]]:
-    from rankrag.data.runs import read_candidates
-
-    assert candidates is not None
-    return read_candidates(candidates)
-
-
 def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
     """Write a run in the format of its name: to standard output line by line, to a file whole or not at all.
 
     Return how many questions have no ranking. Their rows have `error`; a TREC run has no place for it, so it is said.
     """
     from rankrag.data.files import write_lines
-    from rankrag.data.runs import is_trec
+    from rankrag.data.runs import is_trec, run_row, trec_lines
 
     if out is not None and out.is_dir():
         raise ConfigError(f"{out}: a folder; --out names the file of the run")
@@ -273,11 +264,16 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
     def lines() -> Iterator[str]:
         nonlocal failed
         for one in outcomes:
+            question = one.question
             failed += bool(one.error)
-            if one.error and trec:
-                say(f"rankrag: question {one.question.id!r} is not in {out}: {one.error}")
+            if trec and one.error:
+                say(f"rankrag: question {question.id!r} is not in {out}: {one.error}")
+            elif trec:
+                yield from trec_lines(question, one.ranking)
             else:
-                yield from _lines(one, trec=trec)
+                error = {"id": question.id, "question": question.text, "error": one.error}
+                row = error if one.error else run_row(question, one.ranking, one.relevance, one.truncated)
+                yield json.dumps(row, ensure_ascii=False)
 
     if out is not None:
         write_lines(out, (f"{line}\n".encode() for line in lines()))
@@ -285,16 +281,3 @@ def _write(out: Path | None, outcomes: Iterable[_Outcome]) -> int:
     for line in lines():
         print(line, flush=True)
     return failed
-
-
-def _lines(outcome: _Outcome, *, trec: bool) -> Iterator[str]:
-    from rankrag.data.runs import run_row, trec_lines
-
-    question = outcome.question
-    if trec:
-        yield from trec_lines(question, outcome.ranking)
-    elif outcome.error:
-        yield json.dumps({"id": question.id, "question": question.text, "error": outcome.error}, ensure_ascii=False)
-    else:
-        row = run_row(question, outcome.ranking, outcome.relevance, outcome.truncated)
-        yield json.dumps(row, ensure_ascii=False)

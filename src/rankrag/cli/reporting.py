@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rankrag.cli.options import say
-
-if TYPE_CHECKING:
-    from rankrag.evaluation.aggregate import Evaluation
 
 
 def report(
@@ -23,10 +20,11 @@ def report(
 
     Without --markdown and --html, the Markdown is printed.
     """
+    from rankrag.evaluation.aggregate import read_results
     from rankrag.evaluation.page import write_page
     from rankrag.evaluation.report import render_report
 
-    found = _evaluation(run)
+    found = read_results(run)
     if html is not None:
         say(f"The page is {write_page(found, html)}.")
     if markdown is not None:
@@ -35,9 +33,3 @@ def report(
         say(f"The tables are in {markdown}.")
     if html is None and markdown is None:
         print(render_report(found), end="")
-
-
-def _evaluation(run: Path) -> Evaluation:
-    from rankrag.evaluation.aggregate import read_results
-
-    return read_results(run)
