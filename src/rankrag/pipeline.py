@@ -47,6 +47,8 @@ class RankRAG:
         nearness: adds an encoder's share to the model's log-odds; None orders by the model alone, as in the paper.
         settled_from: stop judging once the k-th best passage reaches this log-odds; "fitted" takes the contract's.
             By default all passages are judged.
+        abstain_below: withhold the answer if no passage reaches this log-odds; "never" answers always, None takes the
+            contract's.
     """
 
     retriever: Retriever | None
@@ -57,6 +59,7 @@ class RankRAG:
     history_query: HistoryQuery | None = None
     nearness: Nearness | None = None
     settled_from: float | Literal["fitted"] = NEVER
+    abstain_below: float | Literal["never"] | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1 or not 1 <= self.depth <= self.n:
@@ -161,7 +164,10 @@ class RankRAG:
 
     def decide(self, retrieved: Ranking, judgements: Sequence[Judgement]) -> Decision:
         """Return what follows from these judgements of the first passages (`rerank.decide`)."""
-        return decide(retrieved, judgements, self.model.contract, self.depth)
+        contract = self.model.contract
+        if self.abstain_below is not None:
+            contract = replace(contract, abstain_below=None if self.abstain_below == "never" else self.abstain_below)
+        return decide(retrieved, judgements, contract, self.depth)
 
     def conclude(self, question: Question, decision: Decision, text: str) -> Reply:
         """Return what a written text means: a refusal in the one wording, or an answer with citations."""

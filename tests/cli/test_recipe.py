@@ -97,6 +97,26 @@ def test_a_blend_of_nothing_and_a_dry_run_of_unwritten_questions_are_refused(run
     assert "no index there" in capsys.readouterr().err
 
 
+def test_values_are_fitted_to_an_index_and_ask_takes_them(run, index, speaker, tmp_path, capsys):
+    fitting = ("--model", "some/model", "--no-vectors", "--out", tmp_path / "fit")
+    assert run("fit", "--from-index", index, *fitting, *OWN[2:6], "--set", "writing.questions=5") == 0
+    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["questions"] == {"own": 1}
+    settings = yaml.safe_load((tmp_path / "fit" / "ask.yaml").read_text())
+    assert settings.keys() == {"model", "abstain_below", "k"}
+    capsys.readouterr()
+    asked = ("ask", "Where does the river Tagus reach the sea?", "--index", index, "--retriever", "bm25", "--json")
+    assert run(*asked, "--config", tmp_path / "fit" / "ask.yaml") == 0
+    assert json.loads(capsys.readouterr().out)["abstained"] is False
+    assert run(*asked, "--config", tmp_path / "fit" / "ask.yaml", "--set", "abstain_below=99") == 0
+    assert json.loads(capsys.readouterr().out)["abstained"] is True
+
+
+def test_a_fit_to_nothing_or_to_two_things_is_refused(run, index, tmp_path, capsys):
+    assert run("fit") == 2
+    assert run("fit", tmp_path / "blend.yaml", "--from-index", index) == 2
+    assert capsys.readouterr().err.count("--from-index INDEX") == 2
+
+
 def test_of_short_steps_a_pipe_sees_nothing_and_of_long_ones_a_line(capsys):
     for seconds in (60, 0):
         with step_lines(seconds, passing=True) as step:

@@ -18,6 +18,8 @@ from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.config.blend import BlendConfig, WritingConfig
+    from rankrag.contract import Contract
+    from rankrag.fitting.fit import FitReport
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
@@ -188,8 +190,12 @@ def train(
 
 
 def fit(
-    config: Annotated[Path, typer.Argument(help="YAML file of the blend that the model was trained on.")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file of the blend that the model was trained on.")] = None,
     *,
+    from_index: Annotated[
+        Path | None,
+        typer.Option("--from-index", help="Index to fit to instead: a model writes questions about its passages."),
+    ] = None,
     out: options.RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
     source: Annotated[
@@ -209,43 +215,66 @@ def fit(
     encoder: options.EncoderDir = None,
     set_: options.Set = None,
 ) -> None:
-    """Fit thresholds and weights on held-out training data.
+    """Fit thresholds and weights on held-out training data, or on your own documents.
 
     Sets the weight of the encoder's cosine in the final order, the threshold below which answers are withheld, the
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
-    only printed.
+    only printed. With --from-index they are also settings for `rankrag ask --config`, in ask.yaml of the run folder.
     """
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
-    from rankrag.contract import save_contract
-    from rankrag.data.files import write_whole
-    from rankrag.fitting.fit import FitSize
-    from rankrag.fitting.fit import fit as run
+    from rankrag.fitting import fit as fitting
     from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
 
-    wanted = load_config(BlendConfig, config, tuple(set_ or ()))
+    if (config is None) == (from_index is None):
+        raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
+    own = _to_fit_to(from_index, out, model, questions) if from_index else ()
+    wanted = load_config(BlendConfig, config, (*own, *(set_ or ())))
+    if wanted.writing:
+        written = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
+        wanted = written.model_copy(update={"held_back": 1.0})  # nothing is trained on these questions
     directory = resolve_model(model, say)
     opened = open_model(directory, device=device, dtype=dtype, say=say)
     with options.step_lines() as step:
-        contract, report = run(
+        contract, report = fitting.fit(
             wanted,
             out,
             opened,
             model_name=directory,
             encoder=None if no_vectors else Encoder(encoder),
             sources=dict(map(_weighted, source or ())),
-            size=FitSize(n, questions, answers, seed),
+            size=fitting.FitSize(n, questions, answers, seed),
             progress=step,
         )
+    _write_fitted(contract, report, out, model if from_index else "", save)
+
+
+def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, save: Path | None) -> None:
+    """Print and keep what was fitted; with a model's name also as settings for `rankrag ask`."""
+    from rankrag.contract import save_contract
+    from rankrag.data.files import write_whole
+
     write_whole(out / "fit.json", json.dumps(asdict(report), indent=1) + "\n")
     fitted = ("similarity_weight", "abstain_below", "settled_from")
-    values = {name: getattr(contract, name) for name in (*fitted, "history_query", "k")}
-    print(json.dumps(values))
+    print(json.dumps({name: getattr(contract, name) for name in (*fitted, "history_query", "k")}))
+    if model:
+        below = "never" if contract.abstain_below is None else contract.abstain_below
+        write_whole(out / "ask.yaml", f"model: {model}\nabstain_below: {below}\nk: {contract.k}\n")
+        say(f"To answer with these values: rankrag ask QUESTION --config {out / 'ask.yaml'}")
     if save:
         save_contract(contract, save)
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
+
+
+def _to_fit_to(index: Path, out: Path, model: str, questions: int) -> tuple[str, ...]:
+    """Return the settings of a blend that is only questions about an index, best written by the model's own base."""
+    from rankrag.models.family import FAMILY, base_of
+
+    writer = base_of(model).name if model in FAMILY else model
+    asked = {"index": str(index), "model": writer, "passages": questions, "questions": 1}
+    return (f"data={json.dumps(str(out))}", *(f"writing.{key}={json.dumps(value)}" for key, value in asked.items()))
 
 
 def _weighted(source: str) -> tuple[str, float]:

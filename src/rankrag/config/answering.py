@@ -34,6 +34,11 @@ class PipelineSettings(Schema):
         description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
         "default all `n` are judged.",
     )
+    abstain_below: float | Literal["never"] | None = Field(
+        default=None,
+        description="Withhold the answer if no passage reaches this log-odds; `never` answers always. By default the "
+        "contract's. `rankrag fit --from-index` fits it to your documents.",
+    )
     similarity: bool = Field(
         default=True, description="Whether the encoder's cosine counts in the final order; in the paper it does not."
     )
