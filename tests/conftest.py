@@ -72,6 +72,14 @@ def postgres():
     server.close()
 
 
+@pytest.fixture
+def own_postgres(postgres):
+    """A server that a test may stop."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     return make_tokenizer()

@@ -11,7 +11,6 @@ from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.encoder import Vectors, document_text
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
-from tests.postgres_server import PostgresServer
 
 
 class FakeEncoder:
@@ -69,14 +68,6 @@ def ids_of():
 @pytest.fixture
 def folder_store(tmp_path):
     return PassageStore.create_or_open(tmp_path / "index", lock_timeout=0.2)
-
-
-@pytest.fixture
-def own_postgres(postgres):
-    """A server that a test may stop."""
-    server = PostgresServer()
-    yield server
-    server.close()
 
 
 @pytest.fixture

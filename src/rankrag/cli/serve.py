@@ -23,7 +23,12 @@ DEFAULT_FOLDER = Path("rankrag.collections")
 KEY_VARIABLE = "RANKRAG_API_KEY"
 
 Indexes = Annotated[
-    list[Path] | None, typer.Argument(help="Folders of indexes, the first is the default; missing ones are made.")
+    list[str] | None,
+    typer.Argument(
+        parser=options.index_place,
+        metavar="[INDEX]...",
+        help="Folders of indexes, or addresses (docs/postgresql.md). The first is the default; missing ones are made.",
+    ),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on. Any other than this machine's own needs a key.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
@@ -65,7 +70,7 @@ def serve(
     asked = options.asked_for(config, set_, model=model)
     shown = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}{root_path}/"
     settings = ServerSettings(key=key, max_waiting=max_waiting, upload_limit=max_upload * 1024 * 1024, base_url=shown)
-    found = indexes or [Path(options.DEFAULT_INDEX)]
+    found = indexes or [options.DEFAULT_INDEX]
     app = create_app(lambda: _engine(asked), Collections(found, collections), settings)
     running = uvicorn.Config(
         app,
@@ -109,7 +114,7 @@ def mcp(
     asked = options.asked_for(config, set_, model=model)
 
     async def run() -> None:
-        found = Collections(indexes or [Path(options.DEFAULT_INDEX)], collections)
+        found = Collections(indexes or [options.DEFAULT_INDEX], collections)
         parts = await open_parts(lambda: _engine(asked), found, ServerSettings(), Metrics())
         await mcp_server(lambda: parts).run_stdio_async()
         await asyncio.to_thread(parts.scheduler.stop)

@@ -64,7 +64,7 @@ class Engine:
 
     model: LanguageModel
     encoder: Encoder | None
-    pipeline: Callable[[Path], RankRAG]
+    pipeline: Callable[[Path | str], RankRAG]
 
 
 def create_app(open_engine: Callable[[], Engine], collections: Collections, settings: ServerSettings) -> Guard:

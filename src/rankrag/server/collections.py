@@ -1,14 +1,13 @@
-"""What can be asked: each collection is an index, the files that were uploaded to it, and a pipeline over both."""
+"""The collections of a server, and what clients can ask of them."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,92 +16,38 @@ from urllib.parse import quote
 from rankrag.data.journal import append_rows
 from rankrag.errors import DataError, RankragError
 from rankrag.pipeline import RankRAG
-from rankrag.retrieval.store import PassageStore
+from rankrag.retrieval.postgres.address import is_database
+from rankrag.server.collection import Collection, Document, document_id, name_of
 from rankrag.server.indexing import Indexer
 from rankrag.server.uploads import Uploads
 from rankrag.types import Passage
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
-LOOK_EVERY = 1.0
-"""Seconds for which an index is taken to be unchanged: another process may write to it at any time."""
-
 
 class UnknownError(RankragError):
     """Something that a request names is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """An indexed document: its id in addresses, the file or address it was read from, and how many passages it has."""
-
-    id: str
-    path: str
-    passages: int
-
-    @property
-    def name(self) -> str:
-        """Its name, as people know it."""
-        return Path(self.path).name
-
-
-def document_id(path: str) -> str:
-    """Return a document's id in addresses: a digest of its path, so that no address can name another file."""
-    return hashlib.sha256(path.encode()).hexdigest()[:20]
-
-
-class Collection:
-    """One index, and the pipeline over its newest state."""
-
-    def __init__(self, name: str, index: Path, *, deletable: bool) -> None:
-        self.name, self.index, self.deletable = name, index, deletable
-        self.files = index.with_name(index.name + ".files")
-        self.store = PassageStore.create_or_open(index)
-        self._lock = threading.Lock()
-        self._looked = 0.0
-        self._version: object = None
-        self._listed: object = None
-        self._pipeline: RankRAG | None = None
-        self._documents: dict[str, Document] = {}
-
-    def pipeline(self, make: Callable[[Path], RankRAG]) -> RankRAG:
-        """Return the pipeline over the index as it is now, or was a second ago."""
-        with self._lock:
-            now = time.monotonic()
-            if self._pipeline is None or now - self._looked >= LOOK_EVERY:
-                self._looked, version = now, self.store.version()
-                if self._pipeline is None or version != self._version:
-                    self._version, self._pipeline = version, make(self.index)
-            return self._pipeline
-
-    def documents(self) -> dict[str, Document]:
-        """Return the indexed documents, by id."""
-        version = self.store.version()
-        with self._lock:
-            if version != self._listed:
-                found = [Document(document_id(s.path), s.path, s.passages) for s in self.store.sources()]
-                self._listed, self._documents = version, {document.id: document for document in found}
-            return dict(self._documents)
 
 
 class Collections:
     """The collections of a server.
 
     Args:
-        indexes: folders of indexes, the first of which is asked where a request names none; those missing are made.
+        indexes: folders of indexes, or addresses of databases; those missing are made. The first is asked where a
+            request names none.
         folder: where the collections that clients make are kept.
     """
 
-    def __init__(self, indexes: Sequence[Path], folder: Path) -> None:
+    def __init__(self, indexes: Sequence[Path | str], folder: Path) -> None:
         self._indexes, self._folder = indexes, folder
         self._found: dict[str, Collection] = {}
         self._uploads: dict[str, Uploads] = {}
         self._lock = threading.Lock()
-        self._make: Callable[[Path], RankRAG]
+        self._make: Callable[[Path | str], RankRAG]
         self._indexer: Indexer
         self.default = ""
 
-    def open(self, make: Callable[[Path], RankRAG], indexer: Indexer) -> None:
+    def open(self, make: Callable[[Path | str], RankRAG], indexer: Indexer) -> None:
         """Open all collections, and go on with uploads that a killed server had stored but not indexed.
 
         `make` returns the pipeline over the index in a folder.
@@ -112,11 +57,12 @@ class Collections:
             name = name_of(index)
             if name in self._found:
                 raise DataError(f"{index}: a second index with the name {name!r}; rename one of the folders")
-            self._add(Collection(name, index, deletable=False))
+            beside = Path(index) if not is_database(index) else self._folder / f"{name}.database" / "index"
+            self._add(Collection(name, index, beside, deletable=False))
         self.default = next(iter(self._found))
         for made in sorted(self._folder.glob("*/index")):
             if made.parent.name not in self._found:
-                self._add(Collection(made.parent.name, made, deletable=True))
+                self._add(Collection(made.parent.name, made, made, deletable=True))
 
     def close(self) -> None:
         """Stop indexing after the files that are being read."""
@@ -160,7 +106,8 @@ class Collections:
             if name in self._found:
                 raise DataError(f"collection {name!r} is there already; choose another name")
             (self._folder / name).mkdir(parents=True, exist_ok=True)
-            self._add(Collection(name, self._folder / name / "index", deletable=True))
+            made = self._folder / name / "index"
+            self._add(Collection(name, made, made, deletable=True))
 
     def delete(self, name: str) -> None:
         """Delete a collection that a client made, with its uploads; `DataError` for one of the server's own indexes."""
@@ -181,9 +128,10 @@ class Collections:
         return collection.store.remove(document.path)
 
     def reindex(self, name: str) -> int:
-        """Queue all files of a collection, those that are gone as well; return how many."""
+        """Queue all files of a collection that this machine may read, those that are gone as well; return how many."""
         collection = self._of(name)
-        paths = [Path(document.path) for document in collection.documents().values()]
+        named = (Path(document.path) for document in collection.documents().values())
+        paths = [path for path in named if collection.may_read(path)]
         self.uploads(name).queue([*paths, *([collection.files] if collection.files.is_dir() else [])])
         return len(paths)
 
@@ -202,14 +150,15 @@ class Collections:
             }
             for p in passages
         ]
-        has_file = Path(document.path).is_file()
+        path = Path(document.path)
+        has_file = collection.may_read(path) and path.is_file()
         return {"id": id_, "name": document.name, "collection": collection.name, "has_file": has_file, "passages": rows}
 
     def original(self, id_: str) -> Path:
         """Return the file that a document was read from; no request can name any other."""
-        _, document = self._find(id_)
+        collection, document = self._find(id_)
         path = Path(document.path)
-        if not path.is_file():
+        if not (collection.may_read(path) and path.is_file()):
             raise UnknownError(f"{document.name}: its file is no longer there")
         return path
 
@@ -232,7 +181,7 @@ class Collections:
     def keep_feedback(self, name: str, row: dict[str, Any]) -> int:
         """Append a judgement of an answer to the collection's `feedback.jsonl`; return how many rows it has."""
         collection = self._of(name or self.default)
-        path = collection.index.with_name(collection.index.name + ".feedback.jsonl")
+        path = collection.feedback
         with self._lock:
             append_rows(path, [row | {"collection": collection.name, "time": int(time.time())}])
             return path.read_bytes().count(b"\n")
@@ -279,9 +228,3 @@ def shown_place(passage: Passage) -> str:
         return ""
     is_address = passage.source.path.startswith(("http://", "https://"))
     return str(passage.source if is_address else replace(passage.source, path=Path(passage.source.path).name))
-
-
-def name_of(index: Path) -> str:
-    """Return a collection's name: the index's folder without `.index`, in small letters."""
-    stem = index.absolute().name.removesuffix(".index").lower()
-    return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_") or "index"

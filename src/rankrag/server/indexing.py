@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rankrag.documents.indexing import Summary, bring_up_to_date
 from rankrag.errors import RankragError
 from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.store import PassageStore
+from rankrag.retrieval.homes import Store
 from rankrag.server.scheduler import Scheduler
 from rankrag.server.uploads import Event, Stopped, Tell
 from rankrag.server.work import GoneError, Ticket
@@ -33,7 +33,7 @@ class Indexer:
     def __init__(self, scheduler: Scheduler, encoder: Encoder | None, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduler, self._encoder, self._loop = scheduler, encoder, loop
 
-    def index(self, store: PassageStore, path: Path, tell: Tell, stopped: Stopped) -> None:
+    def index(self, store: Store, path: Path, tell: Tell, stopped: Stopped) -> None:
         """Bring the index up to date with a file or a folder, and tell what became of it.
 
         Once `stopped` says so, it ends after the file that it reads.
@@ -51,7 +51,7 @@ class Indexer:
             tell(Event(path.name, "failed", f"a fault of rankrag ({type(error).__name__}); the log says more"))
         self._fill_vectors(store, stopped)
 
-    def _fill_vectors(self, store: PassageStore, stopped: Stopped) -> None:
+    def _fill_vectors(self, store: Store, stopped: Stopped) -> None:
         if self._encoder is None:
             return
         try:
@@ -66,7 +66,7 @@ class _StoppedError(Exception):
     """The server stops: the rest is read at its next start."""
 
 
-def _indexed(store: PassageStore, path: Path, stopped: Stopped) -> Event:
+def _indexed(store: Store, path: Path, stopped: Stopped) -> Event:
     def progress(*_: object) -> None:
         if stopped():
             raise _StoppedError

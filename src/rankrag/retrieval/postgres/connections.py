@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from selectors import EVENT_READ, DefaultSelector
 from typing import TYPE_CHECKING
 
 from rankrag.errors import DataError, IndexStoreError, MissingExtraError, first_line
@@ -27,7 +28,8 @@ _GONE = {None, "57P01", "57P02", "57P03", "08000", "08003", "08006"}
 """States of a connection that was not made or broke; none at all where libpq itself gave up."""
 
 _SEARCH_PATH = """
-    SELECT set_config('search_path', quote_ident(%s) || ', ' || coalesce(min(quote_ident(nspname)), 'public'), false)
+    SELECT set_config('search_path', quote_ident(%s) || ', ' || coalesce(min(quote_ident(nspname)), 'public'), false),
+        set_config('jit', 'off', false)
     FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'
 """
 
@@ -84,22 +86,16 @@ class Connections:
             raise index_error(self.database, error, self._lock_timeout) from error
 
     def _idle_connection(self) -> Connection | None:
-        """Return a connection that is open and answers, `None` if there is none."""
-        import psycopg
-
-        while True:
+        """Return a connection that is open, `None` if there is none."""
+        while self._idle:
             try:
                 connection = self._idle.pop()
-            except IndexError:
+            except IndexError:  # another thread took the last one
                 return None
-            try:
-                connection.autocommit = True
-                connection.execute("")
-                connection.autocommit = False
-            except psycopg.Error:
-                connection.close()
-            else:
+            if not _has_news(connection):
                 return connection
+            connection.close()
+        return None
 
     def _connect(self) -> Connection:
         import psycopg
@@ -147,6 +143,13 @@ def _remedy(error: psycopg.Error, lock_timeout: float) -> str:
     if isinstance(error, errors.OperationalError | errors.InterfaceError) and error.sqlstate in _GONE:
         return "the database cannot be reached or went away; what was committed is safe, run the same command again"
     return "the database refused; see its log"
+
+
+def _has_news(connection: Connection) -> bool:
+    """Whether the server has said something to a connection that asked nothing: that it shuts down, most likely."""
+    with DefaultSelector() as selector:
+        selector.register(connection.fileno(), EVENT_READ)
+        return bool(selector.select(0))
 
 
 def _close_all(connections: Iterable[Connection]) -> None:

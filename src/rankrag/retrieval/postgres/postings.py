@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -43,30 +44,36 @@ def _short(term: str) -> str:
 
 
 def search_terms(connection: Connection, query: str, k: int) -> list[Hit]:
-    """Return at most `k` passages that share a term with the query, best first, ties by passage id.
+    """Return the `k` passages that match the query best, in no order, and others whose score is that of the last.
 
     As in the embedded index, a query of stop words only finds the passages that have them in this order, else all.
     """
     terms = [_short(term) for term in dict.fromkeys(analyse(query))]
     if not terms:
-        return search_words(query, k, lambda wanted, limit: _scan(connection, wanted, limit))
+        return search_words(query, k, partial(_scan, connection))
     numbers, scores = _scores(connection, terms)
     if not len(numbers):
         return []
     k = min(k, len(numbers))
-    near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # more than k where the last place is shared
-    names = _ids(connection, numbers[near])
+    near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
     found = [(int(numbers[i]), float(scores[i])) for i in near]
+    if len(found) <= 2 * k + _TIES:
+        return found
+    names = _ids(connection, numbers[near])
     return sorted(found, key=lambda hit: (-hit[1], names[hit[0]]))[:k]
+
+
+_TIES = 100
+"""Passages beyond 2k that share the last place and are all read; of more, the ids are read first."""
 
 
 def _scores(connection: Connection, terms: list[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
     """Return the passages that have any of the terms, and their scores."""
-    (passages, length) = connection.execute("SELECT passages, terms FROM state").fetchone() or (0, 0)
     rows = connection.execute(_POSTINGS, [terms], binary=True).fetchall()
-    found = [np.frombuffer(data, POSTING) for (data,) in rows if data]
+    found = [np.frombuffer(row[0], POSTING) for row in rows if row[0]]
     if not found:
         return np.empty(0, np.uint32), np.empty(0, np.float32)
+    _, passages, length = rows[0]
     mean = length / passages
     weights = [bm25_weights(own["count"], own["length"], passages=passages, mean_length=mean) for own in found]
     numbers = np.concatenate([own["passage"] for own in found])
@@ -78,8 +85,8 @@ def _scores(connection: Connection, terms: list[str]) -> tuple[npt.NDArray[np.ui
 
 
 _POSTINGS = """
-    SELECT (SELECT string_agg(data, ''::bytea) FROM postings WHERE postings.term = wanted.term)
-    FROM unnest(%s::text[]) WITH ORDINALITY AS wanted(term, place) ORDER BY place
+    SELECT (SELECT string_agg(data, ''::bytea) FROM postings WHERE postings.term = wanted.term), passages, terms
+    FROM unnest(%s::text[]) AS wanted(term), state
 """
 
 

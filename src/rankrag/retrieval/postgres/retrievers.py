@@ -50,7 +50,7 @@ def vector_text(vector: npt.NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _DatabaseRetriever:
-    """A `Retriever`: `search` gives, for the queries that have any letters, passages' numbers and scores."""
+    """A `Retriever`: `search` finds passages for what `prepare` makes of queries, by number, at least the best `k`."""
 
     connections: Connections
     search: Callable[[Connection, Sequence[str], int], list[list[Hit]]]
@@ -65,10 +65,19 @@ class _DatabaseRetriever:
         with self.connections.reading() as connection:
             found = iter(self.search(connection, prepared, k))
             hits = [next(found) if query.strip() else [] for query in queries]
-            numbers = sorted({number for ranking in hits for number, _ in ranking})
-            query = f"SELECT {COLUMNS} FROM passages WHERE number = ANY(%s) ORDER BY number"
-            passages = dict(zip(numbers, passages_from(connection.execute(query, [numbers])), strict=True))
-        return [tuple(ScoredPassage(passages[number], score) for number, score in ranking) for ranking in hits]
+            passages = _passages_at(connection, {number for ranking in hits for number, _ in ranking})
+        found_passages = ([ScoredPassage(passages[number], score) for number, score in ranking] for ranking in hits)
+        return [tuple(sorted(own, key=_best_first)[:k]) for own in found_passages]
+
+
+def _best_first(scored: ScoredPassage) -> tuple[float, str]:
+    return -scored.score, scored.passage.id
+
+
+def _passages_at(connection: Connection, numbers: set[int]) -> dict[int, Passage]:
+    query = f"SELECT {COLUMNS} FROM passages WHERE number = ANY(%s) ORDER BY number"
+    found = passages_from(connection.execute(query, [sorted(numbers)]))
+    return dict(zip(sorted(numbers), found, strict=True))
 
 
 def database_bm25(connections: Connections) -> _DatabaseRetriever:
@@ -90,18 +99,22 @@ def database_vectors(connections: Connections, encoder: Encoder) -> _DatabaseRet
         return [vector_text(vector) for vector in encoder.encode_queries(queries)]
 
     def search(connection: Connection, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        connection.execute("SELECT set_config('hnsw.iterative_scan', 'strict_order', true)")
-        connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(min(1000, max(EF_SEARCH, k)))])
+        settings = "set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', %s, true)"
+        connection.execute(f"SELECT {settings}", [str(min(1000, max(EF_SEARCH, k)))])
         return [_nearest(connection, query, k) for query in queries]
 
     return _DatabaseRetriever(connections, search, prepare)
 
 
 def _nearest(connection: Connection, query: str, k: int) -> list[Hit]:
-    dimensions = query.count(",") + 1
-    near = f"""
-        SELECT passages.number, -(vector::halfvec({dimensions}) <#> %(query)s::halfvec({dimensions}))
-        FROM vectors JOIN passages USING (key)
-        ORDER BY vector::halfvec({dimensions}) <#> %(query)s::halfvec({dimensions}), passages.id LIMIT %(k)s
-    """
-    return connection.execute(near, {"query": query, "k": k}).fetchall()
+    """Return at least the `k` nearest passages; a vector may belong to several, or to none any more."""
+    kind = f"halfvec({query.count(',') + 1})"
+    near = f"SELECT key, vector::{kind} <#> %s::{kind} AS distance FROM vectors ORDER BY distance LIMIT %s"
+    limit = k
+    while True:
+        joined = f"SELECT number, -distance FROM ({near}) AS near LEFT JOIN passages USING (key)"
+        rows = connection.execute(joined, [query, limit]).fetchall()
+        found = [(number, score) for number, score in rows if number is not None]
+        if len(found) >= k or len(rows) < limit:
+            return found
+        limit *= 2

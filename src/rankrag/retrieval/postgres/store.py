@@ -29,9 +29,8 @@ from rankrag.retrieval.postgres.retrievers import (
     database_bm25,
     database_vectors,
     passages_from,
-    vector_text,
 )
-from rankrag.retrieval.postgres.writing import delete_empty, delete_passages, put_documents, touch
+from rankrag.retrieval.postgres.writing import add_vectors, delete_empty, delete_passages, put_documents, touch
 from rankrag.retrieval.rows import no_vector_yet, not_indexed, notes_from_json, other_encoder
 from rankrag.types import Passage
 
@@ -185,9 +184,8 @@ class PostgresStore:
 
     def _add_vectors(self, passages: Sequence[Passage], vectors: npt.NDArray[np.float32]) -> None:
         keys = [vector_key(document_text(passage)) for passage in passages]
-        rows = sorted(zip(keys, map(vector_text, vectors), strict=True))
-        with self._connections.writing() as connection, connection.cursor() as cursor:
-            cursor.executemany("INSERT INTO vectors VALUES (%s, %s::halfvec) ON CONFLICT DO NOTHING", rows)
+        with self._connections.writing() as connection:
+            add_vectors(connection, keys, vectors)
             touch(connection)
 
     def _check_encoder(self, encoder: PassageEncoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from struct import pack
 from typing import TYPE_CHECKING
 
 from rankrag.documents.parts import SourcePassages
@@ -12,6 +13,8 @@ from rankrag.retrieval.postgres.retrievers import COLUMNS, storable
 from rankrag.retrieval.rows import PASSAGE_COLUMNS, clash, notes_to_json, owners_of, row_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from psycopg import Connection
 
 Row = dict[str, str | int | None]
@@ -97,6 +100,18 @@ def _postings(terms: Mapping[int, Mapping[int, Sequence[str]]]) -> Iterator[tupl
     for document, own in terms.items():
         for term, data in postings_of(own):
             yield term, document, data
+
+
+def add_vectors(connection: Connection, keys: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
+    """Add vectors by the keys of their texts; a key that is there already keeps its vector."""
+    halves = vectors.astype(">f2")
+    head = pack(">HH", halves.shape[1], 0)  # pgvector's binary form of a halfvec
+    connection.execute("CREATE TEMPORARY TABLE fresh (LIKE vectors) ON COMMIT DROP")
+    with connection.cursor() as cursor, cursor.copy("COPY fresh FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["text", "bytea"])
+        for key, vector in zip(keys, halves, strict=True):
+            copy.write_row((key, head + vector.tobytes()))
+    connection.execute("INSERT INTO vectors SELECT * FROM fresh ORDER BY key ON CONFLICT DO NOTHING")
 
 
 def touch(connection: Connection, *, passages: int = 0, terms: int = 0) -> None:
