@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rankrag.config.schema import load_config
 from rankrag.config.training import TrainConfig
-from rankrag.training.estimate import GIB, estimate, report_lines, shape_of
+from rankrag.training.estimate import GIB, Shape, estimate, report_lines
+from rankrag.training.estimate import shape_of as shape_of_model
 
 LLAMA_8B = LlamaConfig(
     vocab_size=128256,
@@ -28,6 +29,12 @@ SMALL = LlamaConfig(
     num_key_value_heads=4,
 )
 TOKENS = 96
+
+
+def shape_of(config) -> Shape:
+    """Read the sizes off a model without weights."""
+    with torch.device("meta"):
+        return shape_of_model(AutoModelForCausalLM.from_config(config))
 
 
 def config_of(**fields):

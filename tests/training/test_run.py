@@ -18,7 +18,6 @@ from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models.loading import layers_of
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
-from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.run import train
 from rankrag.training.start import find_start, load_model
@@ -189,10 +188,16 @@ def test_the_run_folder_says_how_to_make_it_again(tmp_path, config_of):
 @pytest.mark.parametrize(("of_data", "name"), [("CC BY 4.0", "apache-2.0"), ("CC BY-SA 4.0", "cc-by-sa-4.0")])
 def test_a_model_on_the_packaged_base_has_its_licence_unless_the_data_allow_less(tmp_path, config_of, of_data, name):
     config = config_of()
-    record = {"base": "rankrag-mini-base", "blend_sha256": "", "versions": {"rankrag": "1"}, "examples": {}}
+    record = {
+        "base": "rankrag-mini-base",
+        "blend_sha256": "",
+        "versions": {"rankrag": "1"},
+        "examples": {"sft": 3},
+        "steps": 1,
+    }
     manifest = {"sources": {"s": {"licence": of_data}}}
     (Path(config.blend) / "manifest.json").write_text(json.dumps(manifest))
-    assert f"\nlicense: {name}\n" in model_card(config, record, [Step(())], Contract())
+    assert f"\nlicense: {name}\n" in model_card(config, record, Contract())
 
 
 def test_a_run_is_not_gone_on_with_under_another_configuration(tmp_path, config_of):

@@ -27,7 +27,7 @@ def load_tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
         reason = first_line(error)[:200]
-        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {_remedy(Path(name))}") from error
+        raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {remedy(Path(name))}") from error
 
 
 def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -102,11 +102,12 @@ def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         raise
     except Exception as error:  # likewise
         raise ModelError(
-            f"{name}: the model cannot be loaded ({first_line(error)[:200]}); {_remedy(directory)}"
+            f"{name}: the model cannot be loaded ({first_line(error)[:200]}); {remedy(directory)}"
         ) from error
 
 
-def _remedy(directory: Path) -> str:
+def remedy(directory: Path) -> str:
+    """Return what to do about a model that cannot be opened from there."""
     if directory.is_dir():
         return "the directory must hold a causal language model with its tokenizer, as save_pretrained writes them"
     return "check the name; a hub id needs a network connection or a filled cache"

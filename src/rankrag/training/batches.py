@@ -86,6 +86,7 @@ def plan(
     rng = random.Random(seed)
     steps: list[Step] = []
     while not steps or len(steps) < max_steps:
+        # each pass packs anew, so that a row has other neighbours; its last step may be short
         if examples_per_step is None:
             batches = pack(bundles, tokens=tokens, rng=rng)
             cut = range(0, len(batches), batches_per_step)
@@ -184,6 +185,7 @@ def _lay_out(row: Row, number: int) -> Iterator[tuple[int, int, int, int, int, f
     for position, token in enumerate(row.prefix):
         yield token, position, number, 0, IGNORE, 0.0, 0, -1
     for place, tail in enumerate(row.tails, start=1):
+        # every tail's positions go on from the prefix, as if it stood behind it alone
         kind, start = KINDS.index(tail.kind), len(row.prefix)
         for position, token in enumerate(tail.ids, start=start):
             yield token, position, number, place, IGNORE, 0.0, kind, -1

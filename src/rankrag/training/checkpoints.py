@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 COMPLETE = "complete.json"
@@ -38,26 +39,22 @@ def publish(partial: Path, final: Path) -> None:
 
 def newest_checkpoint(out: Path) -> Path | None:
     """Return the newest whole checkpoint of a run folder."""
-    return next(iter(newest_checkpoints(out, 1)), None)
+    return next(whole_checkpoints(out), None)
 
 
-def newest_checkpoints(out: Path, count: int) -> list[Path]:
-    """Return the newest whole checkpoints of a run folder, the newest first; damaged ones are logged and skipped."""
-    found: list[Path] = []
+def whole_checkpoints(out: Path) -> Iterator[Path]:
+    """Yield the whole checkpoints of a run folder, the newest first; damaged ones are logged and skipped."""
     for path in reversed(all_checkpoints(out)):
-        if len(found) == count:
-            break
         if _is_whole(path):
-            found.append(path)
+            yield path
         else:
             log.warning("%s is not whole and is passed over", path)
-    return found
 
 
 def all_checkpoints(out: Path) -> list[Path]:
     """Return the checkpoints of a run folder, the oldest first."""
-    found = [path for path in out.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
-    return sorted(found, key=step_of)
+    steps = (path.name.removeprefix(_PREFIX) for path in out.glob(f"{_PREFIX}*"))
+    return [checkpoint_path(out, step) for step in sorted(int(step) for step in steps if step.isdigit())]
 
 
 def checkpoint_path(out: Path, step: int) -> Path:
@@ -65,14 +62,9 @@ def checkpoint_path(out: Path, step: int) -> Path:
     return out / f"{_PREFIX}{step}"
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return the number of steps after which a checkpoint was written."""
-    return int(checkpoint.name.removeprefix(_PREFIX))
-
-
 def prune(out: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints."""
-    for path in all_checkpoints(out)[:-keep] if keep else all_checkpoints(out):
+    for path in all_checkpoints(out)[::-1][keep:]:
         shutil.rmtree(path)
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft.tuners.tuners_utils import check_target_module_exists
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
-from rankrag.errors import ConfigError, RankragError, first_line
+from rankrag.errors import ConfigError, RankragError
 from rankrag.models.loading import layers_of
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
@@ -26,6 +25,7 @@ from rankrag.training.start import (
     need_four_bits,
     new_adapter,
     padded_tokenizer,
+    skeleton,
     tokenizer_fingerprint,
 )
 
@@ -34,66 +34,47 @@ EXAMPLES_FILE = "examples.jsonl.zst"
 
 @dataclass(frozen=True, slots=True)
 class CheckedRun:
-    """What the checks have opened, for the run to use."""
+    """What the checks have opened, for the run to use; no example may have more than `limit` tokens."""
 
     start: Start
     tokenizer: Any
     encoder: PromptEncoder
     examples: Path
+    limit: int
 
 
 def check_run(config: TrainConfig, say: Callable[[str], None] = lambda _: None) -> CheckedRun:
     """Return everything a run needs besides its weights; `ConfigError` lists all problems of the configuration."""
     examples = Path(config.blend) / EXAMPLES_FILE
-    problems = [] if examples.is_file() else [f"blend: {examples} is not there; run `rankrag blend` first"]
-    if config.dev and config.dev.examples and not Path(config.dev.examples).is_file():
-        problems.append(f"dev.examples: {config.dev.examples} is not there; name a file as `rankrag blend` writes it")
-    if config.average_checkpoints > config.keep_checkpoints:
-        problems.append(
-            f"average_checkpoints is {config.average_checkpoints}, but keep_checkpoints is {config.keep_checkpoints}"
-        )
-    if config.sharding == "fsdp2" and config.average_checkpoints > 1:
-        problems.append("average_checkpoints needs whole checkpoints; sharding: fsdp2 writes them in shards")
-    if config.sharding == "fsdp2" and config.method != "full":
-        problems.append(f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole")
-    if config.sharding == "fsdp2" and "WORLD_SIZE" not in os.environ:
-        problems.append("sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …")
-    start = tokenizer = shape = encoder = None
-    if config.method == "qlora":
-        try:
+    problems = list(_config_problems(config, examples))
+    start = model = tokenizer = encoder = None
+    with _noted(problems):
+        if config.method == "qlora":
             need_four_bits()
-        except RankragError as error:
-            problems.append(str(error))
-    try:
+    with _noted(problems):
         start = find_start(config, say)
-    except RankragError as error:
-        problems.append(str(error))
     if start is not None:
-        try:
-            shape = AutoConfig.from_pretrained(start.base)
-            problems += _model_problems(config, start, shape)
-        except Exception as error:  # transformers raises many kinds for a missing or broken model
-            problems.append(unopened(start.base, "model", error))
-        asked_in_vain = shape is None and not Path(start.base).is_dir()  # a hub's refusal takes half a minute
-        try:
-            if not asked_in_vain or start.tokenizer != start.base:
+        with _noted(problems):
+            model = skeleton(start.base)
+            problems += _model_problems(config, start, model)
+        # a hub that refused once is not asked again: its refusal takes half a minute
+        is_there = model is not None or Path(start.base).is_dir()
+        with _noted(problems):
+            if is_there or start.tokenizer != start.base:
                 tokenizer = padded_tokenizer(start.tokenizer, config.pad_token)
-        except Exception as error:  # likewise
-            problems.append(unopened(start.tokenizer, "tokenizer", error))
+                problems += _tokenizer_problems(start, tokenizer, ask_base=is_there)
     if start is not None and tokenizer is not None:
-        problems += _tokenizer_problems(start, tokenizer, ask_base=not asked_in_vain)
-        try:
-            contract = contract_of(config, tokenizer, start.base_sha256, shape)
+        with _noted(problems):
+            contract = contract_of(config, tokenizer, start.base_sha256, model and model.config)
             if start.format is not None:
                 problems += _format_problems(start.format, contract.format)
                 contract = replace(contract, format=replace(contract.format, wordings=start.format.wordings))
             encoder = PromptEncoder(tokenizer, contract)
-        except RankragError as error:
-            problems.append(str(error))
     if problems or start is None or encoder is None:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise ConfigError(f"this run cannot start, {len(problems)} problem{'s' * (len(problems) > 1)}:{listed}")
-    return CheckedRun(start, tokenizer, encoder, examples)
+    limit = min(encoder.contract.max_tokens, config.tokens_per_batch)
+    return CheckedRun(start, tokenizer, encoder, examples, limit)
 
 
 def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: Any = None) -> Contract:
@@ -111,6 +92,31 @@ def contract_of(config: TrainConfig, tokenizer: Any, base_sha256: str, shape: An
 def token_limit(config: TrainConfig, shape: Any) -> int:
     """Return the tokens of the longest example: as configured, but no more than the model's positions."""
     return min(config.max_tokens, getattr(shape, "max_position_embeddings", None) or config.max_tokens)
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Note the error of the block, if any, and go on after it."""
+    try:
+        yield
+    except RankragError as error:
+        problems.append(str(error))
+
+
+def _config_problems(config: TrainConfig, examples: Path) -> Iterator[str]:
+    if not examples.is_file():
+        yield f"blend: {examples} is not there; run `rankrag blend` first"
+    if config.dev and config.dev.examples and not Path(config.dev.examples).is_file():
+        yield f"dev.examples: {config.dev.examples} is not there; name a file as `rankrag blend` writes it"
+    if config.average_checkpoints > config.keep_checkpoints:
+        yield f"average_checkpoints is {config.average_checkpoints}, but keep_checkpoints is {config.keep_checkpoints}"
+    if config.sharding == "fsdp2":
+        if config.average_checkpoints > 1:
+            yield "average_checkpoints needs whole checkpoints; sharding: fsdp2 writes them in shards"
+        if config.method != "full":
+            yield f"sharding: fsdp2 is for method: full; an adapter ({config.method}) leaves the base whole"
+        if "WORLD_SIZE" not in os.environ:
+            yield "sharding: fsdp2 needs several processes; start it with torchrun -m rankrag train …"
 
 
 def _format_problems(before: Format, now: Format) -> Iterator[str]:
@@ -131,10 +137,7 @@ def _tokenizer_problems(start: Start, tokenizer: Any, *, ask_base: bool) -> Iter
         yield f"pad_token: this tokenizer has no padding token; name one of its tokens ({some}, …)"
     expected = start.tokenizer_sha256
     if start.adapter is not None and ask_base:
-        try:
-            expected = tokenizer_fingerprint(padded_tokenizer(start.base, None))
-        except Exception as error:  # likewise
-            yield unopened(start.base, "tokenizer", error)
+        expected = tokenizer_fingerprint(padded_tokenizer(start.base, None))
     found = tokenizer_fingerprint(tokenizer)
     if expected not in ("", found):
         yield (
@@ -143,9 +146,7 @@ def _tokenizer_problems(start: Start, tokenizer: Any, *, ask_base: bool) -> Iter
         )
 
 
-def _model_problems(config: TrainConfig, start: Start, shape: Any) -> Iterator[str]:
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(shape)
+def _model_problems(config: TrainConfig, start: Start, model: Any) -> Iterator[str]:
     yield from _attention_problems(config, model)
     names = [name for name, _ in model.named_modules()]
     for wanted in config.lora.target_modules if config.method != "full" and start.adapter is None else ():
@@ -190,12 +191,3 @@ def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[s
     if astray or not adapted:
         found = f"would adapt {astray[0]}, which is not in" if astray else "finds nothing to adapt in"
         yield f"lora.top_layers: PEFT {found} the last {top} layers of this {type(model).__name__}; name target_modules"
-
-
-def unopened(name: str, part: str, error: Exception) -> str:
-    """Return the message for a model that transformers cannot open."""
-    reason = first_line(error)[:200]
-    remedy = "it must be a Hugging Face model directory with its tokenizer"
-    if not Path(name).is_dir():
-        remedy = "check the name; a hub id needs a network connection or a filled cache"
-    return f"model: the {part} of {name} cannot be opened ({reason}); {remedy}"

@@ -93,7 +93,7 @@ def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Examp
 
 
 @torch.no_grad()
-def read_dev(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[DevReading]:
+def read_dev(model: RowModel, batch: Batch, label_ids: Sequence[int]) -> list[DevReading]:
     """Return the reading of each example of a batch; `label_ids` are those of relevant and irrelevant."""
     logits = model(batch).float()
     wanted = batch.labels[:, 1:] != IGNORE
@@ -102,24 +102,23 @@ def read_dev(model: RowModel, batch: Batch, label_ids: tuple[int, int]) -> list[
     right = logits.argmax(-1) == targets
     odds = logits[:, label_ids[0]] - logits[:, label_ids[1]]
     place = torch.arange(len(batch.labels), device=wanted.device)[:, None].expand_as(wanted)
+    # the target tokens of an example follow each other, and no other example has its sequence, row and tail
     owners = torch.stack([place[wanted], batch.member[:, 1:][wanted], batch.tail[:, 1:][wanted]], dim=-1)
     _, sizes = torch.unique_consecutive(owners, dim=0, return_counts=True)
-    readings, start = [], 0
-    for size in sizes.tolist():
-        own, first = slice(start, start + size), start
-        readings.append(
-            DevReading(
-                kind=KINDS[int(kinds[first])],
-                loss=float(losses[own].sum()),
-                tokens=size,
-                exact=bool(right[own].all()),
-                group=int(groups[first]),
-                log_odds=float(odds[first]),
-                relevant=bool(targets[first] == label_ids[0]),
-            )
+    columns = (of.split(sizes.tolist()) for of in (kinds, losses, right, groups, odds, targets))
+    # the label of a ranking example is the first of its target's tokens
+    return [
+        DevReading(
+            kind=KINDS[int(kind[0])],
+            loss=float(loss.sum()),
+            tokens=len(loss),
+            exact=bool(exact.all()),
+            group=int(group[0]),
+            log_odds=float(odd[0]),
+            relevant=bool(target[0] == label_ids[0]),
         )
-        start += size
-    return readings
+        for kind, loss, exact, group, odd, target in zip(*columns, strict=True)
+    ]
 
 
 def figures(readings: Sequence[DevReading]) -> dict[str, float]:

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,9 @@ from rankrag.types import Example
 
 KEPT_FILES = 3
 """Newest files that stay in a blend's folder."""
+
+MAKERS = ("data/examples.py", "data/files.py", "data/rows.py", "encoding.py", "templates.py", "training/rows.py")
+"""The files that ids depend on: what other code encoded is encoded again, whatever its version."""
 
 SAY_EVERY = 20_000
 """Examples between two lines while they are encoded."""
@@ -76,7 +78,7 @@ def _encoded(encoder: PromptEncoder, examples: Path, limit: int, say: Say) -> li
 
 def _key(contract: Contract, examples: Path, limit: int, tokenizer_sha256: str) -> str:
     parts = {
-        "rankrag": version("rankrag"),
+        "code": sha256(*(Path(__file__).parents[1] / name for name in MAKERS)),
         "blend": sha256(examples),
         "tokenizer": tokenizer_sha256,
         "format": asdict(contract.format),

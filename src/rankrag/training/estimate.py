@@ -24,14 +24,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-
 from rankrag.config.training import TrainConfig
-from rankrag.errors import ConfigError
 from rankrag.models.loading import layers_of
-from rankrag.training.checks import unopened
-from rankrag.training.start import find_start
+from rankrag.training.start import find_start, skeleton
 
 GIB = 2**30
 BLOCK = 128
@@ -64,11 +59,9 @@ class Estimate:
         return sum(self.memory.values()) / GIB
 
 
-def shape_of(config: Any) -> Shape:
-    """Return the sizes of a model from its transformers configuration, without its weights."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    layers = layers_of(model)
+def shape_of(model: Any) -> Shape:
+    """Return the sizes of a model, whose weights are not needed."""
+    config, layers = model.config, layers_of(model)
     maps = sum(p.numel() for p in layers.parameters() if p.ndim == 2)
     mlp = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
     weights = sum(p.numel() for p in model.parameters())
@@ -90,23 +83,19 @@ def estimate(
     `example_tokens` is the mean length of an example, by default the longest allowed; `target_share` the share of
     target tokens; `tflops` a device's peak rate (A100: 312 in bfloat16), of which the share `reached` is used.
     """
-    batch, trained = config.tokens_per_batch, trained_weights(shape, config)
-    learning = learning_layers(shape, config)
+    batch, example = config.tokens_per_batch, example_tokens or config.max_tokens
+    learning = shape.layers if config.method == "full" else min(config.lora.top_layers or shape.layers, shape.layers)
     step = float(config.batches_per_step * batch)
     if config.examples_per_step is not None:
-        step = config.examples_per_step * (example_tokens or config.max_tokens)
+        step = config.examples_per_step * example
     rounds = math.ceil(math.ceil(step / batch) / devices)
-    held = devices if config.sharding == "fsdp2" else 1
     memory = {
-        "weights": _weight_bytes(shape, config, trained) / held,
-        "gradients": 4.0 * trained / held,
-        "optimiser": 8.0 * trained / held,
-        "copies to compute with": _copies(shape, config),
+        **_weights(shape, config, learning, devices if config.sharding == "fsdp2" else 1),
         "activations": 2.0 * batch * _kept(shape, learning, checkpointing=config.gradient_checkpointing),
         "mask": 16.0 * (batch / BLOCK) ** 2 if config.compile else 4.0 * batch**2,
         "logits": 10.0 * shape.vocabulary * target_share * batch,
     }
-    seen = min(batch, ((example_tokens or config.max_tokens) + BLOCK) / 2) if config.compile else batch
+    seen = min(batch, (example + BLOCK) / 2) if config.compile else batch
     forward = 2.0 * shape.matrices + 4.0 * shape.layers * seen * shape.hidden
     forward += 2.0 * shape.vocabulary * shape.hidden * target_share
     backward = (2 if config.method == "full" else 1) + config.gradient_checkpointing
@@ -114,29 +103,12 @@ def estimate(
     return Estimate(memory, passes * forward * step, rounds * passes * forward * batch / (tflops * 1e12 * reached))
 
 
-def trained_weights(shape: Shape, config: TrainConfig) -> int:
-    """Return how many weights are trained: all, or for an adapter about those of its two thin matrices everywhere."""
-    if config.method == "full":
-        return shape.weights
-    wide = 4 * (2 * shape.hidden) + 3 * (shape.hidden + shape.mlp)
-    return learning_layers(shape, config) * config.lora.r * wide
+def estimate_lines(config: TrainConfig, **given: Any) -> list[str]:
+    """Return the estimate of a configured run as lines, `given` what `estimate` takes besides.
 
-
-def learning_layers(shape: Shape, config: TrainConfig) -> int:
-    """Return how many layers get gradients."""
-    return shape.layers if config.method == "full" else min(config.lora.top_layers or shape.layers, shape.layers)
-
-
-def estimate_lines(config: TrainConfig, *, devices: int, tflops: float, example_tokens: int | None) -> list[str]:
-    """Return the estimate of a configured run as lines; `ConfigError` where the model's shape cannot be read."""
-    start = find_start(config)
-    try:
-        shape = shape_of(AutoConfig.from_pretrained(start.base))
-    except Exception as error:  # transformers raises many kinds for a missing or broken configuration
-        raise ConfigError(unopened(start.base, "model", error)) from error
-    return report_lines(
-        estimate(shape, config, devices=devices, tflops=tflops, example_tokens=example_tokens), config.max_steps
-    )
+    `ConfigError` if the model's shape cannot be read.
+    """
+    return report_lines(estimate(shape_of(skeleton(find_start(config).base)), config, **given), config.max_steps)
 
 
 def report_lines(found: Estimate, steps: int) -> list[str]:
@@ -149,20 +121,27 @@ def report_lines(found: Estimate, steps: int) -> list[str]:
     return lines
 
 
-def _weight_bytes(shape: Shape, config: TrainConfig, trained: int) -> float:
+def _weights(shape: Shape, config: TrainConfig, learning: int, held_by: int) -> dict[str, float]:
+    """Return the bytes of weights, gradients, optimiser and working copies on one of the devices that share them."""
     if config.method == "full":
-        return 4.0 * shape.weights
-    return (2.0 if config.method == "lora" else 0.55) * shape.weights + 4.0 * trained
-
-
-def _copies(shape: Shape, config: TrainConfig) -> float:
-    if config.method != "full":
-        return 0.0
-    if config.sharding == "none":
-        return 2.0 * shape.weights
-    return 2.0 * (2 * shape.matrices / shape.layers + (shape.weights - shape.matrices))
+        trained, bytes_held = float(shape.weights), 4.0 * shape.weights
+        copies = 2.0 * shape.weights
+        if config.sharding == "fsdp2":
+            copies = 2.0 * (2 * shape.matrices / shape.layers + (shape.weights - shape.matrices))
+    else:
+        # an adapter has two thin matrices at each map: four of attention, three of the MLP
+        trained = learning * config.lora.r * (4.0 * (2 * shape.hidden) + 3 * (shape.hidden + shape.mlp))
+        bytes_held = (2.0 if config.method == "lora" else 0.55) * shape.weights + 4.0 * trained
+        copies = 0.0
+    return {
+        "weights": bytes_held / held_by,
+        "gradients": 4.0 * trained / held_by,
+        "optimiser": 8.0 * trained / held_by,
+        "copies to compute with": copies,
+    }
 
 
 def _kept(shape: Shape, learning: int, *, checkpointing: bool) -> float:
+    """Return the numbers that a token leaves for the backward pass."""
     layer = 14.0 * shape.hidden + 4.0 * shape.mlp
     return learning * shape.hidden + layer if checkpointing else learning * layer

@@ -18,7 +18,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 
 from rankrag.config.training import TrainConfig
-from rankrag.contract import Contract, save_contract
+from rankrag.contract import save_contract
 from rankrag.data.files import sha256, write_whole
 from rankrag.errors import ConfigError, ModelError, first_line, writing
 from rankrag.training.batches import Step
@@ -84,45 +84,26 @@ def write_log(out: Path, history: list[dict[str, float]]) -> None:
 
 
 def save_results(
-    model: Any,
-    config: TrainConfig,
-    prepared: CheckedRun,
-    steps: Sequence[Step],
-    weights: Mapping[str, torch.Tensor] | None = None,
+    model: Any, config: TrainConfig, prepared: CheckedRun, weights: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
     """Write adapter or model in half precision, each with tokenizer, contract and card; return the main one's folder.
 
     Each appears in the run folder whole. `weights` are given if the model is in shards.
     """
-    with _writing(Path(config.out)):
-        return _save_all(model, config, prepared, steps, weights)
-
-
-def _save_all(
-    model: Any,
-    config: TrainConfig,
-    prepared: CheckedRun,
-    steps: Sequence[Step],
-    weights: Mapping[str, torch.Tensor] | None,
-) -> Path:
-    out, contract = Path(config.out), prepared.encoder.contract
-    card = model_card(config, json.loads((out / RUN_FILE).read_text(encoding="utf-8")), steps, contract)
-    if not isinstance(model, PeftModel):
-        return _save(out / MODEL, model, prepared, contract, card, weights)
-    model.peft_config["default"].base_model_name_or_path = prepared.start.name
-    adapter = _save(out / ADAPTER, model, prepared, contract, card)
-    if config.merge:
-        _save(out / MODEL, model.merge_and_unload(), prepared, contract, card)
-    return adapter
+    out = Path(config.out)
+    with _writing(out):
+        card = model_card(config, json.loads((out / RUN_FILE).read_text("utf-8")), prepared.encoder.contract)
+        if not isinstance(model, PeftModel):
+            return _save(out / MODEL, model, prepared, card, weights)
+        model.peft_config["default"].base_model_name_or_path = prepared.start.name
+        adapter = _save(out / ADAPTER, model, prepared, card)
+        if config.merge:
+            _save(out / MODEL, model.merge_and_unload(), prepared, card)
+        return adapter
 
 
 def _save(
-    directory: Path,
-    model: Any,
-    prepared: CheckedRun,
-    contract: Contract,
-    card: str,
-    weights: Mapping[str, torch.Tensor] | None = None,
+    directory: Path, model: Any, prepared: CheckedRun, card: str, weights: Mapping[str, torch.Tensor] | None = None
 ) -> Path:
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -138,7 +119,7 @@ def _save(
     else:
         model.to(torch.bfloat16).save_pretrained(partial)
     prepared.tokenizer.save_pretrained(partial)
-    save_contract(contract, partial)
+    save_contract(prepared.encoder.contract, partial)
     (partial / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     partial.rename(directory)

@@ -6,6 +6,7 @@ log-odds of "True" against "False" of all candidates, so that relevant ones come
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ RankingLoss = Literal["pointwise", "listwise", "both"]
 class LossSettings:
     """The two label ids (relevant first) and the ranking loss."""
 
-    label_ids: tuple[int, int]
+    label_ids: Sequence[int]
     ranking: RankingLoss = "pointwise"
 
 
@@ -77,8 +78,6 @@ def ranking_losses(
     A question's loss counts once for each of its candidates, so that it weighs what it weighs pointwise. A question
     without both a relevant and an irrelevant candidate has nothing to order: its labels keep the pointwise loss.
     """
-    if settings.ranking == "pointwise":
-        return pointwise
     true, false = settings.label_ids
     own, complete = listwise_losses((logits[:, true] - logits[:, false]).float(), targets == true, groups)
     combined = own + pointwise if settings.ranking == "both" else own

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any, Protocol
+
+from huggingface_hub import HfApi
 
 from rankrag.contract import FILE_NAME
 from rankrag.errors import ConfigError, ModelError, first_line
-from rankrag.training.start import ADAPTER, MODEL, may_be_on_hub
+from rankrag.training.start import ADAPTER, ADAPTER_CONFIG, MODEL, adapter_base, may_be_on_hub
 
 
-class Hub(Protocol):
-    """The two calls of `huggingface_hub.HfApi` that an upload needs."""
-
-    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
-        """Make the repository where there is none."""
-        ...
-
-    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> Any:
-        """Upload all files of a folder as one commit."""
-        ...
-
-
-def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = True, hub: Hub | None = None) -> str:
+def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = True, hub: HfApi | None = None) -> str:
     """Upload the model of a run folder, or its adapter; return the address.
 
     `ConfigError` if the folder holds no finished model, or an adapter whose base nobody could get, or for a wrong name;
@@ -36,18 +24,12 @@ def push_run(run: Path, hub_id: str, *, adapter: bool = False, private: bool = T
     found = [run / name for name in wanted if (run / name / FILE_NAME).is_file()]
     if not found:
         raise ConfigError(f"{run}: no finished {' or '.join(wanted)} in it; end the run with `rankrag train`")
-    described = found[0] / "adapter_config.json"
-    if described.is_file():
-        base = json.loads(described.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        if not may_be_on_hub(base):
-            raise ConfigError(
-                f"{found[0]}: an adapter of {base}, which is on no hub, so nobody could open it; set merge: true, run "
-                "`rankrag train` again (it goes on from the last checkpoint), and push the merged model"
-            )
-    if hub is None:
-        from huggingface_hub import HfApi
-
-        hub = HfApi()
+    if (found[0] / ADAPTER_CONFIG).is_file() and not may_be_on_hub(base := adapter_base(found[0])):
+        raise ConfigError(
+            f"{found[0]}: an adapter of {base}, which is on no hub, so nobody could open it; set merge: true, run "
+            "`rankrag train` again (it goes on from the last checkpoint), and push the merged model"
+        )
+    hub = hub or HfApi()
     try:
         hub.create_repo(hub_id, private=private, exist_ok=True)
         hub.upload_folder(repo_id=hub_id, folder_path=str(found[0]), commit_message=f"{run.name}, trained with rankrag")

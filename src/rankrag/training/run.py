@@ -77,7 +77,7 @@ def train(
         args,
         shares(steps),
         config=config,
-        loss=loss_settings(config, prepared),
+        loss=LossSettings(prepared.encoder.contract.label_ids, config.ranking_loss),
         dev=shares([dev]) if dev else None,
     )
     trainer.add_callback(StepReport([step.tokens for step in steps], report, say_steps))
@@ -89,7 +89,7 @@ def train(
     if not args.should_save:
         return out
     write_log(out, trainer.state.log_history)
-    return save_results(trainer.model.causal, config, prepared, steps, weights)
+    return save_results(trainer.model.causal, config, prepared, weights)
 
 
 def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *, bf16: bool) -> RowModel:
@@ -108,9 +108,7 @@ def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *
 def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
     tokenizer = tokenizer_fingerprint(prepared.tokenizer)
-    blend = encoded_blend(
-        prepared.encoder, prepared.examples, _limit(config, prepared), tokenizer_sha256=tokenizer, say=say
-    )
+    blend = encoded_blend(prepared.encoder, prepared.examples, prepared.limit, tokenizer_sha256=tokenizer, say=say)
     learnt = ((example, encoded) for example, encoded in blend if split.learns(example))
     bundles = _bundles(config, learnt, listwise=config.ranking_loss != "pointwise")
     if not bundles:
@@ -132,20 +130,9 @@ def dev_step(config: TrainConfig, prepared: CheckedRun, split: Split) -> Step | 
     examples = dev_examples(config.dev, prepared.examples, split)
     if not examples:
         raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
-    encoded = encode_examples(prepared.encoder, examples, _limit(config, prepared))
+    encoded = encode_examples(prepared.encoder, examples, prepared.limit)
     bundles = _bundles(config, encoded, listwise=False)
     return Step(tuple(pack(bundles, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
-
-
-def loss_settings(config: TrainConfig, prepared: CheckedRun) -> LossSettings:
-    """Return what the loss of a run is made of."""
-    true, false = prepared.encoder.contract.label_ids
-    return LossSettings((true, false), config.ranking_loss)
-
-
-def _limit(config: TrainConfig, prepared: CheckedRun) -> int:
-    """Return the tokens of the longest example."""
-    return min(prepared.encoder.contract.max_tokens, config.tokens_per_batch)
 
 
 def _bundles(

@@ -40,6 +40,8 @@ def shard(model: RowModel, weights: Mapping[str, torch.Tensor], device: torch.de
     for layer in layers_of(model):
         fully_shard(layer, mp_policy=policy)
     fully_shard(model, mp_policy=policy)
+    # `to_empty` makes room for this process's shards, but it would also leave the buffers (the positions' frequencies)
+    # uninitialised, and no checkpoint holds these
     buffers = {name: buffer.to(device) for name, buffer in model.named_buffers()}
     model.to_empty(device=device)
     for name, buffer in buffers.items():
@@ -75,6 +77,7 @@ def save_shards(model: nn.Module, optimizer: torch.optim.Optimizer, directory: P
 
 def load_shards(model: nn.Module, optimizer: torch.optim.Optimizer, directory: Path) -> None:
     """Read back what `save_shards` wrote, also with another number of processes."""
+    # `load` fills tensors in place, so it gets the states of this run, with its own division into shards
     weights, states = get_state_dict(model, optimizer)
     found = {"weights": weights, "optimizer": states}
     load(found, checkpoint_id=directory)

@@ -14,20 +14,20 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from rankrag.config.training import LoraSettings, TrainConfig
 from rankrag.contract import load_contract
-from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.errors import ConfigError, MissingExtraError, first_line
 from rankrag.models import loading
 from rankrag.models.family import is_known
-from rankrag.models.loading import base_sha256, check_base, layers_of
+from rankrag.models.loading import base_sha256, check_base, layers_of, remedy
 from rankrag.models.prepared import resolve_model
 from rankrag.templates import Format
 from rankrag.training.attention import implementation
 
-RUN_FILE = "run.json"
+RUN_FILE, ADAPTER_CONFIG = "run.json", "adapter_config.json"
 ADAPTER, MODEL = "adapter", "model"
 """Folders of the results in a run folder: an adapter, and a whole model."""
 
@@ -60,27 +60,40 @@ def find_start(config: TrainConfig, say: Callable[[str], None] = lambda _: None)
     After a stage that trained an adapter, an adapter run goes on with that adapter and a full run with base and adapter
     merged. `ConfigError` for the folder of an unfinished stage, `ContractError` for an adapter on another base.
     """
-    directory = Path(config.model)
-    recorded = ""
+    directory, recorded = Path(config.model), ""
     if (directory / RUN_FILE).is_file():
         recorded = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))["tokenizer_sha256"]
-        results = [directory / name for name in _preferred(config.method) if (directory / name).is_dir()]
+        preferred = (MODEL, ADAPTER) if config.method == "full" else (ADAPTER, MODEL)
+        results = [directory / name for name in preferred if (directory / name).is_dir()]
         if not results:
             raise ConfigError(f"model: {directory} holds a run that is not finished; end it with `rankrag train`")
         directory = results[0]
-    if (directory / "adapter_config.json").is_file():
-        name = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
-        base = resolve_model(name, say)
-        check_base(directory, name, base)
-        contract = load_contract(directory)
-        sha256 = contract.base_sha256 if contract else ""
-        return Start(base, name, directory, sha256, recorded, contract.format if contract else None)
-    name = str(directory) if directory.is_dir() else config.model
+    adapter = directory if (directory / ADAPTER_CONFIG).is_file() else None
+    name = adapter_base(adapter) if adapter else str(directory) if directory.is_dir() else config.model
     base = resolve_model(name, say)
-    contract = load_contract(Path(base))  # not of `config.model`, which may be the name of a packaged model
-    sha256 = "" if config.method == "full" and directory.is_dir() else base_sha256(name, base)
-    form = contract.format if contract else None
-    return Start(base, name, base_sha256=sha256, tokenizer_sha256=recorded, format=form)
+    # not of `config.model`, which may be the name of a packaged model
+    contract = load_contract(adapter or Path(base))
+    if adapter:
+        check_base(adapter, name, base)
+        sha256 = contract.base_sha256 if contract else ""
+    else:
+        sha256 = "" if config.method == "full" and directory.is_dir() else base_sha256(name, base)
+    return Start(base, name, adapter, sha256, recorded, contract.format if contract else None)
+
+
+def adapter_base(adapter: Path) -> str:
+    """Return the name of the base that an adapter's directory records."""
+    return str(json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"])
+
+
+def skeleton(name: str) -> Any:
+    """Return a model without its weights; `ConfigError` if its configuration cannot be read."""
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
+    except Exception as error:  # transformers raises many kinds for a missing or broken configuration
+        reason = f"{first_line(error)[:200]}); {remedy(Path(name))}"
+        raise ConfigError(f"model: the model of {name} cannot be opened ({reason}") from error
 
 
 def may_be_on_hub(name: str) -> bool:
@@ -161,10 +174,6 @@ def need_four_bits() -> None:
         raise MissingExtraError('method: qlora needs bitsandbytes; run: pip install "rankrag[qlora]"')
 
 
-def _preferred(method: str) -> tuple[str, str]:
-    return (MODEL, ADAPTER) if method == "full" else (ADAPTER, MODEL)
-
-
 def _four_bits() -> BitsAndBytesConfig:
     need_four_bits()
     return BitsAndBytesConfig(
@@ -177,7 +186,7 @@ def _four_bits() -> BitsAndBytesConfig:
 
 def _trainable(config: TrainConfig, start: Start, base: Any) -> Any:
     if start.adapter is not None:
-        loading.untie(base, (start.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        loading.untie(base, (start.adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         model = PeftModel.from_pretrained(base, str(start.adapter), is_trainable=config.method != "full")
         return model.merge_and_unload().requires_grad_(True) if config.method == "full" else model
     if config.method == "full":

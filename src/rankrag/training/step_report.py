@@ -23,21 +23,16 @@ class StepReport(TrainerCallback):  # type: ignore[misc]
         self.tokens, self.report, self.say = tokens, report, say
         self._began, self._last = (0.0, 0), (0.0, 0)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002, D102
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:  # noqa: D102
         self._began = self._last = (time.monotonic(), state.global_step)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002, D102
+    def on_step_end(self, args: Any, state: Any, _control: Any, **_: Any) -> None:  # noqa: D102
         self.report(state.global_step, state.max_steps)
         if state.is_world_process_zero and state.global_step == self._began[1] + 1 and args.logging_steps > 1:
             self.say(self._line(state.global_step, {}))
 
     def on_log(  # noqa: D102
-        self,
-        args: Any,  # noqa: ARG002
-        state: Any,
-        control: Any,  # noqa: ARG002
-        logs: Mapping[str, float] | None = None,
-        **_: Any,
+        self, _args: Any, state: Any, _control: Any, logs: Mapping[str, float] | None = None, **_: Any
     ) -> None:
         if state.is_world_process_zero and logs and ("loss" in logs or any(n.startswith("dev_") for n in logs)):
             self.say(self._line(state.global_step, logs))

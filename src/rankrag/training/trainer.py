@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from contextlib import nullcontext
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +27,20 @@ from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
 from rankrag.training.checkpoints import (
     checkpoint_path,
     newest_checkpoint,
-    newest_checkpoints,
     partial_dir,
     prune,
     publish,
+    whole_checkpoints,
 )
 from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
 from rankrag.training.loss import LossSettings, RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
 
+Share = tuple[list[Batch], float]
+"""One process's batches of a step, and the weight of the whole step's target tokens."""
+
 _WEIGHTS, _SHARDS, _SCHEDULER = "trained.safetensors", "shards", "scheduler.pt"
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """One process's share of a step: its batches, and the weight of the whole step's target tokens."""
-
-    batches: tuple[Batch, ...]
-    weight: float
 
 
 class Shares(Dataset[Share]):
@@ -59,9 +54,10 @@ class Shares(Dataset[Share]):
 
     def __getitem__(self, index: int) -> Share:
         step = self.steps[index]
+        # all processes must meet in every round, or the gradients' average would wait forever: some get empty batches
         rounds = math.ceil(len(step.batches) / self.world)
         own = [*step.batches, *([[]] * (rounds * self.world - len(step.batches)))][self.rank :: self.world]
-        return Share(tuple(padded(batch, self.tokens, self.pad_id) for batch in own), step.weight)
+        return [padded(batch, self.tokens, self.pad_id) for batch in own], step.weight
 
 
 class RowTrainer(Trainer):  # type: ignore[misc]
@@ -97,10 +93,10 @@ class RowTrainer(Trainer):  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: dict[str, Share], *_: Any) -> torch.Tensor:  # noqa: D102
         model.train()
-        share = inputs["share"]
+        batches, weight = inputs["share"]
         total = torch.zeros((), device=self.args.device)
-        for place, batch in enumerate(share.batches, start=1):
-            last = place == len(share.batches)
+        for place, batch in enumerate(batches, start=1):
+            last = place == len(batches)
             share_cores(self.args.device)
             moved = batch.to(self.args.device)
             # gradients of several processes are averaged once a step, after the last batch
@@ -108,7 +104,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
                 with self.compute_loss_context_manager():
                     summed, losses = batch_loss(model(moved), moved, self.loss_settings)
                 # the step's weight divides by all processes' tokens; averaging gradients would divide once more
-                loss = summed / share.weight * self.args.world_size
+                loss = summed / weight * self.args.world_size
                 if not torch.isfinite(loss):
                     raise ModelError(self._stopped(f"the loss is {loss.item()}"))
                 self.accelerator.backward(loss)
@@ -117,6 +113,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         return total
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        # the Trainer asks for the norm before the optimiser's step, so raising here leaves the weights as they were
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if not math.isfinite(norm):
             raise ModelError(self._stopped(f"the gradient norm is {float(norm)}"))
@@ -127,21 +124,21 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         step = self.state.global_step
         if any("dev_auc" in seen or "dev_exact" in seen for seen in self.state.log_history if seen["step"] == step):
             return {}  # a run that goes on from this checkpoint measured here before
-        share = self.eval_dataset[0]
+        batches, _ = self.eval_dataset[0]
+        own = []
         self.model.eval()
         # not compiled: a few batches without gradients do not pay for new shapes
         with torch.compiler.set_stance("force_eager"):
-            own = [
-                read_dev(self.model, batch.to(self.args.device), self.loss_settings.label_ids)
-                for batch in share.batches
-            ]
+            for batch in batches:
+                own += read_dev(self.model, batch.to(self.args.device), self.loss_settings.label_ids)
         self.model.train()
-        found = figures(gather_object([reading for of_batch in own for reading in of_batch]))
+        found = figures(gather_object(own))
         super().log(dict(found))
         return found
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log with the entry the mean loss of a target token of each data kind, over all processes."""
+        # each process has seen other kinds, so a mean of their means would be wrong: losses and counts are summed
         sums = torch.stack([self.sums[kind] for kind in KINDS]).to(self.args.device)
         sums = self.accelerator.reduce(sums.float(), "sum").cpu()
         means = {f"loss_{k}": round(float(s / n), 6) for k, (s, n) in zip(KINDS, sums, strict=True) if n}
@@ -195,6 +192,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         out, step = Path(self.args.output_dir), self.state.global_step
         if broken := [name for name, weight in _trained(self.model).items() if not weight.isfinite().all()]:
             raise ModelError(self._stopped(f"{broken[0]} has weights that are not finite"))
+        # the Trainer writes wherever `_get_output_dir` says; only a finished checkpoint moves to its place
         self.staging = partial_dir(out) if self.args.should_save else out / "partial"
         self.accelerator.wait_for_everyone()
         try:
@@ -266,10 +264,9 @@ def average_checkpoints(model: torch.nn.Module, out: Path, count: int) -> None:
 
     Few steps at a high rate leave a model that forgets one thing as it learns another; their mean does not.
     """
-    trained = _trained(model)
-    found = [load_file(path / _WEIGHTS) for path in newest_checkpoints(out, count)]
+    found = [load_file(path / _WEIGHTS) for path in islice(whole_checkpoints(out), count)]
     with torch.no_grad():
-        for name, weight in trained.items():
+        for name, weight in _trained(model).items():
             weight.copy_(torch.stack([one[name].float() for one in found]).mean(0))
 
 
