@@ -127,7 +127,7 @@ def test_a_row_without_a_question_is_named(tmp_path):
 
 def test_a_question_without_words_is_not_the_same_as_another(tmp_path):
     (found,) = overlaps(source_of(asked("a", "???")), [evaluation_of(tmp_path, [{"id": "1", "query": "!"}])], 0.5)
-    assert not found
+    assert not any(found.counts().values())
 
 
 def test_stock_phrases_over_a_passage_do_not_give_a_set_away(tmp_path):

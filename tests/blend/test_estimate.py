@@ -57,7 +57,7 @@ def test_without_weights_the_examples_are_counted(config, tmp_path):
 
 
 def test_the_table_has_the_paper_s_shares_beside_ours(config):
-    lines = list(table(dry_run(config), config))
+    lines = list(table(dry_run(config)))
     (drop,) = (line.split() for line in lines if line.startswith("drop "))
     assert drop[:5] == ["drop", "60", "434", "43.4%", "5.2%"]
     assert any(line.split()[:2] == ["newsqa", "absent"] for line in lines)

@@ -318,9 +318,6 @@ def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what
     assert manifest["contamination"] == {
         "eval.jsonl": {"s": {"same question": 1, "13 words of a question": 0, "passages": 1}}
     }
-    kept = build_blend(config_of(**of, remove_contaminated=False), tmp_path / "b")
-    assert kept["contamination"] == manifest["contamination"]
-    assert "s/d5/0" in {p.id for e in read_examples(tmp_path / "b" / EXAMPLES_FILE) for p in e.contexts}
 
 
 def test_an_evaluation_set_that_is_absent_is_told_and_listed(config_of, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.blend.mixture import EXAMPLES_FILE, build_blend
-from rankrag.blend.own_corpus import CORPUS_FILE, JOURNAL_FILE, ROWS_FILE, named, own_source, to_ask, write_own
+from rankrag.blend.own_corpus import CORPUS_FILE, JOURNAL_FILE, ROWS_FILE, own_source, to_ask, write_own
 from rankrag.config.blend import BlendConfig, WritingConfig
 from rankrag.data.examples import read_examples
 from rankrag.data.files import read_rows
@@ -194,9 +194,9 @@ def test_a_model_that_writes_nothing_is_given_up_early(write, speaker, rivers):
 
 def test_passages_are_drawn_where_not_all_are_wanted(rivers):
     few = WANTED.model_copy(update={"passages": 3})
-    drawn = to_ask(few, rivers, named(rivers), seed=0)
+    drawn = to_ask(few, rivers, seed=0)
     assert len(drawn) == 3
-    assert drawn == to_ask(few, rivers, named(rivers), seed=0) != to_ask(few, rivers, named(rivers), seed=1)
+    assert drawn == to_ask(few, rivers, seed=0) != to_ask(few, rivers, seed=1)
 
 
 def test_the_blend_has_all_kinds_and_its_manifest_counts_what_was_dropped(write, tmp_path):

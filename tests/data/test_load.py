@@ -114,7 +114,7 @@ def test_all_mistakes_of_a_corpus_are_told_with_their_lines(data):
         {"id": "s/ebro/0", "text": "z"},
     ]
     write_rows(data / "squad/squad.corpus.jsonl.zst", rows)
-    with pytest.raises(DataError, match=r":2: no passage.*:4: passage 's/ebro/0' stands in .*:3 already"):
+    with pytest.raises(DataError, match=r":2: no passage.*:4: id 's/ebro/0' stands in .*:3 already"):
         load_set(BENCHMARKS["squad"], data)
 
 
@@ -123,7 +123,7 @@ def test_two_corpora_may_not_give_one_id_to_two_passages(tmp_path):
     write_rows(tmp_path / nq.rows, [{"id": "q", "question": "x", "answers": ["y"], "positive_ids": ["a"]}])
     for name, text in zip(nq.corpora, "xy", strict=True):
         write_rows(tmp_path / name, [{"id": "a", "text": text}])
-    with pytest.raises(DataError, match="passage 'a' is another one in an earlier corpus"):
+    with pytest.raises(DataError, match="passage 'a' differs in an earlier corpus"):
         load_set(nq, tmp_path)
 
 

@@ -9,7 +9,7 @@ gold passage. A text with fewer than 13 words is one gram.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rankrag.blend.sources import QuestionSet, Record
@@ -34,19 +34,16 @@ class EvaluationSet:
     passage_grams: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Overlap:
     """The overlap of a source with one evaluation set: ids of records, by how they were found, and of passages."""
 
-    same_question: frozenset[str]
-    shared_words: frozenset[str]
-    passages: frozenset[str]
+    same_question: set[str] = field(default_factory=set)
+    shared_words: set[str] = field(default_factory=set)
+    passages: set[str] = field(default_factory=set)
 
-    def __bool__(self) -> bool:
-        return bool(self.same_question or self.shared_words or self.passages)
-
-    def as_json(self) -> dict[str, int]:
-        """Return the three numbers."""
+    def counts(self) -> dict[str, int]:
+        """Return the three numbers as the manifest has them."""
         return {
             "same question": len(self.same_question),
             "13 words of a question": len(self.shared_words),
@@ -89,24 +86,24 @@ def overlaps(
     """Return the overlap of a source with each evaluation set."""
     if not sets:
         return []
-    found: list[tuple[set[str], set[str], set[str]]] = [(set(), set(), set()) for _ in sets]
+    found = [Overlap() for _ in sets]
     doing = f"{source.name}: comparing questions with evaluation sets"
     for record in watched(source.records, progress, doing, len(source.records)):
         text = _asked(record.question.history, record.question.text)
         runs = frozenset(_long_grams(text))
-        for one, (same, shared, _) in zip(sets, found, strict=True):
+        for one, overlap in zip(sets, found, strict=True):
             if text and text in one.questions:
-                same.add(record.question.id)
+                overlap.same_question.add(record.question.id)
             elif not runs.isdisjoint(one.question_grams):
-                shared.add(record.question.id)
+                overlap.shared_words.add(record.question.id)
     doing = f"{source.name}: comparing passages with evaluation sets"
     for passage in watched(source.passages.values(), progress, doing, len(source.passages)):
         listed = list(grams(normalise(passage.text)))
-        for one, (_, _, passages) in zip(sets, found, strict=True):
+        for one, overlap in zip(sets, found, strict=True):
             hits = sum(gram in one.passage_grams for gram in listed)
             if hits and hits > max_overlap * len(listed):
-                passages.add(passage.id)
-    return [Overlap(*map(frozenset, three)) for three in found]
+                overlap.passages.add(passage.id)
+    return found
 
 
 def without(source: QuestionSet, found: Overlap) -> QuestionSet:
@@ -120,7 +117,10 @@ def without(source: QuestionSet, found: Overlap) -> QuestionSet:
         elif not found.passages.isdisjoint((*record.positives, *record.near)):
             source.dropped["gold passage of an evaluation set"] += 1
         else:
-            kept.append(_less(record, found.passages))
+            negatives, unclear = (
+                tuple(i for i in ids if i not in found.passages) for ids in (record.negatives, record.unclear)
+            )
+            kept.append(replace(record, negatives=negatives, unclear=unclear))
     if found.passages:
         source.dropped["passage of an evaluation set"] += len(found.passages)
     passages = {i: p for i, p in source.passages.items() if i not in found.passages}
@@ -151,13 +151,3 @@ def _own_texts(row: Row) -> list[str]:
     found = [*(row.get("contexts") or ()), *(row.get("candidates") or ()), *chatrag, row.get("ground_truth_ctx")]
     texts = (c.get("text", c.get("ctx")) if isinstance(c, dict) else c for c in found)
     return [text for text in texts if isinstance(text, str)]
-
-
-def _less(record: Record, passages: frozenset[str]) -> Record:
-    if passages.isdisjoint((*record.negatives, *record.unclear)):
-        return record
-    return replace(
-        record,
-        negatives=tuple(i for i in record.negatives if i not in passages),
-        unclear=tuple(i for i in record.unclear if i not in passages),
-    )

@@ -43,8 +43,10 @@ def mine(source: QuestionSet, depth: int, progress: Progress = quiet) -> list[tu
     mined = []
     for record in watched(source.records, progress, f"{source.name}: mining negatives", len(source.records)):
         terms = index.get_tokens_ids(terms_of(search_text(record))) if index else []
+        # some of the best are no negatives: the gold passages and those that only look like negatives
         found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
-        mined.append(_negatives(source, record, [ids[place] for place in found], depth))
+        usable = (ids[place] for place in found if is_negative(source, record, ids[place], "mined"))
+        mined.append(tuple(usable)[:depth])
     return mined
 
 
@@ -116,10 +118,6 @@ def _index(source: QuestionSet, progress: Progress) -> Any:
     if numbers:
         index.index((terms, numbers), create_empty_token=False, show_progress=False)
     return index if numbers else None
-
-
-def _negatives(source: QuestionSet, record: Record, found: Sequence[str], depth: int) -> tuple[str, ...]:
-    return tuple(i for i in found if is_negative(source, record, i, "mined"))[:depth]
 
 
 def _false_negative(source: QuestionSet, record: Record, passage_id: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from rankrag.blend.estimate import CountTokens, group_tokens, token_counter
+from rankrag.blend.estimate import TOKENS_PER_WORD, group_tokens
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined, mine
 from rankrag.blend.parts import GOES_ON, BlendPart, BlendParts, lines
@@ -20,7 +20,7 @@ from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import sha256, write_lines, write_whole
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.public import KNOWN_DEFECTS
-from rankrag.errors import DataError, writing
+from rankrag.errors import ConfigError, DataError, writing
 from rankrag.types import DataKind, Example
 
 EXAMPLES_FILE = "examples.jsonl.zst"
@@ -38,15 +38,17 @@ def build_blend(
     `DataError` reports a full disk.
     """
     parts = BlendParts(out / PARTS_FOLDER, config)
-    prepared = prepare_blend(config, report, progress=progress, made=parts.has)
-    count = token_counter(config.tokenizer)
+    prepared = prepare_blend(config, report, progress=progress, made=parts.find)
+    if not prepared.slots:
+        why = "; ".join(f"{name} ({reason})" for name, reason in prepared.left_out.items())
+        raise ConfigError(f"no source is left to build a blend from: {why}")
     found: dict[str, BlendPart] = {}
     for wanted in config.sources:
         if wanted.name not in {slot.source for slot in prepared.slots}:
             continue
         part = parts.find(wanted, prepared.slots)
         kept = "" if part is None else ", kept from the run before"
-        part = part or _made(config, wanted, prepared, parts, count, progress)
+        part = part or _made(config, wanted, prepared, parts, progress)
         prepared.sources.pop(wanted.name, None)
         found[wanted.name] = part
         counts = part.entry["examples"]
@@ -71,12 +73,7 @@ def mined_for(config: BlendConfig, wanted: SourceConfig, source: QuestionSet, pr
 
 
 def _made(
-    config: BlendConfig,
-    wanted: SourceConfig,
-    prepared: PreparedBlend,
-    parts: BlendParts,
-    count: CountTokens,
-    progress: Progress,
+    config: BlendConfig, wanted: SourceConfig, prepared: PreparedBlend, parts: BlendParts, progress: Progress
 ) -> BlendPart:
     """Mine and draw the examples of one source and write them as its part."""
     source = prepared.sources[wanted.name]
@@ -90,7 +87,7 @@ def _made(
         nonlocal tokens
         for group in drawn(slots, groups, f"{config.seed}/{wanted.name}"):
             counts.update(f"{example.kind}" for example in group)
-            tokens += group_tokens(group, count)
+            tokens += group_tokens(group)
             yield group
 
     return parts.write(
@@ -131,7 +128,7 @@ def _manifest(
         "examples": total,
         "use": "research only" if config.research else "commercial use allowed",
         "sha256": sha256,
-        "tokens_counted_by": config.tokenizer or "words times 1.3",
+        "tokens_counted_by": f"words times {TOKENS_PER_WORD}",
         "config": config.model_dump(mode="json", exclude={"data"}),
         "left_out": prepared.left_out,
         "contamination": {

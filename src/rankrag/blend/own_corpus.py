@@ -7,13 +7,11 @@ killed run goes on, and after a change of the documents only new passages are as
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,14 @@ from rankrag.blend.sources import QuestionSet, Record
 from rankrag.blend.writing import Distinct, Written, disagree, sentences_to_ask, unfit, unsupported, write
 from rankrag.config.blend import SourceConfig, WritingConfig
 from rankrag.data.files import Row, write_rows
-from rankrag.data.journal import Journal
+from rankrag.data.journal import Journal, content_key
 from rankrag.data.progress import Progress, quiet
+from rankrag.data.rows import write_passages
 from rankrag.errors import DataError, ModelError
 from rankrag.models import LanguageModel
 from rankrag.retrieval import Retriever
 from rankrag.templates import WRITE, WRITER
-from rankrag.types import Passage, Question, Ranking
+from rankrag.types import Passage, Question
 
 NAME = "own"
 ROWS_FILE, CORPUS_FILE, JOURNAL_FILE = "own.jsonl.zst", "own.corpus.jsonl.zst", "own.journal.jsonl"
@@ -39,13 +38,8 @@ _NEGATIVES = 12
 _SEARCHED_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True)
-class AskedPassage:
-    """A passage of the index under its name in the blend, and the sentences that questions are written from."""
-
-    passage: Passage
-    name: str
-    sentences: tuple[str, ...]
+Asked = tuple[Passage, tuple[str, ...]]
+"""A passage under its name in the blend, and the sentences that questions are written from."""
 
 
 def own_source(wanted: WritingConfig, out: Path) -> SourceConfig:
@@ -79,12 +73,13 @@ def write_own(
     about, or no question can be used; `ModelError` if the writer writes none.
     """
     names = named(passages)
-    asked = to_ask(wanted, passages, names, seed)
+    corpus = {p.id: replace(p, id=names[p.id]) for p in passages}
+    asked = to_ask(wanted, list(corpus.values()), seed)
     settings = [WRITER, WRITE, asdict(writer.contract), asdict(reader.contract), *models]
     said = _said(asked, writer, reader, out / JOURNAL_FILE, settings, progress)
-    rows = list(_rows(wanted, asked, said, retriever, {p.id: p for p in passages}, names))
+    rows = list(_rows(wanted, asked, said, retriever, corpus))
     write_rows(out / ROWS_FILE, rows)
-    write_rows(out / CORPUS_FILE, ({"id": names[p.id], "title": p.title, "text": p.text} for p in passages))
+    write_passages(out / CORPUS_FILE, corpus.values())
     counted = Counter(str(row.get("left_out", "kept")) for row in rows)
     if not counted["kept"]:
         why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common())
@@ -113,17 +108,17 @@ def named(passages: Sequence[Passage]) -> dict[str, str]:
     return names
 
 
-def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, str], seed: int) -> list[AskedPassage]:
+def to_ask(wanted: WritingConfig, passages: Sequence[Passage], seed: int) -> list[Asked]:
     """Return the passages to ask about with their sentences, in the order given; `DataError` if there is none."""
     if not passages:
         raise DataError(f"{wanted.index}: the index holds no passages; add documents with: rankrag index DOCUMENTS")
     rng = random.Random(f"{seed}/passages")
-    long_enough = [p for p in passages if len(p.text.split()) >= wanted.min_words]
     found = [
-        AskedPassage(p, names[p.id], sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{names[p.id]}")))
-        for p in long_enough
+        (p, sentences)
+        for p in passages
+        if len(p.text.split()) >= wanted.min_words
+        and (sentences := sentences_to_ask(p, wanted.questions, random.Random(f"{seed}/{p.id}")))
     ]
-    found = [one for one in found if one.sentences]
     if not found:
         longest = max(len(p.text.split()) for p in passages)
         raise DataError(
@@ -136,7 +131,7 @@ def to_ask(wanted: WritingConfig, passages: Sequence[Passage], names: dict[str, 
 
 
 def _said(
-    asked: Sequence[AskedPassage],
+    asked: Sequence[Asked],
     writer: LanguageModel,
     reader: LanguageModel,
     journal: Path,
@@ -144,11 +139,11 @@ def _said(
     progress: Progress,
 ) -> list[Row]:
     """Return the models' replies about each passage; those in the journal are not asked for again."""
-    keys = [_digest([*settings, one.passage.title, one.passage.text, one.sentences]) for one in asked]
+    keys = [content_key([*settings, passage.title, passage.text, sentences]) for passage, sentences in asked]
     wanted = dict(zip(keys, asked, strict=True))
     known = Journal(journal, lambda row: [(row["key"], row)])
 
-    def make(batch: Mapping[str, AskedPassage]) -> list[Row]:
+    def make(batch: Mapping[str, Asked]) -> list[Row]:
         done = [known[key] for key in wanted if key in known]
         if len(done) >= _GIVE_UP_AFTER and not any(map(_fit, done)):
             raise ModelError(
@@ -161,44 +156,47 @@ def _said(
     return [known[key] for key in keys]
 
 
-def _written(batch: Sequence[tuple[str, AskedPassage]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
+def _written(batch: Sequence[tuple[str, Asked]], writer: LanguageModel, reader: LanguageModel) -> list[Row]:
     """Return a row of the journal for each passage; a passage that the models cannot take does not spoil the others."""
     try:
-        found = write(writer, reader, [(one.passage, one.sentences) for _, one in batch])
+        found = write(writer, reader, [asked for _, asked in batch])
     except DataError as error:
         if len(batch) > 1:
             return [row for item in batch for row in _written([item], writer, reader)]
-        ((key, one),) = batch
-        return [{"key": key, "passage": one.name, "error": str(error)}]
+        ((key, (passage, _)),) = batch
+        return [{"key": key, "passage": passage.id, "error": str(error)}]
     return [
-        {"key": key, "passage": one.name, "written": [asdict(w) for w in written]}
-        for (key, one), written in zip(batch, found, strict=True)
+        {"key": key, "passage": passage.id, "written": [asdict(w) for w in written]}
+        for (key, (passage, _)), written in zip(batch, found, strict=True)
     ]
 
 
 def _rows(
     wanted: WritingConfig,
-    asked: Sequence[AskedPassage],
+    asked: Sequence[Asked],
     said: Sequence[Row],
     retriever: Retriever,
-    passages: dict[str, Passage],
-    names: dict[str, str],
+    corpus: Mapping[str, Passage],
 ) -> Iterator[Row]:
-    """Yield a row for every question, in the order of the passages; one that is left out says why."""
-    kept = Distinct()
+    """Yield a row for every question, in the order of the passages; one that is left out says why.
+
+    `corpus` has the passages by the ids that the retriever knows them by.
+    """
+    kept, source = Distinct(), QuestionSet(NAME, (), {p.id: p for p in corpus.values()})
     entries = list(_entries(asked, said))
     for start in range(0, len(entries), _SEARCHED_AT_ONCE):
         part = entries[start : start + _SEARCHED_AT_ONCE]
-        searched = [w.question if w and not _why(wanted, one.passage, w) else "" for one, _, w, _ in part]
+        searched = [w.question if w and not _why(wanted, passage, w) else "" for passage, _, w, _ in part]
         found = retriever.retrieve(searched, max(wanted.found_within, _NEGATIVES))
-        for (one, number, w, error), ranking in zip(part, found, strict=True):
-            row: Row = {"id": f"{one.name}/q{number}"}
+        for (passage, number, w, error), ranking in zip(part, found, strict=True):
+            row: Row = {"id": f"{passage.id}/q{number}"}
             if w is None:
                 yield row | {"left_out": "passage cannot be asked about", "error": error}
                 continue
             row |= {"question": w.question, "sentence": w.sentence, "proposed": w.proposed, "reply": w.reply}
-            why = _why(wanted, one.passage, w)
-            if not why and one.passage.id not in [c.passage.id for c in ranking[: wanted.found_within]]:
+            why = _why(wanted, passage, w)
+            ids = [corpus[c.passage.id].id if c.passage.id in corpus else "" for c in ranking]
+            if not why and passage.id not in ids[: wanted.found_within]:
                 why = f"passage is not among the first {wanted.found_within}"
             if not why and not kept.add(w.question):
                 why = "nearly equals another question"
@@ -206,19 +204,17 @@ def _rows(
                 yield row | {"left_out": why}
                 continue
             answers = tuple(dict.fromkeys((w.reply, w.proposed)))
-            record = Record(Question(row["id"], w.question, answers=answers), (one.passage.id,))
-            negatives = [names[i] for i in _negatives(record, ranking, passages)]
-            yield row | {"answers": list(answers), "positive_ids": [one.name], "negative_ids": negatives}
+            record = Record(Question(row["id"], w.question, answers=answers), (passage.id,))
+            negatives = [i for i in ids if i and is_negative(source, record, i, "found")][:_NEGATIVES]
+            yield row | {"answers": list(answers), "positive_ids": [passage.id], "negative_ids": negatives}
 
 
-def _entries(
-    asked: Sequence[AskedPassage], said: Sequence[Row]
-) -> Iterator[tuple[AskedPassage, int, Written | None, str]]:
-    for one, row in zip(asked, said, strict=True):
+def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Passage, int, Written | None, str]]:
+    for (passage, _), row in zip(asked, said, strict=True):
         if "error" in row:
-            yield one, 0, None, row["error"]
+            yield passage, 0, None, row["error"]
         for number, written in enumerate(row.get("written", ())):
-            yield one, number, Written(**written), ""
+            yield passage, number, Written(**written), ""
 
 
 def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
@@ -232,20 +228,9 @@ def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
     return "answers from sentence and passage differ" if disagree(written.proposed, written.reply) else ""
 
 
-def _negatives(record: Record, ranking: Ranking, passages: dict[str, Passage]) -> list[str]:
-    """Return ids of the passages that were found and do not answer, best first."""
-    source = QuestionSet(NAME, (), passages)
-    found = [c.passage.id for c in ranking if c.passage.id in passages]
-    return [i for i in found if is_negative(source, record, i, "found")][:_NEGATIVES]
-
-
 def _fit(row: Row) -> bool:
     return any(not unfit(written["question"]) for written in row.get("written", ()))
 
 
 def _one_reply(rows: Any) -> str:
     return next((w["question"] for row in rows for w in row.get("written", ()) if w["question"]), "")
-
-
-def _digest(parts: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]

@@ -7,21 +7,20 @@ answer. The rows have the form of docs/data.md, with the reply as `reply`, and a
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rankrag.blend.mining import Mined, mine
 from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import SourceConfig
 from rankrag.data.files import Row, write_rows
-from rankrag.data.journal import Journal
+from rankrag.data.journal import Journal, content_key
 from rankrag.data.progress import Progress, quiet
+from rankrag.data.rows import write_passages
 from rankrag.generate import is_refusal
 from rankrag.matching import contains_any, normalise
 from rankrag.models import LanguageModel, SamplingParams
@@ -84,7 +83,7 @@ def write_replies(
     records = drawn_by_passage(source, questions, random.Random(f"{seed}/{source.name}"))
     mined = mine(replace(source, records=tuple(records)), _NEGATIVES)
     prompts = [_prompt(source, teacher, record) for record in records]
-    keys = [_key(prompt, name) for prompt in prompts]
+    keys = [content_key([name, [segment.text for segment in prompt]]) for prompt in prompts]
     said = Journal(out / JOURNAL_FILE, lambda row: [(str(row["key"]), str(row["reply"]))])
 
     def ask(batch: Mapping[str, Prompt]) -> Iterator[Row]:
@@ -96,8 +95,7 @@ def write_replies(
     said.fill(wanted, ask, at_once=_AT_ONCE, progress=progress, text=f"{source.name}: writing replies")
     rows = list(_rows(records, mined, [said[key] for key in keys]))
     write_rows(out / rows_file(source.name), rows)
-    passages = source.passages.values()
-    write_rows(out / corpus_file(source.name), ({"id": p.id, "title": p.title, "text": p.text} for p in passages))
+    write_passages(out / corpus_file(source.name), source.passages.values())
     return Counter(str(row.get("left_out", "kept")) for row in rows)
 
 
@@ -148,7 +146,7 @@ def _rows(records: Sequence[Record], mined: Mined, replies: Sequence[str]) -> It
         row: Row = {
             "id": question.id,
             "question": question.text,
-            "history": [{"role": m.role, "content": m.content} for m in question.history],
+            "history": [asdict(message) for message in question.history],
             "answers": list(question.answers),
             "positive_ids": list(record.positives),
             "candidate_ids": list(dict.fromkeys((*record.negatives, *found))),
@@ -156,8 +154,3 @@ def _rows(records: Sequence[Record], mined: Mined, replies: Sequence[str]) -> It
         }
         why = why_not(reply, question.answers)
         yield {**row, "left_out": why} if why else row
-
-
-def _key(prompt: Prompt, name: str) -> str:
-    text = json.dumps([name, [segment.text for segment in prompt]], ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -63,10 +63,6 @@ class BlendParts:
         self._config = config
         self._sha256: Callable[[Path], str] = cache(sha256)
 
-    def has(self, wanted: SourceConfig, slots: Sequence[Slot]) -> bool:
-        """Whether the part of a source for these slots is there."""
-        return self.find(wanted, slots) is not None
-
     def find(self, wanted: SourceConfig, slots: Sequence[Slot]) -> BlendPart | None:
         """Return the part of a source for these slots of the blend, None if it is still to be made."""
         file = self._file(wanted, slots)

@@ -27,8 +27,8 @@ _REFUSED = (
     "blend is for research only with `research: true`"
 )
 
-Made = Callable[[SourceConfig, Sequence[Slot]], bool]
-"""Whether the examples of a source for these slots of the blend are there already, so that it need not be read."""
+Made = Callable[[SourceConfig, Sequence[Slot]], object]
+"""Returns something if the examples of a source for these slots are there already, so that it need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,14 @@ def prepare_blend(
     report: Report,
     *,
     progress: Progress = quiet,
-    made: Made = lambda _wanted, _slots: False,
-    absent_is_fine: bool = False,
+    made: Made = lambda _wanted, _slots: None,
 ) -> PreparedBlend:
     """Return what a blend is drawn from; `ConfigError` lists all problems, before any long work.
 
-    Sources that are `made` are not read. With `absent_is_fine`, sources without data are left out as if they were all
-    `optional`, and no licence is refused. If the configuration itself is wrong, files are checked nevertheless, but not
+    Sources that are `made` are not read. If the configuration itself is wrong, files are checked nevertheless, but not
     hubs.
     """
-    reading = _Reading(config, report, progress, absent_is_fine)
+    reading = _Reading(config, report, progress)
     if reading.problems:
         reading.read_all([source for source in reading.wanted if source.rows and not source.hub])
     else:
@@ -115,10 +113,10 @@ def data_problems(source: QuestionSet, kinds: Iterable[DataKind], list_size: int
 class _Reading:
     """The sources of one configuration while they are read: those read, those left out, and all problems."""
 
-    def __init__(self, config: BlendConfig, report: Report, progress: Progress, absent_is_fine: bool) -> None:
-        self.config, self.report, self.progress, self.absent_is_fine = config, report, progress, absent_is_fine
+    def __init__(self, config: BlendConfig, report: Report, progress: Progress) -> None:
+        self.config, self.report, self.progress = config, report, progress
         self.leaves_out = config.licence == "commercial"
-        self.refuses = not self.leaves_out and not config.research and not absent_is_fine
+        self.refuses = not self.leaves_out and not config.research
         self.read: dict[str, QuestionSet] = {}
         self.left_out: dict[str, str] = {}
         self.wanted: list[SourceConfig] = []
@@ -129,7 +127,7 @@ class _Reading:
         }
         self.absent_sets = {name: files for name, files in absent.items() if files}
         for one in config.evaluation:
-            if not absent_is_fine and not one.optional:
+            if not one.optional:
                 self.problems += [f"evaluation: {file} is not there" for file in absent[one.rows]]
         for source in config.sources:
             self._look_at(source)
@@ -142,7 +140,7 @@ class _Reading:
             self.left_out[source.name] = f"licence: {source.licence}"
         elif forbidden and self.refuses:
             self.problems.append(f"source {source.name!r}: its licence ({source.licence}) {_REFUSED}")
-        elif absent and (self.absent_is_fine or source.optional):
+        elif absent and source.optional:
             self.left_out[source.name] = f"absent: {', '.join(absent)}"
         elif absent:
             self.problems.append(f"source {source.name!r}: {', '.join(absent)} is not there")
@@ -165,7 +163,7 @@ class _Reading:
                 self._take(source)
             except (DataError, MissingExtraError) as error:
                 unreachable = unreachable or isinstance(error, HubUnreachableError)
-                if source.hub and (self.absent_is_fine or source.optional):
+                if source.hub and source.optional:
                     self.left_out[source.name] = f"absent: {error}"
                 else:
                     self.problems.append(f"source {source.name!r}: {error}")
@@ -217,9 +215,6 @@ class _Reading:
             problems += data_problems(source, kinds, config.list_size)
         if problems:
             raise _all(problems)
-        if not slots and not self.absent_is_fine:
-            why = "; ".join(f"{name} ({reason})" for name, reason in self.left_out.items())
-            raise ConfigError(f"no source is left to build a blend from: {why}")
         for name, why in self.left_out.items():
             self.report(f"{name}: left out, {why}")
         for name, files in self.absent_sets.items():
@@ -234,9 +229,10 @@ class _Reading:
         contamination = {}
         found = overlaps(source, sets, self.config.max_overlap, self.progress)
         for one, overlap in zip(sets, found, strict=True):
-            if overlap:
-                contamination[one.name] = overlap.as_json()
-                source = without(source, overlap) if self.config.remove_contaminated else source
+            counts = overlap.counts()
+            if any(counts.values()):
+                contamination[one.name] = counts
+                source = without(source, overlap)
         return source, contamination
 
 

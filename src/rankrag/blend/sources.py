@@ -76,12 +76,11 @@ def read_source(
     raw = watched(_raw_rows(wanted, data, origin, mistakes.add), progress, f"{wanted.name}: reading rows")
     rows = _kept(wanted, converted(wanted.reader, raw, dropped, mistakes.add), dropped, commercial)
     for where, row in _limited(rows, wanted.limit, random.Random(seed), dropped):
-        try:
-            records.append(parse_record(wanted, row, where, passages))
-        except LeftOut as reason:
-            dropped[str(reason)] += 1
-        except DataError as error:
-            mistakes.add(error)
+        with mistakes.caught():
+            try:
+                records.append(parse_record(wanted, row, where, passages))
+            except LeftOut as reason:
+                dropped[str(reason)] += 1
     readable = wanted.corpus is None
     if wanted.corpus:
         read = watched(read_passages(data / wanted.corpus), progress, f"{wanted.name}: reading passages")

@@ -225,12 +225,12 @@ def _run_candidates(run: Path, index: str | None, questions: Path | None, n: int
 
     from rankrag.data.frozen import passages_beside
     from rankrag.data.rows import read_passages, read_questions
-    from rankrag.data.runs import by_id, is_trec, known_id, read_run
+    from rankrag.data.runs import is_trec, known_id, read_run
     from rankrag.retrieval.homes import open_store
 
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
-    ranked = list(read_run(run, by_id(read_questions(questions)) if questions else {}))
+    ranked = list(read_run(run, {q.id: q for q in read_questions(questions)} if questions else {}))
     wanted = {variant for r in ranked for name in r.ids[:n] for variant in (name, unquote(name))}
     source = index or passages_beside(run) or options.DEFAULT_INDEX
     if Path(source).is_file():

@@ -73,7 +73,7 @@ def blend(
             raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
         with options.step_lines(passing=True) as step:
             parts = estimated(wanted, say, step)
-        print("\n".join(table(parts, wanted)))
+        print("\n".join(table(parts)))
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")

@@ -139,10 +139,8 @@ class BlendConfig(Schema):
     research: bool = Field(
         False, description="Whether the blend is for research only; without it such sources and rows are refused."
     )
-    evaluation: tuple[EvaluationConfig, ...] = Field((), description="Sets that must not be in the blend.")
-    remove_contaminated: bool = Field(True, description="Whether examples that are in an evaluation set are removed.")
+    evaluation: tuple[EvaluationConfig, ...] = Field((), description="Sets of which nothing may be in the blend.")
     max_overlap: float = Field(0.5, ge=0, le=1, description="Share of 13-grams a passage may share with a set's.")
-    tokenizer: str | None = Field(None, description="Counts tokens; by default words are counted, times 1.3.")
     sources: tuple[SourceConfig, ...] = Field((), description="The question sets.")
     fit: tuple[str, ...] = Field((), description="Sources that `rankrag fit` fits on; by default all with passages.")
     teacher: str | None = Field(None, description="Model that writes the `replies` of sources.")

@@ -34,6 +34,8 @@ class MachineSettings(Schema):
 
 
 _RETIRED = {
+    "remove_contaminated": "what is in an evaluation set is always removed; leave it out",
+    "tokenizer": "tokens of a blend are counted as words times 1.3; leave it out",
     "aux_layer": "ranking is learnt after the last layer only; leave it out",
     "aux_weight": "ranking is learnt after the last layer only; leave it out",
     "pure": "use similarity: false, which `rankrag ask` has too",

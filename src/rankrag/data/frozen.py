@@ -14,7 +14,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.contract import HistoryQuery
-from rankrag.data.files import write_rows, write_whole
+from rankrag.data.files import write_whole
+from rankrag.data.rows import write_passages
 from rankrag.data.runs import read_run, trec_lines
 from rankrag.data.sets import Benchmark, Judged, Origin
 from rankrag.errors import ConfigError, DataError
@@ -32,7 +33,7 @@ def passages_beside(run: Path) -> Path | None:
 def keep_passages(run: Path, passages: Iterable[Passage]) -> Path:
     """Write the passages of a run beside it, in the place of any that are there; return their file."""
     path = run.with_suffix(".passages.jsonl.zst")
-    write_rows(path, ({"id": p.id, "title": p.title, "text": p.text} for p in passages))
+    write_passages(path, passages)
     run.with_suffix(".passages.jsonl").unlink(missing_ok=True)
     return path
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,11 @@ _ROW_START = b'{"'
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
+
+
+def content_key(parts: Sequence[Any]) -> str:
+    """Return a key for a row that depends on nothing but these texts, numbers and lists of such."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]
 
 
 class Journal(Mapping[K, V]):

@@ -14,7 +14,7 @@ from rankrag.data.files import Row, located_rows, write_rows
 from rankrag.data.frozen import frozen_files, read_frozen, read_origin
 from rankrag.data.hub import hub_rows
 from rankrag.data.public import companion_of, converted
-from rankrag.data.rows import QuestionRow, parse_passage, parse_row
+from rankrag.data.rows import QuestionRow, note_place, parse_passage, parse_row
 from rankrag.data.runs import known_id
 from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.errors import ConfigError, DataError, Mistakes
@@ -165,10 +165,7 @@ def _rows(benchmark: Benchmark, data: Path, left_out: Counter[str]) -> Iterator[
     for number, (where, row) in enumerate(rows):
         with mistakes.caught():
             read = _read(benchmark, {"id": f"{benchmark.name}/{number}", **row} if foreign else row, where)
-            name = read.question.id
-            if name in seen:
-                raise DataError(f"{where}: id {name!r} stands in {seen[name]} already; ids must differ")
-            seen[name] = where
+            note_place(seen, read.question.id, where)
             if _is_answered(benchmark) and not read.question.answers:
                 left_out[NO_ANSWER] += 1
             else:
@@ -212,15 +209,10 @@ def _passages(files: tuple[Path, ...]) -> dict[str, Passage]:
         mistakes = Mistakes()
         seen: dict[str, str] = {}
         for where, row in located_rows(path, on_bad_row=mistakes.add):
-            try:
+            with mistakes.caught():
                 passage = parse_passage(row, where)
-            except DataError as error:
-                mistakes.add(error)
-                continue
-            if passage.id in seen:
-                mistakes.add(f"{where}: passage {passage.id!r} stands in {seen[passage.id]} already; ids must differ")
-            elif found.setdefault(passage.id, passage) != passage:
-                mistakes.add(f"{where}: passage {passage.id!r} is another one in an earlier corpus; ids must differ")
-            seen[passage.id] = where
+                note_place(seen, passage.id, where)
+                if found.setdefault(passage.id, passage) != passage:
+                    raise DataError(f"{where}: passage {passage.id!r} differs in an earlier corpus; ids must differ")
         mistakes.raise_any()
     return found

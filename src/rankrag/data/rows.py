@@ -6,12 +6,12 @@ have a title alone. `DataError` names the place, the mistake and what was found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rankrag.data.files import Row, located_rows
+from rankrag.data.files import Row, located_rows, write_rows
 from rankrag.errors import DataError
 from rankrag.types import Message, Passage, Question, Style
 
@@ -71,15 +71,25 @@ def read_passages(path: Path) -> Iterator[Passage]:
         yield parse_passage(row, where)
 
 
+def write_passages(path: Path, passages: Iterable[Passage]) -> None:
+    """Write passages as `read_passages` reads them."""
+    write_rows(path, ({"id": p.id, "title": p.title, "text": p.text} for p in passages))
+
+
 def read_questions(path: Path) -> Iterator[Question]:
     """Yield the questions of a file, in its order; `DataError` names an id that stands twice."""
     seen: dict[str, str] = {}
     for where, row in located_rows(path):
         question = parse_question(row, where)
-        if question.id in seen:
-            raise DataError(f"{where}: id {question.id!r} stands in {seen[question.id]} already; ids must differ")
-        seen[question.id] = where
+        note_place(seen, question.id, where)
         yield question
+
+
+def note_place(seen: dict[str, str], name: str, where: str) -> None:
+    """Keep the place of an id; `DataError` if it has one already."""
+    if name in seen:
+        raise DataError(f"{where}: id {name!r} stands in {seen[name]} already; ids must differ")
+    seen[name] = where
 
 
 def parse_passage(row: Row, where: str) -> Passage:

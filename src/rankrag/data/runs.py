@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -53,9 +53,7 @@ def run_row(
             row["relevance"] = relevance[row["id"]]
         if row["id"] in truncated:
             row["truncated"] = True
-    turns = [{"role": m.role, "content": m.content} for m in question.history]
-    history = {"history": turns} if turns else {}
-    return {"id": question.id, "question": question.text, **history, "style": question.style, "ranking": passages}
+    return {**_asked(question), "style": question.style, "ranking": passages}
 
 
 def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
@@ -126,12 +124,8 @@ def known_id(name: str, known: Container[str]) -> str:
 
 def answer_row(answer: Answer) -> Row:
     """Return an answer with everything it came from, as JSON takes it."""
-    question = answer.question
-    history = {"history": [asdict(message) for message in question.history]} if question.history else {}
     return {
-        "id": question.id,
-        "question": question.text,
-        **history,
+        **_asked(answer.question),
         "text": answer.text,
         "abstained": answer.abstained,
         "citations": [
@@ -149,9 +143,9 @@ def answer_row(answer: Answer) -> Row:
     }
 
 
-def by_id(questions: Iterable[Question]) -> dict[str, Question]:
-    """Return questions by their id."""
-    return {question.id: question for question in questions}
+def _asked(question: Question) -> Row:
+    history = {"history": [asdict(message) for message in question.history]} if question.history else {}
+    return {"id": question.id, "question": question.text, **history}
 
 
 def _read_rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[Sequence[str], RankedQuestion]]:
