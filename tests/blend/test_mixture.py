@@ -306,6 +306,12 @@ def test_data_that_forbids_commercial_use_is_refused_unless_the_blend_is_for_res
     assert free["use"] == "commercial use allowed"
 
 
+def test_a_blend_of_which_no_source_is_left_is_refused_with_the_reasons(config_of, tmp_path):
+    source = config_of().sources[0].model_dump() | {"licence": "CC BY-NC 4.0"}
+    with pytest.raises(ConfigError, match=r"no source is left to build a blend from: s \(licence: CC BY-NC 4.0\)"):
+        build_blend(config_of(sources=[source], licence="commercial"), tmp_path / "a")
+
+
 def test_nothing_of_an_evaluation_set_is_in_the_blend_and_the_manifest_says_what_was_found(config_of, tmp_path):
     rows = [{"id": "d", "question": "On which river lies TOWN 3?", "positive_ids": ["s/d5/0"]}]
     (tmp_path / "data" / "eval.jsonl").write_text("\n".join(map(json.dumps, rows)))

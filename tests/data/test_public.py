@@ -14,12 +14,12 @@ from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
 from rankrag.errors import DataError, Mistakes
 
 
-def read(reader, *rows):
-    """Return (rows in our form, what was left out)."""
+def read(reader, *rows, companion=None):
+    """Return (rows in our form, what was left out); `companion` is what a second file says."""
     located = [(f"{reader} row {i}", row) for i, row in enumerate(rows, start=1)]
     dropped: Counter[str] = Counter()
     mistakes = Mistakes()
-    found = [row for _, row in converted(reader, located, dropped, mistakes.add)]
+    found = [row for _, row in converted(reader, located, dropped, mistakes.add, companion)]
     mistakes.raise_any()
     return found, dict(dropped)
 
@@ -61,6 +61,11 @@ def test_chatqa_without_a_document_is_an_instruction():
 def test_chatqa_without_an_answer_is_left_out():
     row = {"messages": turns("When?"), "document": "d", "answers": []}
     assert read("chatqa", row) == ([], {"no question with an answer": 1})
+
+
+def test_chatqa_that_ends_with_a_reply_has_it_for_its_answer():
+    ((found,), _) = read("chatqa", {"messages": turns("Who?", "Ann."), "document": "Ann came in May."})
+    assert (found["question"], found["history"], found["answers"]) == ("Who?", [], ["Ann."])
 
 
 def test_ropes_without_its_situation_is_left_out():
@@ -243,3 +248,38 @@ def test_public_forms_of_tables_of_the_hub():
 def test_rows_that_are_not_part_of_a_set_are_counted():
     assert read("popqa", {"id": 7, "question": "Who?", "answers": ["x"], "s_pop": 100}) == ([], {"not long tail": 1})
     assert read("beir", {"_id": "q", "text": "x"}) == ([], {"not judged": 1})
+
+
+def test_an_instruction_with_a_text_becomes_a_question_about_it():
+    row = {"id": "x", "has_context": True, "messages": turns("Who came?\n\nAnn came in May.", "Ann")}
+    found, left = read("reading", row, {"id": "y", "messages": turns("Say hello.", "Hello.")})
+    text = [{"text": "Ann came in May."}]
+    assert found == [{"id": "x", "question": "Who came?", "answers": ["Ann"], "contexts": text}]
+    assert left == {"no text to read": 1}
+
+
+def test_triviaqa_of_kilt_takes_its_questions_from_a_second_file():
+    row = {"id": "t1", "input": "", "output": [{"answer": "Ann"}, {"provenance": []}]}
+    ((found,), _) = read("kilt_triviaqa", row, companion={"t1": {"question": "Who came?"}})
+    assert found == {"id": "t1", "question": "Who came?", "answers": ["Ann"]}
+    ((own,), _) = read("kilt_triviaqa", row | {"input": "Who went?"})
+    assert own["question"] == "Who went?"
+    with pytest.raises(DataError, match=r"row 1: .*question 't1' has no text and is not in the file"):
+        read("kilt_triviaqa", row)
+
+
+def test_chatrag_gives_the_chunks_of_its_document_with_the_gold_one_marked():
+    row = {"messages": turns("Hello.", "Hi.", "Who came?"), "answer": "Ann", "document": "d"}
+    documents = {"d": ["Ben went.", "Ann came."]}
+    ((found,), _) = read("chatrag", row | {"ground_truth_ctx": {"index": 1}}, companion=documents)
+    assert [(c["id"], c["text"], c["label"]) for c in found["candidates"]] == [
+        ("d/0", "Ben went.", 0),
+        ("d/1", "Ann came.", 1),
+    ]
+    with pytest.raises(DataError, match="the last message is not the user's"):
+        read("chatrag", row | {"messages": turns("Hello.", "Hi.")})
+
+
+def test_dpr_without_a_positive_passage_is_left_out():
+    row = {"question": "Who?", "answers": ["Ann"], "positive_ctxs": []}
+    assert read("dpr", row) == ([], {"no positive passage": 1})
