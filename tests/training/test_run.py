@@ -237,9 +237,10 @@ def test_gradients_that_are_not_finite_are_never_applied_and_the_run_goes_on_fro
     assert [path.name for path in kept] == ["checkpoint-1", "checkpoint-2"][-keep:]
     for path in kept:
         assert all(weight.isfinite().all() for weight in load_file(path / "trained.safetensors").values())
-    done = []
-    model = train(config, report=lambda number, _total: done.append(number))
+    done, said = [], []
+    model = train(config, say=said.append, report=lambda number, _total: done.append(number))
     assert done == [3, 4, 5]
+    assert said[-1] == f"This run goes on from {tmp_path / 'run/checkpoint-2'}"
     assert all(weight.isfinite().all() for weight in load_file(model / "model.safetensors").values())
 
 

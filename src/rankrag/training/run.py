@@ -82,6 +82,8 @@ def train(
     )
     trainer.add_callback(StepReport([step.tokens for step in steps], report, say_steps))
     checkpoint = newest_checkpoint(out) if resume else None
+    if checkpoint and args.should_save:
+        say(f"This run goes on from {checkpoint}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if config.average_checkpoints > 1:
         average_checkpoints(trainer.model, out, config.average_checkpoints)
