@@ -198,3 +198,17 @@ def test_what_top_layers_cannot_be_is_said_before_any_weights_are_loaded(config_
     tokenizer.save_pretrained(tmp_path / "other")
     AutoConfig.for_model("gpt2", n_layer=3, n_embd=8, n_head=2).save_pretrained(tmp_path / "other")
     check_run(config_of(model=str(tmp_path / "other"), lora={"top_layers": 2}))
+
+
+def test_what_shards_and_dev_figures_need_is_said_at_once(config_of, monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    dev = {"examples": "nowhere.jsonl"}
+    with pytest.raises(ConfigError) as caught:
+        check_run(config_of(sharding="fsdp2", average_checkpoints=2, dev=dev))
+    for problem in (
+        "dev.examples: nowhere.jsonl is not there",
+        "average_checkpoints needs whole checkpoints",
+        "sharding: fsdp2 is for method: full; an adapter (lora) leaves the base whole",
+        "sharding: fsdp2 needs several processes; start it with torchrun",
+    ):
+        assert problem in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -82,3 +83,15 @@ def test_where_nothing_can_be_kept_a_run_goes_on_and_says_so(blend, encoder, mix
     found = list(encoded_blend(encoder, blend, LIMIT, tokenizer_sha256="t", say=said.append))
     assert found == list(encode_examples(encoder, mixed, LIMIT))
     assert said == [f"{blend.parent}: encoded examples cannot be kept there (No space left on device)"]
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_encoding_says_how_far_it_is_and_leaves_the_environment_as_it_was(blend, encoder, monkeypatch, before):
+    monkeypatch.setattr(encoded, "SAY_EVERY", 3)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    if before:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
+    said = []
+    list(encoded_blend(encoder, blend, LIMIT, tokenizer_sha256="t", say=said.append))
+    assert said == ["Encoding the blend: 3 examples", "Encoding the blend: 6 examples"]
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == before

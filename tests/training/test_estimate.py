@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rankrag.config.schema import load_config
 from rankrag.config.training import TrainConfig
-from rankrag.training.estimate import GIB, Shape, estimate, report_lines
+from rankrag.errors import ConfigError
+from rankrag.training.estimate import GIB, Shape, estimate, estimate_lines, report_lines
 from rankrag.training.estimate import shape_of as shape_of_model
 
 LLAMA_8B = LlamaConfig(
@@ -154,3 +155,12 @@ def test_the_ready_configuration_of_8b_fits_on_eight_gpus_of_80_gib():
 def test_gib_is_the_sum_of_the_parts():
     found = estimate(shape_of(SMALL), config_of())
     assert found.gib == pytest.approx(sum(found.memory.values()) / GIB)
+
+
+def test_the_lines_are_those_of_the_model_that_a_configuration_names(tiny_model_dir):
+    config = config_of(model=str(tiny_model_dir), max_steps=10)
+    lines = estimate_lines(config, devices=2, tflops=100.0)
+    shape = shape_of(LlamaConfig.from_pretrained(tiny_model_dir))
+    assert lines == report_lines(estimate(shape, config, devices=2, tflops=100.0), 10)
+    with pytest.raises(ConfigError, match=r"the model of .*none cannot be opened"):
+        estimate_lines(config_of(model=str(tiny_model_dir / "none")))

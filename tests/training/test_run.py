@@ -200,6 +200,17 @@ def test_a_model_on_the_packaged_base_has_its_licence_unless_the_data_allow_less
     assert f"\nlicense: {name}\n" in model_card(config, record, Contract())
 
 
+@pytest.mark.parametrize("manifest", [None, {"sources": ["s"]}])
+def test_a_card_says_that_the_sources_of_a_blend_are_not_known(config_of, manifest):
+    config = config_of()
+    record = {"base": "b", "blend_sha256": "", "versions": {"rankrag": "1"}, "examples": {"sft": 6}, "steps": 2}
+    path = Path(config.blend) / "manifest.json"
+    path.unlink() if manifest is None else path.write_text(json.dumps(manifest))
+    card = model_card(config, record, Contract())
+    assert "its sources and their licences are not known" in card
+    assert "| steps | 2, 3.0 examples each |" in card
+
+
 def test_a_run_is_not_gone_on_with_under_another_configuration(tmp_path, config_of):
     train(config_of())
     with pytest.raises(ConfigError, match=r"another configuration \(learning_rate 0.01 → 0.5\)"):
