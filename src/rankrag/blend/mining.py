@@ -70,10 +70,17 @@ def is_negative(source: QuestionSet, record: Record, passage_id: str, found: str
     """
     if passage_id in record.positives:
         return False
-    why = _false_negative(source, record, passage_id)
-    if why:
-        source.dropped[f"{found} negative: {why}"] += 1
-    return not why
+    text = source.passages[passage_id].text
+    if passage_id in record.unclear:
+        why = "relevance not known"
+    elif contains_any(text, record.question.answers):
+        why = "contains an answer"
+    elif any(near_duplicate(text, source.passages[i].text) for i in record.positives):
+        why = "nearly equals a gold passage"
+    else:
+        return True
+    source.dropped[f"{found} negative: {why}"] += 1
+    return False
 
 
 def terms_of(text: str) -> list[str]:
@@ -118,14 +125,3 @@ def _index(source: QuestionSet, progress: Progress) -> Any:
     if numbers:
         index.index((terms, numbers), create_empty_token=False, show_progress=False)
     return index if numbers else None
-
-
-def _false_negative(source: QuestionSet, record: Record, passage_id: str) -> str:
-    if passage_id in record.unclear:
-        return "relevance not known"
-    text = source.passages[passage_id].text
-    if contains_any(text, record.question.answers):
-        return "contains an answer"
-    if any(near_duplicate(text, source.passages[i].text) for i in record.positives):
-        return "nearly equals a gold passage"
-    return ""

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from rankrag.blend.estimate import TOKENS_PER_WORD, group_tokens
 from rankrag.blend.kinds import source_groups
-from rankrag.blend.mining import Mined, mine
+from rankrag.blend.mining import mine
 from rankrag.blend.parts import GOES_ON, BlendPart, BlendParts, lines
 from rankrag.blend.prepare import PreparedBlend, Report, prepare_blend
-from rankrag.blend.sources import QuestionSet
 from rankrag.blend.weights import drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.files import sha256, write_lines, write_whole
@@ -63,24 +62,16 @@ def build_blend(
     return manifest
 
 
-def mined_for(config: BlendConfig, wanted: SourceConfig, source: QuestionSet, progress: Progress = quiet) -> Mined:
-    """Return the hard negatives of a source, none if it needs none.
-
-    Chunks of a conversation's document are negatives of each other only, as in the paper.
-    """
-    needless = set(wanted.kinds) <= {DataKind.SFT, DataKind.CONTEXT_QA} and not wanted.unanswerable
-    return mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, progress)
-
-
 def _made(
     config: BlendConfig, wanted: SourceConfig, prepared: PreparedBlend, parts: BlendParts, progress: Progress
 ) -> BlendPart:
     """Mine and draw the examples of one source and write them as its part."""
     source = prepared.sources[wanted.name]
     slots = [slot for slot in prepared.slots if slot.source == wanted.name]
-    groups = partial(
-        source_groups, config, wanted, source, mined_for(config, wanted, source, progress), progress=progress
-    )
+    needless = set(wanted.kinds) <= {DataKind.SFT, DataKind.CONTEXT_QA} and not wanted.unanswerable
+    # chunks of a conversation's document are negatives of each other only, as in the paper
+    mined = mine(source, 0 if needless or wanted.chunk_words else config.mining_depth, progress)
+    groups = partial(source_groups, config, wanted, source, mined, progress=progress)
     counts, tokens = Counter[str](), 0
 
     def counted() -> Iterator[list[Example]]:

@@ -145,6 +145,11 @@ def document_of(passage_id: str) -> str:
     return passage_id.rpartition("/")[0] if passage_id.count("/") >= 2 else ""
 
 
+def is_drawn(name: str, share: float) -> bool:
+    """Whether a name is in a share of all names that depends on nothing but the name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") < share * 2**32
+
+
 def split_held_back(source: QuestionSet, share: float) -> tuple[QuestionSet, QuestionSet]:
     """Return (training part, held-back part) of a source; questions about one document go the same way."""
     kept = tuple(r for r in source.records if not _is_held_back(r, share))
@@ -159,8 +164,7 @@ def held_back_part(config: BlendConfig, wanted: SourceConfig) -> QuestionSet:
 
 def _is_held_back(record: Record, share: float) -> bool:
     anchor = next(iter(record.positives or record.near), record.question.id)
-    digest = hashlib.sha256((document_of(anchor) or anchor).encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
+    return is_drawn(document_of(anchor) or anchor, share)
 
 
 def _raw_rows(wanted: SourceConfig, data: Path, origin: dict[str, str], on_bad_row: OnBadRow) -> Iterator[Located]:

@@ -63,8 +63,9 @@ def blend_slots(config: BlendConfig, absent: frozenset[str] = frozenset()) -> li
     shared = shared_out(weights, (config.examples or sum(counts.values())) - sum(counts.values()))
     order = list(kinds)
     return [
-        Slot(key, _source_of(key), _kinds_of(key) or kinds[_source_of(key)], n)
+        Slot(key, source, frozenset([DataKind(kind)]) if kind else kinds[source], n)
         for key, n in sorted((counts | shared).items(), key=lambda item: order.index(_source_of(item[0])))
+        for source, _, kind in [key.partition("/")]
     ]
 
 
@@ -95,11 +96,6 @@ def drawn(slots: Sequence[Slot], groups: Groups, seed: str) -> Iterator[list[Exa
 
 def _source_of(key: str) -> str:
     return key.partition("/")[0]
-
-
-def _kinds_of(key: str) -> frozenset[DataKind]:
-    kind = key.partition("/")[2]
-    return frozenset([DataKind(kind)]) if kind else frozenset()
 
 
 def _drawn(left: dict[Slot, int], groups: Groups, seed: str) -> Iterator[list[Example]]:

@@ -9,7 +9,7 @@ import math
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rankrag.documents.sentences import sentences
@@ -134,12 +134,9 @@ class Distinct:
         """Keep a question and return True; False if it nearly equals one that is kept."""
         words = sorted(set(normalise(question).split()))
         first = words[: len(words) - math.ceil(_ALIKE * len(words)) + 1]
-        if any(near_duplicate(question, kept, _ALIKE) for kept in _unique(self._kept[word] for word in first)):
+        candidates = dict.fromkeys(kept for word in first for kept in self._kept[word])
+        if any(near_duplicate(question, kept, _ALIKE) for kept in candidates):
             return False
         for word in first:
             self._kept[word].append(question)
         return True
-
-
-def _unique(lists: Iterable[list[str]]) -> Iterable[str]:
-    return dict.fromkeys(text for kept in lists for text in kept)

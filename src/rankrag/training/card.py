@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from rankrag.blend.licences import hub_licence, most_restrictive
+from rankrag.blend.mixture import MANIFEST_FILE
 from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.models.family import bases
@@ -34,7 +35,7 @@ def model_card(config: TrainConfig, record: Mapping[str, Any], contract: Contrac
 
     `record` is the run's `run.json`.
     """
-    sources = _sources(Path(config.blend) / "manifest.json")
+    sources = _sources(Path(config.blend) / MANIFEST_FILE)
     strictest = most_restrictive(found.get("licence") or "" for found in sources.values())
     base = record["base"]
     # the base's licence, unless the data's allows less

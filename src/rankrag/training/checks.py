@@ -12,6 +12,7 @@ from typing import Any
 
 from peft.tuners.tuners_utils import check_target_module_exists
 
+from rankrag.blend.mixture import EXAMPLES_FILE
 from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
 from rankrag.encoding import PromptEncoder, chat_turns, plain_turns
@@ -28,8 +29,6 @@ from rankrag.training.start import (
     skeleton,
     tokenizer_fingerprint,
 )
-
-EXAMPLES_FILE = "examples.jsonl.zst"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from rankrag.blend.sources import document_of
+from rankrag.blend.sources import document_of, is_drawn
 from rankrag.config.training import DevSettings
 from rankrag.data.examples import read_examples
 from rankrag.training.batches import IGNORE, KINDS, Batch
@@ -168,7 +168,7 @@ def _anchor(example: Example) -> str:
 
 
 def _held(name: str, share: float) -> bool:
-    return bool(name) and int(_digest(document_of(name) or name)[:8], 16) < share * 2**32
+    return bool(name) and is_drawn(f"dev/{document_of(name) or name}", share)
 
 
 def _key(example: Example) -> Key:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import pairwise
@@ -25,6 +25,7 @@ from rankrag.data.examples import read_examples
 from rankrag.data.files import sha256
 from rankrag.encoding import PromptEncoder
 from rankrag.training.rows import EncodedExample, encode_examples
+from rankrag.training.step_report import Say
 from rankrag.types import Example
 
 KEPT_FILES = 3
@@ -35,8 +36,6 @@ MAKERS = ("data/examples.py", "data/files.py", "data/rows.py", "encoding.py", "t
 
 SAY_EVERY = 20_000
 """Examples between two lines while they are encoded."""
-
-Say = Callable[[str], None]
 
 
 def encoded_blend(

@@ -17,6 +17,7 @@ import yaml
 from peft import PeftModel
 from safetensors import SafetensorError
 
+from rankrag.blend.mixture import MANIFEST_FILE
 from rankrag.config.training import TrainConfig
 from rankrag.contract import save_contract
 from rankrag.data.files import sha256, write_whole
@@ -56,7 +57,7 @@ def open_folder(config: TrainConfig, prepared: CheckedRun, steps: Sequence[Step]
     kinds = Counter(
         tail.kind.value for s in steps for batch in s.batches for rows in batch for row in rows for tail in row.tails
     )
-    manifest = Path(config.blend) / "manifest.json"
+    manifest = Path(config.blend) / MANIFEST_FILE
     record = {
         "method": config.method,
         "base": prepared.start.name,
