@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import random
 from collections.abc import Iterable
 from functools import partial
@@ -56,8 +55,6 @@ def train(
     dev = dev_step(config, prepared, split)
     bf16 = has_bf16() if config.bf16 is None else config.bf16
     logs = out / "tensorboard" if importlib.util.find_spec("tensorboard") else None
-    if logs:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(logs)
     args = arguments(config, len(steps), bf16=bf16, logs=logs)
     if args.should_save:
         if not resume:

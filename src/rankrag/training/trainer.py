@@ -7,6 +7,7 @@ Trainer's gradient accumulation would do: several batches before the optimiser m
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from contextlib import nullcontext
 from itertools import islice
@@ -235,6 +236,8 @@ def rate_share(config: TrainConfig, step: int, steps: int) -> float:
 
 def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None) -> TrainingArguments:
     """Return the Trainer's arguments; `logs` is the folder for TensorBoard, where that is installed."""
+    if logs:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(logs)  # the Trainer takes it from nowhere else
     return TrainingArguments(
         output_dir=config.out,
         per_device_train_batch_size=1,
