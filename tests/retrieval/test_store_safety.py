@@ -63,7 +63,7 @@ def test_an_index_of_another_format_must_be_rebuilt(tmp_path):
     store = PassageStore.create_or_open(tmp_path / "index")
     shutil.rmtree(tmp_path / "index" / "passages.lance")
     store._create("passages", SCHEMA.with_metadata({"rankrag.format": "99"}))
-    with pytest.raises(IndexStoreError, match="has format 99, this rankrag reads format 2; rebuild it"):
+    with pytest.raises(IndexStoreError, match="has format 99, this rankrag reads format 3; rebuild it"):
         PassageStore.open(tmp_path / "index")
 
 

@@ -212,11 +212,12 @@ def _own_by_bm25(test_set: TestSet, history: HistoryQuery) -> _Find:
         import bm25s
     except ImportError:
         raise MissingExtraError('ordering candidates needs bm25s: pip install "rankrag[evaluation]"') from None
+    from rankrag.retrieval.fields import passage_terms
     from rankrag.retrieval.lexical import K1, B, analyse
 
     place = {name: i for i, name in enumerate(test_set.passages)}
     index = bm25s.BM25(k1=K1, b=B, method="lucene")
-    index.index([analyse(document_text(p)) for p in test_set.passages.values()], show_progress=False)
+    index.index([passage_terms(p) for p in test_set.passages.values()], show_progress=False)
     known = index.vocab_dict
 
     def find(batch: Sequence[Judged]) -> list[list[str]]:

@@ -50,6 +50,7 @@ _NAMES = r"(?<!\w)(?:[a-z]\+\+|[a-z]\#|\.net)(?!\w)"  # C++, C#, .NET
 _GROUPED = r"(?<![\w.,])\d{1,3}(?:(?:,\d{3})+|(?:['’]\d{3})+|(?:\.\d{3}){2,})(?![\d,])"
 _ASCII_RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|([a-z0-9]+(?:[-_][a-z0-9]+)*)(?:'s\b)?")
 _RUNS = re.compile(rf"({_NAMES}|{_GROUPED})|({_LETTER}+(?:[-_‐]{_LETTER}+)*)(?:['’]s\b)?|([{UNSPACED}]+)")
+_OPTIONS = re.compile(r"(?<![\w-])--?([a-z][a-z0-9]*(?:[-_][a-z0-9]+)*)")
 _FORMAT = re.compile(
     "[\u00ad\u034f\u061c\u0640\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
@@ -64,13 +65,13 @@ _SCANNED = 2_000  # passages with the words of a query that has no terms; others
 
 
 def analyse(text: str) -> list[str]:
-    """Return the terms of a text, in order, with repeats; a query and a passage are treated alike.
+    """Return the terms of a text, with repeats; a query and a passage are treated alike.
 
     Words are runs of letters and digits, folded (NFKC, case, accents), without invisible characters, a possessive 's
     and English stop words, stemmed by Snowball's English stemmer. A compound such as "RTX-4090" or "max_draft" gives
-    its parts and, joined, the whole; "1,250,000" is one number; C++, C# and .NET are terms of their own. Scripts that
-    put no spaces between words give overlapping pairs of characters; one such character alone is a term. A text of
-    stop words only has no terms.
+    its parts and, joined, the whole; "1,250,000" is one number; C++, C# and .NET are terms of their own, and so is an
+    option such as "--jobs" or "-jobs", beside the terms of its words. Scripts that put no spaces between words give
+    overlapping pairs of characters; one such character alone is a term. A text of stop words only has no terms.
     """
     folded = text.lower() if text.isascii() else _folded(text)
     runs = _ASCII_RUNS if folded.isascii() else _RUNS
@@ -86,6 +87,8 @@ def analyse(text: str) -> list[str]:
         else:
             unspaced = match[3]
             terms += [unspaced[i : i + 2] for i in range(max(1, len(unspaced) - 1))]
+    if "-" in folded:
+        terms += [f"-{name}" for name in _OPTIONS.findall(folded)]
     return terms
 
 

@@ -12,7 +12,7 @@ from rankrag.documents.parts import IndexedSource, SourcePassages, by_file, file
 from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval.dense import vector_key
 from rankrag.retrieval.encoder import document_text
-from rankrag.retrieval.lexical import analyse
+from rankrag.retrieval.fields import passage_terms
 from rankrag.types import Passage, Source
 
 PASSAGE_COLUMNS = ("id", "text", "title", "path", "heading", "page", "start", "end")
@@ -52,7 +52,7 @@ def row_of(document: SourcePassages, passage: Passage) -> dict[str, str | int | 
         "id": passage.id,
         "text": passage.text,
         "title": passage.title,
-        "terms": " ".join(analyse(text)),
+        "terms": " ".join(passage_terms(passage)),
         "key": key,
         "path": place.path if place else None,
         "heading": place.heading if place else None,

@@ -24,8 +24,8 @@ from rankrag.retrieval.lexical import Hit, bm25_search
 from rankrag.retrieval.rows import PASSAGE_COLUMNS, notes_from_json, notes_to_json, passage_of, row_of
 from rankrag.types import Passage, Ranking, ScoredPassage
 
-FORMAT = "2"
-"""Format 1 had other terms for BM25 and no notes."""
+FORMAT, FORMAT_WITHOUT_FIELDS = "3", "2"
+"""Format 2 had BM25 terms of title and text alone; format 1 had other terms and no notes."""
 SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in ("id", "text", "title", "terms", "key")),
@@ -48,7 +48,7 @@ TERMS_AS_THEY_ARE = FTS(
     remove_stop_words=False,
     ascii_folding=False,
 )
-"""The index splits `terms` at spaces and changes nothing: the analysis is `lexical.analyse`."""
+"""The index splits `terms` at spaces and changes nothing: the terms are `fields.passage_terms`."""
 
 
 def rows_of(batch: Sequence[SourcePassages]) -> pa.Table:

@@ -32,6 +32,7 @@ from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.rows import clash, no_vector_yet, not_indexed, other_encoder, owners_of
 from rankrag.retrieval.snapshot import (
     FORMAT,
+    FORMAT_WITHOUT_FIELDS,
     SCHEMA,
     TERMS_AS_THEY_ARE,
     dense_retriever,
@@ -42,6 +43,7 @@ from rankrag.retrieval.snapshot import (
     rows_of,
     scan,
 )
+from rankrag.retrieval.upgrade import format_of, other_format, with_fields
 from rankrag.types import Passage
 
 EXACT_UP_TO = 200_000
@@ -73,17 +75,17 @@ class PassageStore:
             raise IndexStoreError(f"{path}: the folder holds no rankrag index; name the folder given to --out")
         store = cls(path, lock_timeout)
         with explained(path):
-            found = (store._table(_PASSAGES).schema.metadata or {}).get(b"rankrag.format", b"none").decode()
+            found = format_of(store._table(_PASSAGES))
         if found != FORMAT:
-            raise IndexStoreError(
-                f"{path}: the index has format {found}, this rankrag reads format {FORMAT}; "
-                "rebuild it: rankrag index DOCUMENTS into a new folder"
-            )
+            raise other_format(path, found)
         return store
 
     @classmethod
     def create_or_open(cls, path: Path | str, *, lock_timeout: float = 10.0) -> PassageStore:
-        """Return the index in the folder `path`, a new one when the folder is missing or empty."""
+        """Return the index in the folder `path`, a new one when the folder is missing or empty.
+
+        An index in the last format is brought up to date.
+        """
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -96,6 +98,8 @@ class PassageStore:
         with store._locked("write"), explained(path):
             if _never_written(path, _PASSAGES):
                 store._create(_PASSAGES, SCHEMA)
+            if format_of(store._table(_PASSAGES)) == FORMAT_WITHOUT_FIELDS:
+                store._db.create_table(_PASSAGES, with_fields(store._snapshot(_PASSAGES)), mode="overwrite")
             table = store._table(_PASSAGES)
             if not list(table.list_indices()):
                 table.create_index("terms", config=TERMS_AS_THEY_ARE)
