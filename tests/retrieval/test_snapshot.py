@@ -87,7 +87,7 @@ def test_approximate_search_agrees_with_exact_search(
     if indexed:
         monkeypatch.setattr(store_module, "EXACT_UP_TO", 100)
         folder_store.refresh()
-        assert list(folder_store._vectors().list_indices())
+        assert list(folder_store._vectors.open().list_indices())
     exact, near = (folder_store.dense(encoder, exact_up_to=n).retrieve(texts[:20], 10) for n in (1000, 100))
     for first, second in zip(exact, near, strict=True):
         assert [s.score for s in second] == pytest.approx([s.score for s in first], rel=1e-3 if not indexed else 0.05)

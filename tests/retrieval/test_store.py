@@ -159,7 +159,7 @@ def test_refresh_drops_vectors_that_no_passage_uses(folder_store, document_of, e
     folder_store.fill_vectors(encoder)
     folder_store.put([document_of("a", "one")])
     folder_store.refresh()
-    assert folder_store._vectors().count_rows() == 1
+    assert folder_store._vectors.open().count_rows() == 1
     assert folder_store.missing_vectors() == 0
 
 

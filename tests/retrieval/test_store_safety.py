@@ -15,6 +15,7 @@ import pytest
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval.snapshot import SCHEMA, explained
 from rankrag.retrieval.store import PassageStore
+from rankrag.retrieval.tables import create_table
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_a_text_index_that_was_not_made_is_made_later(store, document_of):
 def test_an_index_of_another_format_must_be_rebuilt(tmp_path):
     store = PassageStore.create_or_open(tmp_path / "index")
     shutil.rmtree(tmp_path / "index" / "passages.lance")
-    store._create("passages", SCHEMA.with_metadata({"rankrag.format": "99"}))
+    create_table(store._path, store._db, "passages", SCHEMA.with_metadata({"rankrag.format": "99"}))
     with pytest.raises(IndexStoreError, match="has format 99, this rankrag reads format 3; rebuild it"):
         PassageStore.open(tmp_path / "index")
 
@@ -118,7 +119,7 @@ def test_damaged_vectors_leave_bm25_usable(store, document_of, encoder, ids_of):
 
 def test_vectors_of_an_unknown_encoder_are_called_damaged(store, document_of, encoder):
     store.put([document_of("a", "cat")])
-    store._create("vectors", pa.schema({"key": pa.string()}))
+    create_table(store._path, store._db, "vectors", pa.schema({"key": pa.string()}))
     with pytest.raises(IndexStoreError, match="vectors are damaged; build the index anew"):
         store.dense(encoder)
 

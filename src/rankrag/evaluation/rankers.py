@@ -13,7 +13,8 @@ from rankrag.errors import ModelError
 from rankrag.evaluation.systems import RankerKind
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
-from rankrag.retrieval.encoder import MINILM, Encoder
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.forms import MINILM
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 

@@ -40,7 +40,7 @@ from rankrag.evaluation.standard import takes_part
 from rankrag.evaluation.steps import PreparedSet, run_system
 from rankrag.evaluation.systems import System, check_systems
 from rankrag.opening import Say
-from rankrag.retrieval.encoder import MINILM
+from rankrag.retrieval.forms import MINILM
 
 
 @dataclass(frozen=True, slots=True)

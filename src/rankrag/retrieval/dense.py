@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rankrag.retrieval.encoder import Similarity, Vectors
+from rankrag.retrieval.encoder import Vectors
+from rankrag.retrieval.forms import Similarity
 from rankrag.retrieval.lexical import Hit
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """The index on disk: passages, their terms and their vectors, in an embedded LanceDB store.
 
 Every change to the table of passages is one commit: a process that is killed leaves the old state or the new one.
-Vectors stand in a table of their own, named by a digest of the text they were made from. So that table can lack a
-vector but never hold a stale one, and a passage that survives an update of its document is not encoded again.
+Vectors stand in a table of their own (`tables`).
 """
 
 from __future__ import annotations
@@ -19,17 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
-from lancedb.index import IvfSq
 from lancedb.table import Table
 
 from rankrag.data.progress import Progress, quiet
 from rankrag.documents.parts import IndexedSource, SourcePassages
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.dense import vector_key
-from rankrag.retrieval.encoder import Encoder, PassageEncoder, document_text
+from rankrag.retrieval.encoder import Encoder, PassageEncoder
 from rankrag.retrieval.fusion import HybridRetriever
-from rankrag.retrieval.rows import clash, no_vector_yet, not_indexed, other_encoder, owners_of
+from rankrag.retrieval.rows import clash, no_vector_yet, not_indexed, owners_of
 from rankrag.retrieval.snapshot import (
     FORMAT,
     FORMAT_WITHOUT_FIELDS,
@@ -43,6 +40,7 @@ from rankrag.retrieval.snapshot import (
     rows_of,
     scan,
 )
+from rankrag.retrieval.tables import VectorTable, create_table, never_written, sql_texts
 from rankrag.retrieval.upgrade import format_of, other_format, with_fields
 from rankrag.types import Passage
 
@@ -52,9 +50,8 @@ EXACT_UP_TO = 200_000
 _OLD_STATES_KEPT = timedelta(hours=1)
 """How long readers may go on with the state they opened after another process has refreshed the index."""
 
-_PASSAGES, _VECTORS = "passages", "vectors"
+_PASSAGES = "passages"
 _OURS = {f"{_PASSAGES}.lance", ".write.lock"}  # what an interrupted creation leaves
-_ENCODER, _SIMILARITY = b"rankrag.encoder", b"rankrag.similarity"
 
 
 class PassageStore:
@@ -64,6 +61,7 @@ class PassageStore:
         self._path = path
         self._lock_timeout = lock_timeout
         self._db = lancedb.connect(path)
+        self._vectors = VectorTable(path, self._db)
 
     @classmethod
     def open(cls, path: Path | str, *, lock_timeout: float = 10.0) -> PassageStore:
@@ -71,7 +69,7 @@ class PassageStore:
         path = Path(path)
         if not path.is_dir():
             raise IndexStoreError(f"{path}: no index there; make one with: rankrag index DOCUMENTS --out {path}")
-        if _never_written(path, _PASSAGES):
+        if never_written(path, _PASSAGES):
             raise IndexStoreError(f"{path}: the folder holds no rankrag index; name the folder given to --out")
         store = cls(path, lock_timeout)
         with explained(path):
@@ -92,12 +90,12 @@ class PassageStore:
             strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
         except OSError as error:
             raise IndexStoreError(f"{path}: no index can be made there ({error}); choose another folder") from error
-        if strangers and _never_written(path, _PASSAGES):
+        if strangers and never_written(path, _PASSAGES):
             raise IndexStoreError(f"{path}: not an index, it holds {strangers[0]}; choose a new or an empty folder")
         store = cls(path, lock_timeout)
         with store._locked("write"), explained(path):
-            if _never_written(path, _PASSAGES):
-                store._create(_PASSAGES, SCHEMA)
+            if never_written(path, _PASSAGES):
+                create_table(path, store._db, _PASSAGES, SCHEMA)
             if format_of(store._table(_PASSAGES)) == FORMAT_WITHOUT_FIELDS:
                 store._db.create_table(_PASSAGES, with_fields(store._snapshot(_PASSAGES)), mode="overwrite")
             table = store._table(_PASSAGES)
@@ -115,7 +113,7 @@ class PassageStore:
         with explained(self._path):
             notes = notes_of(self._table(_PASSAGES))
             rows = scan(self._table(_PASSAGES), ["source", "sha256", "key"])
-            known = pc.is_in(rows["key"], value_set=self._vector_keys()).cast(pa.int64())
+            known = pc.is_in(rows["key"], value_set=self._vectors.keys()).cast(pa.int64())
         counted = rows.select(["source", "sha256"]).append_column("known", known)
         groups = counted.group_by(["source", "sha256"]).aggregate([("known", "count"), ("known", "sum")])
         groups = groups.select(["source", "sha256", "known_count", "known_sum"]).sort_by("source")
@@ -141,7 +139,7 @@ class PassageStore:
                 raise clash(clashes[0]["id"], clashes[0]["source"], owners[clashes[0]["id"]])
             if pc.any(ours).as_py():
                 merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.when_not_matched_by_source_delete(f"source IN ({_sql(paths)})").execute(rows)
+                merge.when_not_matched_by_source_delete(f"source IN ({sql_texts(paths)})").execute(rows)
             elif owners:
                 table.add(rows)
 
@@ -150,10 +148,10 @@ class PassageStore:
 
         Return the number of passages removed; `IndexStoreError` where there were none.
         """
-        below = [f"starts_with(source, {_sql([name.rstrip('/') + '/'])})" for name in names]
+        below = [f"starts_with(source, {sql_texts([name.rstrip('/') + '/'])})" for name in names]
         with self._locked("write"), explained(self._path):
             table = self._table(_PASSAGES)
-            removed = table.delete(" OR ".join([f"source IN ({_sql(names)})", *below])).num_deleted_rows
+            removed = table.delete(" OR ".join([f"source IN ({sql_texts(names)})", *below])).num_deleted_rows
         if removed:
             return int(removed)
         raise not_indexed(self._path, names[0], self.sources())
@@ -163,7 +161,7 @@ class PassageStore:
         with self._locked("write"):
             if len(self):
                 return
-            for name in (_PASSAGES, _VECTORS):
+            for name in (_PASSAGES, VectorTable.name):
                 shutil.rmtree(self._path / f"{name}.lance", ignore_errors=True)
         (self._path / ".write.lock").unlink(missing_ok=True)
         with suppress(OSError):
@@ -181,7 +179,7 @@ class PassageStore:
     def version(self) -> tuple[int, int]:
         """Return a mark that changes whenever passages or vectors do, by whichever process."""
         with explained(self._path):
-            vectors = self._vectors()
+            vectors = self._vectors.open()
             return self._table(_PASSAGES).version, vectors.version if vectors is not None else 0
 
     def passages(self, source: str | None = None) -> list[Passage]:
@@ -201,17 +199,8 @@ class PassageStore:
         with self._locked("write"), explained(self._path):
             passages = self._table(_PASSAGES)
             passages.optimize(cleanup_older_than=_OLD_STATES_KEPT)
-            vectors = self._vectors()
-            if vectors is None:
-                return
-            keys = scan(vectors, ["key"])["key"]
-            unused = keys.filter(pc.invert(pc.is_in(keys, value_set=scan(passages, ["key"])["key"]))).to_pylist()
-            for start in range(0, len(unused), 1000):
-                vectors.delete(f"key IN ({_sql(unused[start : start + 1000])})")
-            if vectors.count_rows() > EXACT_UP_TO and not list(vectors.list_indices()):
-                similarity = (vectors.schema.metadata or {}).get(_SIMILARITY, b"cosine").decode()
-                vectors.create_index("vector", config=IvfSq(distance_type=similarity))
-            vectors.optimize(cleanup_older_than=_OLD_STATES_KEPT)
+            used = scan(passages, ["key"])["key"]
+            self._vectors.refresh(used, exact_up_to=EXACT_UP_TO, keep=_OLD_STATES_KEPT)
 
     def why_no_vectors(self) -> str:
         """Return nothing: a folder can always hold vectors."""
@@ -220,14 +209,13 @@ class PassageStore:
     def encoder_name(self) -> str | None:
         """Return the name of the encoder that made the vectors, `None` before the first."""
         with explained(self._path):
-            vectors = self._vectors()
-        return None if vectors is None else self._made_by(vectors)
+            return self._vectors.encoder_name()
 
     def missing_vectors(self) -> int:
         """Return the number of passages that have no vector yet, which `dense` cannot find."""
         with explained(self._path):
             keys = scan(self._table(_PASSAGES), ["key"])["key"]
-            return int(keys.length() - (pc.sum(pc.is_in(keys, value_set=self._vector_keys())).as_py() or 0))
+            return int(keys.length() - (pc.sum(pc.is_in(keys, value_set=self._vectors.keys())).as_py() or 0))
 
     def fill_vectors(self, encoder: PassageEncoder, progress: Progress = quiet, *, batch: int = 256) -> int:
         """Encode the texts that have no vector yet; return their number.
@@ -239,19 +227,14 @@ class PassageStore:
             with explained(self._path):
                 table = self._snapshot(_PASSAGES)
                 rows = scan(table, ["key"])
-                rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=self._vector_keys(encoder))))
+                rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=self._vectors.keys(encoder))))
             todo = list(dict(zip(rows["key"].to_pylist(), rows["_rowid"].to_pylist(), strict=True)).values())
             for start in range(0, len(todo), batch):
                 with explained(self._path):
                     passages = list(passages_at(table, todo[start : start + batch]).values())
                 vectors = encoder.encode_passages(passages)
-                column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), vectors.shape[1])
-                filled = pa.table({"key": [vector_key(document_text(p)) for p in passages], "vector": column})
                 with self._locked("write"), explained(self._path):
-                    if _never_written(self._path, _VECTORS):
-                        made_by = {_ENCODER: encoder.name, _SIMILARITY: encoder.similarity}
-                        self._create(_VECTORS, filled.schema.with_metadata(made_by))
-                    self._table(_VECTORS).add(filled)
+                    self._vectors.add(encoder, passages, vectors)
                 progress("encoding passages", min(start + batch, len(todo)), len(todo))
         return len(todo)
 
@@ -260,16 +243,8 @@ class PassageStore:
 
         Above `EXACT_UP_TO` vectors there are none: to look for a few takes longer than to make them.
         """
-        texts = {vector_key(text): text for text in map(document_text, passages)}
         with explained(self._path):
-            vectors = self._vectors()
-            if vectors is None or not texts or self._made_by(vectors) != encoder.name:
-                return {}
-            if vectors.count_rows() > EXACT_UP_TO:
-                return {}
-            rows = vectors.search().where(f"key IN ({_sql(texts)})").select(["key", "vector"]).to_arrow()
-        matrix = rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1) if len(rows) else []
-        return {texts[key]: vector for key, vector in zip(rows["key"].to_pylist(), matrix, strict=True)}
+            return self._vectors.of(encoder, passages, EXACT_UP_TO)
 
     def lexical(self) -> Retriever:
         """Return BM25 over the passages as they are now."""
@@ -282,7 +257,7 @@ class PassageStore:
         Up to `exact_up_to` vectors are held in memory and compared exactly, a whole batch of queries at once.
         """
         with explained(self._path):
-            vectors = self._vectors(encoder)
+            vectors = self._vectors.open(encoder)
             if vectors is None and len(self):
                 raise no_vector_yet(self._path)
             return dense_retriever(self._path, self._snapshot(_PASSAGES), vectors, encoder, exact_up_to)
@@ -290,10 +265,6 @@ class PassageStore:
     def hybrid(self, encoder: Encoder) -> Retriever:
         """Return BM25 and dense retrieval, fused by reciprocal rank."""
         return HybridRetriever([self.lexical(), self.dense(encoder)])
-
-    def _create(self, name: str, schema: pa.Schema) -> None:
-        shutil.rmtree(self._path / f"{name}.lance", ignore_errors=True)  # what an interrupted creation left
-        self._db.create_table(name, schema=schema)
 
     def _table(self, name: str) -> Table:
         with explained(self._path):
@@ -303,27 +274,6 @@ class PassageStore:
         table = self._table(name)
         table.checkout(table.version)
         return table
-
-    def _vectors(self, encoder: PassageEncoder | None = None) -> Table | None:
-        """Return the table of vectors, `None` before the first; `encoder` must be the one that made them."""
-        if _never_written(self._path, _VECTORS):
-            return None
-        table = self._table(_VECTORS)
-        made_by = self._made_by(table)
-        if encoder is not None and encoder.name != made_by:
-            raise other_encoder(self._path, made_by, encoder.name)
-        return table
-
-    def _made_by(self, vectors: Table) -> str:
-        with explained(self._path):
-            name: bytes | None = (vectors.schema.metadata or {}).get(_ENCODER)
-        if name is None:
-            raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
-        return name.decode()
-
-    def _vector_keys(self, encoder: PassageEncoder | None = None) -> pa.ChunkedArray:
-        vectors = self._vectors(encoder)
-        return pa.chunked_array([], pa.string()) if vectors is None else scan(vectors, ["key"])["key"]
 
     @contextmanager
     def _locked(self, what: str) -> Iterator[None]:
@@ -339,13 +289,3 @@ class PassageStore:
             raise IndexStoreError(f"{self._path}: the index cannot be written ({error})") from error
         with held:
             yield
-
-
-def _never_written(path: Path, name: str) -> bool:
-    """Tell whether a table was never made, or its making was interrupted before the first commit."""
-    table = path / f"{name}.lance"
-    return not any(table.glob("_versions/*.manifest")) and not any(table.glob("data/*"))
-
-
-def _sql(texts: Iterable[str]) -> str:
-    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
