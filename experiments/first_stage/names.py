@@ -1,7 +1,8 @@
 """Questions that name a setting, an option or an error code: is the passage that explains it among the first ten?
 
-`python -m experiments.first_stage.names FOLDER` makes the questions from the manual's own text, where a line of its own
-names what the lines below explain, and ranks the passages by BM25 over title and text alone, and over all fields.
+`python -m experiments.first_stage.names FOLDER [QUESTIONS]` makes the questions from the manual's own text, where a
+line of its own names what the lines below explain, and ranks the passages by BM25 over title and text alone, and over
+all fields. QUESTIONS is a file of questions that people wrote, as examples/manuals has one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rankrag.data.files import read_rows
 from rankrag.documents.files import find_files
 from rankrag.documents.loading import Loaded, load_documents
 from rankrag.retrieval.encoder import document_text
@@ -66,6 +68,22 @@ def _asked(passage: Passage) -> Iterator[tuple[str, str]]:
             yield "error code", f"What does error code {name} mean?"
 
 
+def written_questions(path: Path, passages: Sequence[Passage]) -> list[NamingQuestion]:
+    """Return the questions of a file whose answer, or an item of it, stands in a passage of the page that they name."""
+    found = []
+    for _, row in read_rows(path):
+        pages, answers = row.get("sources") or [row.get("source")], [*row["answers"], *row.get("items", [])]
+        gold = {p.id for p in passages if _is_of(p, pages) and any(a.lower() in p.text.lower() for a in answers)}
+        if row["answers"] and gold:
+            found.append(NamingQuestion("written by people", row["question"], frozenset(gold)))
+    return found
+
+
+def _is_of(passage: Passage, pages: Sequence[str | None]) -> bool:
+    assert passage.source
+    return any(page and passage.source.path.endswith(page) for page in pages)
+
+
 def places(
     passages: Sequence[Passage], questions: Sequence[NamingQuestion], terms: Callable[[Passage], list[str]]
 ) -> Mapping[str, list[int]]:
@@ -88,6 +106,8 @@ def main() -> None:
     """Print a row for each kind of question and each kind of terms."""
     passages = read_passages_of(Path(sys.argv[1]))
     questions = naming_questions(passages)
+    for path in sys.argv[2:]:
+        questions += written_questions(Path(path), passages)
     print(f"{len(passages)} passages\n")
     print("| questions | number | terms | first | of five | of ten |\n|---|---|---|---|---|---|")
     by_terms = {

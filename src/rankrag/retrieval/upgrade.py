@@ -18,7 +18,8 @@ _AT_ONCE = 5_000  # passages
 
 def format_of(table: Table) -> str:
     """Return the format in which a table of passages was made."""
-    return (table.schema.metadata or {}).get(b"rankrag.format", b"none").decode()
+    found: bytes = (table.schema.metadata or {}).get(b"rankrag.format", b"none")
+    return found.decode()
 
 
 def other_format(path: Path, found: str) -> IndexStoreError:
