@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ EXPECTED = {
     "our transformer": ["d1"],
     "our rm": ["tagus.md"],
     "our rm through dspy.Retrieve": [True],
+    "the list of models": ["rankrag", "rankrag-plain"],
+    "a streamed answer": "P. T. Barnum [1]",
+    "its first source": [True, False, "brooklyn-bridge.md", True],
+    "the badge of relevance": [True],
+    "a title": [True, False],
+    "vectors of uploads": [384, 384, 384],
+    "the external reranker": [0, 1, 0],
     "tools, all read-only": ["ask", "fetch", "rerank", "search"],
     "search": "tagus.md",
     "fetch": [["id", "metadata", "text", "title", "url"], True, True],
@@ -52,6 +60,13 @@ EXPECTED = {
     "rerank tool": [1, 0],
     "an unknown id": lambda found: found[0] and "collection 'nowhere' is not known; known: examples" in found[1],
 }
+IN_OPEN_WEBUI = {
+    "an answer in its page": True,
+    "the cited passage with its badge": [True, True],
+    "its own retrieval with our vectors and reranker": [True, True],
+}
+"""Calls of the real Open WebUI, where it is installed: 3 GB, so that the run replays its requests otherwise."""
+
 SCENARIOS = {
     "server-initialize",
     "ping",
@@ -65,8 +80,23 @@ SCENARIOS = {
 }
 """Scenarios of MCP's conformance suite that need no tool or resource of the suite's own example server."""
 
+OPEN_WEBUI = ROOT / ".cache" / "open-webui" / "bin" / "open-webui"
 NODE = ROOT / ".cache" / "node" / "node_modules"
 
+
+HEAD = """# Clients
+
+Real clients that call `rankrag serve` unchanged. `make acceptance` calls each of them and writes this page.
+
+Open WebUI takes 3 GB, so the run replays its requests. The real one (0.12.4, 30 November 2026) showed an answer and the
+cited passage with its relevance, and searched its own uploads with our vectors and our reranker. To run it again:
+`python3 -m venv .cache/open-webui && .cache/open-webui/bin/pip install open-webui==0.12.4`, then `make acceptance`.
+
+![Open WebUI: the cited passage and its relevance](open-webui.png)
+
+| client | call | works |
+|---|---|---|
+"""
 
 OURS = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
@@ -75,10 +105,10 @@ def python(environment: str) -> Path:
     return ROOT / ".cache" / f"clients-{environment}" / "bin" / "python"
 
 
-def rows(environment: Path, script: str, *arguments: object) -> list[dict]:
+def rows(environment: Path, script: str, *arguments: object, seconds: int = 300) -> list[dict]:
     path = ROOT / "tests" / "acceptance" / "scripts" / script
     command = [environment, path, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=OURS)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds, env=OURS)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
 
@@ -104,6 +134,7 @@ def called(served, example_index, tmp_path_factory) -> list[dict]:
         *rows(python("old"), "clients_old.py", url),
         *rows(python("old"), "adapters.py", url),
         *rows(python("dspy"), "dspy_rm.py", url),
+        *rows(python("new"), "open_webui.py", url),
         *rows(Path(sys.executable), "agent.py", url, example_index),
         *scenarios(url, tmp_path_factory.mktemp("scenarios")),
     ]
@@ -129,15 +160,15 @@ def test_every_call_of_every_client_finds_what_it_should(called):
     assert {one["call"] for one in called} == set(EXPECTED) | SCENARIOS
 
 
+@pytest.mark.skipif(not OPEN_WEBUI.is_file(), reason="pip install open-webui==0.12.4 in .cache/open-webui")
+def test_the_real_open_webui_shows_what_is_cited(served, tmp_path):
+    script = "open_webui_page.py"
+    found = rows(python("new"), script, OPEN_WEBUI, served.url, tmp_path, seconds=1800)
+    assert {one["call"]: one["found"] for one in found} == IN_OPEN_WEBUI
+    shutil.copy(tmp_path / "open-webui.png", ROOT / "docs" / "open-webui.png")
+
+
 def test_the_table_of_clients_is_what_was_called(called):
     lines = [f"| {one['client']} | {one['call']} | yes |" for one in called]
-    head = [
-        "# Clients",
-        "",
-        "Real clients that call `rankrag serve` unchanged. `make acceptance` calls each of them and writes this page.",
-        "",
-        "| client | call | works |",
-        "|---|---|---|",
-    ]
-    (ROOT / "docs" / "clients.md").write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    (ROOT / "docs" / "clients.md").write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
     assert len(lines) >= 20

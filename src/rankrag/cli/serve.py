@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,11 +59,10 @@ def serve(
 ) -> None:
     """Serve one model: a web page, rerank and chat APIs, MCP. Stop it with Ctrl-C: accepted requests are finished."""
     with _extra():
-        import uvicorn
-
         from rankrag.server.app import ServerSettings, create_app
         from rankrag.server.collections import Collections
         from rankrag.server.guard import check_exposed
+        from rankrag.server.running import Server
     key = _key(api_key, api_key_file)
     check_exposed(host, key)
     asked = options.asked_for(config, set_, model=model)
@@ -72,27 +70,8 @@ def serve(
     settings = ServerSettings(key=key, max_waiting=max_waiting, upload_limit=max_upload * 1024 * 1024, base_url=shown)
     found = indexes or [options.DEFAULT_INDEX]
     app = create_app(lambda: _engine(asked), Collections(found, collections), settings)
-    running = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        root_path=root_path,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=round(settings.stop_seconds),
-        server_header=False,
-    )
     say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
-
-    class Server(uvicorn.Server):
-        """Ends the streams that would keep it from stopping; a second signal stops it at once, as uvicorn does."""
-
-        async def shutdown(self, sockets: list[socket] | None = None) -> None:
-            app.end_streams()
-            await super().shutdown(sockets)
-
-    with suppress(KeyboardInterrupt):  # uvicorn has stopped gracefully, then raises it again
-        Server(running).run()
+    Server(app, host=host, port=port, root_path=root_path, stop_seconds=settings.stop_seconds).until_stopped()
 
 
 def mcp(

@@ -8,12 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import uvicorn
-
 import rankrag
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.server.app import Engine, ServerSettings, create_app
 from rankrag.server.collections import Collections
+from rankrag.server.running import Server
 
 SETTINGS = rankrag.AskConfig(retriever="bm25", n=3, k=1)
 folder, port, seconds = Path(sys.argv[1]), int(sys.argv[2]), float((*sys.argv, 0)[3])
@@ -37,4 +36,4 @@ def engine() -> Engine:
 
 
 app = create_app(engine, Collections([folder / "kill.index"], folder / "collections"), ServerSettings())
-uvicorn.run(app, port=port, log_level="warning")
+Server(app, host="127.0.0.1", port=port, stop_seconds=120).until_stopped()
