@@ -24,11 +24,13 @@ def test_the_page_answers_shows_uploads_and_exports(served, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
+    assert found["question"] == "Who led elephants over the Brooklyn Bridge?"
     assert found["answer"].startswith("P. T. Barnum")
     assert found["passages"] > found["used"] >= 1
     assert found["serious"] == []
     assert found["problems"] == []
-    for check in ("highlighted", "closed by the keyboard", "pdf drawn", "uploaded", "exported"):
+    for check in ("highlighted", "closed by the keyboard", "pdf at its passage", "uploaded", "exported"):
         assert found[check] is True, check
     assert found["no sideways scrolling on a phone"] is True
     shutil.copy(tmp_path / "serve.png", ROOT / "docs" / "serve.png")
+    shutil.copy(tmp_path / "phone.png", ROOT / "docs" / "serve-phone.png")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
 
 from rankrag.errors import ConfigError
 from rankrag.server.guard import check_exposed, is_loopback
@@ -106,3 +107,14 @@ def test_a_body_of_unknown_length_is_not_read_beyond_the_limit(client, monkeypat
 
     response = client.post("/rerank", content=pieces(), headers={"Content-Type": "application/json"})
     assert response.status_code == 413
+
+
+def test_a_proxy_may_show_the_server_under_a_path(client):
+    proxied = TestClient(client.app, base_url="http://localhost", root_path="/rag")
+    page = proxied.get("/rag/")
+    assert 'src="/rag/static/app.js"' in page.text
+    assert proxied.get("/rag/documents/0a1b").text == page.text
+    assert proxied.get("/rag/static/app.js").status_code == 200
+    body = {"messages": [{"role": "user", "content": "Which river is the longest?"}]}
+    (first, *_) = proxied.post("/rag/v1/chat/completions", json=body).json()["rankrag"]["passages"]
+    assert first["url"].startswith("http://localhost/rag/documents/")

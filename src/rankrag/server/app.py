@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -137,6 +138,8 @@ async def open_parts(
 
 
 def _add_status(app: FastAPI, metrics: Metrics) -> None:
+    html = (STATIC / "index.html").read_text(encoding="utf-8")
+
     @app.get("/health", tags=["status"])
     async def health() -> dict[str, str]:
         """Say that the process lives."""
@@ -155,9 +158,10 @@ def _add_status(app: FastAPI, metrics: Metrics) -> None:
 
     @app.get("/", include_in_schema=False)
     @app.get("/documents/{id_}", include_in_schema=False)
-    async def page(id_: str = "") -> FileResponse:  # noqa: ARG001  the page reads the address itself
-        """Return the web page."""
-        return FileResponse(STATIC / "index.html")
+    async def page(request: Request, id_: str = "") -> Response:  # noqa: ARG001  the page reads the address itself
+        """Return the web page, its parts named by their whole paths: a proxy may show the server under a path."""
+        root = escape(request.scope.get("root_path", ""), quote=True)
+        return HTMLResponse(html.replace('="/static/', f'="{root}/static/'))
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> FileResponse:

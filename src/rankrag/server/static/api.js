@@ -1,4 +1,9 @@
 // Asking the server. The key stays in this tab's session and goes into a header, never into an address.
+// Where the server's addresses begin: a proxy may show it under a path.
+const root = new URL("..", import.meta.url).pathname;
+
+export const address = (path) => root + path.slice(1);
+
 let key = sessionStorage.getItem("key") ?? "";
 
 export function setKey(value) {
@@ -10,7 +15,7 @@ export const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
 export async function api(path, { method = "GET", body } = {}) {
   const json = body !== undefined && !(body instanceof FormData);
-  const response = await fetch(path, {
+  const response = await fetch(address(path), {
     method,
     headers: { ...headers(), ...(json ? { "Content-Type": "application/json" } : {}) },
     body: json ? JSON.stringify(body) : body,
@@ -29,7 +34,7 @@ async function checked(response) {
 
 // The JSON of each server-sent event of a response, until its end.
 export async function* eventsOf(path, body, signal) {
-  const response = await fetch(path, {
+  const response = await fetch(address(path), {
     method: body === undefined ? "GET" : "POST",
     headers: { ...headers(), ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
     body: body === undefined ? undefined : JSON.stringify(body),

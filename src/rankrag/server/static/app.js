@@ -1,6 +1,6 @@
 // The page of `rankrag serve`: a conversation on the left, the document that an answer names on the right.
-import { api, eventsOf, setKey } from "./api.js";
-import { showDocument } from "./viewer.js";
+import { address, api, eventsOf, setKey } from "./api.js";
+import { headingEnd, showDocument } from "./viewer.js";
 import { startFiles } from "./files.js";
 import { element as e, at } from "./dom.js";
 
@@ -33,7 +33,7 @@ async function start() {
 }
 
 async function open() {
-  const ready = await fetch("/ready");
+  const ready = await fetch(address("/ready"));
   if (!ready.ok) {
     at("status").textContent = `Not ready: ${(await ready.json()).status}`;
     setTimeout(open, 2000);
@@ -93,7 +93,8 @@ async function ask() {
     for await (const chunk of eventsOf("/v1/chat/completions", body, state.running.signal)) {
       if (chunk.error) throw new Error(chunk.error.message);
       const delta = chunk.choices?.[0]?.delta ?? {};
-      if (delta.content && !chunk.rankrag) { turn.answer += delta.content; view.answer.textContent = turn.answer; }
+      if (delta.content && !chunk.rankrag) { turn.answer += delta.content; view.show(turn.answer); }
+      else if (!turn.answer) view.wait("Writing…");
       if (chunk.rankrag) { turn.details = chunk.rankrag; turn.answer = chunk.rankrag.text; }
     }
     turn.seconds = (performance.now() - started) / 1000;
@@ -109,17 +110,23 @@ async function ask() {
 }
 
 function turnView(turn) {
-  const answer = e("div", { className: "answer", textContent: "…" });
+  const answer = e("div", { className: "answer waiting", textContent: "Ranking passages…" });
   const rest = e("div");
   const root = e("article", {}, e("h2", { textContent: turn.question }), answer, rest);
+  const wait = (step) => { answer.textContent = step; };
+  const show = (text) => { answer.classList.remove("waiting"); answer.textContent = text; };
   const finish = () => {
     const { details } = turn;
+    answer.classList.remove("waiting");
     answer.replaceChildren(...marked(turn));
     answer.classList.toggle("refused", details.abstained);
     rest.append(tools(turn), evidence(turn));
   };
-  const fail = (message) => rest.append(e("p", { className: "error", role: "alert", textContent: message }));
-  return { root, answer, finish, fail };
+  const fail = (message) => {
+    if (answer.classList.contains("waiting")) answer.remove();
+    rest.append(e("p", { className: "error", role: "alert", textContent: message }));
+  };
+  return { root, wait, show, finish, fail };
 }
 
 function marked(turn) {
@@ -184,7 +191,7 @@ function passageView(turn, passage, place) {
     ? [e("span", { className: "quiet", textContent: "not judged" })]
     : [e("meter", { min: 0, max: 1, value: score, ariaLabel: "Relevance" }), e("span", { textContent: score.toFixed(2) })];
   const moved = e("span", { className: "quiet", textContent: `place ${passage.was} → ${passage.rank}` });
-  const text = e("p", { textContent: passage.text, tabIndex: 0 });
+  const text = e("p", { textContent: passage.text.slice(headingEnd(passage.text)), tabIndex: 0 });
   const why = e("button", { textContent: "Why?", ariaLabel: `Why passage ${place + 1}` });
   why.onclick = () => highlight(turn.question, passage, text, why);
   const top = e("div", { className: "top" }, e("strong", { textContent: place + 1 }), open, ...bar, moved, why);
@@ -199,7 +206,8 @@ async function highlight(query, passage, text, button) {
   if (!span) return;
   const { start, end, score } = span;
   const mark = e("mark", { textContent: codePoints(passage.text, start, end), title: `P(True) ${score.toFixed(2)}` });
-  text.replaceChildren(codePoints(passage.text, 0, start), mark, codePoints(passage.text, end));
+  const begin = Math.min(start, [...passage.text.slice(0, headingEnd(passage.text))].length);
+  text.replaceChildren(codePoints(passage.text, begin, start), mark, codePoints(passage.text, end));
 }
 
 function openPassage(passage) {
@@ -219,7 +227,7 @@ async function openDocument(id, passage) {
     at("viewer-title").textContent = "Not found";
     at("viewer-body").replaceChildren(e("p", { className: "error", textContent: error.message }));
   }
-  at("viewer-body").focus();
+  at("viewer-body").focus({ preventScroll: true });
 }
 
 function closeViewer() {

@@ -1,5 +1,5 @@
 // A document as the person saw it, at the passage that an answer names: PDF pages drawn, everything else as text.
-import { api, headers } from "./api.js";
+import { address, api, headers } from "./api.js";
 import { element as e, at } from "./dom.js";
 
 export async function showDocument(id, passageId) {
@@ -14,7 +14,7 @@ export async function showDocument(id, passageId) {
 }
 
 async function file(id) {
-  const response = await fetch(`/v1/documents/${id}/file`, { headers: headers() });
+  const response = await fetch(address(`/v1/documents/${id}/file`), { headers: headers() });
   if (!response.ok) throw new Error((await response.json()).message);
   return response.arrayBuffer();
 }
@@ -32,18 +32,22 @@ function showText(found, wanted) {
       heading = passage.heading;
       at("viewer-body").append(e("h3", { textContent: heading }));
     }
-    const section = e("section", { textContent: passage.text });
+    const text = passage.text.slice(headingEnd(passage.text));
+    const section = e("section", { textContent: text });
     at("viewer-body").append(section);
     if (passage === wanted) {
-      section.replaceChildren(e("mark", { textContent: passage.text, id: "wanted" }));
-      section.scrollIntoView({ block: "center" });
+      section.replaceChildren(e("mark", { textContent: text, id: "wanted" }));
+      section.scrollIntoView({ block: "center", behavior: "instant" });
     }
   }
 }
 
+// The end of the Markdown heading that a passage begins with: its text is shown above it, or as its place.
+export const headingEnd = (text) => (text.match(/^#{1,6} .*\n\s*(?=\S)/) ?? [""])[0].length;
+
 async function showPdf(id, wanted) {
-  const pdfjs = await import("/static/vendor/pdf.min.mjs");
-  pdfjs.GlobalWorkerOptions.workerSrc = "/static/vendor/pdf.worker.min.mjs";
+  const pdfjs = await import("./vendor/pdf.min.mjs");
+  pdfjs.GlobalWorkerOptions.workerSrc = new URL("./vendor/pdf.worker.min.mjs", import.meta.url).href;
   const pdf = await pdfjs.getDocument({ data: await file(id), isEvalSupported: false }).promise;
   const words = wanted ? new Set(wordsOf(wanted.text)) : new Set();
   for (let number = 1; number <= pdf.numPages; number += 1) {
@@ -57,8 +61,8 @@ async function showPdf(id, wanted) {
     const draw = () => drawPage(pdfjs, page, holder, wanted?.page === number ? words : new Set());
     if (wanted ? wanted.page === number : number === 1) {
       await draw();
-      holder.scrollIntoView({ block: "start" });
-      holder.querySelector(".hit")?.scrollIntoView({ block: "center" });
+      const [hit] = holder.getElementsByClassName("hit");
+      (hit ?? holder).scrollIntoView({ block: hit ? "center" : "start", behavior: "instant" });
     } else whenSeen(holder, draw);
   }
 }
