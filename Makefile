@@ -20,6 +20,7 @@ demo: $(VENV)/.core
 	for question; do \
 	  printf '\n$$ rankrag ask "%s" --index $(DEMO)\n\n' "$$question"; \
 	  $(BIN)/rankrag ask "$$question" --index $(DEMO) || exit; done
+	@printf '\nmake serve answers from the same documents in a web page, with an API for programs and agents.\n'
 
 # Serve the demo's index, or that of DOCS=FOLDER, as a web page and an API on this machine. Ctrl-C stops it.
 serve: $(VENV)/.core

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.conftest import Served, free_port, start
+from tests.acceptance.conftest import ROOT, Served, free_port, start
 
 pytestmark = pytest.mark.acceptance
 
@@ -146,3 +146,9 @@ def test_a_server_whose_model_fails_says_why_and_stays(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def test_the_dockerfile_has_no_finding():
+    hadolint = ROOT / ".cache" / "clients-new" / "bin" / "hadolint"
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")

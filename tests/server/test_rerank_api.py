@@ -117,6 +117,28 @@ def test_a_body_that_is_no_request_is_no_fault_of_the_server(client, body):
     assert response.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        ('"top_n": "2"', 200),
+        ('"top_n": 2.0', 200),
+        ('"top_n": 1.5', 422),
+        ('"top_n": NaN', 422),
+        ('"top_n": null, "top_k": null, "return_documents": null, "model": null, "timeout": null', 200),
+        ('"return_documents": "true", "raw_scores": "false"', 200),
+        ('"timeout": "5"', 200),
+        ('"timeout": Infinity', 422),
+        ('"timeout": NaN', 422),
+        ('"relevant_spans": {"threshold": NaN}', 422),
+        ('"relevant_spans": {"threshold": "0.5", "max_spans": "1"}', 200),
+    ],
+)
+def test_numbers_may_be_texts_or_null_but_not_nan(client, field, status):
+    body = f'{{"query": "{QUERY}", "documents": ["a", "the longest", "b"], {field}}}'
+    response = client.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == status, response.text
+
+
 def test_a_document_of_megabytes_is_ranked_by_its_beginning(client):
     found = post(client, documents=["longest " + "x " * 2_500_000]).json()["results"]
     assert found[0]["relevance_score"] == pytest.approx(0.9)
