@@ -1,9 +1,11 @@
 """`rankrag serve` under load, beside a plain server that takes one request at a time: docs/performance-serve.md.
 
     python benchmarks/serve.py INDEX --questions examples/questions.jsonl --seconds 600 --clients 64
+    python benchmarks/serve.py INDEX --seconds 600 --without-weights    # the server's own memory, on a busy machine too
 
 The requests are the same for both: 70 % rerank 20 passages drawn from 400, so that passages come again, and 30 % ask
-the index. What is asked follows Zipf's law. Each server runs alone. Nothing that was accepted may be lost.
+the index. What is asked follows Zipf's law. Each server runs alone. Nothing that was accepted may be lost. All passages
+are ranked once before the clients begin, so that kept states have reached their limit when memory is first looked at.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +32,9 @@ from rankrag.retrieval.store import PassageStore
 PASSAGES, DRAWN, RERANK_SHARE = 400, 20, 0.7
 OURS = "rankrag serve"
 PLAIN = "one at a time"
+WITHOUT_WEIGHTS = "rankrag serve, a model without weights"
+SCRIPT = Path(__file__).parents[1] / "tests" / "acceptance" / "scripts" / "serve_without_weights.py"
+BEGIN, END = "<!-- {} -->", "<!-- /{} -->"
 
 
 @dataclass
@@ -55,6 +61,10 @@ class Outcome:
         """Memory at the end over memory after the first minute (or the first tenth of a short run)."""
         settled = [held for at, held in self.memory if at >= min(60, self.seconds / 10)]
         return settled[-1] / settled[0]
+
+    def memory_at(self, second: float) -> int:
+        """Return MiB held at a time, or at the end if that was before."""
+        return next((held for at, held in self.memory if at >= second), self.memory[-1][1]) // 2**20
 
 
 def requests(passages: list[str], questions: list[str], seed: int) -> list[tuple[str, dict]]:
@@ -125,50 +135,80 @@ async def lone_behind_long(outcome: Outcome, port: int, passages: list[str], rou
             await waiting
 
 
+def fill(port: int, given: argparse.Namespace, texts: list[str], name: str) -> None:
+    """Rank all passages once. A server without weights gets the examples first, as uploads."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as web:
+        if name == WITHOUT_WEIGHTS:
+            paths = [path for path in sorted(given.examples.rglob("*")) if path.is_file()]
+            files = [("files", (path.name, path.read_bytes())) for path in paths]
+            web.post("/v1/collections/kill/documents", files=files).raise_for_status()
+            while web.get("/v1/collections/kill/documents").json()["pending"]:
+                time.sleep(1)
+        for start_ in range(0, len(texts), 50):
+            body = {"query": "What is told here?", "documents": texts[start_ : start_ + 50]}
+            web.post("/v1/rerank", json=body).raise_for_status()
+
+
 def measured(name: str, command: list[str], given: argparse.Namespace, texts: list[str], asked: list[str]) -> Outcome:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    process, outcome = start([*command, "--port", str(port)], port), Outcome(name)
+    last = [str(port)] if name == WITHOUT_WEIGHTS else ["--port", str(port)]
+    process, outcome = start([*command, *last], port), Outcome(name)
     try:
+        fill(port, given, texts, name)
         plans = [requests(texts, asked, seed) for seed in range(given.clients)]
         asyncio.run(load(outcome, port, process.pid, plans, given.seconds))
-        asyncio.run(lone_behind_long(outcome, port, texts))
+        if name != WITHOUT_WEIGHTS:
+            asyncio.run(lone_behind_long(outcome, port, texts))
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
     return outcome
 
 
-def page(found: list[Outcome], given: argparse.Namespace) -> str:
-    """Return the table of docs/performance-serve.md."""
-    ours, plain = found
+def page(found: list[Outcome], given: argparse.Namespace, load_before: float) -> str:
+    """Return a table of what the servers did, with their memory over time."""
     rows = [
         ("requests answered a second", *(f"{one.throughput:.2f}" for one in found)),
         ("median latency, s", *(f"{median(one.latencies):.2f}" for one in found)),
         ("p99 latency, s", *(f"{one.p99:.2f}" for one in found)),
-        ("a lone short request behind a long one, longest of three, s", *(f"{max(one.lone):.2f}" for one in found)),
-        ("memory at the end / after the first minute", *(f"{one.drift:.3f}" for one in found)),
+        ("a lone short request behind a long one, longest of three, s", *(_longest(one.lone) for one in found)),
         ("statuses", *(", ".join(f"{k}: {v}" for k, v in sorted(one.statuses.items())) for one in found)),
+        ("memory at the end / after the first minute", *(f"{one.drift:.3f}" for one in found)),
+        *((f"MiB after {m} min", *(str(one.memory_at(60 * m)) for one in found)) for m in _minutes(given.seconds)),
     ]
-    command = f"python benchmarks/serve.py INDEX --seconds {given.seconds:g} --clients {given.clients}"
-    return "\n".join(
-        [
-            "# `rankrag serve` under load",
-            "",
-            f"{given.clients} clients for {given.seconds:g} seconds on loopback, {given.model}, two cores. 70 % of the "
-            f"requests rerank {DRAWN} passages drawn from {PASSAGES}; 30 % ask an index of the examples; what is asked "
-            "follows Zipf's law. The other server has the same model and the same steps, takes one request at a time "
-            "and keeps no states of passages. Kept states fill memory up to 1 GiB, so a short run shows growth.",
-            "",
-            f"| | {OURS} | {PLAIN} |",
-            "|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-            f"Throughput ratio: {ours.throughput / plain.throughput:.2f}. Made by `{command}`.",
-            "",
-        ]
-    )
+    extra = " --without-weights" if given.without_weights else ""
+    command = f"python benchmarks/serve.py INDEX --seconds {given.seconds:g} --clients {given.clients}{extra}"
+    lines = [
+        f"{given.clients} clients for {given.seconds:g} seconds on loopback, two cores; other work made a load of "
+        f"{load_before:.1f}. Made by `{command}`.",
+        "",
+        f"| | {' | '.join(one.name for one in found)} |",
+        "|---" * (len(found) + 1) + "|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    if len(found) == 2:
+        lines += ["", f"Throughput ratio: {found[0].throughput / found[1].throughput:.2f}."]
+    return "\n".join(lines)
+
+
+def _longest(seconds: list[float]) -> str:
+    return f"{max(seconds):.2f}" if seconds else "not timed"
+
+
+def _minutes(seconds: float) -> list[int]:
+    return [minute for minute in (1, 2, 3, 5, 7, 10, 20, 30, 60) if 60 * minute <= seconds]
+
+
+def written(path: Path, part: str, text: str) -> None:
+    """Put a part of the page in place of its former text, or at the end."""
+    begin, end = BEGIN.format(part), END.format(part)
+    old, new = path.read_text(encoding="utf-8"), f"{begin}\n{text}\n{end}"
+    if begin in old:
+        head, _, rest = old.partition(begin)
+        old, new = head + new + rest.partition(end)[2], ""
+    path.write_text(f"{old}\n{new}\n" if new else old, encoding="utf-8")
 
 
 def main() -> None:
@@ -178,6 +218,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--model", default="rankrag-mini")
+    parser.add_argument("--examples", type=Path, default=Path("examples/corpus"))
+    parser.add_argument("--without-weights", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("docs/performance-serve.md"))
     given = parser.parse_args()
     stored = [passage.text for passage in PassageStore.open(given.index).passages()]
@@ -185,9 +227,16 @@ def main() -> None:
     asked = [json.loads(line)["question"] for line in given.questions.read_text(encoding="utf-8").splitlines()]
     ours = [sys.executable, "-m", "rankrag", "serve", str(given.index), "--model", given.model]
     plain = [sys.executable, str(Path(__file__).with_name("plain_server.py")), str(given.index), "--model", given.model]
-    found = [measured(OURS, ours, given, texts, asked), measured(PLAIN, plain, given, texts, asked)]
-    given.out.write_text(page(found, given), encoding="utf-8")
-    print(given.out.read_text(encoding="utf-8"))
+    load_before = os.getloadavg()[1]
+    if given.without_weights:
+        with tempfile.TemporaryDirectory() as folder:
+            light = [sys.executable, str(SCRIPT), folder]
+            found = [measured(WITHOUT_WEIGHTS, light, given, texts, asked)]
+    else:
+        found = [measured(OURS, ours, given, texts, asked), measured(PLAIN, plain, given, texts, asked)]
+    text = page(found, given, load_before)
+    written(given.out, "without weights" if given.without_weights else "with weights", text)
+    print(text)
 
 
 if __name__ == "__main__":

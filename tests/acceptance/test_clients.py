@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mcp
 import pytest
 
 from tests.acceptance.conftest import ROOT
@@ -35,8 +36,8 @@ EXPECTED = {
     "embeddings": [384, 384],
     "CohereRerank": [TAGUS],
     "JinaRerank": [TAGUS],
-    "Reranker(url)": [TAGUS],
-    "Searcher(url)": ["tagus.md"],
+    "Reranker": [TAGUS],
+    "Searcher": ["tagus.md"],
     "our compressor": [TAGUS],
     "our cross-encoder": [0, 1, 0],
     "our retriever": ["tagus.md"],
@@ -133,6 +134,7 @@ def called(served, example_index, tmp_path_factory) -> list[dict]:
         *rows(python("new"), "clients_new.py", url),
         *rows(python("old"), "clients_old.py", url),
         *rows(python("old"), "adapters.py", url),
+        *rows(python("old"), "adapters.py", "rankrag-mini", example_index, Path(mcp.__file__).parents[1]),
         *rows(python("dspy"), "dspy_rm.py", url),
         *rows(python("new"), "open_webui.py", url),
         *rows(Path(sys.executable), "agent.py", url, example_index),
@@ -140,11 +142,12 @@ def called(served, example_index, tmp_path_factory) -> list[dict]:
     ]
 
 
-def test_our_langchain_retriever_passes_langchains_own_tests(served):
-    script = ROOT / "tests" / "acceptance" / "scripts" / "standard_langchain.py"
+@pytest.mark.parametrize("script", ["standard_langchain.py", "standard_pyterrier.py"])
+def test_our_adapters_pass_the_frameworks_own_tests(served, script):
+    path = ROOT / "tests" / "acceptance" / "scripts" / script
     command = [python("old"), "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "-c", "/dev/null"]
-    command += ["-o", "asyncio_mode=auto", script]
-    environment = {**OURS, "RANKRAG_URL": served.url}
+    command += ["-o", "asyncio_mode=auto", path]
+    environment = {**OURS, "RANKRAG_URL": served.url, "PT_TEST_TRANSFORMER_REPORTS": "0"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert done.returncode == 0, done.stdout[-3000:]
 
