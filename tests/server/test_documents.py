@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from rankrag.data.rows import parse_row
 from tests.server.conftest import DOCUMENTS
 
 UPLOADED = "# Duero\n\nThe Duero is a longest-winded river that ends at Porto.\n"
@@ -159,12 +160,38 @@ def test_uploads_that_a_killed_server_had_stored_are_indexed_at_the_next_start(s
     assert sorted(p.name for p in folder.iterdir()) == ["duero.md"]
 
 
-def test_feedback_is_kept_as_rows(client, tmp_path):
-    row = {"question": "Which river?", "answer": "The Tagus", "good": True, "passages": ["p"], "collection": "demo"}
-    assert client.post("/v1/feedback", json=row).json() == {"kept": True, "rows": 1}
-    kept = json.loads((tmp_path / "demo.index.feedback.jsonl").read_text())
-    assert kept["question"] == "Which river?"
-    assert kept["good"] is True
+def kept(client, tmp_path, **feedback):
+    row = {"question": "Which river?", "answer": "The Tagus", "good": True, "collection": "demo"}
+    assert client.post("/v1/feedback", json=row | feedback).json() == {"kept": True, "rows": 1}
+    (line,) = (tmp_path / "demo.index.feedback.jsonl").read_text().splitlines()
+    return json.loads(line)
+
+
+PASSAGES = [
+    {"id": "tagus.md#0", "title": "Tagus", "text": "The Tagus is the longest river.", "cited": True},
+    {"id": "bread.md#0", "title": "Bread", "text": "Bread is baked.", "cited": False},
+]
+
+
+def test_a_helpful_answer_is_kept_as_a_row_to_train_from(client, tmp_path):
+    history = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello."}]
+    row = kept(client, tmp_path, passages=PASSAGES, history=history)
+    read = parse_row(row, "feedback.jsonl:1")
+    assert read.question.answers == ("The Tagus",)
+    assert [turn.content for turn in read.question.history] == ["Hello", "Hello."]
+    assert [(c.passage.text, c.label) for c in read.carried] == [("The Tagus is the longest river.", True)]
+    assert "left_out" not in row
+
+
+@pytest.mark.parametrize(
+    ("feedback", "why"),
+    [({"good": False, "passages": PASSAGES}, "not helpful"), ({"passages": PASSAGES[1:]}, "cites no passage")],
+)
+def test_an_answer_of_which_nothing_right_is_known_is_kept_but_not_trained_on(client, tmp_path, feedback, why):
+    row = kept(client, tmp_path, **feedback)
+    assert why in row["left_out"]
+    assert row["answer"] == "The Tagus"
+    assert not any("label" in candidate for candidate in row["candidates"])
 
 
 def test_the_state_of_a_server_without_a_model_says_why(serving, index):

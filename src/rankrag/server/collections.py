@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from rankrag.errors import DataError, RankragError
 from rankrag.pipeline import RankRAG
 from rankrag.retrieval.postgres.address import is_database
 from rankrag.server.collection import Collection, Document, document_id, name_of
+from rankrag.server.feedback import Feedback, training_row
 from rankrag.server.indexing import Indexer
 from rankrag.server.uploads import Uploads
 from rankrag.types import Passage
@@ -178,12 +178,12 @@ class Collections:
         path = passage.source.path if passage.source else ""
         return f"{name}/{document_id(path)}/{passage_key(passage)}"
 
-    def keep_feedback(self, name: str, row: dict[str, Any]) -> int:
+    def keep_feedback(self, feedback: Feedback) -> int:
         """Append a judgement of an answer to the collection's `feedback.jsonl`; return how many rows it has."""
-        collection = self._of(name or self.default)
+        collection = self._of(feedback.collection or self.default)
         path = collection.feedback
         with self._lock:
-            append_rows(path, [row | {"collection": collection.name, "time": int(time.time())}])
+            append_rows(path, [training_row(feedback, collection.name)])
             return path.read_bytes().count(b"\n")
 
     def link(self, base_url: str, passage: Passage) -> str:

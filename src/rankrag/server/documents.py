@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from rankrag.errors import DataError
+from rankrag.server.feedback import Feedback
 from rankrag.server.parts import parts_of
 from rankrag.server.uploads import Event, Uploads
 
@@ -28,16 +29,6 @@ class NewCollection(BaseModel):
     """A collection to make."""
 
     name: str = Field(min_length=1, max_length=64)
-
-
-class Feedback(BaseModel):
-    """A person's judgement of an answer, kept as a row that training reads."""
-
-    question: str = Field(min_length=1, max_length=100_000)
-    answer: str = Field(max_length=100_000)
-    good: bool
-    passages: list[str] = Field(default_factory=list, max_length=100)
-    collection: str = ""
 
 
 @router.get("/v1/collections")
@@ -141,7 +132,7 @@ async def original(request: Request, id_: str, download: Annotated[bool, Query()
 @router.post("/v1/feedback", status_code=201)
 async def feedback(request: Request, body: Feedback) -> dict[str, Any]:
     """Keep a judgement of an answer, as a line that `rankrag blend` reads."""
-    kept = await asyncio.to_thread(parts_of(request).collections.keep_feedback, body.collection, body.model_dump())
+    kept = await asyncio.to_thread(parts_of(request).collections.keep_feedback, body)
     return {"kept": True, "rows": kept}
 
 

@@ -29,6 +29,8 @@ with sync_playwright() as play:
     page.wait_for_selector("article .cite")
     found["question"] = page.locator("article h2").inner_text()
     found["answer"] = page.locator("article .answer").inner_text()
+    page.get_by_role("button", name="Helpful", exact=True).click()
+    page.wait_for_selector("button[aria-pressed=true]")
     page.click("article summary")
     found["passages"] = page.locator(".passage").count()
     found["used"] = page.locator(".passage.used").count()

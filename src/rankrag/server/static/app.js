@@ -83,9 +83,7 @@ async function ask() {
   at("turns").append(view.root);
   view.root.scrollIntoView({ block: "start" });
   busy(new AbortController());
-  const messages = state.turns.flatMap((past) => [
-    { role: "user", content: past.question }, { role: "assistant", content: past.answer },
-  ]);
+  const messages = state.turns.flatMap(pair);
   const model = `${state.model}:${state.collection}`;
   const body = { model, messages: [...messages, { role: "user", content: text }], stream: true };
   try {
@@ -108,6 +106,10 @@ async function ask() {
     at("question").focus();
   }
 }
+
+const pair = (turn) => [
+  { role: "user", content: turn.question }, { role: "assistant", content: turn.answer },
+];
 
 function turnView(turn) {
   const answer = e("div", { className: "answer waiting", textContent: "Ranking passages…" });
@@ -155,8 +157,12 @@ function tools(turn) {
   const good = e("button", { textContent: "Helpful", ariaPressed: "false" });
   const bad = e("button", { textContent: "Not helpful", ariaPressed: "false" });
   const judge = (button, value) => async () => {
-    const passages = turn.details.passages.filter((one) => one.used).map((one) => one.id);
-    const body = { question: turn.question, answer: turn.answer, good: value, passages, collection: state.collection };
+    const cited = new Set(turn.details.citations.map((one) => one.passage));
+    const passages = turn.details.passages.flatMap(({ id, title, text, used }, place) => (
+      used ? [{ id, title, text, cited: cited.has(place) }] : []));
+    const before = state.turns.slice(0, state.turns.indexOf(turn));
+    const history = before.flatMap(pair);
+    const body = { question: turn.question, answer: turn.answer, good: value, passages, history, collection: state.collection };
     await api("/v1/feedback", { method: "POST", body });
     for (const one of [good, bad]) one.ariaPressed = String(one === button);
   };
