@@ -117,8 +117,12 @@ def test_the_perfect_order_of_answers_puts_a_passage_with_one_first():
     assert metrics.reachable(found, judged, tuple(passages)[:6]) == 0.0
 
 
-def test_the_best_order_is_by_grade_and_keeps_ties():
-    assert metrics.best_order(["a", "b", "c", "d"], {"c": 2, "b": 1, "z": 3}) == ["c", "b", "a", "d"]
+def test_the_best_order_of_the_candidates_is_by_grade():
+    grades = {"c": 2, "b": 1, "z": 3}
+    found = TestSet(BENCHMARKS["trec_dl19"], (), {})
+    best = metrics.reachable(found, Judged(Question("q", "?"), ("c",), grades), ("a", "b", "c", "d"))
+    assert best == metrics.ndcg_at_10(["c", "b", "a", "d"], grades)
+    assert best < 1.0  # z was not found
 
 
 def test_a_choice_may_have_more_than_four_options():

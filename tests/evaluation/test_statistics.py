@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.statistics import (
     Interval,
     bootstrap_interval,
@@ -60,8 +61,9 @@ def test_a_paired_interval_is_narrower_than_the_systems_own():
 
 
 def test_the_cost_of_reranking_is_the_papers_ratio():
-    assert cost_ratio(100, 0.1, 0.02, 0.3) == pytest.approx(100 * 0.02 / 0.4)
-    assert cost_ratio(100, 0.0, 0.02, 0.0) is None
+    assert cost_ratio(100, Seconds(0.1, 0.02, 0.3)) == pytest.approx(100 * 0.02 / 0.4)
+    assert cost_ratio(100, Seconds(0.0, 0.02, 0.0)) is None
+    assert cost_ratio(100, Seconds(None, 0.02, 0.3)) is None
 
 
 def test_the_gap_closed_is_a_share_of_what_can_be_reached():

@@ -10,10 +10,10 @@ From Python::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 import numpy as np
 
@@ -151,7 +151,7 @@ def _figures(
     lines: Sequence[QuestionLine], of_set: SetDescription, system: System, other: Sequence[QuestionLine]
 ) -> SystemFigures:
     counted = Counter(line.outcome for line in lines)
-    times = Times(_seconds(lines, median), _seconds(lines, lambda taken: float(np.percentile(taken, 90))))
+    times = Times(_seconds(lines, 50), _seconds(lines, 90))
     best, gap = [line.reachable for line in lines if line.reachable is not None], None
     if len(best) == len(lines) and system.ranks:
         metric = of_set.metric
@@ -166,7 +166,7 @@ def _figures(
         first=_means([line.first for line in lines]),
         outcomes={name: counted[name] for name in OUTCOMES if counted[name]},
         times=times,
-        cost=_cost(system.n, times.median),
+        cost=cost_ratio(system.n, times.median),
         reachable=fmean(best) if len(best) == len(lines) else None,
         gap=gap,
         calibration=calibration(lines),
@@ -195,14 +195,8 @@ def _pairs(lines: Sequence[QuestionLine], other: Sequence[QuestionLine]) -> list
     ]
 
 
-def _seconds(lines: Sequence[QuestionLine], figure: Callable[[list[float]], float]) -> Seconds:
-    """Return a figure of each time that was taken."""
+def _seconds(lines: Sequence[QuestionLine], percentile: int) -> Seconds:
+    """Return a percentile of each time that was taken."""
     columns = [[getattr(line.seconds, name) for line in lines] for name in ("t1", "t2", "t3")]
     taken = [[value for value in column if value is not None] for column in columns]
-    return Seconds(*(figure(column) if column else None for column in taken))
-
-
-def _cost(n: int, typical: Seconds) -> float | None:
-    if typical.t1 is None or typical.t2 is None or typical.t3 is None:
-        return None
-    return cost_ratio(n, typical.t1, typical.t2, typical.t3)
+    return Seconds(*(float(np.percentile(column, percentile)) if column else None for column in taken))

@@ -230,12 +230,7 @@ def reachable(test_set: TestSet, judged: Judged, ids: Ids) -> float | None:
     if name.startswith("answer-recall"):
         alone = RANKING_METRICS[f"{name.partition('@')[0]}@5"]
         grades = {i: int(alone([i], judged, passages)) for i in ids}
-    return RANKING_METRICS[name](best_order(ids, grades), judged, passages)
-
-
-def best_order(ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
-    """Return the candidates in a perfect order, best grade first."""
-    return sorted(ids, key=lambda i: -grades.get(i, 0))
+    return RANKING_METRICS[name](sorted(ids, key=lambda i: -grades.get(i, 0)), judged, passages)
 
 
 _PUNCTUATION_TO_SPACE = str.maketrans(dict.fromkeys(string.punctuation, " "))

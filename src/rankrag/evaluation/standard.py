@@ -101,13 +101,9 @@ def takes_part(system: System, test_set: TestSet, questions: Sequence[Judged], s
         return all(judged.gold for judged in questions) and not benchmark.evidence
     if role == "first stage" and benchmark.style != "conversation" and system.history_query != "last":
         return False
-    return not test_set.fixed or not any(_same_but_retriever(system, other) for other in _before(system, systems))
+    alike = [one.model_copy(update=_MADE_BY_RETRIEVER) for one in systems[: systems.index(system) + 1]]
+    return not test_set.fixed or alike[-1] not in alike[:-1]
 
 
-def _before(system: System, systems: Sequence[System]) -> Sequence[System]:
-    return systems[: systems.index(system)]
-
-
-def _same_but_retriever(one: System, other: System) -> bool:
-    values = {"retriever": "bm25", "name": "", "encoder": None, "history_query": None}
-    return one.model_copy(update=values) == other.model_copy(update=values)
+_MADE_BY_RETRIEVER = {"retriever": "bm25", "name": "", "encoder": None, "history_query": None}
+"""What may differ between systems that are the same on a set with its only ranking."""

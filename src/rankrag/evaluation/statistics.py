@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rankrag.evaluation.lines import Seconds
+
 RESAMPLES = 2_000
 
 EXACT_UP_TO = 16
@@ -100,12 +102,10 @@ def gap_interval(
     return Interval(share, *_percentiles(rows, shares, seed))
 
 
-def cost_ratio(n: int, t1: float, t2: float, t3: float) -> float | None:
-    """Return N * t2 / (t1 + t3), the time that reranking adds (paper, section 5.5); None if t1 + t3 is 0.
-
-    Seconds for one retrieval (t1), for judging one passage (t2) and for one answer (t3).
-    """
-    return n * t2 / (t1 + t3) if t1 + t3 > 0 else None
+def cost_ratio(n: int, seconds: Seconds) -> float | None:
+    """Return N * t2 / (t1 + t3), the time that reranking adds (paper, section 5.5); None if a time is not known."""
+    t1, t2, t3 = seconds.t1, seconds.t2, seconds.t3
+    return n * t2 / (t1 + t3) if t1 is not None and t2 is not None and t3 is not None and t1 + t3 > 0 else None
 
 
 def _percentiles(rows: np.ndarray, figure: Callable[[np.ndarray], np.ndarray], seed: int) -> tuple[float, float]:

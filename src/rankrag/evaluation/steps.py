@@ -62,12 +62,7 @@ def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> lis
     """Return the lines of a system on a set, one for each of its questions, in their order."""
     questions = prepared.questions(system)
     found = candidates(system, prepared, questions)
-    judgements = _judgements(system, parts, [(judged, found[judged.question.id][0]) for judged in questions])
-    passages, k = prepared.test_set.passages, system.depth(parts.contract)
-    decisions = {}
-    for name, (ids, _) in found.items():
-        ranking = tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids))
-        decisions[name] = decide(ranking, judgements.get(name, ()), parts.contract, k)
+    decisions = _decisions(system, prepared, parts, [(judged, found[judged.question.id][0]) for judged in questions])
     answers = parts.answering if prepared.test_set.benchmark.style is not None else None
     replies = _replies(answers, system, questions, decisions)
     cited = _cited(answers, parts, questions, replies, decisions) if system.cites else {}
@@ -122,6 +117,18 @@ def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged
 
 def _ids(ranking: Ranking) -> Ids:
     return tuple(c.passage.id for c in ranking)
+
+
+def _decisions(
+    system: System, prepared: PreparedSet, parts: SystemParts, wanted: Sequence[tuple[Judged, Ids]]
+) -> dict[str, Decision]:
+    """Return what each question's candidates are decided to be, by its id."""
+    judgements = _judgements(system, parts, wanted)
+    passages, k, found = prepared.test_set.passages, system.depth(parts.contract), {}
+    for judged, ids in wanted:
+        ranking = tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids))
+        found[judged.question.id] = decide(ranking, judgements.get(judged.question.id, ()), parts.contract, k)
+    return found
 
 
 def _judgements(

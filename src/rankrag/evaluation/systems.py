@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pydantic import model_validator
 
@@ -66,18 +66,14 @@ class System(SystemConfig):
     def ranked_by(self) -> tuple[RankerKind, str]:
         """The kind of ranker and the name of what ranks; "" for "none"."""
         kind, colon, name = self.ranker.partition(":")
-        if kind == "model":
-            return "model", name if colon else ("" if self.model == NOTHING else self.model)
-        if kind == "cross-encoder":
-            return "cross-encoder", name
-        if kind == "bi-encoder":
-            return "bi-encoder", name
-        if self.ranker != NOTHING:
+        if self.ranker == "model" and self.model != NOTHING:
+            return "model", self.model
+        if kind not in get_args(RankerKind) or (kind == NOTHING and colon):
             raise ConfigError(
                 f"system {self.name!r}: ranker {self.ranker!r} is not known; "
                 "choose model, none, model:NAME, cross-encoder:NAME or bi-encoder:NAME"
             )
-        return "none", ""
+        return cast(RankerKind, kind), name
 
     @property
     def ranks(self) -> bool:
