@@ -5,15 +5,17 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from rankrag.blend.mixture import EXAMPLES_FILE
 from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, load_contract, save_contract
+from rankrag.data.examples import write_examples
 from rankrag.data.files import write_rows
 from rankrag.data.sets import Judged
 from rankrag.errors import ConfigError
 from rankrag.fitting.fit import FitSize, fit
 from rankrag.fitting.held_back import held_back_sets, without_answers
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.types import Passage, Question
+from rankrag.types import DataKind, Example, Passage, Question
 from tests.data.own_sets import PASSAGES, passage_rows
 
 ALL = {"squad": 1.0, "talk": 1.0, "squad2": 1.0}
@@ -134,6 +136,13 @@ def test_a_source_may_count_more_than_the_others(config, tmp_path):
     assert thrice[1] == once[1]  # squad2 has no answers to choose k by
     with pytest.raises(ConfigError, match="weights of sources must be above 0"):
         shares(squad=0.0)
+
+
+def test_questions_that_the_model_was_trained_on_are_left_out(config, tmp_path):
+    known = Question("other id", "tagus river", answers=("golden land",))
+    write_examples(tmp_path / "blend" / EXAMPLES_FILE, [Example(DataKind.CONTEXT_QA, "said", known, (), "golden land")])
+    _, report = fit(config, tmp_path / "run", golden(), model_name="m", sources=BOTH, blends=[tmp_path / "blend"])
+    assert report.questions == {"squad": 1, "squad2": 1}
 
 
 def test_fitting_goes_on_where_it_was_killed(config, tmp_path):

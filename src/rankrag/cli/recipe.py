@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from rankrag.contract import Contract
     from rankrag.fitting.fit import FitReport
 
+WeightedSources = Annotated[
+    list[str] | None, typer.Option(help="Source to fit on, or NAME=WEIGHT (repeatable; default: `fit` in CONFIG).")
+]
+TrainedOn = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Blend that the model was trained on (repeatable). Its questions are left out, so that "
+        "`--set held_back=…` may hold out more."
+    ),
+]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
@@ -198,10 +208,8 @@ def fit(
     ] = None,
     out: options.RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help="Source to fit on, or NAME=WEIGHT (repeatable; default: `fit` in CONFIG)."),
-    ] = None,
+    source: WeightedSources = None,
+    unseen: TrainedOn = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per source, at most.")] = 60,
     answers: Annotated[int, typer.Option(min=0, help="Questions per source that are answered to choose k.")] = 30,
     n: options.N = 20,
@@ -245,6 +253,7 @@ def fit(
             model_name=directory,
             encoder=None if no_vectors else Encoder(encoder),
             sources=dict(map(_weighted, source or ())),
+            blends=unseen or (),
             size=fitting.FitSize(n, questions, answers, seed),
             progress=step,
         )

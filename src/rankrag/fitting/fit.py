@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 
+from rankrag.blend.mixture import EXAMPLES_FILE
 from rankrag.config.blend import BlendConfig
 from rankrag.contract import Contract, HistoryQuery
+from rankrag.data.examples import read_examples
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import TestSet
 from rankrag.errors import ConfigError
@@ -73,6 +75,7 @@ def fit(
     model_name: str,
     encoder: Encoder | None = None,
     sources: Mapping[str, float] | None = None,
+    blends: Sequence[Path] = (),
     size: FitSize = FitSize(),
     progress: Progress = quiet,
 ) -> tuple[Contract, FitReport]:
@@ -86,6 +89,8 @@ def fit(
             model alone orders them.
         sources: how often each question of a source counts, by the source's name; by default every question of the
             sources that the configuration names as `fit`, else of all, counts once.
+        blends: folders of the blends that the model was trained on; questions of their examples are left out. Then
+            the configuration may hold out more documents than training did, as for a source of few documents.
         size: how much is asked.
 
     `ConfigError` if no source holds out a question with a gold passage, or if the configuration lacks a source.
@@ -94,7 +99,8 @@ def fit(
     names = tuple(counts)
     if any(count <= 0 for count in counts.values()):
         raise ConfigError(f"weights of sources must be above 0 (found: {counts}); leave out what shall not count")
-    sets = held_back_sets(config, names)
+    seen = {example.question.text for folder in blends for example in read_examples(folder / EXAMPLES_FILE)}
+    sets = held_back_sets(config, names, seen)
     if all(test_set.benchmark.unanswerable for test_set in sets.values()):
         raise ConfigError(f"{', '.join(names)}: none holds back a question with a passage; raise held_back")
 

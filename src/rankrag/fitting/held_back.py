@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 
 from rankrag.blend.sources import QuestionSet, held_back_part
 from rankrag.config.blend import BlendConfig, SourceConfig
@@ -12,11 +13,11 @@ from rankrag.matching import contains_any, near_duplicate
 from rankrag.types import Passage
 
 
-def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestSet]:
+def held_back_sets(config: BlendConfig, names: Sequence[str], seen: Set[str] = frozenset()) -> dict[str, TestSet]:
     """Return the held-out questions of these sources as test sets; sources of one corpus share their passages.
 
-    Sources without a held-out question that names a passage are left out. `ConfigError` names sources that the
-    configuration lacks.
+    Questions whose text is in `seen` are left out, and so are sources without a held-out question that names a passage.
+    `ConfigError` names sources that the configuration lacks.
     """
     known = {source.name: source for source in config.sources}
     unknown = [name for name in names if name not in known]
@@ -26,6 +27,7 @@ def held_back_sets(config: BlendConfig, names: Sequence[str]) -> dict[str, TestS
     shared: dict[str, dict[str, Passage]] = {}
     for name, part in parts.items():
         shared.setdefault(known[name].corpus or name, {}).update(part.passages)
+    parts = {name: _without(part, seen) for name, part in parts.items()}
     found = {name: _test_set(known[name], part, shared[known[name].corpus or name]) for name, part in parts.items()}
     return {name: test_set for name, test_set in found.items() if test_set.questions}
 
@@ -40,6 +42,10 @@ def without_answers(question: Judged, ids: Sequence[str], passages: Mapping[str,
         and not contains_any(passages[i].text, question.question.answers)
         and not any(near_duplicate(passages[i].text, text) for text in gold)
     )
+
+
+def _without(part: QuestionSet, seen: Set[str]) -> QuestionSet:
+    return replace(part, records=tuple(record for record in part.records if record.question.text not in seen))
 
 
 def _test_set(source: SourceConfig, part: QuestionSet, passages: Mapping[str, Passage]) -> TestSet:
