@@ -21,8 +21,8 @@ pytestmark = pytest.mark.acceptance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ANSWERABLE, UNANSWERABLE_ONES = 24, 6
-CLOSE = 0.02
-"""Log-odds: `ask` takes passage vectors from the index, `evaluate` makes them again, and a cosine counts 11 times."""
+CLOSE = 0.001
+"""Log-odds by which passages in other places may differ: a model adds in another order in a batch of another size."""
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,13 @@ def test_the_order_takes_vectors_from_the_index_as_ask_does(run, encoder, loaded
     assert encoder.encoded == len(loaded("doc2dial").passages)
 
 
+def test_sets_without_an_index_are_compared_by_vectors_too(run, encoder, loaded):
+    near = golden(similarity_weight=1.0, similarity_encoder="stub@1")
+    evaluation = run([system("over bm25")], {"mini": near}, sets=["squad", "msmarco", "trec_dl19"])
+    assert encoder.encoded > len(loaded("msmarco").passages)
+    assert evaluation.of("msmarco", "over bm25").questions == 1
+
+
 def test_every_system_has_one_line_for_each_question(run, tmp_path):
     evaluation = run()
     for one in SYSTEMS:

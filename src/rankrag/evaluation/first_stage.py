@@ -86,10 +86,13 @@ class FirstStage:
         return {name: ids for name, (ids, _) in self.found(retriever, history, encoder).items()}
 
     def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> Mapping[str, npt.NDArray[np.float32]]:
-        """Return the vectors that the index has of these passages by this encoder, by text (`Nearness`)."""
+        """Return the vectors that the index has of these passages by this encoder, by text (`Nearness`).
+
+        A set without a corpus of its own has no index, and one that was only searched by BM25 no vectors.
+        """
         from rankrag.retrieval.store import PassageStore
 
-        folders = (_index_by(self._index, encoder), self._index)
+        folders = (_index_by(self._index, encoder), self._index) if self.test_set.searchable else ()
         found = next((folder for folder in folders if folder.is_dir()), None)
         return PassageStore.open(found).vectors_of(encoder, passages) if found else {}
 
