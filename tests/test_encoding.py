@@ -140,7 +140,7 @@ def test_plain_labels_carry_the_space_before_them(tokenizer):
 
 def test_equal_labels_are_refused(tokenizer):
     with pytest.raises(ContractError, match="not distinct"):
-        encoder_of(tokenizer).label_ids(Format(turns=chat_turns(tokenizer)), ["True", "True"])
+        encoder_of(tokenizer).label_ids(["True", "True"])
 
 
 def test_a_target_ends_with_the_turns_end(tokenizer):

@@ -56,7 +56,8 @@ class PromptEncoder:
         self._foreign_ids: dict[str, tuple[int, ...]] = {}
         self._markers = turn_markers(tokenizer, contract.format.turns)
         self.end_ids = self._fixed(contract.format.turns.end or tokenizer.eos_token or "")
-        self.contract = with_label_ids(contract, self.label_ids(contract.format, contract.labels))
+        self.contract = contract
+        self.contract = with_label_ids(contract, self.label_ids(contract.labels))
 
     def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
         """Return the ids of each prompt, with room for a reply of `reserve` tokens.
@@ -81,26 +82,27 @@ class PromptEncoder:
             return [*self._fixed(text), *self.end_ids]
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], *self.end_ids]
 
-    def label_ids(self, form: Format, labels: Sequence[str]) -> list[int]:
+    def label_ids(self, labels: Sequence[str]) -> list[int]:
         """Return the token id of each label after the prompt's last segment.
 
         `ContractError` names a label that is several tokens there, or that is joined with the text before it.
         """
-        before = self._fixed(form.turns.generation)
+        turns = self.contract.format.turns
+        before = self._fixed(turns.generation)
         found = []
         for label in labels:
-            text = form.turns.before_target + label
-            alone, in_context = self._fixed(text), self._fixed(form.turns.generation + text)
+            text = turns.before_target + label
+            alone, in_context = self._fixed(text), self._fixed(turns.generation + text)
             if len(alone) != 1:
                 pieces = self.tokenizer.convert_ids_to_tokens(alone)
                 raise ContractError(
-                    f"label {label!r} must be exactly one token after {form.turns.generation!r}, but this tokenizer "
+                    f"label {label!r} must be exactly one token after {turns.generation!r}, but this tokenizer "
                     f"makes {len(alone)} of it: {pieces}; choose other labels in the contract"
                 )
             if in_context != before + alone:
                 pieces = self.tokenizer.convert_ids_to_tokens(in_context)
                 raise ContractError(
-                    f"label {label!r} is one token, but after {form.turns.generation!r} this tokenizer joins it with "
+                    f"label {label!r} is one token, but after {turns.generation!r} this tokenizer joins it with "
                     f"the text before it: {pieces[-4:]}; choose other labels or turn markers in the contract"
                 )
             found.append(alone[0])

@@ -59,7 +59,7 @@ def test_a_first_token_that_is_half_a_character_hides_no_label(server, local):
     labels = list(model.contract.label_ids)
     greedy = {"n_predict": 1, "n_probs": 4, "temperature": 0}
     rows = [[i, i + 1, i + 2] for i in range(5, 60)]
-    told = ["completion_probabilities" in server._remote.post("/completion", greedy | {"prompt": row}) for row in rows]
+    told = ["completion_probabilities" in server._remote.ask("/completion", greedy | {"prompt": row}) for row in rows]
     assert not all(told)
     for row in (row for row, known in zip(rows, told, strict=True) if not known):
         with torch.inference_mode():

@@ -40,7 +40,7 @@ def slow_logprobs(model, prompt, labels):
     """One prompt at a time, logits at every place, no padding, no cache."""
     with torch.no_grad():
         logits = model.model(input_ids=torch.tensor([prompt.ids])).logits[0, -1].double()
-    ids = model.encoder.label_ids(model.contract.format, labels)
+    ids = model.encoder.label_ids(labels)
     return torch.log_softmax(logits, -1)[ids].tolist()
 
 
@@ -127,7 +127,7 @@ def test_a_text_does_not_begin_with_the_word_it_is_not_to(model, monkeypatch):
     prompts = prompts_of(model, 3)
     free, params = SamplingParams(max_new_tokens=6), SamplingParams(max_new_tokens=6, not_first="likeliest")
     row = model.next_logprobs(prompts[:1], list(range(len(model.tokenizer))))[0]
-    monkeypatch.setitem(model._choice_ids, ("likeliest",), [row.index(max(row))])
+    monkeypatch.setattr(model.encoder, "label_ids", lambda words: [row.index(max(row))])
     alone = [model.generate([prompt], params)[0] for prompt in prompts]
     assert alone[0] != model.generate(prompts[:1], free)[0]
     assert model.generate(prompts, params) == alone

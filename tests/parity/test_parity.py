@@ -213,7 +213,7 @@ def test_a_lost_suffix_fails_and_its_place_is_named(compared, monkeypatch):
 
 def test_a_wrong_label_id_fails_and_is_named(compared, monkeypatch, llama):
     true, false = llama.contract.label_ids
-    monkeypatch.setattr(llama, "_choice_ids", {llama.contract.labels: [true + 1, false]})
+    monkeypatch.setattr(llama.encoder, "label_ids", lambda labels: [true + 1, false])
     found = compared()
     assert [path.name for path in found.off] == [path.name for path in found.paths if path.exact]
     assert all(path.differs.endswith("for 'True'") for path in found.paths)
@@ -221,10 +221,9 @@ def test_a_wrong_label_id_fails_and_is_named(compared, monkeypatch, llama):
 
 def test_a_score_that_is_no_number_fails(llama, questions):
     def broken(prompts):
-        found = comparing.reference(llama, prompts)
-        return replace(found, rows=[(float("nan"), 0.0), *found.rows[1:]])
+        return [(float("nan"), 0.0), *((0.0, 0.0) for _ in prompts[1:])]
 
-    found = compare(llama, questions, paths=[ScorePath("broken", True, broken)])
+    found = compare(llama, questions, paths=[ScorePath("broken", True, llama, broken)])
     assert [path.name for path in found.off] == ["broken"]
 
 

@@ -10,21 +10,19 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from rankrag.errors import ModelError
-from rankrag.export.checking import check, pairs_to_check
+from rankrag.export.checking import check, encoded, pairs_to_check
 from rankrag.export.template import bordered
 from rankrag.models.transformers import TransformersModel
-from rankrag.templates import ranking_prompt
 
 
 def export_classifier(model: TransformersModel, out: Path) -> float:
     """Write the classifier; return the largest difference of its logits from our log-odds on the check's pairs."""
     classifier = classifier_of(model)
     pairs = pairs_to_check(model)
-    prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
     scores = []
-    for encoded in model.encoder.encode(prompts):
+    for prompt in encoded(model, pairs):
         with torch.inference_mode():
-            scores.append(float(classifier(torch.tensor([encoded.ids], device=model.device)).logits[0, 0]))
+            scores.append(float(classifier(torch.tensor([prompt.ids], device=model.device)).logits[0, 0]))
     apart = check("sequence-classifier", model, pairs, scores)
     classifier.save_pretrained(out)
     bordered(model.tokenizer, model.contract).save_pretrained(out)

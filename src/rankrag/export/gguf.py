@@ -7,8 +7,6 @@ rotary frequencies, and the tokenizer's rule for words.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from rankrag.contract import save_contract
 from rankrag.errors import ModelError
-from rankrag.export.checking import check, pairs_to_check
+from rankrag.export.checking import check, made_beside, pairs_to_check
 from rankrag.models.llamacpp import serving
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
@@ -53,19 +50,12 @@ _WORDS = {
 def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -> float:
     """Write `model.gguf` and the tokenizer; return the largest difference of log-odds in llama.cpp."""
     pairs = pairs_to_check(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
-        whole = Path(folder) / out.name
-        whole.mkdir()
-        write_gguf(model, whole / FILE_NAME, weights)
-        model.tokenizer.save_pretrained(whole)
-        save_contract(model.contract, whole)
+    with made_beside(out, model) as folder:
+        write_gguf(model, folder / FILE_NAME, weights)
         limits = {"context": model.contract.max_tokens, "threads": torch.get_num_threads()}
-        with serving(whole / FILE_NAME, whole, **limits) as served:
+        with serving(folder / FILE_NAME, folder, **limits) as served:
             scores = [j.log_odds for j in judge(served, pairs)]
-        apart = check("gguf", model, pairs, scores, tolerance=TOLERANCES[weights])
-        os.replace(whole, out)
-    return apart
+        return check("gguf", model, pairs, scores, tolerance=TOLERANCES[weights])
 
 
 def write_gguf(model: TransformersModel, path: Path, weights: Weights) -> None:

@@ -6,8 +6,6 @@ the whole vocabulary: their difference is the log-odds, and the exponential of t
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +14,10 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 
-from rankrag.contract import save_contract
 from rankrag.errors import MissingExtraError, ModelError, first_line
-from rankrag.export.checking import TOLERANCE, check, pairs_to_check
+from rankrag.export.checking import TOLERANCE, check, encoded, made_beside, pairs_to_check
 from rankrag.models.attention import whole_attention
 from rankrag.models.transformers import TransformersModel
-from rankrag.templates import ranking_prompt
 
 Weights = Literal["f32", "int8"]
 
@@ -57,22 +53,14 @@ class LabelLogprobs(torch.nn.Module):
 def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -> float:
     """Write `model.onnx` and the tokenizer; return the largest difference of log-odds in ONNX Runtime."""
     pairs = pairs_to_check(model)
-    encoded = model.encoder.encode([ranking_prompt(model.contract.format, *pair) for pair in pairs])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
-        plain, whole = Path(folder) / FILE_NAME, Path(folder) / out.name
-        whole.mkdir()
+    with made_beside(out, model) as folder:
+        plain = folder / FILE_NAME if weights == "f32" else folder.parent / FILE_NAME
         write_onnx(model, plain)
         if weights == "int8":
-            quantise(plain, whole / FILE_NAME)
-        else:
-            os.replace(plain, whole / FILE_NAME)
-        model.tokenizer.save_pretrained(whole)
-        save_contract(model.contract, whole)
-        scores = [true - false for true, false in logprobs(whole / FILE_NAME, [e.ids for e in encoded])]
-        apart = check("onnx", model, pairs, scores, tolerance=TOLERANCES[weights])
-        os.replace(whole, out)
-    return apart
+            quantise(plain, folder / FILE_NAME)
+        rows = logprobs(folder / FILE_NAME, [prompt.ids for prompt in encoded(model, pairs)])
+        scores = [true - false for true, false in rows]
+        return check("onnx", model, pairs, scores, tolerance=TOLERANCES[weights])
 
 
 def write_onnx(model: TransformersModel, path: Path) -> None:

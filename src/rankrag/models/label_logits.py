@@ -63,37 +63,21 @@ def choice_logprobs(
 ) -> torch.Tensor:
     """Run the model and return the log-probabilities of `choices` over the vocabulary, [prompts, choices], float32.
 
-    `rows` and `columns` [prompts] are the places of the prompts' last tokens in the logits [rows, columns, words].
+    `rows` and `columns` [prompts] are the places of the prompts' last tokens in the input [rows, columns].
     """
+    # the layers alone, then the head at the columns where any prompt ends: the vocabulary is far wider than a state
+    kept, place = torch.unique(columns, return_inverse=True)
+    states = model.base_model(**inputs).last_hidden_state[:, kept]
+    logits = vocabulary_logits(model, states.flatten(0, 1)).view(*states.shape[:2], -1)[rows, place].float()
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.weight.dtype == torch.float32 or rescales(model):
-        last = model(**inputs).logits[rows, columns].float()
-        found = last[:, choices]
+        found = logits[:, choices]
     else:
-        with _inputs_of(head) as seen:
-            last = model(**inputs).logits[rows, columns].float()
         # the head is one row of weights for each label: again in float32, this costs nothing
         bias = None if head.bias is None else head.bias[choices].float()
-        found = nn.functional.linear(seen[-1][rows, columns].float(), head.weight[choices].float(), bias)
-    logprobs: torch.Tensor = found - last.logsumexp(dim=-1, keepdim=True)
+        found = nn.functional.linear(states[rows, place].float(), head.weight[choices].float(), bias)
+    logprobs: torch.Tensor = found - logits.logsumexp(dim=-1, keepdim=True)
     return logprobs
-
-
-@contextmanager
-def _inputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Keep what the module is given within this context."""
-    seen: list[torch.Tensor] = []
-    owner = threading.get_ident()
-
-    def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if threading.get_ident() == owner:  # another thread may use the same model meanwhile
-            seen.append(inputs[0])
-
-    handle = module.register_forward_pre_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def last_tokens_only(causal: Any, rows: torch.Tensor, columns: torch.Tensor) -> Any:

@@ -70,7 +70,7 @@ class OpenAIModel:
 
     def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
-        ids = self.encoder.label_ids(self.contract.format, choices)
+        ids = self.encoder.label_ids(choices)
         ask = {"vllm": self._vllm, "sglang": self._sglang, "llama.cpp": self._llama_cpp, "generic": self._generic}
         return self._all(lambda one: self._finite(ask[self.kind](one, ids), choices), [p.ids for p in prompts])
 
@@ -162,7 +162,7 @@ class OpenAIModel:
 
     def _sampling(self, ids: list[int], params: SamplingParams) -> dict[str, Any]:
         end = self.encoder.tokenizer.decode(self.encoder.end_ids[-1:])
-        avoided = self.encoder.label_ids(self.contract.format, (params.not_first,)) if params.not_first else []
+        avoided = self.encoder.label_ids((params.not_first,)) if params.not_first else []
         return {
             "model": self.name,
             "prompt": ids,

@@ -124,7 +124,7 @@ class PromptReader:
             share_cores(self.device)
             before = Before([NOTHING], work)
             inputs = torch.tensor(work, device=self.device)
-            self.model(inputs, past_key_values=before, use_cache=True, logits_to_keep=1)
+            self.model.base_model(input_ids=inputs, past_key_values=before, use_cache=True)
             return self._kept(before)
 
         (state,) = in_halves([ids], read)
@@ -157,19 +157,16 @@ class PromptReader:
         unseen = torch.finfo(self.model.dtype).min
         mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
-        # `logits_to_keep` takes columns for all rows, so the head is computed at every column where any prompt ends
-        kept, column = torch.unique(ends[:, 2], return_inverse=True)
         with last_tokens_only(self.model, ends[:, 1], ends[:, 2]):
             found = choice_logprobs(
                 self.model,
                 choices,
                 ends[:, 1],
-                column,
+                ends[:, 2],
                 input_ids=laid.input_ids,
                 attention_mask=mask,
                 position_ids=laid.positions,
                 past_key_values=before,
-                logits_to_keep=kept,
                 use_cache=True,
             )
         self._kept(before)
@@ -185,16 +182,14 @@ class PromptReader:
             width = max(map(len, ids))
             lengths = torch.tensor([len(row) for row in ids], device=self.device)
             positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
-            ends, column = torch.unique(lengths - 1, return_inverse=True)
             found = choice_logprobs(
                 self.model,
                 choices,
                 torch.arange(len(ids), device=self.device),
-                column,
+                lengths - 1,
                 input_ids=torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device),
                 attention_mask=(positions < lengths[:, None]).long(),
                 position_ids=positions,
-                logits_to_keep=ends,
                 use_cache=False,
             )
             return list(zip(batch, found.tolist(), strict=True))

@@ -79,7 +79,6 @@ class TransformersModel(PromptReader):
         tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
         super().__init__(tokenizer, model, self.encoder.contract, where, tokens)
         self.in_int8 = dtype == INT8
-        self._choice_ids: dict[tuple[str, ...], list[int]] = {self.contract.labels: list(self.contract.label_ids)}
 
     def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
         """Return the token ids of each prompt, leaving room for `reserve` tokens of a reply."""
@@ -87,7 +86,7 @@ class TransformersModel(PromptReader):
 
     def choice_logprobs(self, prompts: Sequence[EncodedPrompt], choices: Sequence[str]) -> list[list[float]]:
         """Return the log-probability of each choice as the next token of each prompt, over the whole vocabulary."""
-        return self.next_logprobs(prompts, self._ids_of(tuple(choices)))
+        return self.next_logprobs(prompts, self.encoder.label_ids(choices))
 
     def generate(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> list[str]:
         """Return one continuation for each prompt, without the space around it."""
@@ -122,11 +121,6 @@ class TransformersModel(PromptReader):
         thread.join()
         if failure:
             raise failure[0]
-
-    def _ids_of(self, choices: tuple[str, ...]) -> list[int]:
-        if choices not in self._choice_ids:
-            self._choice_ids[choices] = self.encoder.label_ids(self.contract.format, choices)
-        return self._choice_ids[choices]
 
     @torch.inference_mode()
     def _inputs(self, prompts: Sequence[EncodedPrompt], params: SamplingParams) -> dict[str, Any]:
@@ -165,7 +159,7 @@ class TransformersModel(PromptReader):
         if params.stop:
             sampling |= {"stop_strings": list(params.stop), "tokenizer": self.tokenizer}
         if params.not_first:
-            sampling |= {"begin_suppress_tokens": self._ids_of((params.not_first,))}
+            sampling |= {"begin_suppress_tokens": self.encoder.label_ids((params.not_first,))}
         share_cores(self.device)
         ends = {*self.encoder.end_ids[-1:], self.tokenizer.eos_token_id} - {None}
         output: torch.Tensor = self.model.generate(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rankrag.contract import Contract
@@ -168,15 +169,10 @@ def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float:
 
     If one of them ties everything, there is no order to compare: 1 if the other does so too, otherwise 0.
     """
-    agree = left_ties = right_ties = pairs = 0
-    for (a, b), (x, y) in itertools.combinations(zip(left, right, strict=True), 2):
-        pairs += 1
-        left_ties += a == x
-        right_ties += b == y
-        agree += _sign(a - x) * _sign(b - y)
-    if left_ties == pairs or right_ties == pairs:
-        return float(left_ties == right_ties)
-    return agree / math.sqrt((pairs - left_ties) * (pairs - right_ties))
+    a, b = (np.sign(np.subtract.outer(row, row)) for row in (left, right))
+    if not a.any() or not b.any():
+        return float(a.any() == b.any())
+    return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
 
 
 def _compared(
@@ -218,7 +214,3 @@ def _first_difference(found: Sequence[Sequence[int]], expected: Sequence[Sequenc
 def _by_question(sizes: Sequence[int]) -> list[range]:
     ends = list(itertools.accumulate(sizes))
     return [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-
-
-def _sign(number: float) -> int:
-    return (number > 0) - (number < 0)

@@ -30,6 +30,8 @@ SIXTEEN_BITS = 1.0
 Row = tuple[float, float]
 """Log-probabilities of the two labels, relevant first."""
 
+Scorer = Callable[[Sequence[EncodedPrompt], list[int]], list[tuple[int, list[float]]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -41,109 +43,107 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class ScorePath:
-    """A way to score prompts. An `exact` one is held to its own tolerance, or to that of all; others are only shown."""
+    """A way to score encoded prompts. An `exact` one is held to its own tolerance, or to that of all.
+
+    `rows` scores them, and `reads` says which ids it reads. Paths that are not exact are only shown.
+    """
 
     name: str
     exact: bool
-    score: Callable[[Sequence[Prompt]], Scored]
+    model: TransformersModel | OpenAIModel
+    rows: Callable[[list[EncodedPrompt]], list[Row]]
+    reads: Callable[[list[EncodedPrompt]], list[list[int]]] = lambda prompts: [prompt.ids for prompt in prompts]
     tolerance: float | None = None
+
+    def score(self, prompts: Sequence[Prompt]) -> Scored:
+        """Return the rows, and the ids that were read with those of the labels after them."""
+        encoded = self.model.encode(prompts)
+        return Scored(self.rows(encoded), [ids + _label_ids(self.model) for ids in self.reads(encoded)])
 
 
 def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[ScorePath]:
     """Return the paths that score with this model on this machine; `groups` are the places of each question's pairs."""
-    found = [
-        ScorePath("padded batch", True, partial(_padded, model)),
-        ScorePath("one prompt a call", True, partial(_by_call, model, None)),
-        ScorePath("small batches, shuffled", True, partial(_shuffled, model)),
-        ScorePath("question by question", True, partial(_by_call, model, groups)),
-        ScorePath("beside strangers", True, partial(_beside_strangers, model)),
-    ]
+    own = {
+        "padded batch": partial(_in_place, model.plain_logprobs, model),
+        "one prompt a call": lambda prompts: [row for prompt in prompts for row in _asked(model, [prompt])],
+        "small batches, shuffled": partial(_shuffled, model),
+        "question by question": lambda prompts: [
+            row for places in groups for row in _asked(model, [prompts[place] for place in places])
+        ],
+        "beside strangers": partial(_beside_strangers, model),
+    }
+    found = [ScorePath(name, True, model, rows) for name, rows in own.items()]
     probe = ranking_prompt(model.contract.format, Question("", "why?"), Passage("", "so"))
     if model.can_share(model.encode([probe])):
-        found.insert(1, ScorePath("prefix + tails", True, partial(_shared, model)))
+        shared = partial(_in_place, model.shared_logprobs, model)
+        found.insert(1, ScorePath("prefix + tails", True, model, shared, _shared_ids))
     if not model.why_no_states():
-        found.append(ScorePath("kept states", True, partial(_known, model)))
-        found.append(ScorePath("kept states, 16 bit on disk", False, partial(_known_on_disk, model)))
+        found.append(ScorePath("kept states", True, model, partial(_known, model, StateCache()), _shared_ids))
+        on_disk = partial(_known_on_disk, model)
+        found.append(ScorePath("kept states, 16 bit on disk", False, model, on_disk, _shared_ids))
     if model.in_int8:
         return found
     if model.model.dtype == torch.float32:
-        found.append(of_model("bfloat16", bfloat16(model), exact=False))
+        half = bfloat16(model)
+        found.append(ScorePath("bfloat16", False, half, partial(_asked, half)))
     if (quantised := int8(model)) is not None:
-        found.append(of_model("int8 weights", quantised, exact=False))
+        found.append(ScorePath("int8 weights", False, quantised, partial(_asked, quantised)))
     return found
-
-
-def _padded(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
-    encoded = model.encode(prompts)
-    return Scored(
-        [_row(row) for _, row in sorted(model.plain_logprobs(encoded, _labels(model)))], _read(model, encoded)
-    )
-
-
-def _shared(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
-    encoded = model.encode(prompts)
-    rows = [_row(row) for _, row in sorted(model.shared_logprobs(encoded, _labels(model)))]
-    return Scored(rows, _read_shared(model, encoded))
-
-
-def _by_call(model: TransformersModel, groups: Sequence[Sequence[int]] | None, prompts: Sequence[Prompt]) -> Scored:
-    """Score a group in each call; None is one prompt a call."""
-    encoded = model.encode(prompts)
-    calls = [[place] for place in range(len(prompts))] if groups is None else groups
-    return Scored([row for call in calls for row in _asked(model, [encoded[i] for i in call])], _read(model, encoded))
-
-
-def _shuffled(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
-    encoded = model.encode(prompts)
-    order = random.Random(0).sample(range(len(prompts)), len(prompts))
-    small = copy.copy(model)
-    small.tokens_per_batch = max(1, max(map(len, encoded)) * 2)
-    rows = dict(zip(order, _asked(small, [encoded[place] for place in order]), strict=True))
-    return Scored([rows[place] for place in range(len(prompts))], _read(model, encoded))
-
-
-def _beside_strangers(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
-    """Score with a very short and a very long prompt of another question in the same call."""
-    words = max(2, model.contract.passage_tokens // 4)
-    asked, form = Question("stranger", "is this any of our concern? " * 3), model.contract.format
-    strangers = [ranking_prompt(form, asked, Passage(str(i), "stranger " * n)) for i, n in enumerate((1, words))]
-    rows = _asked(model, model.encode([strangers[0], *prompts, strangers[1]]))
-    return Scored(rows[1:-1], _read(model, model.encode(prompts)))
-
-
-def _known(model: TransformersModel, prompts: Sequence[Prompt], states: StateCache | None = None) -> Scored:
-    """Score twice, and return the second scores: all passages are known by then."""
-    warm = copy.copy(model)
-    warm.states = states or StateCache()
-    encoded = model.encode(prompts)
-    _asked(warm, encoded)
-    return Scored(_asked(warm, encoded), _read_shared(model, encoded))
-
-
-def _known_on_disk(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
-    with tempfile.TemporaryDirectory() as folder:
-        return _known(model, prompts, StateCache(form="float16", folder=Path(folder), memory_bytes=0))
-
-
-def of_model(name: str, model: TransformersModel, *, exact: bool) -> ScorePath:
-    """Return the path that asks a model for all prompts at once."""
-
-    def asked(prompts: Sequence[Prompt]) -> Scored:
-        encoded = model.encode(prompts)
-        return Scored(_asked(model, encoded), _read(model, encoded))
-
-    return ScorePath(name, exact, asked)
 
 
 def of_server(served: OpenAIModel, tolerance: float = SIXTEEN_BITS) -> ScorePath:
     """Return the path that asks a server, with the tokens that it is sent."""
+    return ScorePath(f"server, {served.kind}", True, served, partial(_asked, served), tolerance=tolerance)
 
-    def asked(prompts: Sequence[Prompt]) -> Scored:
-        encoded = served.encode(prompts)
-        rows = served.choice_logprobs(encoded, served.contract.labels)
-        return Scored([_row(row) for row in rows], [one.ids + list(served.contract.label_ids) for one in encoded])
 
-    return ScorePath(f"server, {served.kind}", True, asked, tolerance)
+def _asked(model: TransformersModel | OpenAIModel, prompts: Sequence[EncodedPrompt]) -> list[Row]:
+    return [(true, false) for true, false in model.choice_logprobs(prompts, model.contract.labels)]
+
+
+def _label_ids(model: TransformersModel | OpenAIModel) -> list[int]:
+    return model.encoder.label_ids(model.contract.labels)
+
+
+def _in_place(score: Scorer, model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
+    """Score with a method that returns places with its rows, in an order of its own."""
+    return [(true, false) for _, (true, false) in sorted(score(prompts, _label_ids(model)))]
+
+
+def _shuffled(model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
+    order = random.Random(0).sample(range(len(prompts)), len(prompts))
+    small = copy.copy(model)
+    small.tokens_per_batch = max(1, max(map(len, prompts)) * 2)
+    rows = dict(zip(order, _asked(small, [prompts[place] for place in order]), strict=True))
+    return [rows[place] for place in range(len(prompts))]
+
+
+def _beside_strangers(model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
+    """Score with a very short and a very long prompt of another question in the same call."""
+    words = max(2, model.contract.passage_tokens // 4)
+    asked, form = Question("stranger", "is this any of our concern? " * 3), model.contract.format
+    short, long = (ranking_prompt(form, asked, Passage(str(i), "stranger " * n)) for i, n in enumerate((1, words)))
+    first, last = model.encode([short, long])
+    return _asked(model, [first, *prompts, last])[1:-1]
+
+
+def _known(model: TransformersModel, states: StateCache, prompts: list[EncodedPrompt]) -> list[Row]:
+    """Score twice, and return the second scores: all passages are known by then."""
+    warm = copy.copy(model)
+    warm.states = states
+    _asked(warm, prompts)
+    return _asked(warm, prompts)
+
+
+def _known_on_disk(model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        return _known(model, StateCache(form="float16", folder=Path(folder), memory_bytes=0), prompts)
+
+
+def _shared_ids(prompts: list[EncodedPrompt]) -> list[list[int]]:
+    """Return what is read of each prompt where prompts share rows: root, prefix and its own tail."""
+    root, rows = packing.share(prompts)
+    read = {p: [*root, *row.prefix, *tail] for row in rows for p, tail in zip(row.places, row.tails, strict=True)}
+    return [read[place] for place in range(len(prompts))]
 
 
 def bfloat16(model: TransformersModel) -> TransformersModel:
@@ -169,26 +169,3 @@ def _copied(model: TransformersModel) -> TransformersModel:
     twin.model = copy.deepcopy(model.model)
     twin.states = None
     return twin
-
-
-def _asked(model: TransformersModel, prompts: Sequence[EncodedPrompt]) -> list[Row]:
-    return [_row(row) for row in model.choice_logprobs(prompts, model.contract.labels)]
-
-
-def _labels(model: TransformersModel) -> list[int]:
-    return model._ids_of(model.contract.labels)
-
-
-def _read(model: TransformersModel, prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
-    return [prompt.ids + _labels(model) for prompt in prompts]
-
-
-def _read_shared(model: TransformersModel, prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
-    root, rows = packing.share(prompts)
-    read = {p: [*root, *row.prefix, *tail] for row in rows for p, tail in zip(row.places, row.tails, strict=True)}
-    return [read[place] + _labels(model) for place in range(len(prompts))]
-
-
-def _row(found: Sequence[float]) -> Row:
-    true, false = found
-    return true, false
