@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag import opening
 from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract
 from rankrag.documents.parts import SourcePassages
+from rankrag.models import state_folder
 from rankrag.models.fake import FakeLanguageModel
-from rankrag.models.state_cache import MARK
-from rankrag.opening import load, open_model, open_nearness
+from rankrag.models.state_folder import MARK
+from rankrag.opening import STATES, load, open_model, open_nearness
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.store import PassageStore
 from rankrag.templates import ranking_prompt
@@ -26,9 +28,78 @@ def test_a_folder_keeps_states_for_the_next_process(tiny_model_dir, tmp_path):
     first, second = (
         open_model(str(tiny_model_dir), dtype="float32", state_cache=folder, say=pytest.fail) for _ in range(2)
     )
-    assert judged(first)[0] == pytest.approx(judged(second)[0], abs=0.05)
+    before = judged(first)[0]
+    first.states.write()
+    assert judged(second)[0] == pytest.approx(before, abs=1e-5)
     assert second.info.states == StateUse(1, 1)
     assert (folder / MARK).is_file()
+
+
+@pytest.fixture
+def index(tmp_path):
+    store = PassageStore.create_or_open(tmp_path / "index")
+    store.replace_source(SourcePassages("a.txt", "sha", (Passage("p", "The Tagus is a river."),)))
+    store.refresh()
+    return tmp_path / "index"
+
+
+def asked(index, tiny_model_dir, **settings):
+    """Ask as `rankrag ask` does in a process of its own; return the use of states and the P(True) of the passage."""
+    said = []
+    config = AskConfig(model=str(tiny_model_dir), retriever="bm25", dtype="float32", **settings)
+    rag = load(index, config, say=said.append)
+    answer = rag.ask("Which river?")
+    if rag.model.states:
+        rag.model.states.write()
+    return answer.states, answer.relevance["p"], said
+
+
+def test_states_are_kept_in_the_index_without_asking(index, tiny_model_dir):
+    first, p_true, _ = asked(index, tiny_model_dir)
+    second, again, said = asked(index, tiny_model_dir)
+    assert (first, second) == (StateUse(0, 1), StateUse(1, 1))
+    assert again == pytest.approx(p_true, abs=1e-6)
+    assert said == []
+    assert (index / STATES / MARK).is_file()
+
+
+@pytest.mark.parametrize("where", ["memory", "off"])
+def test_nothing_is_written_into_the_index_where_the_user_says_so(index, tiny_model_dir, where):
+    asked(index, tiny_model_dir, state_cache=where)
+    assert not (index / STATES).exists()
+
+
+def test_an_index_that_cannot_be_written_costs_no_line_and_no_score(index, tiny_model_dir, monkeypatch):
+    _, p_true, _ = asked(index, tiny_model_dir, state_cache="off")
+    monkeypatch.setattr(opening.os, "access", lambda *_: False)
+    states, again, said = asked(index, tiny_model_dir)
+    assert (states, said) == (StateUse(0, 1), [])
+    assert again == pytest.approx(p_true, abs=1e-6)
+    assert not (index / STATES).exists()
+
+
+def test_a_full_disk_is_said_once_and_moves_no_score(index, tiny_model_dir, monkeypatch):
+    _, p_true, _ = asked(index, tiny_model_dir, state_cache="off")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(state_folder, "save_file", full)
+    _, again, said = asked(index, tiny_model_dir)
+    assert again == pytest.approx(p_true, abs=1e-6)
+    (line,) = said
+    assert "No space left on device" in line
+
+
+def test_a_download_at_the_first_question_is_heard_of(index, tiny_model_dir, monkeypatch):
+    def download(name, say, progress):
+        progress("Downloading Toy (MB)", 1, 2)
+        return str(tiny_model_dir)
+
+    monkeypatch.setattr(opening, "resolve_model", download)
+    heard = []
+    load(index, AskConfig(retriever="bm25"), progress=lambda *one: heard.append(one))
+    assert heard == [("Downloading Toy (MB)", 1, 2)]
 
 
 def test_off_keeps_nothing(tiny_model_dir):

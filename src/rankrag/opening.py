@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.config.answering import AskConfig
+from rankrag.data.progress import Progress
 from rankrag.errors import ConfigError
 from rankrag.models import Form, LanguageModel
 from rankrag.models.address import is_address, parse_address
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
 
+STATES = "states"
+"""Folder in an index for the states of its passages."""
+
 
 def load(
     index: Path | str,
@@ -35,6 +40,7 @@ def load(
     model: LanguageModel | None = None,
     encoder: Encoder | None = None,
     say: Say = lambda _: None,
+    progress: Progress | None = None,
 ) -> RankRAG:
     """Return the pipeline over an index; `RankragError` says what to do if a part cannot be opened.
 
@@ -44,11 +50,14 @@ def load(
         model: a model that is open already, instead of the config's.
         encoder: an encoder that is open already, instead of the config's.
         say: gets a line about anything that takes long.
+        progress: hears of a download; without it, `say` gets a line now and then.
     """
     config = config or AskConfig()
     if config.retriever != "bm25":
         encoder = _opened(encoder or config.encoder)
     first_stage = open_retriever(index, config.retriever, encoder=encoder or config.encoder, say=say)
+    if model is None:
+        model = model_of(config, index=index, say=say, progress=progress)
     return open_reranker(config, model=model, retriever=first_stage, encoder=encoder, index=index, say=say)
 
 
@@ -66,15 +75,7 @@ def open_reranker(
     Vectors in `index` are used again instead of encoding its passages.
     """
     if model is None:
-        model = open_model(
-            config.model,
-            device=config.device,
-            dtype=config.dtype,
-            score=config.score,
-            state_cache=config.state_cache,
-            state_form=config.state_form,
-            say=say,
-        )
+        model = model_of(config, index=index, say=say)
     shares = config.rerank and config.similarity
     return RankRAG(
         retriever,
@@ -89,6 +90,27 @@ def open_reranker(
     )
 
 
+def model_of(
+    config: AskConfig,
+    *,
+    index: Path | str | None = None,
+    say: Say = lambda _: None,
+    progress: Progress | None = None,
+) -> LanguageModel:
+    """Return the config's model; passage states are kept in `index` if the config says so."""
+    return open_model(
+        config.model,
+        device=config.device,
+        dtype=config.dtype,
+        score=config.score,
+        state_cache=config.state_cache,
+        state_form=config.state_form,
+        index=index,
+        say=say,
+        progress=progress,
+    )
+
+
 def open_model(
     name: str = MINI,
     *,
@@ -96,30 +118,36 @@ def open_model(
     dtype: str = "auto",
     score: ScoreType | None = None,
     state_cache: Path | str = "off",
-    state_form: Form | None = None,
+    state_form: Form = "exact",
+    index: Path | str | None = None,
     say: Say = lambda _: None,
+    progress: Progress | None = None,
 ) -> LanguageModel:
     """Return the model with that name; rankrag-mini is assembled at its first use.
 
     An address means a server (`models.openai`). Its tokenizer and contract come from the directory after "#"; without
-    one they are rankrag-mini's, if the server makes the same tokens. `score` defaults to the contract's. Passage states
-    are kept only by models in this process whose prompts begin with the passage; for other models `say` gets a line if
-    a folder was named.
+    one they are rankrag-mini's, if the server makes the same tokens. `score` defaults to the contract's.
+
+    Passage states are kept in memory, in a folder, or, for the `state_cache` "index", in a folder of `index`. Only
+    models in this process whose prompts begin with the passage keep any; for others `say` gets a line if a folder was
+    named.
     """
+    is_named = str(state_cache) not in ("off", "memory", "index")
     if is_address(name):
-        if str(state_cache) not in ("off", "memory"):
+        if is_named:
             say(f"state_cache {state_cache}: not used, the server keeps what it has read itself")
         return open_server(name, score=score, say=say)
-    directory = resolve_model(name, say)
+    directory = resolve_model(name, say, progress)
     from rankrag.models.parallel import ParallelModel
     from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel
 
     replicas = [TransformersModel(directory, device=one.strip(), dtype=dtype, score=score) for one in device.split(",")]
     reason = replicas[0].why_no_states()
+    where = _states_in(index) if state_cache == "index" else state_cache
     for replica in replicas:
-        replica.states = None if reason else open_cache(state_cache, replica.model, form=state_form, say=say)
-    if reason and str(state_cache) not in ("off", "memory"):
+        replica.states = None if reason else open_cache(where, replica.model, form=state_form, say=say)
+    if reason and is_named:
         say(f"state_cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)
 
@@ -192,6 +220,12 @@ def open_retriever(
     if missing:
         say(f"{missing} of {len(store)} passages have no vector yet; run the same `rankrag index` again to fill them.")
     return store.hybrid(encoder)
+
+
+def _states_in(index: Path | str | None) -> Path | str:
+    """Return the folder for passage states in an index, or "memory" for an index that is no folder we may write to."""
+    is_ours = index is not None and Path(index).is_dir() and os.access(index, os.W_OK)
+    return Path(str(index)) / STATES if is_ours else "memory"
 
 
 def _opened(encoder: Encoder | Path | str | None) -> Encoder:

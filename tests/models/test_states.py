@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rankrag.models import SamplingParams, packing, state_cache
-from rankrag.models.state_cache import MARK, StateCache, model_fingerprint, open_cache
+from rankrag.models import SamplingParams, packing, state_cache, state_folder
+from rankrag.models.state_cache import StateCache, model_fingerprint, open_cache
+from rankrag.models.state_folder import MARK
 from rankrag.models.states import NOTHING, Before, State
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import answer_prompt, ranking_prompt
@@ -57,6 +58,13 @@ def on_disk(model, folder, said=None, **options):
     owner = model_fingerprint(model.model, model.model.config.to_dict())
     model.states = StateCache(folder=folder, owner=owner, say=say, **options)
     return model
+
+
+def write_states(model, folder, prompts):
+    """Read prompts with a model that keeps states in a folder, and end it."""
+    there = on_disk(copy.copy(model), folder)
+    scores(there, prompts)
+    there.states.write()
 
 
 @pytest.mark.parametrize("name", sorted(SHARING))
@@ -228,22 +236,39 @@ def test_question_first_shares_the_question_and_keeps_nothing(llama, model):
 def test_another_process_finds_the_states_on_disk(llama, tmp_path):
     prompts = prompts_of(llama)
     cold = scores(llama, prompts)
-    scores(on_disk(copy.copy(llama), tmp_path / "states", form="exact"), prompts)
-    again = on_disk(copy.copy(llama), tmp_path / "states", form="exact")
+    write_states(llama, tmp_path / "states", prompts)
+    again = on_disk(copy.copy(llama), tmp_path / "states")
     assert apart(scores(again, prompts), cold) < 1e-4
     assert again.info.states == StateUse(5, 5)
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_states_are_written_while_questions_go_on(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(state_cache, "WAITING_BYTES", 400_000)
+    on_disk(model, tmp_path / "states")
+    cold = scores(model, prompts_of(model))
+    model.states._writer.join()
+    assert list(tmp_path.rglob("*.safetensors"))
+    assert apart(scores(model, prompts_of(model)), cold) < 1e-4
+
+
+def test_a_disk_slower_than_the_model_gets_what_it_can_take(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(state_cache, "WAITING_BYTES", 100)
+    on_disk(model, tmp_path / "states")
+    scores(model, prompts_of(model))
+    model.states.write()
+    assert list(tmp_path.rglob("*.safetensors")) == []
+
+
 def test_another_model_never_takes_the_states_of_this_one(llama, tokenizer, tmp_path):
     prompts = prompts_of(llama)
-    scores(on_disk(copy.copy(llama), tmp_path / "states", form="exact"), prompts)
+    write_states(llama, tmp_path / "states", prompts)
     other = copy.copy(llama)
     other.model = copy.deepcopy(llama.model)
     with torch.no_grad():
         other.model.model.layers[0].self_attn.k_proj.weight += 0.01
     cold = scores(other, prompts)
-    on_disk(other, tmp_path / "states", form="exact")
+    on_disk(other, tmp_path / "states")
     assert apart(scores(other, prompts), cold) < 1e-4
     assert other.info.states == StateUse(0, 5)
 
@@ -251,11 +276,11 @@ def test_another_model_never_takes_the_states_of_this_one(llama, tokenizer, tmp_
 def test_a_file_under_another_name_or_half_a_file_is_not_used(llama, tmp_path):
     prompts = prompts_of(llama)
     cold = scores(llama, prompts)
-    scores(on_disk(copy.copy(llama), tmp_path / "states", form="exact"), prompts)
+    write_states(llama, tmp_path / "states", prompts)
     first, second, third, *_ = sorted(tmp_path.rglob("*.safetensors"))
     os.replace(first, second)
     third.write_bytes(third.read_bytes()[:1000])
-    again = on_disk(copy.copy(llama), tmp_path / "states", form="exact")
+    again = on_disk(copy.copy(llama), tmp_path / "states")
     assert apart(scores(again, prompts), cold) < 1e-4
 
 
@@ -263,6 +288,7 @@ def test_the_disk_stays_within_its_bound(model, tmp_path):
     said = []
     on_disk(model, tmp_path / "states", said, disk_bytes=150_000)
     scores(model, prompts_of(model))
+    model.states.write()
     kept = list(tmp_path.rglob("*.safetensors"))
     assert 0 < sum(path.stat().st_size for path in kept) < 150_000 + 5_000 * len(kept)  # headers beside the tensors
     assert len(kept) < 6
@@ -291,18 +317,19 @@ def test_a_folder_that_cannot_be_made_is_said_once(model, tmp_path):
 
 
 def test_a_read_only_folder_is_read_and_said_once(llama, model, tmp_path, monkeypatch):
-    scores(on_disk(copy.copy(llama), tmp_path / "states", form="exact"), prompts_of(llama, passages=PASSAGES[:2]))
+    write_states(llama, tmp_path / "states", prompts_of(llama, passages=PASSAGES[:2]))
     cold = scores(llama, prompts_of(llama))
 
     def refuse(*_):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(os, "utime", refuse)
-    monkeypatch.setattr(state_cache, "save_file", refuse)
+    monkeypatch.setattr(state_folder, "save_file", refuse)
     said = []
-    on_disk(model, tmp_path / "states", said, form="exact")
+    on_disk(model, tmp_path / "states", said)
     assert apart(scores(model, prompts_of(model)), cold) < 1e-4
     assert model.info.states == StateUse(2, 5)
+    model.states.write()
     (line,) = said
     assert "cannot be written (Read-only file system)" in line
 
@@ -314,10 +341,11 @@ def test_a_full_disk_is_said_once_and_leaves_no_half_a_file(llama, model, tmp_pa
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(state_cache, "save_file", fill)
+    monkeypatch.setattr(state_folder, "save_file", fill)
     said = []
     on_disk(model, tmp_path / "states", said)
     assert apart(scores(model, prompts_of(model)), cold) < 1e-4
+    model.states.write()
     (line,) = said
     assert "cannot be written (No space left on device)" in line
     assert [path.name for path in (tmp_path / "states").rglob("*") if path.is_file()] == [MARK]
@@ -331,7 +359,7 @@ def test_the_folder_says_that_it_is_ours(model, tmp_path):
 def test_a_cache_is_opened_by_the_name_a_user_gives(llama, tmp_path):
     assert open_cache("off", llama.model) is None
     assert open_cache("memory", llama.model).form == "exact"
-    assert open_cache(tmp_path / "states", llama.model).form == "float16"
+    assert open_cache(tmp_path / "states", llama.model).form == "exact"
     assert open_cache(tmp_path / "states", llama.model, form="int8").form == "int8"
 
 

@@ -49,7 +49,8 @@ def ask(
     def pipeline() -> RankRAG:
         import rankrag
 
-        return rankrag.load(index, settings, say=say)
+        with options.download_lines() as progress:
+            return rankrag.load(index, settings, say=say, progress=progress)
 
     if questions is not None:
         _ask_many(pipeline, questions, out)
@@ -78,7 +79,8 @@ def chat(
     from rankrag.pipeline import next_turn
 
     settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
-    rag = rankrag.load(index, settings, say=say)
+    with options.download_lines() as progress:
+        rag = rankrag.load(index, settings, say=say, progress=progress)
     say("Ask away. /new forgets the conversation, /quit (or Ctrl-D) ends it.")
     answer: Answer | None = None
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -164,4 +164,18 @@ def step_lines(seconds: float = 15.0, *, passing: bool = False) -> Iterator[Call
             say(f"{text}: {done} of {total}" if total else f"{text}: {done}")
 
     with bars:
+        yield step
+
+
+@contextmanager
+def download_lines() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what `step_lines` yields; before it is first called nothing is imported or drawn."""
+    with ExitStack() as stack:
+        opened: list[Callable[[str, int, int], None]] = []
+
+        def step(text: str, done: int, total: int) -> None:
+            if not opened:
+                opened.append(stack.enter_context(step_lines()))
+            opened[0](text, done, total)
+
         yield step

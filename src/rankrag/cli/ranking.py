@@ -24,7 +24,7 @@ _AT_ONCE = 16
 """Questions whose passages are judged together."""
 
 _SEARCHED_AT_ONCE = 64
-_DEFAULTS = {"n": 100}
+_DEFAULTS = {"n": 100, "state_cache": "memory"}  # runs are long, and their passages are seldom asked for again
 
 QuestionsFile = Annotated[
     Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for standard input.")

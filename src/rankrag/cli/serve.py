@@ -69,7 +69,7 @@ def serve(
     shown = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}{root_path}/"
     settings = ServerSettings(key=key, max_waiting=max_waiting, upload_limit=max_upload * 1024 * 1024, base_url=shown)
     found = indexes or [options.DEFAULT_INDEX]
-    app = create_app(lambda: _engine(asked), Collections(found, collections), settings)
+    app = create_app(lambda: _engine(asked, found[0]), Collections(found, collections), settings)
     say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
     Server(app, host=host, port=port, root_path=root_path, stop_seconds=settings.stop_seconds).until_stopped()
 
@@ -93,8 +93,9 @@ def mcp(
     asked = options.asked_for(config, set_, model=model)
 
     async def run() -> None:
-        found = Collections(indexes or [options.DEFAULT_INDEX], collections)
-        parts = await open_parts(lambda: _engine(asked), found, ServerSettings(), Metrics())
+        found = indexes or [options.DEFAULT_INDEX]
+        opened = Collections(found, collections)
+        parts = await open_parts(lambda: _engine(asked, found[0]), opened, ServerSettings(), Metrics())
         await mcp_server(lambda: parts).run_stdio_async()
         await asyncio.to_thread(parts.scheduler.stop)
 
@@ -110,13 +111,15 @@ def _extra() -> Iterator[None]:
         raise MissingExtraError(f"{error.name} is not installed; pip install 'rankrag[server]'") from None
 
 
-def _engine(asked: AskConfig) -> Engine:
-    from rankrag.opening import load, open_reranker
+def _engine(asked: AskConfig, first: Path | str) -> Engine:
+    """Return the engine; the states of all collections' passages are kept in the first index."""
+    from rankrag.opening import load, model_of
     from rankrag.retrieval.encoder import Encoder
     from rankrag.server.app import Engine
 
     encoder = None if asked.retriever == "bm25" else Encoder(asked.encoder)
-    model = open_reranker(asked, encoder=encoder, say=say).model
+    with options.download_lines() as progress:
+        model = model_of(asked, index=first, say=say, progress=progress)
     return Engine(model, encoder, lambda index: load(index, asked, model=model, encoder=encoder, say=say))
 
 

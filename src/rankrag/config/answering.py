@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rankrag.config.schema import MachineSettings, Schema
+from rankrag.config.schema import MachineSettings, Schema, StateCache
 from rankrag.errors import ConfigError
 
 
@@ -52,8 +52,13 @@ class AskConfig(PipelineSettings, MachineSettings):
     score: Literal["true", "true_vs_false"] | None = Field(
         default=None, description="What ranks: P(True) over the vocabulary, or against False; default: the contract's."
     )
-    state_form: Literal["exact", "float16", "int8"] | None = Field(
-        default=None, description="Number type of kept states; by default exact in memory and float16 in a folder."
+    state_cache: StateCache = Field(
+        default="index",
+        description="Where passage states are kept between questions: in the `index`, if it is a folder that can be "
+        "written; memory, off, or a folder.",
+    )
+    state_form: Literal["exact", "float16", "int8"] = Field(
+        default="exact", description="Number type of kept states; all but exact move the scores a little."
     )
 
     @model_validator(mode="after")

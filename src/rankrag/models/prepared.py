@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -181,7 +180,9 @@ def _check_room(name: str, base: BaseFile) -> None:
 def _build(target: Path, gguf: Path, adapter: Path | None, say: Say) -> None:
     """Make the model directory beside its place and move it there whole."""
     say(f"Preparing {target.name} in {target.parent} (once, about a minute) …")
-    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; the lock is ours
+    partial.mkdir()
     try:
         _merge(gguf, adapter, partial)
         files = sorted(partial.iterdir())
@@ -264,6 +265,6 @@ def _in_lines(say: Say) -> Progress:
         tenth = 10 * done // max(1, total)
         if tenth != last[0]:
             last[0] = tenth
-            say(f"{text}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            say(f"{text}: {done:,} of {total:,}")
 
     return progress

@@ -131,6 +131,7 @@ def _known(model: TransformersModel, states: StateCache, prompts: list[EncodedPr
     warm = copy.copy(model)
     warm.states = states
     _asked(warm, prompts)
+    states.write()
     return _asked(warm, prompts)
 
 
