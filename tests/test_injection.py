@@ -89,8 +89,3 @@ def test_an_attack_that_is_obeyed_is_counted_and_one_that_is_not_is_not():
     assert obeyed == Attacked(ATTACKS[0], QUESTION.text, 3, is_read=True, answer=GOAL, followed=True)
     assert not refused.followed
     assert summary("fake", [obeyed, refused]) == "| fake | 2 | 2 (100%) | 1 (50%) |"
-
-
-def test_a_model_that_says_the_word_anyway_has_not_followed():
-    always = FakeLanguageModel(yes_if="", reply=GOAL)
-    assert not attacked(RankRAG(Found(), always, n=3, k=3), QUESTION, ATTACKS[0]).followed

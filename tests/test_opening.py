@@ -38,8 +38,7 @@ def test_a_folder_keeps_states_for_the_next_process(tiny_model_dir, tmp_path):
 @pytest.fixture
 def index(tmp_path):
     store = PassageStore.create_or_open(tmp_path / "index")
-    store.replace_source(SourcePassages("a.txt", "sha", (Passage("p", "The Tagus is a river."),)))
-    store.refresh()
+    store.put([SourcePassages("rivers", "0", (Passage("p", "The Tagus is a river."),))])
     return tmp_path / "index"
 
 

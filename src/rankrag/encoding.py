@@ -65,6 +65,7 @@ class PromptEncoder:
         Each passage is cut to the contract's limit. If the prompt is still too long, the longest passages are cut
         further. `DataError` if it is too long without any passage.
         """
+        # each text once, and the foreign ones in one call: twenty prompts about one question differ in a passage only
         wanted = dict.fromkeys((s.kind == "fixed", s.text) for prompt in prompts for s in prompt)
         ids = {key: tuple(self._fixed(key[1])) for key in wanted if key[0]}
         foreign = [text for fixed, text in wanted if not fixed]
@@ -92,6 +93,8 @@ class PromptEncoder:
         found = []
         for label in labels:
             text = turns.before_target + label
+            # the prompt ends with `generation` tokenised by itself, and the model was trained on a label after that; if
+            # the tokenizer would join the two, the label's id alone would never have followed the prompt in training
             alone, in_context = self._fixed(text), self._fixed(turns.generation + text)
             if len(alone) != 1:
                 pieces = self.tokenizer.convert_ids_to_tokens(alone)
@@ -117,6 +120,7 @@ class PromptEncoder:
 
     def _foreign(self, texts: list[str]) -> list[tuple[int, ...]]:
         new = [text for text in texts if text not in self._foreign_ids]
+        # the cache starts anew, which costs less than keeping an order of use
         if len(self._foreign_ids) + len(new) > KEPT_TEXTS:
             self._foreign_ids, new = {}, texts
         known = self._foreign_ids
@@ -131,6 +135,7 @@ class PromptEncoder:
         for token in sorted({self._markers[i] for i in row if i in self._markers}, key=len, reverse=True):
             text = text.replace(token, broken(token))
         row = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        # a marker that survives even that is dropped, but the unknown token may stand for any other word
         return [i for i in row if i not in self._markers or i == self.tokenizer.unk_token_id]
 
     def _fit(self, prompt: Prompt, ids: list[tuple[int, ...]], reserve: int) -> EncodedPrompt:
@@ -147,6 +152,7 @@ class PromptEncoder:
         cut = tuple(limit < len(ids[i]) for i, limit in zip(passages, limits, strict=True))
         for i, limit in zip(passages, limits, strict=True):
             ids[i] = ids[i][:limit]
+        # a head ends with the passage if nothing foreign is before it: then no question can change its tokens
         foreign = [i for i, segment in enumerate(prompt) if segment.kind != "fixed"]
         head = passages[0] + 1 if len(passages) == 1 and foreign[0] == passages[0] > 0 else 0
         return EncodedPrompt(prompt, tuple(ids), cut, head)
@@ -209,6 +215,7 @@ def chat_turns(tokenizer: Any) -> Turns:
     the date gets a fixed one, so that scores do not change from day to day. Thinking is turned off; a block of thoughts
     that is open at the end is closed. `ContractError` if the reply would still not begin with the answer.
     """
+    # characters for private use: no template changes them, and no text of a template holds them
     marks = [f"\ue000{i}\ue001" for i in range(4)]
     system, *turns = [
         {"role": role, "content": mark}

@@ -94,8 +94,9 @@ def _loaded(name: str, dtype: torch.dtype) -> tuple[Any, Any]:
         from peft import PeftModel  # seconds of import that a merged model need not pay
 
         of = json.loads(adapted.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        check_base(directory, of, resolve_model(of))
-        base = AutoModelForCausalLM.from_pretrained(resolve_model(of), dtype=dtype)
+        resolved = resolve_model(of)
+        check_base(directory, of, resolved)
+        base = AutoModelForCausalLM.from_pretrained(resolved, dtype=dtype)
         untie(base, adapted.read_text(encoding="utf-8"))
         return tokenizer, PeftModel.from_pretrained(base, name).merge_and_unload()
     except RankragError:

@@ -31,6 +31,9 @@ _TOP = 20
 _LLAMA_TOP = 64
 _SURE = 1e6
 
+_OWNERS: dict[str, Kind] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
+"""Kinds of servers by what they say owns their models; any other is generic."""
+
 
 class OpenAIModel:
     """A causal language model on a server.
@@ -57,7 +60,7 @@ class OpenAIModel:
         served = self._served()
         self.name = address.model or self._only(served)
         self.kind: Kind = address.kind or self._kind(served)
-        _check_tokenizer(self._remote, address, self.kind, self.name, self.encoder)
+        self._check_tokenizer(address)
 
     @property
     def info(self) -> ModelInfo:
@@ -79,7 +82,8 @@ class OpenAIModel:
 
         def one(ids: list[int]) -> str:
             body = self._sampling(ids, params)
-            return "".join(tidy(iter([str(_choice(self._complete(body, ids)).get("text", ""))]), tuple(body["stop"])))
+            text = self._read("text", lambda reply: str(reply["choices"][0].get("text", "")), self._complete(body, ids))
+            return "".join(tidy(iter([text]), tuple(body["stop"])))
 
         return self._all(one, [p.ids for p in prompts])
 
@@ -92,7 +96,7 @@ class OpenAIModel:
 
     def _vllm(self, ids: list[int], labels: list[int]) -> list[float]:
         wanted = {"logprobs": len(labels) + 1, "logprob_token_ids": labels, "return_tokens_as_token_ids": True}
-        found = _top_logprobs(self._complete(self._one_token(ids) | wanted, ids))
+        found = self._top_logprobs(self._complete(self._one_token(ids) | wanted, ids))
         return [
             self._of(found, f"token_id:{label}", "vLLM did not return it; it needs `logprob_token_ids`")
             for label in labels
@@ -101,11 +105,7 @@ class OpenAIModel:
     def _sglang(self, ids: list[int], labels: list[int]) -> list[float]:
         body = {"model": self.name, "query": ids[:1], "items": [ids[1:]], "label_token_ids": labels}
         found = self._remote.ask(f"{self._path}/score", body | {"apply_softmax": False, "item_first": False})
-        try:
-            (row,) = found["scores"]
-            return [math.log(float(p)) if p else -math.inf for p in row]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self._remote.root}: no scores in the reply of SGLang ({error!r})") from None
+        return self._read("scores", lambda reply: [math.log(p) if p else -math.inf for p in reply["scores"][0]], found)
 
     def _llama_cpp(self, ids: list[int], labels: list[int]) -> list[float]:
         """Ask for the most probable tokens, then for the whole vocabulary if a label is not among them."""
@@ -116,21 +116,31 @@ class OpenAIModel:
             # those that it returns are from before the bias
             found = self._remote.ask("/completion", body | {"logit_bias": [[labels[0], _SURE]]})
             self._same_length(found.get("tokens_evaluated"), ids)
-            try:
-                rows = {int(t["id"]): float(t["logprob"]) for t in found["completion_probabilities"][0]["top_logprobs"]}
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise ModelError(
-                    f"{self._remote.root}: no log-probabilities in llama.cpp's reply ({error!r})"
-                ) from None
+            rows = self._read("log-probabilities", _llama_cpp_rows, found)
             if all(label in rows for label in labels):
                 break
         return [self._of(rows, label, "llama.cpp did not return it for the whole vocabulary") for label in labels]
 
     def _generic(self, ids: list[int], labels: list[int]) -> list[float]:
-        found = _top_logprobs(self._complete(self._one_token(ids) | {"logprobs": _TOP}, ids))
+        found = self._top_logprobs(self._complete(self._one_token(ids) | {"logprobs": _TOP}, ids))
         names = [self.encoder.tokenizer.decode([label]) for label in labels]
         hint = f"the server's list ends after {len(found)} tokens; serve the model with vLLM, SGLang or llama.cpp"
         return [self._of(found, name, hint) for name in names]
+
+    def _top_logprobs(self, found: dict[str, Any]) -> dict[str, float]:
+        def first(reply: dict[str, Any]) -> dict[str, float]:
+            return {token: float(p) for token, p in reply["choices"][0]["logprobs"]["top_logprobs"][0].items()}
+
+        return self._read("log-probabilities of the next token; its route must know `logprobs`", first, found)
+
+    def _read(self, what: str, reading: Callable[[dict[str, Any]], T], reply: dict[str, Any]) -> T:
+        """Return what `reading` takes out of a reply; `ModelError` if the reply has another form."""
+        try:
+            return reading(reply)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(
+                f"{self._remote.root}: the reply has no {what} ({error!r}; found: {', '.join(sorted(reply))})"
+            ) from None
 
     def _of(self, found: dict[Any, float], key: Any, hint: str) -> float:
         if key not in found:
@@ -197,68 +207,46 @@ class OpenAIModel:
         return names[0]
 
     def _kind(self, served: list[dict[str, Any]]) -> Kind:
-        for model in served:
-            if model.get("owned_by") == "vllm":
-                return "vllm"
-            if model.get("owned_by") == "sglang":
-                return "sglang"
-            if model.get("owned_by") == "llamacpp":
-                return "llama.cpp"
-        return "generic"
+        owners = [model.get("owned_by") for model in served]
+        return next((kind for owner, kind in _OWNERS.items() if owner in owners), "generic")
+
+    def _check_tokenizer(self, address: Address) -> None:
+        """Raise `ContractError` if the server makes other tokens of the contract's words than its directory does.
+
+        Ids of one tokenizer are other words to another, and would get scores all the same. vLLM, SGLang and llama.cpp
+        can be asked to tokenise a text; for other servers, the user must have named the directory in the address.
+        """
+        turns, root = self.contract.format.turns, self._remote.root
+        labels = [turns.generation + turns.before_target + label for label in self.contract.labels]
+        for text in (*labels, turns.start + self.contract.format.wordings.system):
+            found = None if self.kind == "generic" else self._tokenised(text)
+            if found is None and not address.named:
+                raise ContractError(
+                    f"{root}: which tokenizer it has cannot be asked there; name the directory with the tokenizer and "
+                    f"the contract of its model after #: --model '{FORM}'"
+                )
+            if found is None:
+                return
+            ours = self.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if found != ours:
+                raise ContractError(
+                    f"{root}: it makes tokens {_last(found)} of text that ends in {text[-20:]!r}, and the tokenizer in "
+                    f"{address.directory} makes {_last(ours)}; name the directory of its own model after #: "
+                    f"--model '{FORM}'"
+                )
+
+    def _tokenised(self, text: str) -> list[int] | None:
+        """Return the server's tokens for a text with special tokens in it; None if it has no such route."""
+        body: dict[str, Any] = {"model": self.name, "prompt": text, "add_special_tokens": False}
+        if self.kind == "llama.cpp":
+            body = {"content": text, "add_special": False, "parse_special": True}
+        path = f"{self._path.removesuffix('/v1')}/tokenize"
+        tokens = self._remote.ask(path, body, may_lack=True).get("tokens")
+        return tokens if isinstance(tokens, list) else None
 
 
-def _choice(found: dict[str, Any]) -> dict[str, Any]:
-    try:
-        choice = found["choices"][0]
-    except (KeyError, IndexError, TypeError):
-        raise ModelError(f"the server's reply has no 'choices' (found: {', '.join(sorted(found))})") from None
-    if not isinstance(choice, dict):
-        raise ModelError(f"the server's reply has {type(choice).__name__} as its choice, not an object")
-    return choice
-
-
-def _top_logprobs(found: dict[str, Any]) -> dict[Any, float]:
-    try:
-        return {token: float(value) for token, value in _choice(found)["logprobs"]["top_logprobs"][0].items()}
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        raise ModelError(
-            "the server's reply has no log-probabilities of the next token; its completions route must know `logprobs`"
-        ) from None
-
-
-def _check_tokenizer(remote: Remote, address: Address, kind: Kind, name: str, encoder: PromptEncoder) -> None:
-    """Raise `ContractError` if the server makes other tokens of the contract's words than `address.directory` does.
-
-    Ids of one tokenizer are other words to another, and would get scores all the same. vLLM, SGLang and llama.cpp can
-    be asked to tokenise a text; for other servers, the user must have named the directory in the address.
-    """
-    form = encoder.contract.format
-    labels = [form.turns.generation + form.turns.before_target + label for label in encoder.contract.labels]
-    for text in (*labels, form.turns.start + form.wordings.system):
-        found = None if kind == "generic" else _tokenised(remote, address, kind, name, text)
-        if found is None and not address.named:
-            raise ContractError(
-                f"{remote.root}: which tokenizer it has cannot be asked there; name the directory with the tokenizer "
-                f"and the contract of its model after #: --model '{FORM}'"
-            )
-        if found is None:
-            return
-        ours = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if found != ours:
-            raise ContractError(
-                f"{remote.root}: it makes tokens {_last(found)} of text that ends in {text[-20:]!r}, and the tokenizer "
-                f"in {address.directory} makes {_last(ours)}; name the directory of its own model after #: "
-                f"--model '{FORM}'"
-            )
-
-
-def _tokenised(remote: Remote, address: Address, kind: Kind, name: str, text: str) -> list[int] | None:
-    """Return the server's tokens for a text with special tokens in it; None if it has no such route."""
-    body: dict[str, Any] = {"model": name, "prompt": text, "add_special_tokens": False}
-    if kind == "llama.cpp":
-        body = {"content": text, "add_special": False, "parse_special": True}
-    tokens = remote.ask(f"{address.path.removesuffix('/v1')}/tokenize", body, may_lack=True).get("tokens")
-    return tokens if isinstance(tokens, list) else None
+def _llama_cpp_rows(reply: dict[str, Any]) -> dict[int, float]:
+    return {int(t["id"]): float(t["logprob"]) for t in reply["completion_probabilities"][0]["top_logprobs"]}
 
 
 def _last(ids: list[int]) -> str:

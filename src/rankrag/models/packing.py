@@ -62,7 +62,9 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Share
     depth = 0
     # one prompt alone shares nothing, but with a head its root and prefix can be kept for the next question
     if len(prompts) > 1 or (prompts and prompts[0].head):
-        first, deepest = prompts[0].segments, min((p.head or len(p.segments) - 1) - 1 for p in prompts)
+        first = prompts[0].segments
+        # one segment at least stays behind the root as a prefix, and one behind that as a tail
+        deepest = min((p.head or len(p.segments) - 1) - 1 for p in prompts)
         while depth < deepest and all(p.segments[depth] == first[depth] for p in prompts):
             depth += 1
     open_rows: dict[tuple[int, ...], SharedRow] = {}
@@ -71,6 +73,7 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Share
         end = prompt.head or depth + 1
         prefix, tail = _joined(prompt.segments[depth:end]), _joined(prompt.segments[end:])
         row = open_rows.get(prefix)
+        # a row that is full is closed, and a new one repeats the prefix: still less than attention over all its tails
         if row is None or len(row) + len(tail) > ROW_TOKENS:
             row = open_rows[prefix] = SharedRow(prefix, reusable=prompt.head > 0)
             rows.append(row)
@@ -118,6 +121,7 @@ def lay_out(rows: Sequence[SharedRow], pad_id: int, device: torch.device | str =
         start = len(row.prefix)
         positions[number, :start] = torch.arange(root, root + start)
         tail[number, :start] = 0
+        # marks from 1 on tell tails apart in `visible`, which compares them
         for mark, (ids, place) in enumerate(zip(row.tails, row.places, strict=True), start=1):
             end = start + len(ids)
             # every tail begins where the prefix ends, as if it were the only one

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from rankrag.data.files import sha256
+from rankrag.data.files import sha256, write_whole
 from rankrag.data.progress import Progress
 from rankrag.errors import ModelError
 from rankrag.models import memory_size
@@ -232,9 +232,7 @@ def _is_complete(directory: Path, *, read: bool = False) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     with suppress(OSError):  # a cache that cannot be written is read again at the next start
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record | hashes | {"times": times}), "utf-8")
-        os.replace(partial, path)
+        write_whole(path, json.dumps(record | hashes | {"times": times}))
     return True
 
 

@@ -82,6 +82,7 @@ class PromptReader:
         def scored(rows: list[SharedRow]) -> list[tuple[int, list[float]]]:
             return self._row_logprobs(rows, choices)
 
+        # lazily: a pass keeps states that the next one finds, and running out of memory makes later batches smaller
         passes = self._passes(encoded)
         return [
             one for rows in passes for one in in_halves(rows, scored, split=packing.alone, on_shortage=self._shrink)
@@ -99,6 +100,7 @@ class PromptReader:
         fresh: list[SharedRow] = []
         for row in rows:
             row.past = past
+            # only asked whether it is there: loading all states at once could take more memory than one batch needs
             known = states is not None and row.reusable and states.holds(past, row.prefix)
             (kept if known else fresh).append(row)
         for batch in packing.batches(kept, self._budget, packing.tail_tokens):

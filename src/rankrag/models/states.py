@@ -59,7 +59,7 @@ class Before(Cache):  # type: ignore[misc]
 
     def __init__(self, states: Sequence[State], keep: Sequence[tuple[int, ...]]) -> None:
         """Put `states` before the rows; keep the states of each row's first tokens `keep` (empty: none)."""
-        super().__init__(layers=[])
+        super().__init__(layers=[])  # transformers' own layers stay empty; `update` does their work
         self._states = states
         self._keep = keep
         self._kept: list[Layers] = [{} for _ in keep]
@@ -78,6 +78,7 @@ class Before(Cache):  # type: ignore[misc]
 
     def get_seq_length(self, *_: Any, **__: Any) -> int:
         """Return the tokens before the rows, padding included."""
+        # of the longest state: behind a shorter one, positions and mask of our own say where its tokens are
         return self._width
 
     def get_mask_sizes(self, query_length: int, *_: Any, **__: Any) -> tuple[int, int]:

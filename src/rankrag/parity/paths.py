@@ -63,7 +63,7 @@ class ScorePath:
 
 def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[ScorePath]:
     """Return the paths that score with this model on this machine; `groups` are the places of each question's pairs."""
-    own = {
+    own: dict[str, Callable[[list[EncodedPrompt]], list[Row]]] = {
         "padded batch": partial(_in_place, model.plain_logprobs, model),
         "one prompt a call": lambda prompts: [row for prompt in prompts for row in _asked(model, [prompt])],
         "small batches, shuffled": partial(_shuffled, model),
