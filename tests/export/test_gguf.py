@@ -84,7 +84,7 @@ def test_it_cuts_our_segments_into_our_tokens_and_answers(model, tmp_path):
     params = SamplingParams(max_new_tokens=6)
     with serving(tmp_path / "model.gguf", tmp_path, context=2048, threads=1) as served:
         asked = [{"content": s.text, "add_special": True, "parse_special": s.kind == "fixed"} for s in segments]
-        found = [served._remote.post("/tokenize", body)["tokens"] for body in asked]
+        found = [served._remote.ask("/tokenize", body)["tokens"] for body in asked]
         assert "".join(served.stream(prompts[0], params)) == served.generate(prompts[:1], params)[0]
     assert found == [list(model.encoder.encode([(s,)])[0].ids) for s in segments]
 
