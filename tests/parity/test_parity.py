@@ -73,7 +73,13 @@ def test_all_paths_agree(name, tokenizer, questions, tmp_path):
     assert found.spread > 2
     assert found.off == ()
     assert found.holds
-    assert {p.name for p in found.paths} >= {"padded batch", "prefix + tails", "kept states", "beside strangers"}
+    assert {p.name for p in found.paths} >= {
+        "padded batch",
+        "prefix + tails",
+        "kept states",
+        "kept states, on disk",
+        "beside strangers",
+    }
     assert all(p.tau > 0.999 for p in found.paths if p.exact)
 
 

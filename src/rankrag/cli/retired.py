@@ -23,7 +23,7 @@ RETIRED = {
     "--windows": "windows of five rank worse than judging each passage; --set settled_from=… judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
     "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",
-    "evaluate --state-form": "states are kept exactly in memory, and in 16 bits in a folder; leave it out",
+    "evaluate --state-form": "states are kept exactly; leave it out",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
         f"{command} {option}": f"use --set {setting}, or the same key in a --config file"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rankrag.encoding import EncodedPrompt
-from rankrag.models import packing
+from rankrag.models import Form, packing
 from rankrag.models.int8 import places_for_int8, put_in_int8
 from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
@@ -79,8 +79,9 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
         found.insert(1, ScorePath("prefix + tails", True, model, shared, _shared_ids))
     if not model.why_no_states():
         found.append(ScorePath("kept states", True, model, partial(_known, model, StateCache()), _shared_ids))
-        on_disk = partial(_known_on_disk, model)
-        found.append(ScorePath("kept states, 16 bit on disk", False, model, on_disk, _shared_ids))
+        exact, short = partial(_known_on_disk, model, "exact"), partial(_known_on_disk, model, "float16")
+        found.append(ScorePath("kept states, on disk", True, model, exact, _shared_ids))
+        found.append(ScorePath("kept states, 16 bit on disk", False, model, short, _shared_ids))
     if model.in_int8:
         return found
     if model.model.dtype == torch.float32:
@@ -135,9 +136,9 @@ def _known(model: TransformersModel, states: StateCache, prompts: list[EncodedPr
     return _asked(warm, prompts)
 
 
-def _known_on_disk(model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
+def _known_on_disk(model: TransformersModel, form: Form, prompts: list[EncodedPrompt]) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        return _known(model, StateCache(form="float16", folder=Path(folder), memory_bytes=0), prompts)
+        return _known(model, StateCache(form=form, folder=Path(folder), memory_bytes=0), prompts)
 
 
 def _shared_ids(prompts: list[EncodedPrompt]) -> list[list[int]]:
