@@ -6,6 +6,7 @@ splade-tiny's learned sparse weights and the fusions. Every difference has its p
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +15,16 @@ import numpy as np
 import typer
 
 from experiments.first_stage.sets import SETS, Searched, load
-from experiments.first_stage.stages import Scores, bm25, by_rank, by_score, of_questions, recall
-from rankrag.evaluation.statistics import paired_difference
+from experiments.first_stage.stages import Scores, bm25, of_questions, rank_shares, recall, score_shares
+from rankrag.evaluation.statistics import bootstrap_interval, paired_difference
 from rankrag.retrieval.encoder import document_text
 from rankrag.retrieval.fields import passage_terms
 from rankrag.retrieval.lexical import analyse
 
 DEPTHS = (1, 5, 20)
+PLAIN, NOW = "BM25 without fields", "BM25 + MiniLM, by rank"
+GAINS: dict[tuple[str, int], list[float]] = defaultdict(list)
+"""Differences of each question by first stage and depth, over all sets so far."""
 
 
 def main(
@@ -35,46 +39,59 @@ def main(
     for name in sets.split(","):
         searched = load(data, name, questions=questions, passages=passages)
         singles = _singles(searched, encoders, cache)
-        stages = singles | (_fused(singles, 0.5) if encoders else {})
-        _print(searched, stages)
+        stages = {one: _alone(searched, scores) for one, scores in singles.items()}
+        _print(searched, stages | (_fused(searched, singles) if encoders else {}), NOW if encoders else PLAIN)
+    _print_pooled()
 
 
 def _singles(searched: Searched, encoders: bool, cache: Path) -> dict[str, Scores]:
     """Return the scores of each query by each single first stage."""
     asked = [query for queries in searched.queries for query in queries]
     plain = bm25(searched.passages, asked, lambda passage: analyse(document_text(passage)))
-    found = {"BM25, title and text": plain, "BM25 by field": bm25(searched.passages, asked, passage_terms)}
+    found = {PLAIN: plain, "BM25": bm25(searched.passages, asked, passage_terms)}
     if encoders:
         from experiments.first_stage.encoders import minilm, splade
 
-        found |= {"MiniLM": minilm(searched, cache), "splade-tiny": splade(searched, cache)}
+        found |= {"MiniLM": minilm(searched, cache), "splade": splade(searched, cache)}
     return found
 
 
-def _fused(singles: Mapping[str, Scores], share: float) -> dict[str, Scores]:
-    fields, vectors, sparse = (singles[name] for name in ("BM25 by field", "MiniLM", "splade-tiny"))
+def _alone(searched: Searched, scores: Scores) -> Scores:
+    """Return a single first stage's order; several queries of a question are fused by rank, as `fusion.search` does."""
+    several = any(len(queries) > 1 for queries in searched.queries)
+    return of_questions([rank_shares(scores) if several else scores], searched.queries)
+
+
+def _fused(searched: Searched, singles: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Return fusions by rank and by score, with equal weights."""
     return {
-        "BM25 + MiniLM, ranks": by_rank([fields, vectors]),
-        "BM25 + splade, ranks": by_rank([fields, sparse]),
-        "all three, ranks": by_rank([fields, vectors, sparse]),
-        "BM25 + MiniLM, scores": by_score([fields, vectors], [share, 1 - share]),
-        "BM25 + splade, scores": by_score([fields, sparse], [share, 1 - share]),
+        f"{' + '.join(names)}, by {how}": of_questions([shares(singles[name]) for name in names], searched.queries)
+        for how, shares in (("rank", rank_shares), ("score", score_shares))
+        for names in (("BM25", "MiniLM"), ("BM25", "splade"), ("BM25", "MiniLM", "splade"))
     }
 
 
-def _print(searched: Searched, stages: Mapping[str, Scores]) -> None:
-    rows = {name: of_questions(scores, searched.queries) for name, scores in stages.items()}
-    first = next(iter(rows.values()))
+def _print(searched: Searched, rows: Mapping[str, Scores], beside: str) -> None:
     typer.echo(f"\n{searched.name}: {len(searched.queries)} questions, {len(searched.passages)} passages\n")
     typer.echo("| first stage | " + " | ".join(f"R@{k} | difference" for k in DEPTHS) + " |")
     typer.echo("|---" * (1 + 2 * len(DEPTHS)) + "|")
     for name, scores in rows.items():
         cells = []
         for k in DEPTHS:
-            found, before = (recall(one, searched.gold, k) for one in (scores, first))
+            found, before = (recall(one, searched.gold, k) for one in (scores, rows[beside]))
             gain = paired_difference(found, before)
             cells += [f"{np.mean(found):.3f}", f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"]
+            GAINS[name, k] += [a - b for a, b in zip(found, before, strict=True)]
         typer.echo(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _print_pooled() -> None:
+    """Print the differences over all questions of all sets."""
+    typer.echo("\n| first stage, all questions | " + " | ".join(f"R@{k}" for k in DEPTHS) + " |")
+    typer.echo("|---" * (1 + len(DEPTHS)) + "|")
+    for name in dict.fromkeys(name for name, _ in GAINS):
+        pooled = [bootstrap_interval(GAINS[name, k]) for k in DEPTHS]
+        typer.echo(f"| {name} | " + " | ".join(f"{x.mean:+.3f} [{x.low:+.3f}, {x.high:+.3f}]" for x in pooled) + " |")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def minilm(searched: Searched, cache: Path) -> Scores:
     if not path.exists():
         with _timed(f"MiniLM, {searched.name}", len(searched.passages)):
             np.save(path, encoder.encode_passages(searched.passages))
-    queries = encoder.encode_queries([query for asked in searched.queries for query in asked])
+    asked = [query for queries in searched.queries for query in queries]
+    with _timed("MiniLM, queries", len(asked)):
+        queries = encoder.encode_queries(asked)
     return np.asarray((queries @ np.load(path).T).clip(0), np.float32)
 
 
@@ -66,7 +68,9 @@ def splade(searched: Searched, cache: Path) -> Scores:
             weights = term_weights(cache, [document_text(passage) for passage in searched.passages])
         sp.save_npz(path, weights)
     passages = sp.load_npz(path)
-    queries = term_weights(cache, [query for asked in searched.queries for query in asked])
+    asked = [query for queries in searched.queries for query in queries]
+    with _timed("splade-tiny, queries", len(asked)):
+        queries = term_weights(cache, asked)
     typer.echo(f"{passages.nnz / passages.shape[0]:.0f} terms a passage, {queries.nnz / queries.shape[0]:.0f} a query")
     return np.asarray((queries @ passages.T).todense(), np.float32)
 
@@ -114,7 +118,7 @@ def _place(cache: Path, name: str, searched: Searched) -> Path:
 
 
 @contextmanager
-def _timed(what: str, passages: int) -> Iterator[None]:
+def _timed(what: str, texts: int) -> Iterator[None]:
     start = time.process_time()
     yield
-    typer.echo(f"{what}: {1000 * (time.process_time() - start) / passages:.1f} ms of CPU a passage")
+    typer.echo(f"{what}: {1000 * (time.process_time() - start) / texts:.1f} ms of CPU each")

@@ -28,35 +28,29 @@ def bm25(passages: Sequence[Passage], queries: Sequence[str], terms: Callable[[P
     return np.array(rows, np.float32)
 
 
-def by_rank(parts: Sequence[Scores]) -> Scores:
-    """Return the sums of 1 / (60 + rank) over the rankings, each cut after 100 passages, as `fusion.fuse` does."""
-    fused = np.zeros(parts[0].shape, np.float32)
-    for scores in parts:
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
-        found = np.take_along_axis(scores, best, 1) > 0
-        ranks = np.where(found, 1.0 / (RANK_CONSTANT + 1 + np.arange(best.shape[1])), 0)
-        np.put_along_axis(fused, best, np.take_along_axis(fused, best, 1) + ranks.astype(np.float32), 1)
-    return fused
+def rank_shares(scores: Scores) -> Scores:
+    """Return 1 / (60 + rank) for the first 100 passages of each query, 0 for others, as `fusion.fuse` counts them."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+    shares = np.where(np.take_along_axis(scores, best, 1) > 0, 1 / (RANK_CONSTANT + 1 + np.arange(best.shape[1])), 0)
+    found = np.zeros(scores.shape, np.float32)
+    np.put_along_axis(found, best, shares.astype(np.float32), 1)
+    return found
 
 
-def by_score(parts: Sequence[Scores], weights: Sequence[float]) -> Scores:
-    """Return the weighted sums of scores, each divided by the best one of its query, over the first 100 of each."""
-    fused = np.zeros(parts[0].shape, np.float32)
-    for scores, weight in zip(parts, weights, strict=True):
-        lowest = np.partition(scores, -min(DEPTH, scores.shape[1]), axis=1)[:, -min(DEPTH, scores.shape[1])]
-        kept = np.where(scores >= lowest[:, None], scores, 0)
-        fused += weight * kept / scores.max(1, keepdims=True).clip(1e-9)
-    return fused
+def score_shares(scores: Scores) -> Scores:
+    """Return each score as a share of the way from the lowest of its query's first 100, which is 0, to the best, 1."""
+    depth = min(DEPTH, scores.shape[1])
+    lowest = np.partition(scores, -depth, axis=1)[:, -depth, None]
+    return ((scores - lowest) / (scores.max(1, keepdims=True) - lowest).clip(1e-9)).clip(0)
 
 
-def of_questions(scores: Scores, queries: Sequence[Sequence[str]]) -> Scores:
-    """Return one row a question: its query's, or the fusion by rank of all its queries'."""
-    rows, start = [], 0
-    for asked in queries:
-        part = scores[start : start + len(asked)]
-        rows.append(part[0] if len(asked) == 1 else by_rank([row[None] for row in part])[0])
-        start += len(asked)
-    return np.array(rows)
+def of_questions(parts: Sequence[Scores], queries: Sequence[Sequence[str]]) -> Scores:
+    """Return one row a question: the sum over all parts and all its queries, each of which counts alike."""
+    owners = np.repeat(np.arange(len(queries)), [len(asked) for asked in queries])
+    total = np.zeros((len(queries), parts[0].shape[1]), np.float32)
+    for part in parts:
+        np.add.at(total, owners, part)
+    return total
 
 
 def recall(scores: Scores, gold: Sequence[frozenset[int]], k: int) -> list[float]:
