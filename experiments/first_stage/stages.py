@@ -29,7 +29,7 @@ def bm25(passages: Sequence[Passage], queries: Sequence[str], terms: Callable[[P
 
 
 def rank_shares(scores: Scores) -> Scores:
-    """Return 1 / (60 + rank) for the first 100 passages of each query, 0 for others, as `fusion.fuse` counts them."""
+    """Return 1 / (60 + rank) for the first 100 passages of each query, 0 for others, as `fusion.fuse_by_rank` does."""
     best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     shares = np.where(np.take_along_axis(scores, best, 1) > 0, 1 / (RANK_CONSTANT + 1 + np.arange(best.shape[1])), 0)
     found = np.zeros(scores.shape, np.float32)
@@ -41,7 +41,8 @@ def score_shares(scores: Scores) -> Scores:
     """Return each score as a share of the way from the lowest of its query's first 100, which is 0, to the best, 1."""
     depth = min(DEPTH, scores.shape[1])
     lowest = np.partition(scores, -depth, axis=1)[:, -depth, None]
-    return ((scores - lowest) / (scores.max(1, keepdims=True) - lowest).clip(1e-9)).clip(0)
+    share: Scores = (scores - lowest) / (scores.max(1, keepdims=True) - lowest).clip(1e-9)
+    return share.clip(0)
 
 
 def of_questions(parts: Sequence[Scores], queries: Sequence[Sequence[str]]) -> Scores:

@@ -48,7 +48,7 @@ def test_a_conversation_is_searched_by_the_last_turn_by_all_or_by_both(loaded, t
     stage = stage_of(loaded("doc2dial"), tmp_path)
     assert stage.ids("bm25", "last") == {"c1": ("d/visa/0",)}
     assert stage.ids("bm25", "all") == {"c1": ("d/tax/0", "d/visa/0")}
-    assert stage.ids("bm25", "both") == fused(stage.ids("bm25", "last"), stage.ids("bm25", "all"))
+    assert stage.ids("bm25", "both") == {"c1": ("d/visa/0", "d/tax/0")}
 
 
 def test_own_candidates_are_ordered_and_none_is_lost(loaded, tmp_path, encoder):
@@ -81,7 +81,8 @@ def test_own_candidates_stay_as_they_are_if_no_word_is_known(loaded, tmp_path):
 def test_a_given_ranking_stands_for_bm25_and_is_fused_with_dense_retrieval(loaded, tmp_path, encoder):
     stage = stage_of(loaded("trec_dl19"), tmp_path, encoder)
     assert stage.ids("bm25") == {"t1": ("1", "3", "2")}
-    assert stage.ids("hybrid") == fused(stage.ids("bm25"), stage.ids("dense"))
+    parts = ({name: [(one, None) for one in ids] for name, ids in stage.ids(r).items()} for r in ("bm25", "dense"))
+    assert stage.ids("hybrid") == fused(*parts)
 
 
 def test_dense_fills_vectors_once_and_tells_how_far_it_is(loaded, tmp_path, encoder):
@@ -116,9 +117,26 @@ def test_five_passages_hold_the_gold_one_in_a_seeded_place(loaded, tmp_path):
     assert found[3] == stage.among_five(q1, 4, "last", 3)
 
 
-def test_hybrid_fuses_by_reciprocal_rank():
+def test_hybrid_fuses_scores():
+    # a: 1 + 0.1, b: 0.5 + 1, c: 0.9
+    found = fused({"q": [("a", 4.0), ("b", 2.0)]}, {"q": [("b", 1.0), ("c", 0.9), ("a", 0.1)]})
+    assert found == {"q": ("b", "a", "c")}
+
+
+def test_hybrid_fuses_ranks_where_scores_are_missing():
     # a: 1/61 + 1/63, b: 1/62 + 1/61, c: 1/62
-    assert fused({"q": ("a", "b")}, {"q": ("b", "c", "a")}) == {"q": ("b", "a", "c")}
+    found = fused({"q": [("a", None), ("b", None)]}, {"q": [("b", 1.0), ("c", 0.9), ("a", 0.1)]})
+    assert found == {"q": ("b", "a", "c")}
+
+
+def test_journals_without_scores_are_fused_by_rank_and_not_searched_again(loaded, tmp_path, encoder):
+    squad = loaded("squad")
+    stage = stage_of(squad, tmp_path, encoder)
+    names = [judged.question.id for judged in squad.questions]
+    for file, ids in (("bm25-last", ["a", "b"]), (f"dense-last-{encoder.name}", ["b", "c", "a"])):
+        rows = [{"id": name, "ids": ids, "seconds": 1} for name in names]
+        Journal(stage.folder / f"{file}.jsonl", lambda row: []).append(rows)
+    assert stage.ids("hybrid") == dict.fromkeys(names, ("b", "a", "c"))
 
 
 def test_a_search_by_both_takes_the_seconds_of_both(loaded, tmp_path, encoder):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.retrieval.fusion import HybridRetriever, fuse, search
+from rankrag.retrieval.fusion import DEPTH, HybridRetriever, fuse, fuse_by_rank, search
 from rankrag.types import Passage, ScoredPassage
 
 
@@ -22,18 +22,47 @@ class Fixed:
         return [ranking(*self.names)[:k] for _ in queries]
 
 
-def test_a_score_is_the_sum_of_reciprocal_ranks():
-    fused = {scored.passage.id: scored.score for scored in fuse([ranking("a", "b"), ranking("b")])}
+def scored(**scores):
+    return tuple(ScoredPassage(Passage(name, name), score) for name, score in scores.items())
+
+
+def scores_of(ranking):
+    return {scored.passage.id: scored.score for scored in ranking}
+
+
+def test_by_rank_a_score_is_the_sum_of_reciprocal_ranks():
+    fused = scores_of(fuse_by_rank([ranking("a", "b"), ranking("b")]))
     assert fused == {"a": pytest.approx(1 / 61), "b": pytest.approx(1 / 62 + 1 / 61)}
 
 
-def test_a_passage_that_both_find_comes_first(ids_of):
-    assert ids_of(fuse([ranking("a", "b"), ranking("c", "b")])) == ["b", "a", "c"]
+def test_by_rank_a_passage_that_both_find_comes_first(ids_of):
+    assert ids_of(fuse_by_rank([ranking("a", "b"), ranking("c", "b")])) == ["b", "a", "c"]
+
+
+def test_scores_count_as_shares_of_their_rankings_best():
+    fused = scores_of(fuse([scored(a=8.0, b=2.0), scored(b=0.5, c=0.4)]))
+    assert fused == {"a": 1, "b": pytest.approx(0.25 + 1), "c": pytest.approx(0.8)}
+
+
+def test_in_a_full_ranking_shares_are_measured_from_the_passage_where_it_is_cut():
+    full = scored(**{f"p{i}": 300.0 - i for i in range(DEPTH + 5)})
+    fused = scores_of(fuse([full]))
+    assert (fused["p0"], fused["p33"]) == (1, pytest.approx(66 / 99))
+    assert [fused[f"p{i}"] for i in range(DEPTH - 1, DEPTH + 5)] == [0] * 6
+
+
+def test_scores_below_zero_are_measured_from_the_last():
+    assert scores_of(fuse([scored(a=1.0, b=-1.0, c=-3.0)])) == {"a": 1, "b": 0.5, "c": 0}
+
+
+def test_equal_scores_all_count_whole():
+    assert scores_of(fuse([scored(a=0.0, b=0.0)])) == {"a": 1, "b": 1}
 
 
 def test_ties_keep_the_order_of_the_first_ranking(ids_of):
-    assert ids_of(fuse([ranking("x", "a"), ranking("a", "x")])) == ["x", "a"]
-    assert ids_of(fuse([ranking("x"), ranking("a")])) == ["x", "a"]
+    for join in (fuse, fuse_by_rank):
+        assert ids_of(join([ranking("x", "a"), ranking("a", "x")])) == ["x", "a"]
+        assert ids_of(join([ranking("x"), ranking("a")])) == ["x", "a"]
 
 
 def test_one_ranking_keeps_its_order(ids_of):

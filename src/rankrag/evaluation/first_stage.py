@@ -29,7 +29,7 @@ from rankrag.evaluation.work import WorkPlace
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
-from rankrag.retrieval.fusion import DEPTH, fuse, search
+from rankrag.retrieval.fusion import DEPTH, fuse, fuse_by_rank, search
 from rankrag.types import Passage, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
@@ -49,7 +49,13 @@ Rankings = Mapping[str, Ids]
 Found = tuple[Ids, float | None]
 """The ids of one question, and the seconds that the search took; None if they came with the question."""
 
-_Find = Callable[[Sequence[Judged]], Sequence[Sequence[str]]]
+Scored = Sequence[tuple[str, float | None]]
+"""Ids and scores, best first; no scores where the ranking was given or an earlier rankrag searched."""
+
+_Search = tuple[Scored, float | None]
+"""What one search found for a question, and the seconds that it took."""
+
+_Find = Callable[[Sequence[Judged]], Sequence[Scored]]
 
 
 class FirstStage:
@@ -75,10 +81,7 @@ class FirstStage:
         key = (retriever, history, encoder if retriever != "bm25" else None)
         if key not in self._found:
             searches = [(part, turns) for part in _parts(retriever) for turns in _turns(history)]
-            if len(searches) > 1:
-                self._found[key] = _fused_with_times([self.found(part, turns, encoder) for part, turns in searches])
-            else:
-                self._found[key] = self._searched(retriever, history, encoder)
+            self._found[key] = _joined([self._searched(part, turns, encoder) for part, turns in searches])
         return self._found[key]
 
     def ids(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Rankings:
@@ -108,12 +111,14 @@ class FirstStage:
         random.Random(f"{seed}/{judged.question.id}").shuffle(five)
         return tuple(five)
 
-    def _searched(self, retriever: str, history: HistoryQuery, encoder: str | None) -> dict[str, Found]:
+    def _searched(self, retriever: str, history: HistoryQuery, encoder: str | None) -> dict[str, _Search]:
         """Return what one search finds, searching for questions that its journal lacks."""
+        if retriever == "bm25" and self.test_set.ranked:
+            return {q.question.id: ([(one, None) for one in q.given[:DEPTH]], None) for q in self.test_set.questions}
         made_by = self._open_encoder(encoder).name if retriever == "dense" else None
         own = not self.test_set.searchable and history != "last"  # own candidates by the last turn need no mark
         name = "-".join(filter(None, (retriever, "own" if own else "", history, made_by)))
-        journal = Journal(self.folder / f"{name}.jsonl", _found_in_row)
+        journal = Journal(self.folder / f"{name}.jsonl", _search_in_row)
         wanted = {judged.question.id: judged for judged in self.test_set.questions}
         open_find = cache(partial(self._open, retriever, history, encoder))
 
@@ -122,8 +127,8 @@ class FirstStage:
             rankings = find(list(batch.values()))
             each = round((time.perf_counter() - started) / len(batch), 6)
             return [
-                {"id": name, "ids": list(ids)[:DEPTH], "seconds": each}
-                for name, ids in zip(batch, rankings, strict=True)
+                {"id": name, "ids": [one for one, _ in found], "scores": [score for _, score in found], "seconds": each}
+                for name, found in zip(batch, (ranking[:DEPTH] for ranking in rankings), strict=True)
             ]
 
         self.place.fill(journal, wanted, search_now, "searching", BATCH)
@@ -169,23 +174,28 @@ def _index_by(folder: Path, encoder: Encoder) -> Path:
     return folder.with_name(f"{folder.name}-{encoder.name}")
 
 
-def fused(*rankings: Rankings) -> dict[str, Ids]:
-    """Return several rankings of every question fused by reciprocal rank, as `fusion.search` does."""
+def fused(*rankings: Mapping[str, Scored]) -> dict[str, Ids]:
+    """Return several rankings of every question fused as `fusion.search` does, or by rank where scores are missing."""
+    if len(rankings) == 1:
+        return {name: tuple(one for one, _ in found) for name, found in rankings[0].items()}
+    scored = all(score is not None for ranking in rankings for found in ranking.values() for _, score in found)
+    join = fuse if scored else fuse_by_rank
     return {
-        name: tuple(c.passage.id for c in fuse([_by_id(ranking[name]) for ranking in rankings])[:DEPTH])
+        name: tuple(c.passage.id for c in join([_ranking(ranking[name]) for ranking in rankings])[:DEPTH])
         for name in rankings[0]
     }
 
 
-def _fused_with_times(parts: Sequence[Mapping[str, Found]]) -> dict[str, Found]:
+def _joined(searches: Sequence[Mapping[str, _Search]]) -> dict[str, Found]:
     """Return several searches fused; a question's time is the sum of theirs, None if one is not known."""
-    ids = fused(*({name: own for name, (own, _) in part.items()} for part in parts))
-    times = {name: [part[name][1] for part in parts] for name in ids}
+    ids = fused(*({name: scored for name, (scored, _) in search.items()} for search in searches))
+    times = {name: [search[name][1] for search in searches] for name in ids}
     return {name: (own, None if None in times[name] else sum(filter(None, times[name]))) for name, own in ids.items()}
 
 
-def _found_in_row(row: Row) -> list[tuple[str, Found]]:
-    return [(row["id"], (tuple(row["ids"]), row.get("seconds")))]
+def _search_in_row(row: Row) -> list[tuple[str, _Search]]:
+    scores = row.get("scores") or [None] * len(row["ids"])
+    return [(row["id"], (list(zip(row["ids"], scores, strict=True)), row.get("seconds")))]
 
 
 def _parts(retriever: str) -> tuple[str, ...]:
@@ -196,15 +206,15 @@ def _turns(history: HistoryQuery) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if history == "both" else (history,)
 
 
-def _by_id(ids: Ids) -> Ranking:
-    return tuple(ScoredPassage(Passage(name, ""), 0.0) for name in ids)
+def _ranking(found: Scored) -> Ranking:
+    return tuple(ScoredPassage(Passage(name, ""), score or 0.0) for name, score in found)
 
 
 def _searching(retriever: Retriever, history: HistoryQuery) -> _Find:
-    def find(batch: Sequence[Judged]) -> list[list[str]]:
+    def find(batch: Sequence[Judged]) -> list[Scored]:
         # One question at a time, as `ask` does: in a batch the last bits of a vector differ, and with them close ranks.
         rankings = [search(retriever, [search_queries(judged.question, history)], DEPTH)[0] for judged in batch]
-        return [[c.passage.id for c in ranking] for ranking in rankings]
+        return [[(c.passage.id, c.score) for c in ranking] for ranking in rankings]
 
     return find
 
@@ -223,27 +233,31 @@ def _own_by_bm25(test_set: TestSet, history: HistoryQuery) -> _Find:
     index.index([passage_terms(p) for p in test_set.passages.values()], show_progress=False)
     known = index.vocab_dict
 
-    def find(batch: Sequence[Judged]) -> list[list[str]]:
+    def find(batch: Sequence[Judged]) -> list[Scored]:
         rankings = []
         for judged in batch:
             (query,) = search_queries(judged.question, history)
             terms = [term for term in dict.fromkeys(analyse(query)) if term in known]
             scores = index.get_scores(terms) if terms else np.zeros(len(place))
-            rankings.append(sorted(judged.given, key=lambda name: -float(scores[place[name]])))
+            rankings.append(_best_first({name: float(scores[place[name]]) for name in judged.given}))
         return rankings
 
     return find
 
 
 def _own_by_vector(test_set: TestSet, encoder: Encoder, history: HistoryQuery) -> _Find:
-    def find(batch: Sequence[Judged]) -> list[list[str]]:
+    def find(batch: Sequence[Judged]) -> list[Scored]:
         queries = encoder.encode_queries([q for judged in batch for q in search_queries(judged.question, history)])
         names = [name for judged in batch for name in judged.given]
         vectors = encoder.encode_passages([test_set.passages[name] for name in names])
         by_name = dict(zip(names, vectors, strict=True))
         return [
-            sorted(judged.given, key=lambda name: -float(by_name[name] @ query))
+            _best_first({name: float(by_name[name] @ query) for name in judged.given})
             for judged, query in zip(batch, queries, strict=True)
         ]
 
     return find
+
+
+def _best_first(scores: Mapping[str, float]) -> Scored:
+    return sorted(scores.items(), key=lambda found: -found[1])

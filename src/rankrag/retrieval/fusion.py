@@ -1,8 +1,8 @@
-"""Reciprocal rank fusion: several rankings of one question become one."""
+"""Fusion: several rankings of one question become one, by the scores that their retrievers gave."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import fsum
 
 from rankrag.retrieval import Retriever
@@ -11,25 +11,44 @@ from rankrag.types import Passage, Ranking, ScoredPassage
 RANK_CONSTANT = 60
 """Added to every rank; Cormack, Clarke and Büttcher (SIGIR 2009) found 60 to serve many collections."""
 
+DEPTH = 100
+"""A ranking that is fused has at least as many passages, so that a short list is fused from long ones."""
+
 
 def fuse(rankings: Sequence[Ranking]) -> Ranking:
-    """Return every passage of the rankings once, best first; its score is the sum of 1 / (60 + rank), ranks from 1.
+    """Return every passage of the rankings once, best first; its score is the sum of its shares, each in [0, 1].
 
-    Passages are the same when their ids are. Ties keep the order of the first ranking, then of the second, and so on.
+    The share is 1 for the best passage of a ranking and 0 for the passage at `DEPTH`; if a ranking is shorter and so
+    holds all that matched, a score of 0 has the share 0. Passages are the same when their ids are. Ties keep the
+    order of the first ranking, then of the second, and so on. It finds more than ranks do (docs/retrieval.md).
     """
+    return _summed(rankings, _shares)
+
+
+def fuse_by_rank(rankings: Sequence[Ranking]) -> Ranking:
+    """Return every passage once, by the sum of 1 / (60 + rank), ranks from 1: for rankings without scores."""
+    return _summed(rankings, lambda ranking: [1.0 / (RANK_CONSTANT + rank) for rank in range(1, len(ranking) + 1)])
+
+
+def _summed(rankings: Sequence[Ranking], shares_of: Callable[[Ranking], Sequence[float]]) -> Ranking:
     passages: dict[str, Passage] = {}
     parts: dict[str, list[float]] = {}
     for ranking in rankings:
-        for rank, scored in enumerate(ranking, start=1):
+        for scored, share in zip(ranking, shares_of(ranking), strict=True):
             passages.setdefault(scored.passage.id, scored.passage)
-            parts.setdefault(scored.passage.id, []).append(1.0 / (RANK_CONSTANT + rank))
+            parts.setdefault(scored.passage.id, []).append(share)
     # fsum is exact, so the sum does not depend on the order of the retrievers.
     fused = (ScoredPassage(passage, fsum(parts[name])) for name, passage in passages.items())
     return tuple(sorted(fused, key=lambda scored: scored.score, reverse=True))
 
 
-DEPTH = 100
-"""A ranking that is fused has at least as many passages, so that a short list is fused from long ones."""
+def _shares(ranking: Ranking) -> list[float]:
+    if not ranking:
+        return []
+    # A full ranking was cut: what it left out scores at most as much as its last passage. Else the rest scores 0.
+    zero = ranking[DEPTH - 1].score if len(ranking) >= DEPTH else min(ranking[-1].score, 0.0)
+    way = ranking[0].score - zero
+    return [max((scored.score - zero) / way, 0.0) if way else 1.0 for scored in ranking]
 
 
 class HybridRetriever:
@@ -50,7 +69,7 @@ def search(retriever: Retriever, questions: Sequence[Sequence[str]], k: int) -> 
     """Return for each question, which has one query or several, the `k` best passages.
 
     Of several queries each retriever's ranking of each query counts alike: that finds more than fusing one hybrid
-    ranking a query (Doc2Dial's training questions: R@5 .634 against .607).
+    ranking a query (docs/retrieval.md).
     """
     if all(len(queries) == 1 for queries in questions):
         return retriever.retrieve([query for (query,) in questions], k)

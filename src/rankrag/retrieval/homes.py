@@ -91,7 +91,7 @@ class Store(Protocol):
         ...
 
     def hybrid(self, encoder: Encoder) -> Retriever:
-        """Return both, fused by reciprocal rank."""
+        """Return both, fused by their scores."""
         ...
 
 

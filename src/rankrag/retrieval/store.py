@@ -263,7 +263,7 @@ class PassageStore:
             return dense_retriever(self._path, self._snapshot(_PASSAGES), vectors, encoder, exact_up_to)
 
     def hybrid(self, encoder: Encoder) -> Retriever:
-        """Return BM25 and dense retrieval, fused by reciprocal rank."""
+        """Return BM25 and dense retrieval, fused by their scores."""
         return HybridRetriever([self.lexical(), self.dense(encoder)])
 
     def _table(self, name: str) -> Table:

@@ -218,7 +218,7 @@ class PostgresStore:
         return database_vectors(self._connections, encoder)
 
     def hybrid(self, encoder: Encoder) -> Retriever:
-        """Return BM25 and dense retrieval, fused by reciprocal rank."""
+        """Return BM25 and dense retrieval, fused by their scores."""
         return HybridRetriever([self.lexical(), self.dense(encoder)])
 
     def _value(self, query: str) -> Any:
