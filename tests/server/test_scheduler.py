@@ -22,11 +22,13 @@ class Recording(FakeLanguageModel):
     def __init__(self, **arguments) -> None:
         super().__init__(**arguments)
         self.batches: list[list[str]] = []
+        self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     def choice_logprobs(self, prompts, choices):
-        self.gate.wait(10)
+        self.entered.set()
+        self.gate.wait(60)
         self.batches.append([next(s.text for s in p.prompt if s.kind == "passage") for p in prompts])
         return super().choice_logprobs(prompts, choices)
 
@@ -212,9 +214,10 @@ def test_a_server_that_cannot_wait_longer_refuses_what_it_has_not_done(scheduler
     async def stop() -> list[object]:
         one.model.gate.clear()
         judging = asyncio.create_task(one.judge(pairs("a", 60), Ticket("a")))
+        await asyncio.to_thread(one.model.entered.wait, 60)
         calling = asyncio.create_task(one.call(lambda: 1, Ticket("b")))
         writing = asyncio.create_task(anext(one.write(QUESTION, (), Ticket("c")).read()))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         await asyncio.to_thread(one.stop, 0.05)
         found = await asyncio.gather(judging, calling, writing, return_exceptions=True)
         one.model.gate.set()
