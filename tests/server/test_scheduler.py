@@ -259,3 +259,19 @@ def test_clients_that_shared_a_batch_are_not_told_each_others_use(scheduler):
 
     asyncio.run(both())
     assert [t.states for t in tickets] == [None, None]
+
+
+def test_a_fault_in_the_thread_breaks_what_waits_and_not_the_thread(scheduler):
+    one = scheduler(batch_tokens=500)
+
+    def faulty(_):
+        raise ZeroDivisionError
+
+    async def both() -> list[object]:
+        broken = await asyncio.gather(one.judge(pairs("a", 60), Ticket("a"), faulty), return_exceptions=True)
+        return [*broken, *await one.judge(pairs("b", 3), Ticket("b"))]
+
+    error, *judged = asyncio.run(both())
+    assert isinstance(error, RuntimeError)
+    assert "its log says more" in str(error)
+    assert len(judged) == 3

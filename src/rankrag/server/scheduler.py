@@ -154,7 +154,11 @@ class Scheduler:
                     return
             started = time.perf_counter()
             before = self.waiting()
-            self._turn()
+            try:
+                self._turn()
+            except Exception as error:  # a fault of ours: what waits is told of it, and the thread goes on
+                with self._changed:
+                    self._give_up(as_ours(error))
             done = before - self.waiting()
             if done > 0:  # a running mean, which tells a refused client when to come back
                 self._seconds_a_request += 0.1 * ((time.perf_counter() - started) / done - self._seconds_a_request)
