@@ -26,7 +26,7 @@ demo: $(VENV)/.core
 serve: $(VENV)/.core
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[server]"
 	@$(BIN)/rankrag index $(DOCS) --out $(DEMO)
-	@$(BIN)/rankrag serve $(DEMO)
+	@$(BIN)/rankrag serve $(DEMO) --open
 
 # Bytecode is kept whatever the shell says; otherwise each process compiles tests and sources again. tests/conftest.py
 # orders the files.

@@ -39,19 +39,29 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def start(command: list[str], log: Path, port: int, *, seconds: float = 120) -> Served:
-    """Start a server and wait until it is ready."""
+def start(command: list[str], log: Path, port: int, *, seconds: float = 300) -> Served:
+    """Start a server and wait until it is ready; one that is not in time is ended."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=log.parent)
-    served, end = Served(f"http://127.0.0.1:{port}", process, log), time.monotonic() + seconds
+    served = Served(f"http://127.0.0.1:{port}", process, log)
+    try:
+        wait_for(served, time.monotonic() + seconds)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return served
+
+
+def wait_for(served: Served, end: float) -> None:
     while True:
         try:
             if httpx.get(f"{served.url}/ready").status_code == 200:
-                return served
+                return
         except httpx.TransportError:
             pass
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
+        assert served.process.poll() is None, served.log.read_text()
+        assert time.monotonic() < end, served.log.read_text()
         time.sleep(0.1)
 
 

@@ -41,6 +41,8 @@ Folder = Annotated[Path, typer.Option("--collections", help="Folder of the colle
 Waiting = Annotated[int, typer.Option("--max-waiting", min=1, help="Requests that wait; one more gets 429.")]
 Upload = Annotated[int, typer.Option("--max-upload", min=1, help="Largest upload, in MiB.")]
 
+Open = Annotated[bool, typer.Option("--open", help="Show the page in a browser.")]
+
 
 def serve(
     indexes: Indexes = None,
@@ -53,6 +55,7 @@ def serve(
     collections: Folder = DEFAULT_FOLDER,
     max_waiting: Waiting = 256,
     max_upload: Upload = 256,
+    open_: Open = False,
     model: options.ModelChoice = None,
     config: options.ConfigFile = None,
     set_: options.Set = None,
@@ -71,7 +74,8 @@ def serve(
     found = indexes or [options.DEFAULT_INDEX]
     app = create_app(lambda: _engine(asked, found[0]), Collections(found, collections), settings)
     say(f"rankrag serves {', '.join(map(str, found))} at {shown}")
-    Server(app, host=host, port=port, root_path=root_path, stop_seconds=settings.stop_seconds).until_stopped()
+    page, wait = shown if open_ else "", settings.stop_seconds
+    Server(app, host=host, port=port, root_path=root_path, stop_seconds=wait, page=page).until_stopped()
 
 
 def mcp(
