@@ -8,11 +8,14 @@ from urllib.parse import quote
 
 import pytest
 
+from rankrag.documents.parts import SourcePassages
 from rankrag.errors import IndexStoreError
 from rankrag.opening import open_retriever
 from rankrag.retrieval.homes import create_store, open_store
 from rankrag.retrieval.postgres import schema
 from rankrag.retrieval.postgres.store import PostgresStore
+from rankrag.retrieval.rows import row_of
+from rankrag.types import Passage, Source
 
 
 def state(postgres_store, format_):
@@ -68,16 +71,53 @@ def test_the_password_comes_from_a_file(postgres, monkeypatch, tmp_path, documen
 def test_an_index_of_a_newer_rankrag_is_left_alone(postgres_store, postgres_address):
     state(postgres_store, 99)
     for opens in (open_store, create_store):
-        with pytest.raises(IndexStoreError, match=r"format 99, this rankrag reads formats up to 1; upgrade rankrag"):
+        with pytest.raises(IndexStoreError, match=r"format 99, this rankrag reads formats up to \d+; upgrade rankrag"):
             opens(postgres_address)
 
 
 def test_an_older_index_is_brought_up_to_date_by_its_owner(postgres_store, postgres_address, document_of, monkeypatch):
     postgres_store.put([document_of("a", "cat")])
-    monkeypatch.setattr(schema, "SCRIPTS", (*schema.SCRIPTS, "ALTER TABLE passages ADD language text"))
-    with pytest.raises(IndexStoreError, match="format 1, this rankrag reads format 2; its owner brings it up to date"):
+    now = len(schema.STEPS)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, "ALTER TABLE passages ADD language text"))
+    with pytest.raises(
+        IndexStoreError, match=f"format {now}, this rankrag reads format {now + 1}; its owner brings it"
+    ):
         open_store(postgres_address)
     assert len(create_store(postgres_address)) == len(open_store(postgres_address)) == 1
+
+
+def test_an_index_with_terms_of_an_older_format_gets_those_of_today(
+    postgres, postgres_store, postgres_address, document_of, encoder
+):
+    documents = [document_of("a", "red cat cat", "blue whale \0"), document_of("b", "red tree, green tree, blue tree")]
+    fresh = create_store(postgres.address(name=f"fresh%20{postgres_address[-1]}"))
+    for store in (postgres_store, fresh):
+        store.put(documents)
+    postgres_store.fill_vectors(encoder)
+    with postgres_store._connections.writing() as connection:
+        connection.execute("UPDATE postings SET term = 'old ' || term")
+        connection.execute("UPDATE passages SET terms = 1000")
+        connection.execute("UPDATE state SET terms = 3000, format = 1")
+    with pytest.raises(IndexStoreError, match="format 1, this rankrag reads format 2; its owner brings it up to date"):
+        open_store(postgres_address)
+    renewed = create_store(postgres_address)
+    queries = ["red cat", "blue tree", "old"]
+    assert renewed.lexical().retrieve(queries, 9) == fresh.lexical().retrieve(queries, 9)
+    assert renewed.missing_vectors() == 0
+
+
+TERMS = (
+    "titl titl titl top wasn t 1250 e mail email job n max connect maxconnect integ -jobs "
+    "job n max connect maxconnect integ -jobs job n max connect maxconnect integ -jobs"
+)
+
+
+def test_the_format_is_raised_whenever_passages_get_other_terms():
+    """If this fails, append `renew_terms` to `schema.STEPS`, and then pin the new terms here."""
+    text = "It wasn't 1,250 e-mails.\n--jobs=n\nmax_connections (integer)"
+    passage = Passage("a", text, "The title", Source("a", heading="Top"))
+    terms = row_of(SourcePassages("a", "0", (passage,)), passage)["terms"]
+    assert (len(schema.STEPS), terms) == (2, TERMS)
 
 
 def test_a_reader_needs_no_more_than_select(postgres, postgres_store, document_of, encoder, ids_of):

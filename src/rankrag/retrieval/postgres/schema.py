@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval.postgres.address import Database
+from rankrag.retrieval.postgres.renewal import renew_terms
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-SCRIPTS = (
+STEPS = (
     """
     CREATE TABLE state (
         format int NOT NULL, version bigint NOT NULL, passages bigint NOT NULL, terms bigint NOT NULL,
@@ -34,8 +35,11 @@ SCRIPTS = (
     );
     CREATE INDEX ON postings (document);
     """,
+    renew_terms,
 )
-"""Script N turns an index of format N into one of format N + 1; the first makes a new one.
+"""Step N turns an index of format N into one of format N + 1; the first makes a new one. Format 1 had no fields.
+
+Whenever passages get other BM25 terms, `renew_terms` is appended.
 
 `state` has one row: the statistics of BM25, and a version that every commit raises. `postings.data` is that of one
 document (`postings.POSTING`), so that taking a document out touches no other's rows.
@@ -53,9 +57,9 @@ def check_format(connection: Connection, database: Database) -> None:
     if found is None:
         raise IndexStoreError(f"{database}: no index there; make one with: rankrag index DOCUMENTS --index {database}")
     _refuse_newer(database, found)
-    if found < len(SCRIPTS):
+    if found < len(STEPS):
         raise IndexStoreError(
-            f"{database}: the index has format {found}, this rankrag reads format {len(SCRIPTS)}; its owner brings it "
+            f"{database}: the index has format {found}, this rankrag reads format {len(STEPS)}; its owner brings it "
             f"up to date with: rankrag index DOCUMENTS --index {database}"
         )
 
@@ -75,10 +79,13 @@ def migrate(connection: Connection, database: Database) -> None:
         if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [database.schema]).fetchone():
             connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(database.schema)))
     _refuse_newer(database, found or 0)
-    for script in SCRIPTS[found or 0 :]:
-        connection.execute(script)
-    if found != len(SCRIPTS):
-        connection.execute("UPDATE state SET format = %s, version = version + 1", [len(SCRIPTS)])
+    for step in STEPS[found or 0 :]:
+        if isinstance(step, str):
+            connection.execute(step)
+        else:
+            step(connection)
+    if found != len(STEPS):
+        connection.execute("UPDATE state SET format = %s, version = version + 1", [len(STEPS)])
 
 
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s ORDER BY tablename LIMIT 1"
@@ -101,9 +108,9 @@ def _has_table(connection: Connection, database: Database, name: str) -> bool:
 
 
 def _refuse_newer(database: Database, found: int) -> None:
-    if found > len(SCRIPTS):
+    if found > len(STEPS):
         raise IndexStoreError(
-            f"{database}: the index has format {found}, this rankrag reads formats up to {len(SCRIPTS)}; "
+            f"{database}: the index has format {found}, this rankrag reads formats up to {len(STEPS)}; "
             "upgrade rankrag: pip install --upgrade rankrag"
         )
 

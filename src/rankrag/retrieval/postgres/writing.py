@@ -82,18 +82,23 @@ def _add_passages(connection: Connection, rows: Mapping[int, Sequence[Row]]) -> 
     query = "SELECT nextval('passage_numbers')::int FROM generate_series(1, %s)"
     fresh = iter([number for (number,) in connection.execute(query, [count]).fetchall()])
     terms = {document: {next(fresh): str(row["terms"]).split() for row in own} for document, own in rows.items()}
-    with connection.cursor() as cursor:
-        with cursor.copy(f"COPY passages (document, number, terms, key, {COLUMNS}) FROM STDIN") as copy:
-            for document, own in rows.items():
-                for (number, words), row in zip(terms[document].items(), own, strict=True):
-                    values = (row[name] for name in PASSAGE_COLUMNS)
-                    texts = (storable(value) if isinstance(value, str) else value for value in values)
-                    copy.write_row((document, number, len(words), row["key"], *texts))
-        with cursor.copy("COPY postings FROM STDIN (FORMAT binary)") as copy:
-            copy.set_types(["text", "int4", "bytea"])
-            for posting in sorted(_postings(terms)):  # in the order of their index, which is then written once
-                copy.write_row(posting)
+    copying = f"COPY passages (document, number, terms, key, {COLUMNS}) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(copying) as copy:
+        for document, own in rows.items():
+            for (number, words), row in zip(terms[document].items(), own, strict=True):
+                values = (row[name] for name in PASSAGE_COLUMNS)
+                texts = (storable(value) if isinstance(value, str) else value for value in values)
+                copy.write_row((document, number, len(words), row["key"], *texts))
+    add_postings(connection, terms)
     return sum(len(words) for own in terms.values() for words in own.values())
+
+
+def add_postings(connection: Connection, terms: Mapping[int, Mapping[int, Sequence[str]]]) -> None:
+    """Add the postings of documents; `terms` are those of their passages, by document and passage number."""
+    with connection.cursor() as cursor, cursor.copy("COPY postings FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["text", "int4", "bytea"])
+        for posting in sorted(_postings(terms)):  # in the order of their index, which is then written once
+            copy.write_row(posting)
 
 
 def _postings(terms: Mapping[int, Mapping[int, Sequence[str]]]) -> Iterator[tuple[str, int, bytes]]:
