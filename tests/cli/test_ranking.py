@@ -173,7 +173,7 @@ def test_the_first_stage_of_a_set_is_frozen_from_an_index(
         (["rerank", "--candidates", "-", "--windows"], "--set settled_from=… judges fewer passages"),
         (["ask", "why?", "--set", "settled_from=1", "--set", "rerank=false"], "exclude each other"),
         (["ask", "why?", "--set", "settled_from=soon"], "must be 'fitted' (found: 'soon')"),
-        (["ask", "why?", "--set", "settle_from=1"], "did you mean 'settled_from'? known keys are device, dtype"),
+        (["ask", "why?", "--set", "settle_from=1"], "did you mean 'settled_from'? known keys are abstain_below"),
         (["ask", "why?", "--n", "3", "--k", "4"], "n=3, k=4: k must be at most n"),
         (["ask", "why?", "--config", "/nowhere.yaml"], "/nowhere.yaml: not readable as YAML"),
         (["ask", "why?", "--no-rerank"], "ask --no-rerank: use --set rerank=false"),
