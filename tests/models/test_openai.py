@@ -196,6 +196,25 @@ def test_a_failing_server_is_asked_again_and_then_named(serve, opened, prompts, 
         model.choice_logprobs(prompts[:1], LABELS)
 
 
+@pytest.mark.parametrize(
+    ("kind", "reply"),
+    [
+        ("vllm", {"choices": []}),
+        ("vllm", {"choices": [{"text": "x"}]}),
+        ("vllm", {"choices": [{"logprobs": {"top_logprobs": [{"token_id:1": "much"}]}}]}),
+        ("generic", {"choices": "none"}),
+        ("sglang", {"scores": []}),
+        ("llama.cpp", {"completion_probabilities": [{"top_logprobs": [{"token": "True"}]}]}),
+    ],
+)
+def test_a_reply_of_another_form_is_an_error_that_says_what_it_holds(serve, opened, prompts, kind, reply):
+    server = serve(kind)
+    model = opened(server)
+    server.answer = lambda path, body: reply
+    with pytest.raises(ModelError, match=rf"the reply has no (log-probabilities|scores).*found: {next(iter(reply))}"):
+        model.choice_logprobs(prompts[:1], LABELS)
+
+
 def test_a_refusal_is_not_asked_again(serve, opened, prompts):
     server = serve("vllm")
     server.fault = lambda number, handler: handler.raw(b"prompt too long", 400) or True
