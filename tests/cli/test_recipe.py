@@ -111,6 +111,14 @@ def test_values_are_fitted_to_an_index_and_ask_takes_them(run, index, speaker, t
     assert json.loads(capsys.readouterr().out)["abstained"] is True
 
 
+def test_a_fit_to_a_blend_asks_no_questions_about_its_own_documents(run, index, speaker, tmp_path, capsys):
+    config = tmp_path / "blend.yaml"
+    config.write_text(yaml.safe_dump({"data": str(tmp_path), "writing": {"index": str(index), "retriever": "bm25"}}))
+    assert run("fit", config, "--no-vectors", "--out", tmp_path / "fit") == 2
+    assert "none holds back a question with a passage" in capsys.readouterr().err
+    assert not (tmp_path / "fit" / "own.jsonl.zst").exists()
+
+
 def test_a_fit_to_nothing_or_to_two_things_is_refused(run, index, tmp_path, capsys):
     assert run("fit") == 2
     assert run("fit", tmp_path / "blend.yaml", "--from-index", index) == 2

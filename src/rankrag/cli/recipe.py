@@ -227,7 +227,7 @@ def fit(
 
     Sets the weight of the encoder's cosine in the final order, the threshold below which answers are withheld, the
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
-    only printed. With --from-index they are also settings for `rankrag ask --config`, in ask.yaml of the run folder.
+    only printed. With --from-index, ask.yaml of the run folder has threshold and k for `rankrag ask --config`.
     """
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
@@ -240,7 +240,7 @@ def fit(
         raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
     own = _to_fit_to(from_index, out, model, questions) if from_index else ()
     wanted = load_config(BlendConfig, config, (*own, *(set_ or ())))
-    if wanted.writing:
+    if from_index and wanted.writing:
         written = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
         wanted = written.model_copy(update={"held_back": 1.0})  # nothing is trained on these questions
     directory = resolve_model(model, say)
@@ -262,6 +262,8 @@ def fit(
 
 def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, save: Path | None) -> None:
     """Print and keep what was fitted; with a model's name also as settings for `rankrag ask`."""
+    import yaml
+
     from rankrag.contract import save_contract
     from rankrag.data.files import write_whole
 
@@ -270,8 +272,9 @@ def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, 
     print(json.dumps({name: getattr(contract, name) for name in (*fitted, "history_query", "k")}))
     if model:
         below = "never" if contract.abstain_below is None else contract.abstain_below
-        write_whole(out / "ask.yaml", f"model: {model}\nabstain_below: {below}\nk: {contract.k}\n")
-        say(f"To answer with these values: rankrag ask QUESTION --config {out / 'ask.yaml'}")
+        settings = {"model": model, "abstain_below": below, "k": contract.k}
+        write_whole(out / "ask.yaml", yaml.safe_dump(settings, sort_keys=False))
+        say(f"To answer with these values, add --config {out / 'ask.yaml'} to rankrag ask or chat.")
     if save:
         save_contract(contract, save)
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
