@@ -29,6 +29,7 @@ def test_the_page_answers_shows_uploads_and_exports(served, tmp_path):
     assert found["passages"] > found["used"] >= 1
     assert found["serious"] == []
     assert found["problems"] == []
+    assert found["reads of a list at rest"] <= 3
     for check in ("highlighted", "closed by the keyboard", "pdf at its passage", "uploaded", "exported"):
         assert found[check] is True, check
     assert found["no sideways scrolling on a phone"] is True

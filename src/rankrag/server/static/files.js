@@ -3,6 +3,9 @@ import { api, eventsOf } from "./api.js";
 import { element as e, at } from "./dom.js";
 
 let watching = null;
+let watched = "";  // the collection whose events are heard
+let due = null;    // the timer of the next reading of the list
+let shown = "";
 let started = false;
 
 export function startFiles(state, { list, show }) {
@@ -41,16 +44,27 @@ export function startFiles(state, { list, show }) {
     at("viewer").hidden = true;
     at("files").hidden = !open;
     at("show-files").ariaExpanded = String(open);
-    if (open) { await refresh(); at("pick").focus(); } else { watching?.abort(); at("show-files").focus(); }
+    if (open) { await refresh(); at("pick").focus(); } else { watching?.abort(); watched = ""; at("show-files").focus(); }
   }
 
   async function refresh() {
     await documents();
-    watch();
+    if (watched !== state.collection) watch();
+  }
+
+  // The server begins each stream with all it knows, and a hundred uploads end almost at once: one reading serves them all.
+  function soon() {
+    due ??= setTimeout(() => { due = null; list(state.collection); }, 200);
   }
 
   async function documents() {
     const found = await api(`${base()}/documents`);
+    const here = state.collections.find((one) => one.name === state.collection);
+    at("drop-collection").hidden = !here?.deletable;
+    pending(found.pending);
+    const now = JSON.stringify([state.collection, found.data]);
+    if (now === shown) return;  // a button that is replaced loses the focus and the click
+    shown = now;
     const items = found.data.map((one) => {
       const open = e("button", { textContent: one.name, title: one.path });
       open.onclick = () => show(one.id);
@@ -62,9 +76,6 @@ export function startFiles(state, { list, show }) {
       return e("li", {}, open, e("span", { className: "quiet", textContent: one.passages }), remove);
     });
     at("documents").replaceChildren(...items);
-    const here = state.collections.find((one) => one.name === state.collection);
-    at("drop-collection").hidden = !here?.deletable;
-    pending(found.pending);
   }
 
   function pending(events) {
@@ -97,11 +108,12 @@ export function startFiles(state, { list, show }) {
   async function watch() {
     watching?.abort();
     watching = new AbortController();
+    watched = state.collection;
     const { signal } = watching;
     try {
       for await (const event of eventsOf(`${base()}/events`, undefined, signal)) {
         tell(event);
-        if (event.state === "indexed" || event.state === "removed") await list(state.collection).then(documents);
+        if (event.state === "indexed" || event.state === "removed") soon();
       }
     } catch (error) { if (error.name !== "AbortError") setTimeout(() => !signal.aborted && watch(), 3000); }
   }
