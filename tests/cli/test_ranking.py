@@ -148,28 +148,14 @@ def test_a_frozen_run_is_reranked_without_its_index(
     assert f"is not in {tmp_path / 'run.passages.jsonl'} (2 in all)" in capsys.readouterr().err
 
 
-def test_the_first_stage_of_a_set_is_frozen_from_an_index(
-    run: Run, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "kilt").mkdir()
-    row = {"id": "1", "input": "Where does the Tagus end?", "output": [{"answer": "Lisbon"}]}
-    (tmp_path / "kilt/nq-dev-kilt.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    frozen = ("retrieve", "--set", "nq-kilt", "--data", tmp_path, "--index", index, "--retriever", "bm25")
-    assert run(*frozen) == 0
-    assert f"nq-kilt: the first stage is in {tmp_path / 'runs/nq-kilt.trec'}." in capsys.readouterr().err
-    origin = json.loads((tmp_path / "runs/nq-kilt.json").read_text(encoding="utf-8"))
-    assert (origin["retriever"], origin["questions"], "rivers.md" in origin["corpus"]) == ("bm25", 1, True)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["rerank"], "--candidates FILE"),
         (["retrieve", "--questions", "-", "--freeze"], "name the run with --out FILE"),
-        (["evaluate", "--data", ".", "--freeze", "."], "name it with --retriever"),
-        (["retrieve"], "retrieve takes --questions FILE, or --set NAME"),
-        (["retrieve", "--set", "nq-kilt", "--out", "x.trec"], "--set keeps its run in runs/ of the data folder"),
-        (["retrieve", "--set", "squat", "--data", "."], "--set squat: not known; sets are squad"),
+        (["evaluate", "--data", ".", "--freeze", "."], "python -m experiments.freezing takes its place"),
+        (["retrieve"], "Missing option '--questions'"),
+        (["retrieve", "--set", "nq-kilt"], "use --questions FILE --out FOLDER/runs/NAME.trec --freeze"),
         (["rerank", "--candidates", "-", "--windows"], "--set settled_from=… judges fewer passages"),
         (["ask", "why?", "--set", "settled_from=1", "--set", "rerank=false"], "exclude each other"),
         (["ask", "why?", "--set", "settled_from=soon"], "must be 'fitted' (found: 'soon')"),

@@ -108,16 +108,12 @@ def test_own_documents_are_measured_without_any_data_sets(run, tmp_path, monkeyp
     assert "no data: pass --data FOLDER" in capsys.readouterr().err
 
 
-def test_the_first_stage_of_a_set_is_frozen_from_the_command_line(run, tmp_path, monkeypatch, capsys):
+def test_first_stages_alone_need_no_model(run, tmp_path, capsys):
     data = squad(tmp_path / "data")
-    options = ("--data", data, "--set", "squad", "--no-model", "--out", tmp_path / "run", "--freeze", data)
+    options = ("--data", data, "--set", "squad", "--no-model", "--out", tmp_path / "run")
     assert run("evaluate", *options, "--retriever", "bm25") == 0
     shown = capsys.readouterr()
-    assert "squad: its first stage is" in shown.err
     assert shown.out.startswith("# Results\n")
-    assert "| SQuAD | bm25 (given) | all | 1 |" in shown.out
-    assert (data / "runs/squad.trec").exists()
-    assert run("evaluate", *options) == 2
-    assert "--freeze keeps one first stage" in capsys.readouterr().err
+    assert "| SQuAD | bm25 | all | 1 |" in shown.out
     assert run("evaluate", "--data", data, "--retriever", "bm52") == 2
     assert "--retriever bm52: choose bm25, dense, hybrid" in capsys.readouterr().err

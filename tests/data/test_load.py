@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from pydantic import TypeAdapter
 
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.files import read_rows, write_rows
-from rankrag.data.frozen import freeze, origin_of
+from rankrag.data.files import write_rows
 from rankrag.data.load import load_set
 from rankrag.data.sets import Origin, folder_name
 from rankrag.errors import ConfigError, DataError
@@ -181,47 +179,17 @@ def test_a_set_without_a_question_is_an_error(data):
         load_set(BENCHMARKS["squad"], data)
 
 
-def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
-    squad = load_set(BENCHMARKS["squad"], data)
-    rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
-    origin = origin_of("dense", "stub@1", "last", "some passages", 100, 2)
-    frozen_as = partial(freeze, squad.benchmark, squad.questions, data=data, origin=origin)
-    assert frozen_as(rankings, squad.passages) == data / "runs/squad.trec"
-    (data / "squad/squad.corpus.jsonl.zst").unlink()
-    frozen = load_set(BENCHMARKS["squad"], data)
-    assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
-    assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
-    assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
-    assert (frozen.ranked, frozen.searchable, frozen.fixed) == (True, False, True)
-    assert (frozen.origin, frozen.origin.first_stage, frozen.unranked) == (origin, "dense by stub", 0)
-    assert frozen_as(rankings, frozen.passages) == data / "runs/squad.trec"
-    with pytest.raises(ConfigError, match=r"squad\.trec: another run of SQuAD is there"):
-        frozen_as({"q1": ["s/tagus/0"]}, frozen.passages)
-
-
 def test_a_frozen_run_that_lacks_questions_is_told(data):
     write_rows(data / "runs/squad.passages.jsonl", passage_rows(PASSAGES))
     (data / "runs/squad.trec").write_text("q1 Q0 s/tagus/0 1 1 x\n")
     assert load_set(BENCHMARKS["squad"], data).unranked == 1
-    (data / "runs/squad.json").write_bytes(
-        TypeAdapter(Origin).dump_json(origin_of("bm25", None, "last", "some passages", 100, 1))
-    )
+    origin = Origin("bm25", None, "last", "some passages", 100, 1, "0.1.0")
+    (data / "runs/squad.json").write_bytes(TypeAdapter(Origin).dump_json(origin))
     with pytest.raises(DataError, match=r"squad\.trec: made for 1 questions, SQuAD has 2; freeze it again"):
         load_set(BENCHMARKS["squad"], data)
     (data / "runs/squad.json").write_text("{}")
     with pytest.raises(DataError, match=r"squad\.json: does not say how squad\.trec was made"):
         load_set(BENCHMARKS["squad"], data)
-
-
-def test_a_frozen_run_need_not_have_questions_that_cannot_be_measured(data):
-    questions = data / "squad/squad.dev.jsonl.zst"
-    rows = [row for _, row in read_rows(questions)]
-    write_rows(questions, [*rows, {**rows[0], "id": "q3", "positive_ids": []}])
-    squad = load_set(BENCHMARKS["squad"], data)
-    assert squad.left_out == {"no passage is known to be right": 1}
-    origin = origin_of("bm25", None, "last", "some passages", 100, len(squad.questions))
-    freeze(squad.benchmark, squad.questions, {"q1": ["s/tagus/0"]}, squad.passages, data, origin)
-    assert load_set(BENCHMARKS["squad"], data).unranked == 1
 
 
 def test_a_question_without_any_right_answer_is_left_out_and_counted(data):

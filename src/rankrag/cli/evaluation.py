@@ -18,7 +18,6 @@ from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.config.evaluation import ComparisonConfig, NamedSet
-    from rankrag.contract import HistoryQuery
     from rankrag.evaluation.parts import Openers
     from rankrag.evaluation.systems import System
     from rankrag.models import LanguageModel
@@ -41,10 +40,6 @@ Fetched = Annotated[bool, typer.Option("--fetch", help="First fetch the question
 Examples = Annotated[
     Path | None, typer.Option(help="Own documents: a folder with corpus/ and questions.jsonl, measured as well.")
 ]
-Freeze = Annotated[
-    Path | None,
-    typer.Option(help="Keep what the one --retriever finds, with its passages, in runs/ of this folder; docs/data.md."),
-]
 
 
 def evaluate(
@@ -62,7 +57,6 @@ def evaluate(
     list_: Listed = False,
     fetch: Fetched = False,
     examples: Examples = None,
-    freeze: Freeze = None,
     report: Report = None,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
@@ -91,8 +85,6 @@ def evaluate(
         return
     if data is None and (examples is None or set_):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
-    if freeze and len(retriever or ()) != 1:
-        raise ConfigError("--freeze keeps one first stage; name it with --retriever")
     if fetch and data is not None:
         _fetch(set_ or (), data)
     shown = "none" if no_model else Path(model).name if Path(model).is_dir() else model
@@ -104,8 +96,6 @@ def evaluate(
     asked = {"sets": tuple(set_ or ()), "sample": sample, "seed": seed, "systems": [{"name": s.name} for s in systems]}
     places = {"data": str(data or ""), "out": str(out), "encoder": encoder and str(encoder)}
     wanted = ComparisonConfig.model_validate(places | asked | machine)
-    if freeze:
-        _freeze(wanted, stages[0], None if no_model else model, freeze)
     _evaluate(wanted, systems, examples, report)
 
 
@@ -161,25 +151,6 @@ def _openers(wanted: ComparisonConfig) -> Openers:
         return open_model(directory, device=device, dtype=dtype, state_cache=states, say=say), directory
 
     return Openers(opened, lambda name: Encoder(name or wanted.encoder))
-
-
-def _freeze(wanted: ComparisonConfig, retriever: str, model: str | None, into: Path) -> None:
-    """Keep what a retriever finds for each set; conversations are searched as the model was fitted."""
-    from rankrag.data.load import load_set
-    from rankrag.data.sets import Benchmark
-    from rankrag.evaluation.first_stage import FirstStage
-    from rankrag.evaluation.freezing import freeze_first_stage
-    from rankrag.evaluation.run import named_sets
-
-    openers = _openers(wanted)
-    history: HistoryQuery = openers.model(model)[0].contract.history_query if model else "last"
-    encoder = openers.encoder(None).name if retriever != "bm25" else None
-    with options.step_lines() as step:
-        for one in named_sets(_sets(wanted)):
-            assert isinstance(one, Benchmark)
-            stage = FirstStage(load_set(one, Path(wanted.data)), Path(wanted.out), openers.encoder, step)
-            run = freeze_first_stage(stage, into, retriever=retriever, encoder=encoder, history=history)
-            say(f"{stage.test_set.benchmark.name}: its first stage is {run}.")
 
 
 def machine() -> str:

@@ -16,8 +16,6 @@ from rankrag.errors import ConfigError, DataError
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
-    from rankrag.contract import HistoryQuery
-    from rankrag.opening import RetrieverKind
     from rankrag.pipeline import RankRAG
 
 _AT_ONCE = 16
@@ -26,13 +24,7 @@ _AT_ONCE = 16
 _SEARCHED_AT_ONCE = 64
 _DEFAULTS = {"n": 100, "state_cache": "memory"}  # runs are long, and their passages are seldom asked for again
 
-QuestionsFile = Annotated[
-    Path | None, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for standard input.")
-]
-FrozenSet = Annotated[
-    str | None,
-    typer.Option("--set", help="Instead: a set of `rankrag evaluate --list`; its first stage is kept in --data."),
-]
+QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for stdin.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines; TREC if it ends in .trec, .run or .txt.")]
 Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages for each question.")]
 RunFile = Annotated[
@@ -75,10 +67,8 @@ class _Outcome:
 
 
 def retrieve(
-    questions: QuestionsFile = None,
     *,
-    set_: FrozenSet = None,
-    data: options.Data = None,
+    questions: QuestionsFile,
     index: options.Index = options.DEFAULT_INDEX,
     retriever: options.RetrieverName = "hybrid",
     k: Depth = 100,
@@ -88,14 +78,6 @@ def retrieve(
     encoder: options.EncoderDir = None,
 ) -> None:
     """Find the best passages for questions, without a model."""
-    if (questions is None) == (set_ is None):
-        raise ConfigError("retrieve takes --questions FILE, or --set NAME; see rankrag retrieve --help")
-    if set_ is not None:
-        if freeze or out is not None:
-            raise ConfigError("--set keeps its run in runs/ of the data folder; --out and --freeze go with --questions")
-        _freeze_set(set_, data, index, retriever, k, history_query or "last", encoder)
-        return
-    assert questions is not None
     if freeze and out is None:
         raise ConfigError("--freeze keeps the passages beside the run; name the run with --out FILE")
     options.refuse_input(out, questions=questions)
@@ -124,42 +106,6 @@ def retrieve(
     _write(out, found())
     if out is not None and freeze:
         keep_passages(out, passages.values())
-
-
-def _freeze_set(
-    name: str,
-    data: Path | None,
-    index: str,
-    retriever: RetrieverKind,
-    k: int,
-    history: HistoryQuery,
-    encoder: Path | None,
-) -> None:
-    from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.evaluation.freezing import freeze_from_index
-    from rankrag.opening import open_retriever
-    from rankrag.retrieval.encoder import Encoder
-    from rankrag.retrieval.homes import open_store
-
-    if name not in BENCHMARKS:
-        raise ConfigError(f"--set {name}: not known; sets are {', '.join(BENCHMARKS)}")
-    if data is None:
-        raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
-    vectors = Encoder(encoder) if retriever != "bm25" else None
-    first_stage = open_retriever(index, retriever, encoder=vectors, say=say)
-    with options.step_lines() as step:
-        run = freeze_from_index(
-            BENCHMARKS[name],
-            data,
-            open_store(index),
-            first_stage,
-            retriever=retriever,
-            encoder=vectors.name if vectors else None,
-            history=history,
-            k=k,
-            progress=step,
-        )
-    say(f"{name}: the first stage is in {run}.")
 
 
 def rerank(

@@ -24,6 +24,9 @@ RETIRED = {
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
     "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",
     "evaluate --state-form": "states are kept exactly; leave it out",
+    "retrieve --set": "in a checkout of rankrag, python -m experiments.freezing keeps the first stage of a set; for "
+    "questions of your own, use --questions FILE --out FOLDER/runs/NAME.trec --freeze",
+    "evaluate --freeze": "in a checkout of rankrag, python -m experiments.freezing takes its place",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
         f"{command} {option}": f"use --set {setting}, or the same key in a --config file"

@@ -7,19 +7,16 @@ how it was made (`Origin`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from rankrag.contract import HistoryQuery
-from rankrag.data.files import write_whole
 from rankrag.data.rows import write_passages
-from rankrag.data.runs import read_run, trec_lines
-from rankrag.data.sets import Benchmark, Judged, Origin
-from rankrag.errors import ConfigError, DataError
-from rankrag.types import Passage, Question, ScoredPassage
+from rankrag.data.runs import read_run
+from rankrag.data.sets import Origin
+from rankrag.errors import DataError
+from rankrag.types import Passage, Question
 
 Ids = tuple[str, ...]
 
@@ -40,56 +37,9 @@ def keep_passages(run: Path, passages: Iterable[Passage]) -> Path:
 
 def frozen_files(name: str, data: Path) -> tuple[Path, Path] | None:
     """Return the run of a set and the file of its passages, or None if they are not in the data folder."""
-    run = _run_path(name, data)
+    run = data / "runs" / f"{name}.trec"
     passages = passages_beside(run)
     return (run, passages) if run.is_file() and passages else None
-
-
-def freeze(
-    benchmark: Benchmark,
-    questions: Sequence[Judged],
-    rankings: Mapping[str, Sequence[str]],
-    passages: Mapping[str, Passage],
-    data: Path,
-    origin: Origin,
-) -> Path:
-    """Keep these ids by question as the first stage of a set, with their passages and the gold ones; return the run.
-
-    Scores in the file fall with the rank: the order is what counts. `ConfigError` if another run of the set is there.
-    """
-    run = _run_path(benchmark.name, data)
-    lines = [
-        line
-        for judged in questions
-        for ids in [rankings.get(judged.question.id, ())]
-        for line in trec_lines(
-            judged.question, tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids, start=1))
-        )
-    ]
-    text = "".join(f"{line}\n" for line in lines)
-    if run.is_file() and run.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{run}: another run of {benchmark.title} is there; delete it or freeze elsewhere")
-    named = dict.fromkeys(i for judged in questions for i in (*rankings.get(judged.question.id, ()), *judged.gold))
-    keep_passages(run, (passages[i] for i in named if i in passages))
-    write_whole(run.with_suffix(".json"), _ORIGIN.dump_json(origin, indent=1).decode() + "\n")
-    write_whole(run, text)
-    return run
-
-
-def origin_of(
-    retriever: str, encoder: str | None, history: HistoryQuery, corpus: str, depth: int, questions: int
-) -> Origin:
-    """Return the origin of a run that is made now; `encoder` is the name of the encoder, if there is one."""
-    vectors = encoder.partition("@")[0] if encoder and retriever != "bm25" else None
-    return Origin(
-        retriever=retriever,
-        encoder=vectors,
-        history=history,
-        corpus=corpus,
-        depth=depth,
-        questions=questions,
-        rankrag=version("rankrag"),
-    )
 
 
 def read_origin(run: Path) -> Origin | None:
@@ -108,10 +58,6 @@ def read_frozen(run: Path, questions: Iterable[Question], passages: Mapping[str,
     known = {question.id: question for question in questions}
     found = {ranked.question.id: ranked.ids for ranked in read_run(run, known, passages)}
     return {name: found.get(name, ()) for name in known}
-
-
-def _run_path(name: str, data: Path) -> Path:
-    return data / "runs" / f"{name}.trec"
 
 
 _ORIGIN = TypeAdapter(Origin)

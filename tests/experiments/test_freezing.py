@@ -3,23 +3,31 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from experiments.freezing import corpus_of, freeze, freeze_first_stage, freeze_from_index, main, origin_of
 from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.files import read_rows, write_rows
 from rankrag.data.load import load_set
 from rankrag.documents.parts import SourcePassages
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.first_stage import FirstStage
-from rankrag.evaluation.freezing import corpus_of, freeze_first_stage, freeze_from_index
 from rankrag.evaluation.parts import Openers
 from rankrag.evaluation.run import evaluate
 from rankrag.evaluation.systems import System
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage
 from tests.data import published as files
+from tests.data.own_sets import write_sets
 
 CORPUS = ("/corpora/psgs_w100.tsv", "sha", tuple(Passage(name, text, title) for name, text, title in files.WIKIPEDIA))
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_sets(tmp_path / "sets")
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ def frozen(data, store, first_stage, k=3):
 
 def test_a_search_that_was_killed_goes_on_and_ends_as_one_that_was_not(five, monkeypatch):
     data, store = five
-    monkeypatch.setattr("rankrag.evaluation.freezing.BATCH", 2)
+    monkeypatch.setattr("experiments.freezing.BATCH", 2)
     whole = frozen(data, store, store.lexical())
     assert set(whole) == {"nq-kilt.trec", "nq-kilt.json", "nq-kilt.passages.jsonl.zst"}
     shutil.rmtree(data / "runs")
@@ -100,7 +108,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_one_that_was_not(five, mon
 
 def test_what_was_found_with_other_settings_or_in_another_index_is_searched_anew(five, monkeypatch):
     data, store = five
-    monkeypatch.setattr("rankrag.evaluation.freezing.BATCH", 2)
+    monkeypatch.setattr("experiments.freezing.BATCH", 2)
     with pytest.raises(KeyboardInterrupt):
         frozen(data, store, Killed(store.lexical(), 1), k=1)
     interrupted = (data / "runs/nq-kilt.journal.jsonl").read_bytes()
@@ -177,7 +185,7 @@ def test_an_index_of_other_documents_is_not_called_the_benchmark_s_corpus():
 
 @pytest.mark.parametrize("name", ["squad", "doc2dial-chatrag", "fever_symmetric"])
 def test_sets_that_go_with_passages_of_their_own_say_how_they_are_kept(tmp_path, name):
-    with pytest.raises(ConfigError, match=f"rankrag evaluate --set {name} --no-model"):
+    with pytest.raises(ConfigError, match=f"python -m experiments.freezing {name}, without --index"):
         freeze_from_index(BENCHMARKS[name], tmp_path, None, None, retriever="bm25", encoder=None)
 
 
@@ -194,13 +202,59 @@ def test_a_corpus_is_a_file_with_or_without_its_ending_or_a_folder(tmp_path):
         load_set(BENCHMARKS["medqa-us"], tmp_path)
 
 
-def test_what_a_retriever_finds_for_a_set_can_be_frozen(loaded, data, tmp_path):
-    stage = FirstStage(loaded("squad"), tmp_path)
+def test_what_a_retriever_finds_for_a_set_can_be_frozen(data, tmp_path):
+    stage = FirstStage(load_set(BENCHMARKS["squad"], data), tmp_path)
     run = freeze_first_stage(stage, data, retriever="bm25", encoder=None, history="both")
     assert run == data / "runs/squad.trec"
     (data / "squad/squad.corpus.jsonl.zst").unlink()
-    again = loaded("squad")
+    again = load_set(BENCHMARKS["squad"], data)
     assert again.fixed
     assert again.origin.first_stage == "bm25"
     assert again.origin.history == "last"
     assert FirstStage(again, tmp_path).ids("hybrid") == stage.ids("bm25")
+
+
+def test_a_first_stage_that_was_frozen_comes_back_without_the_corpus(data, tmp_path):
+    squad = load_set(BENCHMARKS["squad"], data)
+    rankings = {"q1": ["s/decoy/0", "s/tagus/0"], "q2": ["s/ebro/0"]}
+    origin = origin_of("dense", "stub@1", "last", "some passages", 100, 2)
+    frozen_as = partial(freeze, squad.benchmark, squad.questions, data=data, origin=origin)
+    assert frozen_as(rankings, squad.passages) == data / "runs/squad.trec"
+    (data / "squad/squad.corpus.jsonl.zst").unlink()
+    frozen = load_set(BENCHMARKS["squad"], data)
+    assert {of.question.id: list(of.given) for of in frozen.questions} == rankings
+    assert frozen.passages == {i: squad.passages[i] for ids in rankings.values() for i in ids}
+    assert [of.gold for of in frozen.questions] == [of.gold for of in squad.questions]
+    assert (frozen.ranked, frozen.searchable, frozen.fixed) == (True, False, True)
+    assert (frozen.origin, frozen.origin.first_stage, frozen.unranked) == (origin, "dense by stub", 0)
+    assert frozen_as(rankings, frozen.passages) == data / "runs/squad.trec"
+    with pytest.raises(ConfigError, match=r"squad\.trec: another run of SQuAD is there"):
+        frozen_as({"q1": ["s/tagus/0"]}, frozen.passages)
+
+
+def test_a_frozen_run_need_not_have_questions_that_cannot_be_measured(data):
+    questions = data / "squad/squad.dev.jsonl.zst"
+    rows = [row for _, row in read_rows(questions)]
+    write_rows(questions, [*rows, {**rows[0], "id": "q3", "positive_ids": []}])
+    squad = load_set(BENCHMARKS["squad"], data)
+    assert squad.left_out == {"no passage is known to be right": 1}
+    origin = origin_of("bm25", None, "last", "some passages", 100, len(squad.questions))
+    freeze(squad.benchmark, squad.questions, {"q1": ["s/tagus/0"]}, squad.passages, data, origin)
+    assert load_set(BENCHMARKS["squad"], data).unranked == 1
+
+
+def test_a_set_is_frozen_from_the_command_line(asked, data, capsys):
+    kilt, _ = asked
+    with pytest.raises(SystemExit) as ended:
+        main("squat", data=data)
+    assert ended.value.code == 2
+    assert "squat: not known; sets are squad" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main("squad", data=None)
+    assert "no data: pass --data FOLDER" in capsys.readouterr().err
+    main("squad", data=data, retriever="bm25")
+    assert f"squad: the first stage is in {data / 'runs/squad.trec'}." in capsys.readouterr().err
+    assert not (data / "runs/squad.search").exists()
+    main("nq-kilt", data=kilt, index=str(kilt.parent / "index"), retriever="bm25", k=2)
+    origin = json.loads((kilt / "runs/nq-kilt.json").read_text(encoding="utf-8"))
+    assert (origin["retriever"], origin["questions"], origin["depth"]) == ("bm25", 2, 2)

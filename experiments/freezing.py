@@ -1,36 +1,108 @@
-"""First stages kept as frozen runs (`data.frozen`): of a set's own passages, or of an index that was built before.
+"""Keep the first stage of a set as a frozen run (`data.frozen`): `python -m experiments.freezing NAME --data DATA`.
 
-A corpus of 21 million passages is indexed once, by `rankrag index`, and is never read into memory. Its search is kept
-in a journal beside the run until it is complete.
+What is searched is the set's own passages or, with `--index`, an index that was built before: a corpus of 21 million
+passages is indexed once, by `rankrag index`, and is never read into memory. Its search is kept in a journal beside the
+run until it is complete, so that a killed one goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+from pydantic import TypeAdapter
+
+from rankrag.cli.options import Data, EncoderDir, HistoryQueryName, RetrieverName, say, step_lines
 from rankrag.contract import HistoryQuery
-from rankrag.data.catalogue import CORPUS_SIZES
-from rankrag.data.frozen import freeze, frozen_files, origin_of
+from rankrag.data.catalogue import BENCHMARKS, CORPUS_SIZES
+from rankrag.data.files import write_whole
+from rankrag.data.frozen import frozen_files, keep_passages
 from rankrag.data.journal import Journal
 from rankrag.data.load import load_set
 from rankrag.data.progress import Progress, quiet
-from rankrag.data.sets import Benchmark
-from rankrag.errors import ConfigError, DataError
+from rankrag.data.runs import trec_lines
+from rankrag.data.sets import Benchmark, Judged, Origin
+from rankrag.errors import ConfigError, DataError, RankragError
 from rankrag.evaluation.first_stage import BATCH, FirstStage
+from rankrag.opening import open_retriever
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
+from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.fusion import DEPTH, search
+from rankrag.retrieval.homes import open_store
+from rankrag.types import Passage, ScoredPassage
 
 if TYPE_CHECKING:
     from rankrag.documents.parts import IndexedSource
+    from rankrag.opening import RetrieverKind
     from rankrag.retrieval.homes import Store
 
 NAMED = 5
 """Documents of an index that are named if it is not the benchmark's own corpus."""
+
+
+def main(
+    name: str,
+    *,
+    data: Data = None,
+    index: Annotated[str | None, typer.Option(help="Index to search; by default the set's own passages.")] = None,
+    retriever: RetrieverName = "hybrid",
+    k: Annotated[int, typer.Option(min=1, help="Passages of each question, from an index.")] = DEPTH,
+    history_query: HistoryQueryName = "last",
+    encoder: EncoderDir = None,
+) -> None:
+    """Keep what a retriever finds for the questions of a set in runs/ of the data folder."""
+    try:
+        run = _kept(name, data, index, retriever=retriever, k=k, history=history_query or "last", encoder=encoder)
+    except RankragError as error:
+        say(str(error))
+        sys.exit(2)
+    say(f"{name}: the first stage is in {run}.")
+
+
+def _kept(
+    name: str,
+    data: Path | None,
+    index: str | None,
+    *,
+    retriever: RetrieverKind,
+    k: int,
+    history: HistoryQuery,
+    encoder: Path | None,
+) -> Path:
+    if name not in BENCHMARKS:
+        raise ConfigError(f"{name}: not known; sets are {', '.join(BENCHMARKS)}")
+    if data is None:
+        raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
+    benchmark = BENCHMARKS[name]
+    vectors = Encoder(encoder) if retriever != "bm25" else None
+    made_by = vectors.name if vectors else None
+    with step_lines() as step:
+        if index is None:
+            work = data / "runs" / f"{name}.search"
+            stage = FirstStage(load_set(benchmark, data), work, lambda _: vectors or Encoder(), step)
+            run = freeze_first_stage(stage, data, retriever=retriever, encoder=made_by, history=history)
+            shutil.rmtree(work, ignore_errors=True)
+            return run
+        store, first_stage = open_store(index), open_retriever(index, retriever, encoder=vectors, say=say)
+        return freeze_from_index(
+            benchmark,
+            data,
+            store,
+            first_stage,
+            retriever=retriever,
+            encoder=made_by,
+            history=history,
+            k=k,
+            progress=step,
+        )
 
 
 def freeze_first_stage(
@@ -110,12 +182,59 @@ def freeze_from_index(
     return run
 
 
+def freeze(
+    benchmark: Benchmark,
+    questions: Sequence[Judged],
+    rankings: Mapping[str, Sequence[str]],
+    passages: Mapping[str, Passage],
+    data: Path,
+    origin: Origin,
+) -> Path:
+    """Keep these ids by question as the first stage of a set, with their passages and the gold ones; return the run.
+
+    Scores in the file fall with the rank: the order is what counts. `ConfigError` if another run of the set is there.
+    """
+    run = data / "runs" / f"{benchmark.name}.trec"
+    lines = [
+        line
+        for judged in questions
+        for ids in [rankings.get(judged.question.id, ())]
+        for line in trec_lines(
+            judged.question, tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids, start=1))
+        )
+    ]
+    text = "".join(f"{line}\n" for line in lines)
+    if run.is_file() and run.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{run}: another run of {benchmark.title} is there; delete it or freeze elsewhere")
+    named = dict.fromkeys(i for judged in questions for i in (*rankings.get(judged.question.id, ()), *judged.gold))
+    keep_passages(run, (passages[i] for i in named if i in passages))
+    write_whole(run.with_suffix(".json"), TypeAdapter(Origin).dump_json(origin, indent=1).decode() + "\n")
+    write_whole(run, text)
+    return run
+
+
+def origin_of(
+    retriever: str, encoder: str | None, history: HistoryQuery, corpus: str, depth: int, questions: int
+) -> Origin:
+    """Return the origin of a run that is made now; `encoder` is the name of the encoder, if there is one."""
+    vectors = encoder.partition("@")[0] if encoder and retriever != "bm25" else None
+    return Origin(
+        retriever=retriever,
+        encoder=vectors,
+        history=history,
+        corpus=corpus,
+        depth=depth,
+        questions=questions,
+        rankrag=version("rankrag"),
+    )
+
+
 def _check(benchmark: Benchmark, data: Path) -> None:
     """Raise `ConfigError` if a set's passages are its own, or if a run of it is there."""
     if not benchmark.corpora or benchmark.needs_gold or benchmark.evidence:
         raise ConfigError(
             f"{benchmark.title}: its questions have passages of their own; freeze what is found of them with: "
-            f"rankrag evaluate --set {benchmark.name} --no-model --retriever NAME --freeze FOLDER"
+            f"python -m experiments.freezing {benchmark.name}, without --index"
         )
     if found_run := frozen_files(benchmark.name, data):
         raise ConfigError(f"{found_run[0]}: a run of {benchmark.title} is there; delete it to freeze another")
@@ -150,3 +269,7 @@ def _stem(name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more documents" if more > 0 else "")
+
+
+if __name__ == "__main__":
+    typer.run(main)
