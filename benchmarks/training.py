@@ -33,8 +33,8 @@ from rankrag.encoding import PromptEncoder
 from rankrag.models.prepared import prepare_model
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
-from rankrag.training.loss import LossSettings, RowModel
-from rankrag.training.rows import Bundle, Row, build_rows, encode_examples
+from rankrag.training.loss import RowModel
+from rankrag.training.rows import Row, build_rows, encode_examples
 from rankrag.training.start import Start, load_model, padded_tokenizer, tune
 from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import DataKind, Example, Passage, Question
@@ -149,16 +149,16 @@ def example_set(passages: int, questions: int) -> list[Example]:
     return found
 
 
-def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainConfig) -> list[Bundle]:
+def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainConfig) -> list[Row]:
     """Return shared-prefix rows."""
     encoded = encode_examples(encoder, examples, min(1024, config.tokens_per_batch))
     return build_rows(encoded, row_tokens=config.tokens_per_batch, label_weight=1.0, answer_weight=1.0)
 
 
-def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], steps: int) -> Steps:
+def ours(config: TrainConfig, encoder: PromptEncoder, rows: list[Row], steps: int) -> Steps:
     """Return the measured steps of the RowTrainer."""
     laid = plan(
-        bundles,
+        rows,
         tokens=config.tokens_per_batch,
         batches_per_step=1,
         examples_per_step=None,
@@ -172,13 +172,13 @@ def ours(config: TrainConfig, encoder: PromptEncoder, bundles: list[Bundle], ste
     model = RowModel(causal)
     data = Shares(laid, tokens=config.tokens_per_batch, pad_id=encoder.tokenizer.pad_token_id)
     true, false = encoder.contract.label_ids
-    trainer = RowTrainer(model, args, data, config=config, loss=LossSettings((true, false)))
+    trainer = RowTrainer(model, args, data, config=config, label_ids=(true, false))
     seconds = timed(trainer)
     measured = laid[WARM_UP:]
     return Steps([tokens_of(step) for step in measured], [step.examples for step in measured], seconds)
 
 
-def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
+def trl(config: TrainConfig, alone: list[Row], steps: int) -> Steps:
     """Return the same for TRL's SFTTrainer, whose batches have about as many tokens."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -197,7 +197,7 @@ def trl(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
     return padded_steps(rows, batch, timed(trainer))
 
 
-def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps:
+def plain_trainer(config: TrainConfig, alone: list[Row], steps: int) -> Steps:
     """Return the same for transformers' own Trainer and collator."""
     rows, batch = padded_rows(config, alone, steps)
     data = []
@@ -211,11 +211,11 @@ def plain_trainer(config: TrainConfig, alone: list[Bundle], steps: int) -> Steps
     return padded_steps(rows, batch, timed(trainer))
 
 
-def padded_rows(config: TrainConfig, alone: list[Bundle], steps: int) -> tuple[list[Row], int]:
+def padded_rows(config: TrainConfig, alone: list[Row], steps: int) -> tuple[list[Row], int]:
     """Return the rows of all steps in random order, and the number of rows in a batch."""
-    mean = sum(len(row) for (row,) in alone) / len(alone)
+    mean = sum(map(len, alone)) / len(alone)
     batch = max(1, int(config.tokens_per_batch / mean))
-    rows = [row for (row,) in alone]
+    rows = list(alone)
     random.Random(0).shuffle(rows)
     count = batch * (steps + WARM_UP)
     return (rows * (1 + count // len(rows)))[:count], batch

@@ -62,7 +62,7 @@ def reply_losses(model: TransformersModel, instructions: Sequence[Example], prog
     rows = build_rows(encoded, row_tokens=limit, label_weight=1.0, answer_weight=1.0)
     true, false = model.contract.label_ids
     whole, found = RowModel(model.model), {}
-    for example, (row,) in zip(instructions, rows, strict=True):  # an instruction without passages is a row by itself
+    for example, row in zip(instructions, rows, strict=True):  # an instruction without passages is a row by itself
         (reading,) = read_dev(whole, to_batch([[row]], len(row), pad_id=0).to(model.device), (true, false))
         found[f"{example.source}/{example.question.id}"] = reading.loss / reading.tokens
         progress("instructions", len(found), len(rows))

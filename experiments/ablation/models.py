@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -60,22 +59,8 @@ def result_of(recipe: Recipe, out: Path) -> Path:
 def part_of(examples: Iterable[Example], recipe: Recipe) -> Iterator[Example]:
     """Yield the examples that a recipe keeps, in the order of the blend."""
     kept = (e for e in examples if _place(e, recipe.seed) < kept_share(recipe.keep, e.source, e.kind))
-    for example in kept if recipe.candidates is None else few_candidates(kept, recipe.candidates):
+    for example in kept:
         yield from asked_alone(example) if recipe.split_lists else (example,)
-
-
-def few_candidates(examples: Iterable[Example], most: int) -> Iterator[Example]:
-    """Yield at most `most` ranking examples per question, relevant passages first, and all other examples."""
-    found = list(examples)
-    ranking = [place for place, e in enumerate(found) if e.kind is DataKind.CONTEXT_RANKING]
-    seen: Counter[tuple[str, str]] = Counter()
-    beyond = set()
-    for place in sorted(ranking, key=lambda place: found[place].target != "True"):
-        question = (found[place].source, found[place].question.id)
-        seen[question] += 1
-        if seen[question] > most:
-            beyond.add(place)
-    yield from (example for place, example in enumerate(found) if place not in beyond)
 
 
 def asked_alone(example: Example) -> Iterator[Example]:

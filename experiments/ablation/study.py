@@ -40,7 +40,6 @@ class AblationRow(Schema):
     keep: dict[str, float] = Field({}, description="Factors on the blend's weights: by kind, source or `source/kind`.")
     hard_only: bool = Field(False, description="BM25 hard negatives instead of random ones.")
     split_lists: bool = Field(False, description="Ask questions of a list about each passage alone (RA-DIT, RAFT).")
-    candidates: int | None = Field(None, ge=2, description="Ranking examples per question, for a listwise loss.")
     train: Keys = Field({}, description="Keys of the training file, over `train_keys`.")
     rerank: bool = Field(True, description="Answer from the model's order, not from BM25's.")
 
@@ -75,7 +74,6 @@ class Recipe:
     start: Recipe | None = None
     keep: Mapping[str, float] = field(default_factory=dict)
     split_lists: bool = False
-    candidates: int | None = None
 
     @property
     def digest(self) -> str:
@@ -83,7 +81,7 @@ class Recipe:
         places = {"model", "blend", "out", "compile", "save_steps", "keep_checkpoints", "merge"}
         settings = self.train.model_dump(mode="json", exclude=places)  # these change nothing, or are filled in
         start = self.start.digest if self.start else self.train.model
-        part = [dict(self.keep), self.split_lists, self.candidates, self.seed]
+        part = [dict(self.keep), self.split_lists, self.seed]
         return _digest([self.blend_digest, part, settings, start])
 
     @property
@@ -171,7 +169,6 @@ def _recipe(config: AblationConfig, name: str, row: AblationRow, shared: Recipe,
         start=shared if row.start == "stage1" else None,
         keep=row.keep,
         split_lists=row.split_lists,
-        candidates=row.candidates,
     )
 
 
@@ -200,7 +197,7 @@ def _row_problems(config: AblationConfig, row: AblationRow, blend: BlendConfig) 
         yield f"paper: {row.paper!r} is no row of table 3; there are {', '.join(TABLE_3)}"
     if row.model_of is not None and (row.model_of not in config.rows or config.rows[row.model_of].model_of):
         yield f"model_of: {row.model_of!r} is no row with a model of its own"
-    if row.model_of is not None and (row.keep or row.train or row.hard_only or row.split_lists or row.candidates):
+    if row.model_of is not None and (row.keep or row.train or row.hard_only or row.split_lists):
         yield "model_of: the model is another row's, so data and training cannot differ; leave them out"
     made = {(source.name, str(kind)) for source in blend.sources for kind in source.kinds}
     keys = {key for name, kind in made for key in (name, kind, f"{name}/{kind}")}

@@ -67,12 +67,12 @@ def mixed(examples_of):
 
 @pytest.fixture(scope="session")
 def rows_of(encoder):
-    """Lay examples out as bundles of rows."""
+    """Lay examples out as rows."""
 
-    def make(examples, max_tokens=1024, **settings):
+    def make(examples, max_tokens=1024):
         weights = {"label_weight": 2.0, "answer_weight": 0.5}
         encoded = encode_examples(encoder, examples, max_tokens)
-        return build_rows(encoded, row_tokens=max_tokens, **weights, **settings)
+        return build_rows(encoded, row_tokens=max_tokens, **weights)
 
     return make
 

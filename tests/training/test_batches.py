@@ -11,39 +11,28 @@ from rankrag.training.rows import Row, Tail
 from rankrag.types import DataKind
 
 
-def bundle_of(*lengths):
-    return [Row(tuple(range(length))) for length in lengths]
-
-
 def tailed(tails, number=0):
-    return [Row((number,), [Tail((i,), (i,), 1.0, DataKind.SFT) for i in range(tails)])]
+    return Row((number,), [Tail((i,), (i,), 1.0, DataKind.SFT) for i in range(tails)])
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(0, 5))
 def test_packing_covers_each_row_once_and_never_overflows(lengths, seed):
-    bundles = [bundle_of(length) for length in lengths]
-    batches = pack(bundles, tokens=60, rng=random.Random(seed), window=16)
-    assert sorted(id(row) for batch in batches for part in batch for row in part) == sorted(id(b[0]) for b in bundles)
+    rows = [Row(tuple(range(length))) for length in lengths]
+    batches = pack(rows, tokens=60, rng=random.Random(seed), window=16)
+    assert sorted(id(row) for batch in batches for part in batch for row in part) == sorted(map(id, rows))
     for batch in batches:
         assert len(batch) * max(sum(map(len, part)) for part in batch) <= 60
 
 
-def test_the_rows_of_a_bundle_stand_in_one_sequence():
-    bundles = [bundle_of(7, 8, 5) for _ in range(9)]
-    parts = [part for batch in pack(bundles, tokens=60, rng=random.Random(0)) for part in batch]
-    places = {id(row): i for i, part in enumerate(parts) for row in part}
-    assert all(len({places[id(row)] for row in bundle}) == 1 for bundle in bundles)
-
-
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=30), st.integers(1, 9))
 def test_steps_of_examples_hold_exactly_that_many_and_every_example_once(sizes, count):
-    bundles = [tailed(size, number) for number, size in enumerate(sizes)]
-    steps = list(by_examples(bundles, count))
-    found = [sum(len(row.tails) for bundle in step for row in bundle) for step in steps]
+    rows = [tailed(size, number) for number, size in enumerate(sizes)]
+    steps = list(by_examples(rows, count))
+    found = [sum(len(row.tails) for row in step) for step in steps]
     assert found[:-1] == [count] * (len(found) - 1)
     assert 0 < found[-1] <= count
-    seen = [(row.prefix, t.ids) for step in steps for bundle in step for row in bundle for t in row.tails]
-    assert seen == [(row.prefix, t.ids) for bundle in bundles for row in bundle for t in row.tails]
+    seen = [(row.prefix, t.ids) for step in steps for row in step for t in row.tails]
+    assert seen == [(row.prefix, t.ids) for row in rows for t in row.tails]
 
 
 def plan_of(**settings):
@@ -71,7 +60,7 @@ def test_the_plan_is_the_same_for_the_same_seed_only():
 
 
 def test_a_token_sees_its_prefix_and_its_own_tail_only(rows_of, examples_of):
-    rows = [row for (row,) in rows_of(examples_of(passages=2, questions=2))]
+    rows = rows_of(examples_of(passages=2, questions=2))
     batch = to_batch([rows], sum(map(len, rows)), 0)
     seen = attention_mask(batch, torch.float32)[0, 0] == 0
     member, tail = batch.member[0].tolist(), batch.tail[0].tolist()

@@ -82,8 +82,8 @@ def test_figures_are_those_of_the_model_asked_one_by_one(tiny_model_dir, mixed, 
     judged = [e for e in mixed if e.kind is DataKind.CONTEXT_RANKING]
     encoder = PromptEncoder(model.tokenizer, model.contract)
     encoded = encode_examples(encoder, mixed, 1024)
-    bundles = build_rows(encoded, row_tokens=1024, label_weight=1.0, answer_weight=1.0)
-    batches = [padded(b, 1024, 0) for b in pack(bundles, tokens=1024, rng=random.Random(0))]
+    rows = build_rows(encoded, row_tokens=1024, label_weight=1.0, answer_weight=1.0)
+    batches = [padded(b, 1024, 0) for b in pack(rows, tokens=1024, rng=random.Random(0))]
     readings = [r for b in batches for r in read_dev(RowModel(model.model), b, encoder.contract.label_ids)]
     assert len(readings) == len(mixed)
     wanted = [j.log_odds for j in judge(model, [(e.question, e.contexts[0]) for e in judged])]

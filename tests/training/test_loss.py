@@ -10,9 +10,7 @@ from torch.nn.functional import cross_entropy
 from rankrag.training import attention
 from rankrag.training import loss as loss_module
 from rankrag.training.batches import attention_mask, to_batch
-from rankrag.training.loss import LossSettings, RowModel, batch_loss, listwise_losses, ranking_losses
-
-POINTWISE = LossSettings((0, 1))
+from rankrag.training.loss import RowModel, batch_loss
 
 
 def tiny(family, vocabulary, attention="sdpa", **settings):
@@ -33,7 +31,7 @@ def packed(model, rows, fault=lambda batch: batch):
     """Loss and gradients with all examples in shared-prefix rows of one sequence, and some padding."""
     batch = fault(to_batch([rows], sum(map(len, rows)) + 5, 0))
     model.zero_grad()
-    total, _ = batch_loss(RowModel(model)(batch), batch, POINTWISE)
+    total, _ = batch_loss(RowModel(model)(batch), batch)
     total.backward()
     return total.item(), gradients(model)
 
@@ -63,7 +61,7 @@ def apart(model, rows, **fault):
 
 @pytest.fixture(scope="module")
 def rows(rows_of, mixed):
-    return [row for (row,) in rows_of(mixed)]
+    return rows_of(mixed)
 
 
 @pytest.fixture(params=["sdpa", attention.IN_PIECES])
@@ -133,34 +131,6 @@ def test_each_token_counts_with_its_weight_and_prompts_not_at_all(rows):
     targets = [(token, tail.weight) for row in rows for tail in row.tails for token in tail.target]
     uniform = torch.zeros(len(targets), 50)
     batch = dataclasses.replace(batch, labels=batch.labels.clamp_max(49))
-    total, losses = batch_loss(uniform, batch, POINTWISE)
+    total, losses = batch_loss(uniform, batch)
     assert total.item() == pytest.approx(math.log(50) * sum(weight for _, weight in targets), rel=1e-6)
     assert losses.tolist() == pytest.approx([math.log(50)] * len(targets))
-
-
-def test_the_listwise_loss_is_the_softmax_over_a_questions_candidates():
-    # question 7: log-odds 1 (relevant), 0, -1; question 3: 2 and 0 relevant, 1 not; by hand:
-    seven = -math.log(math.e / (math.e + 1 + 1 / math.e))
-    total = math.exp(2) + math.exp(0) + math.exp(1)
-    three = (-math.log(math.exp(2) / total) - math.log(1 / total)) / 2
-    log_odds = torch.tensor([2.0, 1.0, 0.0, 0.0, 1.0, -1.0])
-    relevant = torch.tensor([True, True, False, True, False, False])
-    losses, complete = listwise_losses(log_odds, relevant, torch.tensor([3, 7, 7, 3, 3, 7]))
-    assert losses.tolist() == pytest.approx([three, seven, seven, three, three, seven], rel=1e-6)
-    assert complete.all()
-
-
-def test_very_large_log_odds_stay_finite():
-    losses, _ = listwise_losses(torch.tensor([900.0, -900.0]), torch.tensor([False, True]), torch.tensor([0, 0]))
-    assert losses.tolist() == [1800.0, 1800.0]
-
-
-def test_a_question_with_nothing_to_order_keeps_the_pointwise_loss():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
-    targets, groups = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1])
-    pointwise = torch.tensor([10.0, 20.0, 30.0, 40.0])
-    listwise = ranking_losses(logits, targets, groups, pointwise, LossSettings((0, 1), "listwise"))
-    ordered = -math.log(math.exp(1) / (math.exp(1) + math.exp(-3)))
-    assert listwise.tolist() == pytest.approx([10.0, 20.0, ordered, ordered], rel=1e-4)
-    both = ranking_losses(logits, targets, groups, pointwise, LossSettings((0, 1), "both"))
-    assert both.tolist() == pytest.approx([10.0, 20.0, 30.0 + ordered, 40.0 + ordered])

@@ -19,13 +19,13 @@ def supervised(encoder, row):
 
 
 def test_examples_of_one_passage_share_one_row(rows_of, examples_of):
-    assert [[len(row.tails) for row in bundle] for bundle in rows_of(examples_of())] == [[3], [3], [3]]
+    assert [len(row.tails) for row in rows_of(examples_of())] == [3, 3, 3]
 
 
 def test_a_row_is_split_where_it_would_be_too_long(rows_of, examples_of):
-    bundles = rows_of(examples_of(passages=1, questions=12), max_tokens=400)
-    assert len(bundles) > 1
-    assert all(len(row) <= 400 for (row,) in bundles)
+    rows = rows_of(examples_of(passages=1, questions=12), max_tokens=400)
+    assert len(rows) > 1
+    assert all(len(row) <= 400 for row in rows)
 
 
 def test_the_prefix_is_what_the_passages_questions_share():
@@ -37,14 +37,14 @@ def test_the_prefix_is_what_the_passages_questions_share():
 
 def test_the_prompt_that_is_trained_is_the_one_that_is_scored(rows_of, examples_of, encoder):
     (example, *_) = examples_of(passages=1, questions=1)
-    ((row,),) = rows_of([example])
+    (row,) = rows_of([example])
     scored = ranking_prompt(encoder.contract.format, example.question, example.contexts[0])
     assert [*row.prefix, *row.tails[0].ids] == encoder.encode([scored])[0].ids
     assert row.tails[0].target[0] == encoder.contract.label_ids[0]
 
 
 def test_examples_without_passages_stay_alone_with_the_last_reply_as_their_only_target(rows_of, mixed, encoder):
-    chats = [row for (row,) in rows_of(mixed) if not row.prefix]
+    chats = [row for row in rows_of(mixed) if not row.prefix]
     assert [len(row.tails) for row in chats] == [1, 1]
     assert supervised(encoder, chats[0]) == encoder.encode_target("a long reply of words")
     read = encoder.tokenizer.decode(chats[0].tails[0].ids)
@@ -56,7 +56,7 @@ def test_examples_without_passages_stay_alone_with_the_last_reply_as_their_only_
 def test_the_oldest_turns_are_left_out_where_a_conversation_is_too_long(rows_of, encoder):
     turns = [Message("user" if i % 2 == 0 else "assistant", f"turn{i} " * 20) for i in range(6)]
     example = Example(DataKind.SFT, "s", Question("q", "last?", tuple(turns), style="plain"), (), "reply")
-    ((row,),) = rows_of([example], max_tokens=600)
+    (row,) = rows_of([example], max_tokens=600)
     read = encoder.tokenizer.decode(row.tails[0].ids)
     assert len(row) <= 600
     assert "turn0" not in read
@@ -77,7 +77,7 @@ def test_no_limit_ever_removes_a_target_token(rows_of, encoder, data, limit, kin
     target = "True" if kind is DataKind.CONTEXT_RANKING else data.draw(st.text("xyz ", min_size=1, max_size=300))
     example = Example(kind, "s", Question("q", "why?", history, style="plain"), contexts, target)
     try:
-        ((row,),) = rows_of([example], max_tokens=limit)
+        (row,) = rows_of([example], max_tokens=limit)
     except DataError:  # refused aloud, never cut
         return
     assert len(row) <= limit
@@ -90,14 +90,3 @@ def test_examples_that_do_not_fit_are_listed_together(rows_of, examples_of):
     long_question = dataclasses.replace(good, question=Question("x", "why " * 300))
     with pytest.raises(DataError, match=r"2 examples do not fit: s/0: the target has \d+ tokens.*s/x: question and"):
         rows_of([long_target, good, long_question], max_tokens=400)
-
-
-def test_listwise_bundles_hold_the_candidates_of_one_question(rows_of, examples_of, encoder):
-    bundles = rows_of(examples_of(passages=3, questions=2), listwise=True)
-    assert [[len(row.tails) for row in bundle] for bundle in bundles] == [[1, 1, 1], [1, 1, 1]]
-    assert [{t.group for row in bundle for t in row.tails} for bundle in bundles] == [{0}, {1}]
-
-
-def test_candidates_that_do_not_fit_into_one_sequence_are_refused(rows_of, examples_of):
-    with pytest.raises(DataError, match=r"s/0: its candidates have \d+ tokens, which no sequence of 400 holds"):
-        rows_of(examples_of(passages=5, questions=1), max_tokens=400, listwise=True)

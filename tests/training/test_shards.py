@@ -40,7 +40,7 @@ def sharded(alone, tiny_model_dir):
 
 
 def learn(model, optimizer, rows_of, mixed):
-    rows = [row for (row,) in rows_of(mixed)]
+    rows = rows_of(mixed)
     model(to_batch([rows], sum(map(len, rows)), 0)).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()

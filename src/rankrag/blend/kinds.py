@@ -1,9 +1,9 @@
 """The five kinds of training data (paper, section 4.2 and table 1), made from the records of one source.
 
 Ranking examples are built passage by passage: all questions about a passage stand together, so that training reads the
-passage once (`training.rows`). Or question by question: all candidates of a question stand together, for a listwise
-loss. Negatives are BM25's hard ones and random ones side by side, because from hard ones alone a small model learns
-nothing at first (docs/deviations.md).
+passage once (`training.rows`). Or question by question: all candidates of a question stand together. Negatives are
+BM25's hard ones and random ones side by side, because from hard ones alone a small model learns nothing at first
+(docs/deviations.md).
 """
 
 from __future__ import annotations

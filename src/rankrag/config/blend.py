@@ -74,8 +74,7 @@ class SourceConfig(Schema):
     passages: int | None = Field(None, ge=0, description="Passages with a positive question to use; by default all.")
     ranking_by: Literal["passage", "question"] = Field(
         "passage",
-        description="Ranking examples passage by passage, which one sequence then shares, or question by question, "
-        "which a listwise loss compares.",
+        description="Ranking examples passage by passage, which one sequence then shares, or question by question.",
     )
     negative_passages: int = Field(
         0, ge=0, description="By passage: passages without a positive question that get ranking examples."

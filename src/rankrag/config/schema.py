@@ -38,6 +38,7 @@ _RETIRED = {
     "tokenizer": "tokens of a blend are counted as words times 1.3; leave it out",
     "aux_layer": "ranking is learnt after the last layer only; leave it out",
     "aux_weight": "ranking is learnt after the last layer only; leave it out",
+    "ranking_loss": "each label is learnt by itself, as in the paper; a listwise loss gained nothing; leave it out",
     "pure": "use similarity: false, which `rankrag ask` has too",
 }
 """Keys that YAML files once had, with what replaces each."""

@@ -75,9 +75,6 @@ class TrainConfig(Schema):
     )
     label_weight: float = Field(2.0, gt=0, description="Weight of a ranking label's loss (paper: 1).")
     answer_weight: float = Field(0.5, gt=0, description="Weight of an answer token's loss (paper: 1).")
-    ranking_loss: Literal["pointwise", "listwise", "both"] = Field(
-        "pointwise", description="Each label by itself (paper), a softmax over a question's candidates, or the sum."
-    )
     gradient_checkpointing: bool = Field(False, description="Compute activations twice instead of keeping them.")
     compile: bool = Field(True, description="Compile each layer (2x on a CPU; needs a C++ compiler there).")
     bf16: bool | None = Field(None, description="Compute in bfloat16; by default if the hardware supports it.")

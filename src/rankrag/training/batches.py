@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from rankrag.models.packing import visible
-from rankrag.training.rows import Bundle, Row, Tail
+from rankrag.training.rows import Row, Tail
 from rankrag.types import DataKind
 
 IGNORE = -100
@@ -74,7 +74,7 @@ class Step:
 
 
 def plan(
-    bundles: Sequence[Bundle],
+    rows: Sequence[Row],
     *,
     tokens: int,
     batches_per_step: int,
@@ -88,21 +88,21 @@ def plan(
     while not steps or len(steps) < max_steps:
         # each pass packs anew, so that a row has other neighbours; its last step may be short
         if examples_per_step is None:
-            batches = pack(bundles, tokens=tokens, rng=rng)
+            batches = pack(rows, tokens=tokens, rng=rng)
             cut = range(0, len(batches), batches_per_step)
             steps += [Step(tuple(batches[i : i + batches_per_step])) for i in cut]
         else:
-            order = rng.sample(bundles, len(bundles))
+            order = rng.sample(rows, len(rows))
             steps += [Step(tuple(_stack(_first_fit(s, tokens)))) for s in by_examples(order, examples_per_step)]
     return steps[:max_steps] if max_steps > 0 else steps
 
 
-def pack(bundles: Sequence[Bundle], *, tokens: int, rng: random.Random, window: int = 512) -> list[Sequences]:
+def pack(rows: Sequence[Row], *, tokens: int, rng: random.Random, window: int = 512) -> list[Sequences]:
     """Return batches of `tokens` each, as 1, 2 or 3 sequences of equal length with rows in them."""
-    order = list(bundles)
+    order = list(rows)
     rng.shuffle(order)
     bins = []
-    # first-fit needs the longest bundles first; in windows of a shuffled order, short and long ones stay mixed
+    # first-fit needs the longest rows first; in windows of a shuffled order, short and long ones stay mixed
     for start in range(0, len(order), window):
         found = _first_fit(order[start : start + window], tokens)
         rng.shuffle(found)
@@ -112,25 +112,18 @@ def pack(bundles: Sequence[Bundle], *, tokens: int, rng: random.Random, window: 
     return batches
 
 
-def by_examples(bundles: Iterable[Bundle], count: int) -> Iterator[list[Bundle]]:
-    """Yield runs of bundles with `count` examples each; a row that reaches over the end of a run is divided.
-
-    A bundle of several rows is not divided, since one loss looks at all of it: the run then has some examples more. The
-    last run has what is left.
-    """
-    waiting: list[Bundle] = []
+def by_examples(rows: Iterable[Row], count: int) -> Iterator[list[Row]]:
+    """Yield runs of rows with `count` examples each, the last with what is left; a row over a border is divided."""
+    waiting: list[Row] = []
     room = count
-    for bundle in bundles:
-        (row, *others), left = bundle, 0
-        while not others and len(row.tails) - left > room:
-            yield [*waiting, [Row(row.prefix, row.tails[left : left + room])]]
-            waiting, left, room = [], left + room, count
-        rest = [Row(row.prefix, row.tails[left:])] if left else bundle
-        waiting.append(rest)
-        room -= sum(len(r.tails) for r in rest)
-        if room <= 0:
-            yield waiting
-            waiting, room = [], count
+    for row in rows:
+        tails = row.tails
+        while tails:
+            waiting.append(Row(row.prefix, tails[:room]))
+            tails, room = tails[room:], room - len(tails[:room])
+            if not room:
+                yield waiting
+                waiting, room = [], count
     if waiting:
         yield waiting
 
@@ -161,18 +154,18 @@ def attention_mask(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     return mask.masked_fill_(~(same_row & visible(batch.tail)), torch.finfo(dtype).min)[:, None]
 
 
-def _first_fit(bundles: Sequence[Bundle], tokens: int) -> list[tuple[int, list[Row]]]:
-    """Return bins as (sequences in its batch, rows of one sequence); the longest bundles are placed first."""
+def _first_fit(rows: Sequence[Row], tokens: int) -> list[tuple[int, list[Row]]]:
+    """Return bins as (sequences in its batch, rows of one sequence); the longest rows are placed first."""
     bins: list[tuple[int, list[Row]]] = []
     free: list[int] = []
-    for size, bundle in sorted(((sum(map(len, b)), b) for b in bundles), key=lambda sized: -sized[0]):
-        place = next((i for i, room in enumerate(free) if size <= room), None)
+    for row in sorted(rows, key=len, reverse=True):
+        place = next((i for i, room in enumerate(free) if len(row) <= room), None)
         if place is None:
-            place, parts = len(bins), next(n for n in PARTS if size <= tokens // n)
+            place, parts = len(bins), next(n for n in PARTS if len(row) <= tokens // n)
             bins.append((parts, []))
             free.append(tokens // parts)
-        bins[place][1].extend(bundle)
-        free[place] -= size
+        bins[place][1].append(row)
+        free[place] -= len(row)
     return bins
 
 

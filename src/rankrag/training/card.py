@@ -69,7 +69,6 @@ def _recipe(config: TrainConfig, record: Mapping[str, Any], contract: Contract) 
         "trained": method[config.method],
         "steps": f"{record['steps']}, {mean:.1f} examples each",
         "peak learning rate": f"{config.learning_rate:g}, {config.schedule}",
-        "ranking loss": config.ranking_loss,
         "prompt": f"{contract.format.turns.name}, {contract.format.layout}",
         "seed": str(config.seed),
         "blend": f"sha256 {record['blend_sha256'][:16]}",

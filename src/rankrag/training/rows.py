@@ -7,7 +7,7 @@ would get alone, at a fraction of the tokens. Targets are never cut: if an examp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -50,10 +50,6 @@ class Row:
         return len(self.prefix) + sum(map(len, self.tails))
 
 
-Bundle = Sequence[Row]
-"""Rows that must be in one sequence, because one loss looks at all of them; mostly a single row."""
-
-
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
     """Token ids of an example: what others may share, the rest of its prompt, its target.
@@ -88,16 +84,13 @@ def build_rows(
     row_tokens: int,
     label_weight: float,
     answer_weight: float,
-    listwise: bool = False,
-) -> list[Bundle]:
+) -> list[Row]:
     """Return one row for each prefix, in order of first appearance; a row is split where it passes `row_tokens`.
 
-    `listwise` gives each question's candidates rows of their own, bundled. Examples without a common prefix (no
-    passage) stay alone. `DataError` lists the examples that do not fit, and the questions whose candidates do not fit
-    into `row_tokens`.
+    Examples without a common prefix (no passage) stay alone. `DataError` lists the examples that do not fit.
     """
-    open_rows: dict[tuple[tuple[int, ...], int], Row] = {}
-    bundles: dict[int, list[Row]] = {}
+    open_rows: dict[tuple[int, ...], Row] = {}
+    rows: list[Row] = []
     groups: dict[tuple[str, str], int] = {}
     problems: list[str] = []
     for example, encoded in examples:
@@ -109,24 +102,15 @@ def build_rows(
         group = groups.setdefault(name, len(groups)) if ranking else -1
         weight = label_weight if ranking else answer_weight
         tail = Tail(encoded.ids, encoded.target, weight, example.kind, group)
-        key = (encoded.prefix, group if listwise else -1)
-        row = open_rows.get(key) if encoded.prefix else None
+        row = open_rows.get(encoded.prefix) if encoded.prefix else None
         if row is None or len(row) + len(tail) > row_tokens:
-            row = open_rows[key] = Row(encoded.prefix)
-            # rows that no loss ties to others get a bundle, and a number below 0, of their own
-            bundles.setdefault(group if listwise and ranking else -1 - len(bundles), []).append(row)
+            row = open_rows[encoded.prefix] = Row(encoded.prefix)
+            rows.append(row)
         row.tails.append(tail)
-    if listwise:
-        sizes = ((name, sum(map(len, bundles.get(group, ())))) for name, group in groups.items())
-        problems += [
-            f"{'/'.join(name)}: its candidates have {size} tokens, which no sequence of {row_tokens} holds"
-            for name, size in sizes
-            if size > row_tokens
-        ]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(f"{len(problems)} examples do not fit: {'; '.join(problems[:_SHOWN])}{more}")
-    return list(bundles.values())
+    return rows
 
 
 def shared_segments(prompt: Prompt, layout: Layout) -> int:

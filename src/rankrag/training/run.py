@@ -20,8 +20,8 @@ from rankrag.training.checks import CheckedRun, check_run
 from rankrag.training.dev import Split, dev_examples, split_of
 from rankrag.training.encoded import encoded_blend
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
-from rankrag.training.loss import LossSettings, RowModel
-from rankrag.training.rows import Bundle, EncodedExample, build_rows, encode_examples
+from rankrag.training.loss import RowModel
+from rankrag.training.rows import EncodedExample, Row, build_rows, encode_examples
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
 from rankrag.training.start import load_model, tokenizer_fingerprint, tune
 from rankrag.training.step_report import Report, Say, StepReport
@@ -74,7 +74,7 @@ def train(
         args,
         shares(steps),
         config=config,
-        loss=LossSettings(prepared.encoder.contract.label_ids, config.ranking_loss),
+        label_ids=prepared.encoder.contract.label_ids,
         dev=shares([dev]) if dev else None,
     )
     trainer.add_callback(StepReport([step.tokens for step in steps], report, say_steps))
@@ -109,11 +109,11 @@ def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = 
     tokenizer = tokenizer_fingerprint(prepared.tokenizer)
     blend = encoded_blend(prepared.encoder, prepared.examples, prepared.limit, tokenizer_sha256=tokenizer, say=say)
     learnt = ((example, encoded) for example, encoded in blend if split.learns(example))
-    bundles = _bundles(config, learnt, listwise=config.ranking_loss != "pointwise")
-    if not bundles:
+    rows = _rows(config, learnt)
+    if not rows:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
-        bundles,
+        rows,
         tokens=config.tokens_per_batch,
         batches_per_step=config.batches_per_step,
         examples_per_step=config.examples_per_step,
@@ -130,17 +130,14 @@ def dev_step(config: TrainConfig, prepared: CheckedRun, split: Split) -> Step | 
     if not examples:
         raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
     encoded = encode_examples(prepared.encoder, examples, prepared.limit)
-    bundles = _bundles(config, encoded, listwise=False)
-    return Step(tuple(pack(bundles, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
+    rows = _rows(config, encoded)
+    return Step(tuple(pack(rows, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
 
 
-def _bundles(
-    config: TrainConfig, examples: Iterable[tuple[Example, EncodedExample]], *, listwise: bool
-) -> list[Bundle]:
+def _rows(config: TrainConfig, examples: Iterable[tuple[Example, EncodedExample]]) -> list[Row]:
     return build_rows(
         examples,
         row_tokens=config.tokens_per_batch,
         label_weight=config.label_weight,
         answer_weight=config.answer_weight,
-        listwise=listwise,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -35,7 +36,7 @@ from rankrag.training.checkpoints import (
 )
 from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
-from rankrag.training.loss import LossSettings, RowModel, batch_loss
+from rankrag.training.loss import RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
 
 Share = tuple[list[Batch], float]
@@ -75,7 +76,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         data: Shares,
         *,
         config: TrainConfig,
-        loss: LossSettings,
+        label_ids: Sequence[int],
         dev: Shares | None = None,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=data, eval_dataset=dev, data_collator=_only)
@@ -83,7 +84,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self.sharded = config.sharding == "fsdp2"
         # despite its name, this tells the Trainer that the model has its own shards and must not be wrapped
         self.is_distributed_loading_by_transformers = self.sharded
-        self.config, self.loss_settings = config, loss
+        self.config, self.label_ids = config, label_ids
         self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
         self.staging: Path | None = None
 
@@ -103,7 +104,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             # gradients of several processes are averaged once a step, after the last batch
             with nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
-                    summed, losses = batch_loss(model(moved), moved, self.loss_settings)
+                    summed, losses = batch_loss(model(moved), moved)
                 # the step's weight divides by all processes' tokens; averaging gradients would divide once more
                 loss = summed / weight * self.args.world_size
                 if not torch.isfinite(loss):
@@ -131,7 +132,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         # not compiled: a few batches without gradients do not pay for new shapes
         with torch.compiler.set_stance("force_eager"):
             for batch in batches:
-                own += read_dev(self.model, batch.to(self.args.device), self.loss_settings.label_ids)
+                own += read_dev(self.model, batch.to(self.args.device), self.label_ids)
         self.model.train()
         found = figures(gather_object(own))
         super().log(dict(found))

@@ -82,21 +82,6 @@ def test_a_list_is_asked_passage_by_passage():
     assert list(asked_alone(other)) == [other]
 
 
-def test_a_question_keeps_its_relevant_passages_and_the_first_of_the_others():
-    def ranked(question, labels):
-        return [
-            Example(
-                DataKind.CONTEXT_RANKING, "s", Question(question, "why?"), (Passage(f"{question}{n}", "text"),), label
-            )
-            for n, label in enumerate(labels)
-        ]
-
-    many, few = ranked("a", ["False", "False", "False", "True", "False", "True"]), ranked("b", ["False", "True"])
-    read = Example(DataKind.CONTEXT_QA, "s", Question("a", "why?"), (Passage("a0", "text"),), "because")
-    kept = list(part_of([*many, read, *few], Keeping(candidates=3)))
-    assert kept == [many[0], many[3], many[5], read, *few]
-
-
 def test_a_training_that_was_killed_goes_on_from_its_checkpoint(study_of, tmp_path):
     recipe = study_of(train_keys={"save_steps": 1}).rows[0].recipe
 

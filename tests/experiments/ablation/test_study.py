@@ -60,9 +60,9 @@ def test_instructions_are_held_back_from_both_stages(study_of):
 
 
 def test_rows_take_what_the_study_and_they_themselves_set(study_of):
-    rows = {"full": FULL, "listwise": {"title": "listwise", "train": {"ranking_loss": "listwise"}}}
+    rows = {"full": FULL, "heavy": {"title": "heavy labels", "train": {"label_weight": 3.0}}}
     study = study_of(rows, train_keys={"decay_steps": 7})
-    assert [recipe_of(study, name).train.ranking_loss for name in rows] == ["pointwise", "listwise"]
+    assert [recipe_of(study, name).train.label_weight for name in rows] == [2.0, 3.0]
     assert recipe_of(study).train.decay_steps == recipe_of(study).start.train.decay_steps == 7
 
 
