@@ -55,12 +55,12 @@ def located(path, subset=""):
     return [(where.rpartition(":")[2], row) for where, row in located_rows(path, subset)]
 
 
-def test_rows_of_json_have_the_line_they_start_in(tmp_path):
+def test_rows_of_json_have_the_line_they_start_in_or_that_of_their_object_and_their_name(tmp_path):
     path = tmp_path / "rows.json"
     write(path, '\n[\n  {"a": "]"},\n\n  {"b":\n 2}, {"c": 3}]')
     assert located(path) == [("3", {"a": "]"}), ("5", {"b": 2}), ("6", {"c": 3})]
-    write(path, '{\n "x": {"1": {"n": "y"}},\n "y": {\n  "1": {"n": 1},\n  "2": {"n": 2}}}')
-    assert located(path, "y") == [("4", {"id": "1", "n": 1}), ("5", {"id": "2", "n": 2})]
+    write(path, '\n{"x": {"1": {"n": "y"}},\n "y": {\n  "1": {"n": 1},\n  "2": {"n": 2}}}')
+    assert located(path, "y") == [("2 (1)", {"id": "1", "n": 1}), ("2 (2)", {"id": "2", "n": 2})]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_tables_with_and_without_a_header(tmp_path):
 
 def test_rows_of_all_subsets_are_read_without_naming_one(tmp_path):
     write(tmp_path / "rows.json", '{\n "x": {"1": {"n": "y"}},\n "y": {"2": {"n": 2}}}')
-    assert located(tmp_path / "rows.json") == [("2", {"id": "1", "n": "y"}), ("3", {"id": "2", "n": 2})]
+    assert located(tmp_path / "rows.json") == [("1 (1)", {"id": "1", "n": "y"}), ("1 (2)", {"id": "2", "n": 2})]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r\n\r\n  \r\n"])

@@ -10,12 +10,13 @@ HISTORY = [
 ]
 
 
-def test_each_panel_has_its_lines_over_the_steps():
-    found = panels(HISTORY)
-    assert found["loss of a target token"] == {"loss": [(2, 2.0), (4, 1.0)], "loss_sft": [(2, 2.5), (4, 1.5)]}
-    assert found["dev figures"] == {"dev_auc": [(0, 0.5)]}
-    assert found["the same on dev examples"] == {"dev_loss_sft": [(0, 3.0)]}
-    assert found["learning rate"] == {"learning_rate": [(2, 0.1), (4, 0.05)]}
+def test_each_panel_has_its_lines():
+    assert panels(HISTORY) == {
+        "loss of a target token": ["loss", "loss_sft"],
+        "the same on dev examples": ["dev_loss_sft"],
+        "dev figures": ["dev_auc"],
+        "learning rate": ["learning_rate"],
+    }
 
 
 def test_a_picture_is_drawn_whole_and_nothing_is_drawn_of_nothing(tmp_path):

@@ -48,17 +48,12 @@ def located_rows(path: Path, subset: str = "", on_bad_row: OnBadRow | None = Non
     in sequence), or a table (`.csv`, `.tsv`, with a header; DPR's `.qas.csv` has none). `subset` chooses one object of
     an object of objects, or the rows with that `subset`. `DataError` names a bad row, unless `on_bad_row` hears of it.
     """
-    rows: Iterable[tuple[int, Row]]
-    if path.name.endswith(".qas.csv"):
-        rows = _table_rows(path, ("question", "answers"), "\t", on_bad_row or _refuse)
-    elif path.suffix in (".csv", ".tsv"):
-        rows = _table_rows(path, None, "," if path.suffix == ".csv" else "\t", on_bad_row or _refuse)
-    elif path.suffix in (".json", ".gz"):
-        rows = _json_rows(path, subset, on_bad_row or _refuse)
-    else:
-        rows = read_rows(path, on_bad_row)
-        rows = ((line, row) for line, row in rows if not subset or row.get("subset") == subset)
-    return ((f"{path}:{line}", row) for line, row in rows)
+    if path.suffix in (".json", ".gz"):
+        return _json_rows(path, subset, on_bad_row or _refuse)
+    if path.suffix in (".csv", ".tsv"):
+        return _table_rows(path, on_bad_row or _refuse)
+    rows = read_rows(path, on_bad_row)
+    return ((f"{path}:{line}", row) for line, row in rows if not subset or row.get("subset") == subset)
 
 
 def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[int, Row]]:
@@ -122,28 +117,31 @@ def row_line(row: Row) -> bytes:
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
     """Write lines of rows as `write_rows` does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count = -1
-    try:
-        with partial.open("wb") as raw:
-            sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
-            for count, line in enumerate(lines):  # noqa: B007
-                sink.write(line)
-            if sink is not raw:
-                sink.close()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as raw:
+        sink = zstandard.ZstdCompressor(level=10).stream_writer(raw) if path.suffix == ".zst" else raw
+        for count, line in enumerate(lines):  # noqa: B007
+            sink.write(line)
+        sink.close()
     return count + 1
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file in one step: readers see the old one or the new one."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, which then takes the place of `path`; if that fails, nothing is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # other processes may write the same file
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def sha256(*paths: Path) -> str:
@@ -195,29 +193,28 @@ def _row(line: str, where: str) -> Row:
     return row
 
 
-def _table_rows(
-    path: Path, names: Sequence[str] | None, delimiter: str, on_bad_row: OnBadRow
-) -> Iterator[tuple[int, Row]]:
+def _table_rows(path: Path, on_bad_row: OnBadRow) -> Iterator[Located]:
+    names = ("question", "answers") if path.name.endswith(".qas.csv") else None
+    delimiter = "," if path.suffix == ".csv" and names is None else "\t"
     for line, row in read_table(path, names, delimiter=delimiter):
         if row is None:
             on_bad_row(DataError(f"{path}:{line}: not as many fields as the others; get the file again"))
         else:
-            yield line, row
+            yield f"{path}:{line}", row
 
 
-def _json_rows(path: Path, subset: str, on_bad_row: OnBadRow) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a JSON file; those of an object of objects have their names as `id`."""
-    for line, value, text in _values(path):
+def _json_rows(path: Path, subset: str, on_bad_row: OnBadRow) -> Iterator[Located]:
+    """Yield the rows of a JSON file; those of an object of objects have their names as `id`, and in their place."""
+    for line, value in _values(path):
         if subset:
             if not isinstance(value, dict) or not isinstance(value.get(subset), dict):
                 found = ", ".join(value) if isinstance(value, dict) else type(value).__name__
                 raise DataError(f"{path}: no object {subset!r} (found: {found}); get the file again")
-            start = text.find(json.dumps(subset, ensure_ascii=False))
-            line += text.count("\n", 0, start)
-            value, text = value[subset], text[start:]
-            yield from _object_rows(path, line, value, text, on_bad_row)
+            yield from _named_rows(f"{path}:{line}", value[subset], on_bad_row)
+        elif isinstance(value, dict) and _holds_rows(value):
+            yield from _named_rows(f"{path}:{line}", value, on_bad_row)
         elif isinstance(value, dict):
-            yield from _object_rows(path, line, value, text, on_bad_row) if _holds_rows(value) else [(line, value)]
+            yield f"{path}:{line}", value
         else:
             on_bad_row(DataError(f"{path}:{line}: holds {type(value).__name__}, not a JSON object"))
 
@@ -226,22 +223,18 @@ def _holds_rows(value: Row) -> bool:
     return bool(value) and all(isinstance(row, dict) for row in value.values())
 
 
-def _object_rows(path: Path, line: int, value: Row, text: str, on_bad_row: OnBadRow) -> Iterator[tuple[int, Row]]:
-    place = 0
+def _named_rows(where: str, value: Row, on_bad_row: OnBadRow) -> Iterator[Located]:
     for name, row in value.items():
-        here = max(place, text.find(json.dumps(name, ensure_ascii=False), place))
-        line += text.count("\n", place, here)
-        place = here
         if not isinstance(row, dict):
-            on_bad_row(DataError(f"{path}:{line}: {name!r} holds {type(row).__name__}, not an object"))
+            on_bad_row(DataError(f"{where}: {name!r} holds {type(row).__name__}, not an object"))
         elif _holds_rows(row):
-            yield from _object_rows(path, line, row, text[here:], on_bad_row)
+            yield from _named_rows(where, row, on_bad_row)
         else:
-            yield line, {"id": name, **row}
+            yield f"{where} ({name})", {"id": name, **row}
 
 
-def _values(path: Path) -> Iterator[tuple[int, Any, str]]:
-    """Yield (line, value, text) of the items of an array, or of values one after the other."""
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line, value) of the items of an array, or of values one after the other."""
     decoder, line = json.JSONDecoder(object_pairs_hook=partial(_unique, path)), 1
     with _explained(path, lambda: line), open_text(path) as file:
         rest, place, size = file.read(PIECE), 0, PIECE
@@ -271,7 +264,7 @@ def _values(path: Path) -> Iterator[tuple[int, Any, str]]:
                     raise DataError(f"{path}:{line}: not JSON ({error.msg}); get the file again") from None
                 rest, place = rest[start:] + more, 0
                 continue
-            yield line, value, rest[start:place]
+            yield line, value
             line += rest.count("\n", start, place)
 
 
