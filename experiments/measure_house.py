@@ -34,7 +34,7 @@ GOALS = {
 AT_THE_ROOT = ("config", "parity")
 """Folders that count as files of the root."""
 
-LATER = ("server/", "integrations/", "documents/formats/", "retrieval/postgres/")
+LATER = ("server/", "integrations/", "documents/formats/", "retrieval/postgres/", "retrieval/s3/")
 """Parts that came after the limit of all lines was set, and are on top of it."""
 
 LINES_AT_MOST = 17_000

@@ -13,6 +13,7 @@ from hypothesis import settings
 from rankrag.cli import main
 from rankrag.types import Passage, Question, ScoredPassage
 from tests.postgres_server import PostgresServer, why_none
+from tests.s3_server import S3Server, why_no_server
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -78,6 +79,25 @@ def own_postgres(postgres):
     server = PostgresServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """A real S3 server, one for all tests of a process."""
+    if reason := why_no_server():
+        pytest.skip(reason)
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch, tmp_path):
+    """The server, as a user who may write sees it from a machine that has no snapshot yet."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANKRAG_CACHE", str(tmp_path / "cache"))
+    return s3_server
 
 
 @pytest.fixture(scope="session")

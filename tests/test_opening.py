@@ -10,6 +10,7 @@ from rankrag.models import state_folder
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_folder import MARK
 from rankrag.opening import STATES, load, open_model, open_nearness
+from rankrag.retrieval import homes
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.store import PassageStore
 from rankrag.templates import ranking_prompt
@@ -70,7 +71,7 @@ def test_nothing_is_written_into_the_index_where_the_user_says_so(index, tiny_mo
 
 def test_an_index_that_cannot_be_written_costs_no_line_and_no_score(index, tiny_model_dir, monkeypatch):
     _, p_true, _ = asked(index, tiny_model_dir, state_cache="off")
-    monkeypatch.setattr(opening.os, "access", lambda *_: False)
+    monkeypatch.setattr(homes.os, "access", lambda *_: False)
     states, again, said = asked(index, tiny_model_dir)
     assert (states, said) == (StateUse(0, 1), [])
     assert again == pytest.approx(p_true, abs=1e-6)

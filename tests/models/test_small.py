@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from rankrag.data.files import cache_dir
 from rankrag.generate import answer_many
-from rankrag.models.family import base_of, cache_dir
+from rankrag.models.family import base_of
 from rankrag.models.prepared import is_prepared, prepare_model
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge

@@ -86,7 +86,20 @@ def postgres_store(postgres_address):
     return PostgresStore.create_or_open(postgres_address, lock_timeout=0.5)
 
 
-@pytest.fixture(params=["folder", "postgres"])
+@pytest.fixture
+def s3_address(s3):
+    """The address of an index of the test's own, which is not there yet."""
+    return f"s3://team/some folder/index {next(_NUMBERS)} ü"
+
+
+@pytest.fixture
+def s3_store(s3_address):
+    from rankrag.retrieval.s3.store import BucketStore
+
+    return BucketStore.create_or_open(s3_address, lock_timeout=0.5)
+
+
+@pytest.fixture(params=["folder", "postgres", "s3"])
 def store(request):
     """An empty index in each of its homes."""
     return request.getfixturevalue(f"{request.param}_store")

@@ -41,8 +41,9 @@ def models(
 
 
 def _print_table() -> None:
+    from rankrag.data.files import cache_dir
     from rankrag.models import auto
-    from rankrag.models.family import FAMILY, base_of, cache_dir, is_trained
+    from rankrag.models.family import FAMILY, base_of, is_trained
     from rankrag.models.prepared import is_prepared, needed_disk, used_disk
 
     print(f"{'model':14} {'base':28} {'adapter':8} {'disk':>16} {'memory':>9} {'a question here':>16}")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from rankrag.models import LanguageModel
 
 DEFAULT_INDEX = "rankrag.index"
-INDEX_HELP = "Folder of the index, or postgresql://HOST/DATABASE/NAME (docs/postgresql.md)."
+INDEX_HELP = "Folder of the index, postgresql://HOST/DATABASE/NAME or s3://BUCKET/NAME (docs/object-storage.md)."
 
 
 def index_place(text: str) -> str:
     """Return where an index is; `ConfigError` for an address that holds a password, before anything repeats it."""
-    from rankrag.retrieval.postgres.address import is_database, parse_database
+    from rankrag.retrieval.places import checked_place
 
-    return str(parse_database(text)) if is_database(text) else text
+    return checked_place(text)
 
 
 Index = Annotated[str, typer.Option("--index", "-i", parser=index_place, metavar="INDEX", help=INDEX_HELP)]

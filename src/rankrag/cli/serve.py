@@ -26,7 +26,7 @@ Indexes = Annotated[
     typer.Argument(
         parser=options.index_place,
         metavar="[INDEX]...",
-        help="Folders of indexes, or addresses (docs/postgresql.md). The first is the default; missing ones are made.",
+        help="Folders of indexes, or addresses (postgresql://, s3://). The first is the default; missing are made.",
     ),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on. Any other than this machine's own needs a key.")]

@@ -154,6 +154,13 @@ def sha256(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def cache_dir() -> Path:
+    """Return the folder for what can be made or fetched again: $RANKRAG_CACHE, else the user's cache folder."""
+    if found := os.environ.get("RANKRAG_CACHE"):
+        return Path(found)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankrag"
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
     """Open UTF-8 text for reading: plain, compressed (`.zst`, `.gz`), or standard input (`-`)."""

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rankrag.cores import others_running
-from rankrag.data.files import write_whole
+from rankrag.data.files import cache_dir, write_whole
 from rankrag.models import memory_size
-from rankrag.models.family import AUTO, FAMILY, MINI, base_of, cache_dir, is_trained
+from rankrag.models.family import AUTO, FAMILY, MINI, base_of, is_trained
 
 ACCEPTABLE_SECONDS = 15.0
 """Longest time for a question with 20 passages, in a process that runs already."""

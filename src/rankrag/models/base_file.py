@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from rankrag.data.files import sha256
+from rankrag.data.files import cache_dir, sha256
 from rankrag.data.progress import Progress, quiet
 from rankrag.errors import ModelError
-from rankrag.models.family import BaseFile, Slice, bases, cache_dir
+from rankrag.models.family import BaseFile, Slice, bases
 
 OWN_FILES = "RANKRAG_BASES"
 """Environment variable: files, or folders of files, that the user has already, separated as in PATH."""

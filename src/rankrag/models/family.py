@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -108,10 +107,3 @@ def is_trained(name: str) -> bool:
     """Whether a member's package is at hand and holds an adapter; without one, the member is its base."""
     found = package_dir(name)
     return found is not None and (found / ADAPTER_FILES[0]).is_file()
-
-
-def cache_dir() -> Path:
-    """Return the folder for prepared models and downloads: $RANKRAG_CACHE, else the user's cache folder."""
-    if found := os.environ.get("RANKRAG_CACHE"):
-        return Path(found)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankrag"

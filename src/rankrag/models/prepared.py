@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from rankrag.data.files import sha256, write_whole
+from rankrag.data.files import cache_dir, sha256, write_whole
 from rankrag.data.progress import Progress
 from rankrag.errors import ModelError
 from rankrag.models import memory_size
@@ -33,7 +33,6 @@ from rankrag.models.family import (
     adapter_dir,
     base_of,
     bases,
-    cache_dir,
     is_known,
     is_trained,
 )

@@ -1,7 +1,8 @@
-"""Where an index can be: in a folder on disk (`store`), or in a database (`postgres`). Callers know only `Store`."""
+"""Where an index can be: a folder (`store`), a database (`postgres`), a bucket (`s3`). Callers know only `Store`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +11,7 @@ from rankrag.data.progress import Progress, quiet
 from rankrag.documents.parts import IndexedSource, SourcePassages
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.postgres.address import is_database
+from rankrag.retrieval.s3.address import is_bucket, parse_bucket
 from rankrag.types import Passage
 
 if TYPE_CHECKING:
@@ -96,22 +98,42 @@ class Store(Protocol):
 
 
 def open_store(place: Path | str) -> Store:
-    """Return the index in a folder or at a database's address; `IndexStoreError` if there is none."""
+    """Return the index in a folder or at an address; `IndexStoreError` if there is none."""
     if isinstance(place, str) and is_database(place):
         from rankrag.retrieval.postgres.store import PostgresStore
 
         return PostgresStore.open(place)
+    if isinstance(place, str) and is_bucket(place):
+        from rankrag.retrieval.s3.store import BucketStore
+
+        return BucketStore.open(place)
     from rankrag.retrieval.store import PassageStore
 
     return PassageStore.open(place)
 
 
 def create_store(place: Path | str) -> Store:
-    """Return the index in a folder or at a database's address, a new one if there is none."""
+    """Return the index in a folder or at an address, a new one if there is none."""
     if isinstance(place, str) and is_database(place):
         from rankrag.retrieval.postgres.store import PostgresStore
 
         return PostgresStore.create_or_open(place)
+    if isinstance(place, str) and is_bucket(place):
+        from rankrag.retrieval.s3.store import BucketStore
+
+        return BucketStore.create_or_open(place)
     from rankrag.retrieval.store import PassageStore
 
     return PassageStore.create_or_open(place)
+
+
+def folder_beside(place: Path | str) -> Path | None:
+    """Return the folder of this machine in which an index's reader may keep things; `None` if there is none.
+
+    It is the index's own folder if that can be written to, or that of a bucket's snapshots.
+    """
+    if isinstance(place, str) and is_bucket(place):
+        from rankrag.retrieval.s3.snapshots import cache_of
+
+        return cache_of(parse_bucket(place))
+    return Path(place) if Path(place).is_dir() and os.access(place, os.W_OK) else None

@@ -74,6 +74,13 @@ def scan(table: Table, columns: Sequence[str]) -> pa.Table:
     return table.search().select(list(columns)).with_row_id(True).to_arrow()
 
 
+def rows_without(table: Table, known: pa.ChunkedArray) -> list[int]:
+    """Return the rows of passages whose vector's key is not `known`, one row for each key."""
+    rows = scan(table, ["key"])
+    rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=known)))
+    return list(dict(zip(rows["key"].to_pylist(), rows["_rowid"].to_pylist(), strict=True)).values())
+
+
 def passages_at(table: Table, rows: Sequence[int]) -> dict[int, Passage]:
     """Return the passages that stand in these rows, by row."""
     if not rows:

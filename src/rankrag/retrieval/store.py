@@ -24,7 +24,7 @@ from rankrag.data.progress import Progress, quiet
 from rankrag.documents.parts import IndexedSource, SourcePassages
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.encoder import Encoder, PassageEncoder
+from rankrag.retrieval.encoder import Encoder, PassageEncoder, Vectors
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.rows import clash, no_vector_yet, not_indexed, owners_of
 from rankrag.retrieval.snapshot import (
@@ -38,6 +38,7 @@ from rankrag.retrieval.snapshot import (
     notes_of,
     passages_at,
     rows_of,
+    rows_without,
     scan,
 )
 from rankrag.retrieval.tables import VectorTable, create_table, never_written, sql_texts
@@ -194,13 +195,13 @@ class PassageStore:
             found = passages_at(table, rows)
         return [found[row] for row in rows]
 
-    def refresh(self) -> None:
-        """Bring the indices up to date, merge small files, drop unused vectors and states older than an hour."""
+    def refresh(self, *, keep: timedelta = _OLD_STATES_KEPT) -> None:
+        """Bring the indices up to date, merge small files, drop unused vectors and states older than `keep`."""
         with self._locked("write"), explained(self._path):
             passages = self._table(_PASSAGES)
-            passages.optimize(cleanup_older_than=_OLD_STATES_KEPT)
+            passages.optimize(cleanup_older_than=keep)
             used = scan(passages, ["key"])["key"]
-            self._vectors.refresh(used, exact_up_to=EXACT_UP_TO, keep=_OLD_STATES_KEPT)
+            self._vectors.refresh(used, exact_up_to=EXACT_UP_TO, keep=keep)
 
     def why_no_vectors(self) -> str:
         """Return nothing: a folder can always hold vectors."""
@@ -226,9 +227,7 @@ class PassageStore:
         with self._locked("fill"):
             with explained(self._path):
                 table = self._snapshot(_PASSAGES)
-                rows = scan(table, ["key"])
-                rows = rows.filter(pc.invert(pc.is_in(rows["key"], value_set=self._vectors.keys(encoder))))
-            todo = list(dict(zip(rows["key"].to_pylist(), rows["_rowid"].to_pylist(), strict=True)).values())
+                todo = rows_without(table, self._vectors.keys(encoder))
             for start in range(0, len(todo), batch):
                 with explained(self._path):
                     passages = list(passages_at(table, todo[start : start + batch]).values())
@@ -237,6 +236,18 @@ class PassageStore:
                     self._vectors.add(encoder, passages, vectors)
                 progress("encoding passages", min(start + batch, len(todo)), len(todo))
         return len(todo)
+
+    def without_vector(self, encoder: PassageEncoder, at_most: int) -> list[Passage]:
+        """Return a passage of each text that has no vector yet, `at_most` so many."""
+        with explained(self._path):
+            table = self._snapshot(_PASSAGES)
+            rows = rows_without(table, self._vectors.keys(encoder))
+            return list(passages_at(table, rows[:at_most]).values())
+
+    def add_vectors(self, encoder: PassageEncoder, passages: Sequence[Passage], vectors: Vectors) -> None:
+        """Add the vectors that `encoder` made of these passages; texts that have one keep it."""
+        with self._locked("write"), explained(self._path):
+            self._vectors.add_new(encoder, passages, vectors)
 
     def vectors_of(self, encoder: Encoder, passages: Sequence[Passage]) -> dict[str, npt.NDArray[np.float32]]:
         """Return the vectors that this encoder made of the passages' texts, by text; those that are missing are not.

@@ -67,6 +67,13 @@ class VectorTable:
             create_table(self._path, self._db, self.name, rows.schema.with_metadata(made_by))
         self._db.open_table(self.name).add(rows)
 
+    def add_new(self, encoder: PassageEncoder, passages: Sequence[Passage], vectors: Vectors) -> None:
+        """Add the vectors of those passages whose text has none, as `add` does."""
+        known = set(self.keys(encoder).to_pylist())
+        rows = [row for row, passage in enumerate(passages) if vector_key(document_text(passage)) not in known]
+        if rows:
+            self.add(encoder, [passages[row] for row in rows], vectors[rows])
+
     def of(
         self, encoder: PassageEncoder, passages: Sequence[Passage], at_most: int
     ) -> dict[str, npt.NDArray[np.float32]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rankrag.pipeline import RankRAG
 from rankrag.retrieval.homes import create_store
-from rankrag.retrieval.postgres.address import is_database, parse_database
+from rankrag.retrieval.places import is_remote, own_name
 
 LOOK_EVERY = 1.0
 """Seconds for which an index is taken to be unchanged: another process may write to it at any time."""
@@ -42,7 +42,7 @@ class Collection:
 
     Args:
         name: of the collection.
-        index: a folder, or the address of a database.
+        index: a folder, or an address.
         beside: path whose name, with an ending, names what clients send: uploaded files and feedback.
         deletable: whether clients may delete it.
     """
@@ -62,9 +62,9 @@ class Collection:
     def may_read(self, path: Path) -> bool:
         """Whether the file of a document may be read here.
 
-        Other machines write to a database too: their paths may name nothing here, or files that are not for clients.
+        Other machines write to an address too: their paths may name nothing here, or files that are not for clients.
         """
-        return not is_database(self.index) or path.parent == self.files.absolute()
+        return not is_remote(self.index) or path.parent == self.files.absolute()
 
     def pipeline(self, make: Callable[[Path | str], RankRAG]) -> RankRAG:
         """Return the pipeline over the index as it is now, or was a second ago."""
@@ -87,7 +87,6 @@ class Collection:
 
 
 def name_of(index: Path | str) -> str:
-    """Return a collection's name: the index's folder without `.index`, or its name in a database, in small letters."""
-    named = parse_database(str(index)).schema if is_database(index) else Path(index).absolute().name
-    stem = named.removesuffix(".index").lower()
+    """Return a collection's name: the index's own name without `.index`, in small letters."""
+    stem = own_name(index).removesuffix(".index").lower()
     return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_") or "index"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from rankrag.data.journal import append_rows
 from rankrag.errors import DataError, RankragError
 from rankrag.pipeline import RankRAG
-from rankrag.retrieval.postgres.address import is_database
+from rankrag.retrieval.places import is_remote
 from rankrag.server.collection import Collection, Document, document_id, name_of
 from rankrag.server.feedback import Feedback, training_row
 from rankrag.server.indexing import Indexer
@@ -33,7 +33,7 @@ class Collections:
     """The collections of a server.
 
     Args:
-        indexes: folders of indexes, or addresses of databases; those missing are made. The first is asked where a
+        indexes: folders of indexes, or addresses; those missing are made. The first is asked where a
             request names none.
         folder: where the collections that clients make are kept.
     """
@@ -57,7 +57,7 @@ class Collections:
             name = name_of(index)
             if name in self._found:
                 raise DataError(f"{index}: a second index with the name {name!r}; rename one of the folders")
-            beside = Path(index) if not is_database(index) else self._folder / f"{name}.database" / "index"
+            beside = Path(index) if not is_remote(index) else self._folder / f"{name}.database" / "index"
             self._add(Collection(name, index, beside, deletable=False))
         self.default = next(iter(self._found))
         for made in sorted(self._folder.glob("*/index")):
