@@ -6,7 +6,7 @@ import pytest
 
 from rankrag.models import auto, memory_size
 from rankrag.models.auto import choose, expected_seconds, keep_seconds, measured_seconds
-from rankrag.models.family import FAMILY, MINI
+from rankrag.models.family import FAMILY, MINI, base_of
 
 GIB = 2**30
 
@@ -62,6 +62,14 @@ def test_before_anything_is_measured_larger_models_are_expected_to_take_longer(m
     assert expected == sorted(expected)
     assert measured_seconds(MINI) is None
     assert [expected_seconds(name) for name in FAMILY] == expected  # the machine's speed is kept, not measured again
+
+
+def test_the_nearest_member_that_was_measured_says_what_another_takes(machine):
+    machine(mini=3.0, small=9.0)
+    sizes = {name: base_of(name).parameters for name in FAMILY}
+    expected = 9.0 * sizes["rankrag-base"] / sizes["rankrag-small"]
+    assert expected_seconds("rankrag-base") == pytest.approx(expected)
+    assert expected_seconds(MINI) == 3.0
 
 
 def test_an_estimate_beside_other_programs_is_not_kept(machine, monkeypatch, tmp_path):

@@ -62,15 +62,19 @@ def measured_seconds(name: str) -> float | None:
 
 
 def expected_seconds(name: str) -> float:
-    """Return what a question takes on this machine: as measured, else estimated from the size of the model."""
-    if (measured := measured_seconds(name)) is not None:
-        return measured
+    """Return what a question takes on this machine, in seconds.
+
+    As measured; else in proportion to the nearest member that was measured; else from how fast the machine multiplies.
+    """
+    parameters = base_of(name).parameters
     speeds = _kept()
+    if known := [(base_of(other).parameters, speeds[other]) for other in FAMILY if other in speeds]:
+        nearest, seconds = min(known, key=lambda one: abs(one[0] - parameters))
+        return seconds * parameters / nearest
     if _MULTIPLICATIONS not in speeds:
         speeds = _machine_speed()
         if not others_running():
             _keep(speeds)
-    parameters = base_of(name).parameters
     reading = parameters * _READ_TOKENS / (speeds[_MULTIPLICATIONS] * _REACHED)
     return reading + _WRITTEN_TOKENS * 2 * parameters / speeds[_BYTES]  # each written token reads all weights
 
