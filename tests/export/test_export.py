@@ -141,13 +141,11 @@ def test_the_command_writes_the_contract_too(run, tiny_model_dir, tmp_path, caps
     assert "name a new folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("target", "known"), [("onnx", "onnx takes f32, int8"), ("sequence-classifier", "none; --dtype")]
-)
-def test_a_number_type_that_a_target_does_not_know_is_refused(run, tiny_model_dir, tmp_path, capsys, target, known):
+@pytest.mark.parametrize("target", ["onnx", "sequence-classifier"])
+def test_a_number_type_that_a_target_does_not_know_is_refused(run, tiny_model_dir, tmp_path, capsys, target):
     arguments = ("export", "--to", target, "--weights", "q8_0", "--model", tiny_model_dir, "--out", tmp_path / "out")
     assert run(*arguments) == 2
-    assert known in capsys.readouterr().err
+    assert f"--weights q8_0: {target} takes none; --dtype" in capsys.readouterr().err
 
 
 def test_an_export_of_weights_in_eight_bits_is_refused(run, tiny_model_dir, tmp_path, capsys):

@@ -131,7 +131,7 @@ def test_a_sliding_window_and_stretched_positions_are_refused(opened, tmp_path):
 
 
 def test_a_file_whose_scores_are_not_ours_is_not_kept(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(gguf._ARCHITECTURES, "llama", ("llama", False))
+    monkeypatch.setitem(gguf.ARCHITECTURES, "llama", ("llama", False))
     with pytest.raises(ModelError, match="log-odds differ from ours"):
         export_gguf(model, tmp_path / "out", "f32")
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from torch import nn
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 from rankrag.models import attention
-from rankrag.models.attention import IN_SLICES, SLICE_TOKENS, in_slices, slice_attention, whole_attention
+from rankrag.models.attention import IN_SLICES, SLICE_TOKENS, in_slices, slice_attention
 from rankrag.models.transformers import TransformersModel
 
 from ..conftest import TINY_LLAMA, save_random
@@ -100,12 +100,10 @@ def test_a_model_on_a_cpu_attends_in_slices_unless_it_attends_in_a_way_of_its_ow
 
 def test_a_model_that_asks_for_torch_s_function_by_name_is_left_alone(tiny_model_dir):
     model = TransformersModel(tiny_model_dir, device="cpu").model
-    with whole_attention(model):
-        assert model.config._attn_implementation == "sdpa"
-        model.config.num_kv_shared_layers = 1  # Gemma 4's
-        slice_attention(model)
-        assert model.config._attn_implementation == "sdpa"
-        model.config.num_kv_shared_layers = 0
-        slice_attention(model)
-        assert model.config._attn_implementation == IN_SLICES
+    model.set_attn_implementation("sdpa")
+    model.config.num_kv_shared_layers = 1  # Gemma 4's
+    slice_attention(model)
+    assert model.config._attn_implementation == "sdpa"
+    model.config.num_kv_shared_layers = 0
+    slice_attention(model)
     assert model.config._attn_implementation == IN_SLICES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from rankrag.models.transformers import TransformersModel
 
 Target = Literal["sentence-transformers", "sequence-classifier", "gguf", "onnx"]
-Weights = Literal["f32", "f16", "q8_0", "q4_0", "int8"]
-
-# The number types that each target knows, the default first.
-_WEIGHTS: dict[Target, tuple[Weights, ...]] = {"gguf": ("f16", "q8_0", "q4_0", "f32"), "onnx": ("f32", "int8")}
+Weights = Literal["f32", "f16", "q8_0", "q4_0"]
 
 
 def export(
@@ -30,7 +27,7 @@ def export(
     model: options.Model = "rankrag-mini",
     dtype: options.Dtype = "float32",
     weights: Annotated[
-        Weights | None, typer.Option(help="Number type in the file. gguf: f16, q8_0, q4_0, f32; onnx: f32, int8.")
+        Weights | None, typer.Option(help="Number type in a gguf file: f16 (default), q8_0, q4_0 or f32.")
     ] = None,
 ) -> None:
     """Write a model for sentence-transformers, llama.cpp or ONNX Runtime, or as a sequence classifier.
@@ -40,35 +37,30 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: there is something already; name a new folder")
     if dtype == "int8":
-        raise ConfigError("--dtype int8: an export is made of whole weights; --weights says what gguf and onnx hold")
+        raise ConfigError("--dtype int8: an export is made of whole weights; --weights says what gguf holds")
     from rankrag.contract import save_contract
     from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel
 
     here = options.model_here(model, "an export is made of weights; name their directory")
-    kind = _weights_for(to, weights)
+    write = _writer(to, weights)
     opened = TransformersModel(resolve_model(here, say), device="cpu", dtype=dtype)
-    apart = _writer(to, kind)(opened, out)
+    apart = write(opened, out)
     save_contract(opened.contract, out)
     say(f"{out}: a {to} export whose log-odds differ from ours by at most {apart:.1e} on the pairs of its check.")
 
 
-def _weights_for(to: Target, weights: Weights | None) -> Weights | None:
-    known = _WEIGHTS.get(to, ())
-    if weights is not None and weights not in known:
-        raise ConfigError(f"--weights {weights}: {to} takes {', '.join(known) or 'none; --dtype sets its number type'}")
-    return weights or next(iter(known), None)
-
-
 def _writer(to: Target, weights: Weights | None) -> Callable[[TransformersModel, Path], float]:
     if to == "gguf":
-        from rankrag.export import gguf
+        from rankrag.export.gguf import export_gguf
 
-        return partial(gguf.export_gguf, weights=cast(gguf.Weights, weights))
+        return partial(export_gguf, weights=weights or "f16")
+    if weights is not None:
+        raise ConfigError(f"--weights {weights}: {to} takes none; --dtype sets its number type")
     if to == "onnx":
-        from rankrag.export import onnx
+        from rankrag.export.onnx import export_onnx
 
-        return partial(onnx.export_onnx, weights=cast(onnx.Weights, weights))
+        return export_onnx
     if to == "sentence-transformers":
         from rankrag.export.cross_encoder import export_cross_encoder
 

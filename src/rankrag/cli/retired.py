@@ -27,6 +27,7 @@ RETIRED = {
     "retrieve --set": "in a checkout of rankrag, python -m experiments.freezing keeps the first stage of a set; for "
     "questions of your own, use --questions FILE --out FOLDER/runs/NAME.trec --freeze",
     "evaluate --freeze": "in a checkout of rankrag, python -m experiments.freezing takes its place",
+    "export --weights int8": "ONNX Runtime lost the order of passages in eight bits; leave it out",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
         f"{command} {option}": f"use --set {setting}, or the same key in a --config file"

@@ -1,13 +1,12 @@
 """A merged model and its tokenizer as one GGUF file, for llama.cpp and programs built on it.
 
-The `gguf` package knows the names of weights. The rest is here: the order of rows in Llama's queries and keys, scaled
-rotary frequencies, and the tokenizer's rule for words.
+The `gguf` package writes the file, and `models.gguf_weights` has the names of weights and the order of rows. What is
+here: scaled rotary frequencies, and the tokenizer's rule for words.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import torch
 
 from rankrag.errors import ModelError
 from rankrag.export.checking import check, made_beside, pairs_to_check
+from rankrag.models.gguf_weights import ARCHITECTURES, names_in_gguf, with_rows_for
 from rankrag.models.llamacpp import serving
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
@@ -25,14 +25,6 @@ Weights = Literal["f32", "f16", "q8_0", "q4_0"]
 FILE_NAME = "model.gguf"
 TOLERANCES: dict[Weights, float] = {"f32": 1e-3, "f16": 0.1, "q8_0": 1.0, "q4_0": 5.0}
 """How far log-odds may differ in llama.cpp, by number type; docs/backends.md has measurements."""
-
-# True: transformers rotates halves of a head and llama.cpp neighbours, so rows of queries and keys are reordered.
-_ARCHITECTURES = {
-    "llama": ("llama", True),
-    "mistral": ("llama", True),
-    "qwen2": ("qwen2", False),
-    "qwen3": ("qwen3", False),
-}
 
 _LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -63,26 +55,23 @@ def write_gguf(model: TransformersModel, path: Path, weights: Weights) -> None:
     import gguf
 
     config = model.model.config
-    if config.model_type not in _ARCHITECTURES:
+    if config.model_type not in ARCHITECTURES:
         raise ModelError(
-            f"{config.model_type} cannot be written as GGUF (written are: {', '.join(_ARCHITECTURES)}); "
+            f"{config.model_type} cannot be written as GGUF (written are: {', '.join(ARCHITECTURES)}); "
             "convert the model directory with llama.cpp's own convert_hf_to_gguf.py"
         )
     if set(getattr(config, "layer_types", None) or ()) - {"full_attention"} or getattr(config, "sliding_window", None):
         raise ModelError(
             f"{config.model_type} with a sliding window is not written as GGUF; use llama.cpp's convert_hf_to_gguf.py"
         )
-    name, reordered = _ARCHITECTURES[config.model_type]
-    words, factors = _words(model.tokenizer), _rotary_factors(model)
-    known = gguf.get_tensor_name_map(gguf.MODEL_ARCH[name.upper()], config.num_hidden_layers)
-    names = {ours: known.get_name(ours, try_suffixes=(".weight", ".bias")) for ours in model.model.state_dict()}
-    if nameless := [ours for ours, theirs in names.items() if theirs is None]:
-        raise ModelError(f"{config.model_type}: GGUF has no name for the weights {nameless}; not exported")
-    file = gguf.GGUFWriter(str(path), name, use_temp_file=True)
+    words, factors, names = _words(model.tokenizer), _rotary_factors(model), names_in_gguf(model.model)
+    file = gguf.GGUFWriter(str(path), ARCHITECTURES[config.model_type][0], use_temp_file=True)
     _describe(file, model)
     _write_tokenizer(file, model.tokenizer, words, config.vocab_size)
-    for ours, tensor in _tensors(model, reordered=reordered):
-        values = np.ascontiguousarray(tensor.float().numpy())
+    for ours, tensor in model.model.state_dict().items():
+        if ours == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        values = np.ascontiguousarray(with_rows_for("llama.cpp", ours, tensor, config).float().numpy())
         kind = _type_of(gguf.GGMLQuantizationType, names[ours], values, weights)
         file.add_tensor(names[ours], gguf.quants.quantize(values, kind), raw_dtype=kind)
     if factors is not None:
@@ -139,19 +128,6 @@ def _write_tokenizer(file: Any, tokenizer: Any, words: str, size: int) -> None:
     file.add_add_bos_token(False)  # our prompts have it in its place
     if tokenizer.chat_template:
         file.add_chat_template(tokenizer.chat_template)
-
-
-def _tensors(model: TransformersModel, *, reordered: bool) -> Iterator[tuple[str, torch.Tensor]]:
-    config = model.model.config
-    for name, tensor in model.model.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        if reordered and (".q_proj." in name or ".k_proj." in name):
-            heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
-            halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
-            yield name, halves.swapaxes(1, 2).reshape(tensor.shape)
-        else:
-            yield name, tensor
 
 
 def _type_of(types: Any, name: str, values: np.ndarray, weights: Weights) -> Any:

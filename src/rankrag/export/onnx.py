@@ -9,21 +9,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from rankrag.errors import MissingExtraError, ModelError, first_line
-from rankrag.export.checking import TOLERANCE, check, encoded, made_beside, pairs_to_check
-from rankrag.models.attention import whole_attention
+from rankrag.export.checking import check, encoded, made_beside, pairs_to_check
 from rankrag.models.transformers import TransformersModel
 
-Weights = Literal["f32", "int8"]
-
 FILE_NAME = "model.onnx"
-TOLERANCES: dict[Weights, float] = {"f32": TOLERANCE, "int8": 5.0}
-"""How far log-odds may differ; docs/backends.md has measurements."""
 
 
 class LabelLogprobs(torch.nn.Module):
@@ -50,24 +45,22 @@ class LabelLogprobs(torch.nn.Module):
         return torch.log_softmax(logits, dim=-1).index_select(1, cast(torch.Tensor, self.labels))
 
 
-def export_onnx(model: TransformersModel, out: Path, weights: Weights = "f32") -> float:
+def export_onnx(model: TransformersModel, out: Path) -> float:
     """Write `model.onnx` and the tokenizer; return the largest difference of log-odds in ONNX Runtime."""
     pairs = pairs_to_check(model)
     with made_beside(out, model) as folder:
-        plain = folder / FILE_NAME if weights == "f32" else folder.parent / FILE_NAME
-        write_onnx(model, plain)
-        if weights == "int8":
-            quantise(plain, folder / FILE_NAME)
+        write_onnx(model, folder / FILE_NAME)
         rows = logprobs(folder / FILE_NAME, [prompt.ids for prompt in encoded(model, pairs)])
-        scores = [true - false for true, false in rows]
-        return check("onnx", model, pairs, scores, tolerance=TOLERANCES[weights])
+        return check("onnx", model, pairs, [true - false for true, false in rows])
 
 
 def write_onnx(model: TransformersModel, path: Path) -> None:
     """Write the graph in 32 bits; `ModelError` if torch cannot trace the architecture."""
+    # attention in slices (`models.attention`) would be traced for this one length
+    model.model.set_attn_implementation("sdpa")
     ids = torch.tensor([[1, 2, 3, 4, 5]] * 3)
     axes = {0: "rows", 1: "length"}
-    with warnings.catch_warnings(), whole_attention(model.model):
+    with warnings.catch_warnings():
         # torch announces its other exporter, which takes 134 seconds and two packages for what this does in a few
         warnings.simplefilter("ignore")
         try:
@@ -87,23 +80,6 @@ def write_onnx(model: TransformersModel, path: Path) -> None:
                 f"{model.model.config.model_type}: torch cannot write it as ONNX ({reason}); "
                 "up to 2 GB of weights fit into one file"
             ) from error
-
-
-def quantise(plain: Path, path: Path) -> None:
-    """Write a graph with 8-bit matrix products; activations are scaled over the whole batch."""
-    try:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError:
-        raise MissingExtraError('int8 takes the packages of an extra; run: pip install "rankrag[onnx]"') from None
-    quantize_dynamic(
-        str(plain),
-        str(path),
-        op_types_to_quantize=["MatMul"],
-        per_channel=True,
-        reduce_range=True,  # without VNNI, sums of two full products overflow
-        weight_type=QuantType.QInt8,
-        extra_options={"MatMulConstBOnly": True},
-    )
 
 
 def logprobs(path: Path, rows: Sequence[Sequence[int]]) -> list[tuple[float, float]]:

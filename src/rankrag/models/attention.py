@@ -6,8 +6,6 @@ as long as plain matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,19 +64,6 @@ def slice_attention(model: Any) -> None:
     shares_keys = getattr(model.config.get_text_config(), "num_kv_shared_layers", None)
     if model.config._attn_implementation == "sdpa" and model._supports_attention_backend and not shares_keys:
         model.set_attn_implementation(IN_SLICES)
-
-
-@contextmanager
-def whole_attention(model: Any) -> Iterator[None]:
-    """Let a model use torch's own function within this context: an export writes what other programs know."""
-    sliced = model.config._attn_implementation == IN_SLICES
-    if sliced:
-        model.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        if sliced:
-            model.set_attn_implementation(IN_SLICES)
 
 
 AttentionInterface.register(IN_SLICES, in_slices)

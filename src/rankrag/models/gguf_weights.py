@@ -1,33 +1,33 @@
 """A causal language model out of a GGUF file, dequantised, as `save_pretrained` takes it.
 
 transformers reads GGUF too, but holds all tensors in float32 at once (7 GB for the 1.5B base), gives input and output
-embeddings a tensor each, and refuses to save. Here one tensor at a time is made whole, in 16 bits.
+embeddings a tensor each, and refuses to save. Here one tensor at a time is made whole. `export.gguf` writes such files
+with the same names and the same order of rows.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from rankrag.errors import ModelError
 
-_TENSORS = {
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+ARCHITECTURES = {
+    "llama": ("llama", True),
+    "mistral": ("llama", True),
+    "qwen2": ("qwen2", False),
+    "qwen3": ("qwen3", False),
 }
-"""Names of a layer's tensors in GGUF and in transformers, for Qwen2."""
+"""By transformers' name: GGUF's name, and whether rows of queries and keys have another order there.
+
+transformers rotates the halves of a head against each other, and llama.cpp rotates neighbours.
+"""
 
 
 def read_model(path: Path) -> tuple[Any, Any]:
-    """Return tokenizer and model: a Qwen2 in bfloat16, any other architecture in float32 by transformers' own reader.
+    """Return tokenizer and model, with the output's embedding for both: a Qwen2 in bfloat16, others in float32.
 
     Where a file holds two embeddings of different precision, both become the output's (`output.weight`), which decides
     what is written; so the model has as many parameters as the one that was quantised.
@@ -39,59 +39,59 @@ def read_model(path: Path) -> tuple[Any, Any]:
     where: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     config = AutoConfig.from_pretrained(**where)
-    if config.model_type != "qwen2":
-        return tokenizer, _by_transformers(where)
-    import torch
-
     config.tie_word_embeddings = True
     with torch.device("meta"):  # so that no time and memory goes into weights that are overwritten
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=torch.bfloat16 if config.model_type == "qwen2" else torch.float32
+        )
     model.to_empty(device="cpu")
     model.model.rotary_emb = type(model.model.rotary_emb)(config=config)  # its angles are no weights of the file
-    _load(model, path)
     model.tie_weights()
+    _load(model, path)
     return tokenizer, model.eval()
 
 
+def names_in_gguf(model: Any) -> dict[str, str]:
+    """Return GGUF's name for each weight of a transformers model; `ModelError` names those without one."""
+    import gguf
+
+    architecture = gguf.MODEL_ARCH[ARCHITECTURES[model.config.model_type][0].upper()]
+    known = gguf.get_tensor_name_map(architecture, model.config.num_hidden_layers)
+    names = {ours: known.get_name(ours, try_suffixes=(".weight", ".bias")) for ours in model.state_dict()}
+    if nameless := [ours for ours, theirs in names.items() if theirs is None]:
+        raise ModelError(f"{model.config.model_type}: GGUF has no name for the weights {nameless}")
+    return names
+
+
+def with_rows_for(program: Literal["llama.cpp", "transformers"], name: str, weight: torch.Tensor, config: Any) -> Any:
+    """Return a weight with its rows in the order of that program; `name` is transformers'."""
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
+    if not heads or not ARCHITECTURES[config.model_type][1]:
+        return weight
+    by_head = (heads, 2, -1) if program == "llama.cpp" else (heads, -1, 2)
+    return weight.reshape(*by_head, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
 def _load(model: Any, path: Path) -> None:
-    import torch
     from gguf import GGUFReader
     from gguf.quants import dequantize
 
-    parameters = dict(model.named_parameters())
-    missing = set(parameters)
+    weights = dict(model.named_parameters())
     tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
-    embeddings = {"output.weight", "token_embd.weight"} & tensors.keys()
+    wanted = {theirs: ours for ours, theirs in names_in_gguf(model).items() if ours in weights}
+    if "output.weight" in tensors:
+        wanted["output.weight"] = wanted.pop("token_embd.weight")
+        del tensors["token_embd.weight"]
+    if tensors.keys() != wanted.keys():
+        apart = sorted(tensors.keys() ^ wanted.keys())
+        raise ModelError(
+            f"{path}: its tensors are not those of a {model.config.model_type}: {apart[0]!r} is one of "
+            f"{len(apart)} that only one of them has"
+        )
     for name, tensor in tensors.items():
-        if name == "token_embd.weight" and "output.weight" in embeddings:
-            continue
-        wanted = "model.embed_tokens.weight" if name in embeddings else _name(name)
-        if wanted not in parameters:
-            raise ModelError(f"{path}: holds a tensor {name!r} that a Qwen2 has not")
         whole = dequantize(tensor.data, tensor.tensor_type)
         whole = whole if whole.flags.writeable else whole.copy()  # torch warns of arrays that it could not write to
+        target = weights[wanted[name]]
         with torch.no_grad():
-            parameters[wanted].copy_(torch.from_numpy(whole).view(parameters[wanted].shape))
-        missing.discard(wanted)
-    if missing - {"lm_head.weight"}:
-        raise ModelError(f"{path}: lacks {len(missing)} tensors, among them {sorted(missing)[0]}")
-
-
-def _name(tensor: str) -> str:
-    if tensor == "output_norm.weight":
-        return "model.norm.weight"
-    found = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", tensor)
-    return f"model.layers.{found[1]}.{_TENSORS.get(found[2], '?')}.{found[3]}" if found else ""
-
-
-def _by_transformers(where: dict[str, Any]) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    loaded: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    config = loaded.config
-    del config.quantization_config  # the weights are no longer quantised; save_pretrained refuses with it
-    plain = type(loaded)(config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    return plain
+            found = torch.from_numpy(whole).view(target.shape)
+            target.copy_(with_rows_for("transformers", wanted[name], found, model.config))

@@ -36,7 +36,6 @@ from rankrag.models.family import (
     is_known,
     is_trained,
 )
-from rankrag.models.gguf_weights import read_model
 
 COMPLETE = "complete.json"
 
@@ -198,6 +197,8 @@ def _build(target: Path, gguf: Path, adapter: Path | None, say: Say) -> None:
 
 def _merge(gguf: Path, adapter: Path | None, out: Path) -> None:
     import torch
+
+    from rankrag.models.gguf_weights import read_model
 
     tokenizer, model = read_model(gguf)
     if adapter is not None:
