@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from rankrag.errors import DataError
 from rankrag.templates import Format, example_prompt, ranking_prompt
+from rankrag.training import rows
 from rankrag.training.batches import IGNORE, to_batch
-from rankrag.training.rows import shared_segments
+from rankrag.training.rows import encode_examples, shared_segments
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
@@ -90,3 +92,17 @@ def test_examples_that_do_not_fit_are_listed_together(rows_of, examples_of):
     long_question = dataclasses.replace(good, question=Question("x", "why " * 300))
     with pytest.raises(DataError, match=r"2 examples do not fit: s/0: the target has \d+ tokens.*s/x: question and"):
         rows_of([long_target, good, long_question], max_tokens=400)
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_encoding_says_how_far_it_is_and_leaves_the_environment_as_it_was(encoder, mixed, monkeypatch, before):
+    monkeypatch.setattr(rows, "AT_ONCE", 3)
+    monkeypatch.setattr(rows, "SAY_EVERY", 1)
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    if before:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
+    said = []
+    found = list(encode_examples(encoder, mixed, 300, said.append))
+    assert [example for example, _ in found] == mixed
+    assert said == [f"Encoding the blend: {done} examples" for done in (3, 6, 9)]
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == before

@@ -7,17 +7,23 @@ would get alone, at a fraction of the tokens. Targets are never cut: if an examp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import count, islice
 
 from rankrag.encoding import EncodedPrompt, PromptEncoder
 from rankrag.errors import DataError
 from rankrag.templates import Layout, example_prompt
+from rankrag.training.step_report import Say
 from rankrag.types import DataKind, Example, Prompt
 
 AT_ONCE = 512
 """Examples whose texts are tokenised in one call, which uses all cores."""
+
+SAY_EVERY = 40
+"""Such calls between two lines about how far the encoding is."""
 
 _SHOWN = 5
 
@@ -64,13 +70,18 @@ class EncodedExample:
 
 
 def encode_examples(
-    encoder: PromptEncoder, examples: Iterable[Example], limit: int
+    encoder: PromptEncoder, examples: Iterable[Example], limit: int, say: Say = lambda _: None
 ) -> Iterator[tuple[Example, EncodedExample]]:
-    """Yield each example with its token ids, at most `limit` of them."""
+    """Yield each example with its token ids, at most `limit` of them; `say` hears how far a large blend is."""
     rest = iter(examples)
-    while batch := list(islice(rest, AT_ONCE)):
+    for call in count(1):
+        if not (batch := list(islice(rest, AT_ONCE))):
+            return
         prompts = [example_prompt(encoder.contract.format, example)[0] for example in batch]
-        encoder.read_ahead([s.text for prompt in prompts for s in prompt if s.kind != "fixed"])
+        with _all_cores():
+            encoder.read_ahead([s.text for prompt in prompts for s in prompt if s.kind != "fixed"])
+        if call % SAY_EVERY == 0:
+            say(f"Encoding the blend: {call * AT_ONCE:,} examples")
         for example in batch:
             try:
                 yield example, _encode(encoder, example, limit)
@@ -119,6 +130,20 @@ def shared_segments(prompt: Prompt, layout: Layout) -> int:
     if not passages:
         return 0
     return passages[-1] + 1 if layout == "passage_first" else passages[0]
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let the tokenizer use threads: the command line switches them off, because libraries fork; nothing forks here."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOKENIZERS_PARALLELISM"]
+        else:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
 def _encode(encoder: PromptEncoder, example: Example, limit: int) -> EncodedExample:

@@ -12,18 +12,18 @@ import torch
 from transformers import AutoConfig
 
 from rankrag.config.training import TrainConfig
+from rankrag.data.examples import read_examples
 from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
 from rankrag.training.batches import Step, pack, plan
 from rankrag.training.checkpoints import newest_checkpoint, prune
 from rankrag.training.checks import CheckedRun, check_run
 from rankrag.training.dev import Split, dev_examples, split_of
-from rankrag.training.encoded import encoded_blend
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import RowModel
 from rankrag.training.rows import EncodedExample, Row, build_rows, encode_examples
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
-from rankrag.training.start import load_model, tokenizer_fingerprint, tune
+from rankrag.training.start import load_model, tune
 from rankrag.training.step_report import Report, Say, StepReport
 from rankrag.training.trainer import RowTrainer, Shares, arguments, average_checkpoints
 from rankrag.types import Example
@@ -106,10 +106,8 @@ def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *
 
 def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    tokenizer = tokenizer_fingerprint(prepared.tokenizer)
-    blend = encoded_blend(prepared.encoder, prepared.examples, prepared.limit, tokenizer_sha256=tokenizer, say=say)
-    learnt = ((example, encoded) for example, encoded in blend if split.learns(example))
-    rows = _rows(config, learnt)
+    learnt = filter(split.learns, read_examples(prepared.examples))
+    rows = _rows(config, encode_examples(prepared.encoder, learnt, prepared.limit, say))
     if not rows:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
