@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankrag.blend.weights import PAPER_WEIGHTS, blend_slots, shared_out
+from rankrag.blend.weights import blend_slots, shared_out
 from rankrag.config.blend import BlendConfig
 from rankrag.config.schema import load_config
 from rankrag.types import DataKind
@@ -34,16 +34,12 @@ def test_shares_sum_to_the_total_and_each_is_within_one_of_its_exact_share(weigh
         assert abs(number - total * weights[key] / sum(weights.values())) < 1 + 1e-6
 
 
-def test_the_paper_s_weights_draw_what_its_steps_consume():
-    assert sum(PAPER_WEIGHTS.values()) == pytest.approx(1.331)
-    shared = shared_out(PAPER_WEIGHTS, 3300 * 64)
-    assert shared["msmarco"] + shared["convqa-ranking"] == pytest.approx(28_600, abs=50)
-
-
-def test_stage_two_has_the_paper_s_weights(monkeypatch):
+def test_stage_two_has_the_paper_s_weights_and_draws_what_its_steps_consume():
     config = load_config(BlendConfig, CONFIGS / "stage2.yaml")
-    assert config.weights == PAPER_WEIGHTS
+    assert sum(config.weights.values()) == pytest.approx(1.331)
     assert config.examples == 3300 * 64
+    shared = shared_out(config.weights, config.examples)
+    assert shared["msmarco"] + shared["convqa-ranking"] == pytest.approx(28_600, abs=50)
 
 
 def test_without_weights_every_source_gives_all_it_has():

@@ -1,24 +1,25 @@
-"""What a blend would hold, without mining or writing: rows, examples, tokens and shares, beside the paper's."""
+"""What a blend would hold, without mining or writing: rows, examples, tokens and shares."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import Mined
 from rankrag.blend.prepare import Report, prepare_blend
 from rankrag.blend.sources import QuestionSet
-from rankrag.blend.weights import PAPER_WEIGHTS, Slot, blend_slots, drawn
+from rankrag.blend.weights import Slot, blend_slots, drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet
 from rankrag.templates import passage_text
 from rankrag.types import Example
 
 TOKENS_PER_WORD = 1.3
-_SAMPLE = 200  # groups of a source that its tokens are counted on
+_SAMPLE = 200  # groups of a part that its tokens are counted on
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +51,26 @@ def dry_run(config: BlendConfig, report: Report = lambda _: None, progress: Prog
         if slot.source in prepared.left_out:
             parts.append(PartEstimate(slot.key, None, slot.examples, absent=prepared.left_out[slot.source]))
             continue
-        groups = list(_groups(config, configs[slot.source], prepared.sources[slot.source], slot))
-        examples = slot.examples if slot.examples is not None else sum(map(len, groups))
-        some = random.Random(0).sample(groups, min(_SAMPLE, len(groups)))
-        tokens = examples * sum(map(group_tokens, some)) / max(1, sum(map(len, some)))
+        groups = _groups(config, configs[slot.source], prepared.sources[slot.source], slot)
+        some = list(islice(groups, _SAMPLE))
+        in_some = sum(map(len, some))
+        examples = slot.examples if slot.examples is not None else in_some + sum(map(len, groups))
+        tokens = examples * sum(map(group_tokens, some)) / max(1, in_some)
         parts.append(PartEstimate(slot.key, prepared.rows[slot.source], examples, round(tokens)))
     return parts
 
 
 def table(parts: Sequence[PartEstimate]) -> Iterator[str]:
-    """Yield the lines of a readable table: one for each part, then the sums, then the absent parts."""
+    """Yield the lines of a readable table: each part, then the sums, then the absent parts."""
     examples, tokens = sum(p.examples or 0 for p in parts), sum(p.tokens for p in parts)
-    paper = sum(PAPER_WEIGHTS.values())
-    yield f"{'part':32} {'rows':>8} {'examples':>9} {'share':>7} {'paper':>7} {'tokens':>12} {'share':>7}"
+    yield f"{'part':32} {'rows':>8} {'examples':>9} {'share':>7} {'tokens':>12} {'share':>7}"
     for part in parts:
         absent, number = bool(part.absent), "?" if part.examples is None else part.examples
         yield (
-            f"{part.key:32} {'absent' if absent else part.rows:>8} {number:>9} "
-            f"{_share(part.examples, examples)} {_share(PAPER_WEIGHTS.get(part.key), paper)} "
+            f"{part.key:32} {'absent' if absent else part.rows:>8} {number:>9} {_share(part.examples, examples)} "
             f"{'?' if absent else part.tokens:>12} {_share(None if absent else part.tokens, tokens)}"
         )
-    yield f"{'all':32} {'':8} {examples:>9} {'':7} {'':7} {tokens:>12}"
+    yield f"{'all':32} {'':8} {examples:>9} {'':7} {tokens:>12}"
     yield f"Tokens are an estimate, words times {TOKENS_PER_WORD}; passages that examples share are counted once."
     yield from (f"{part.key}: {part.absent}" for part in parts if part.absent)
 
@@ -84,14 +84,11 @@ def group_tokens(group: Sequence[Example]) -> int:
 
 
 def _groups(config: BlendConfig, wanted: SourceConfig, source: QuestionSet, slot: Slot) -> Iterator[list[Example]]:
-    few = wanted
-    if slot.examples is not None:
-        most = {name: getattr(wanted, name) for name in ("passages", "lists")}
-        few = wanted.model_copy(update={n: _SAMPLE if v is None else min(v, _SAMPLE) for n, v in most.items()})
-        some = random.Random(slot.key).sample(source.records, min(10 * _SAMPLE, len(source.records)))
-        source = QuestionSet(source.name, tuple(some), source.passages)
-    groups = partial(source_groups, config, few, source, _stand_in(source, config.mining_depth))
-    return drawn([Slot(slot.key, slot.source, slot.kinds, None)], groups, f"{config.seed}/{wanted.name}")
+    """Yield all groups of one part, made from the source's records in random order."""
+    records = random.Random(slot.key).sample(source.records, len(source.records))
+    source = replace(source, records=tuple(records))
+    groups = partial(source_groups, config, wanted, source, _stand_in(source, config.mining_depth))
+    return drawn([replace(slot, examples=None)], groups, f"{config.seed}/{wanted.name}")
 
 
 def _stand_in(source: QuestionSet, depth: int) -> Mined:

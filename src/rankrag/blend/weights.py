@@ -18,25 +18,6 @@ from rankrag.types import DataKind, Example
 Groups = Callable[[frozenset[DataKind], random.Random], Iterator[list[Example]]]
 """Makes all groups of a source with these kinds; another `Random` gives other negatives and other lists."""
 
-PAPER_WEIGHTS: Mapping[str, float] = {
-    "drop": 0.069,
-    "narrativeqa": 0.09,
-    "quoref": 0.026,
-    "ropes": 0.026,
-    "squad/retrieval_qa": 0.09,
-    "squad/retrieval_ranking": 0.02,
-    "webquestions/retrieval_qa": 0.09,
-    "webquestions/retrieval_ranking": 0.02,
-    "newsqa": 0.09,
-    "tatqa-arithmetic": 0.15,
-    "tatqa-others": 0.08,
-    "convqa": 0.2,
-    "msmarco": 0.15,
-    "convqa-ranking": 0.03,
-    "sft": 0.2,
-}
-"""The stage-II blend of appendix B, as printed: the sum is 1.331."""
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:

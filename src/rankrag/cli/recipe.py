@@ -50,9 +50,7 @@ def blend(
     questions: Annotated[
         int | None, typer.Option(min=1, help="Questions about one passage of --from-index, at most.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print rows, tokens and shares beside the paper's; write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and shares; write nothing.")] = False,
     licence: Annotated[
         str | None, typer.Option(help="`commercial` leaves out what forbids such use; `any` keeps all.")
     ] = None,
