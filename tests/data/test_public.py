@@ -9,8 +9,8 @@ import pytest
 
 from rankrag.config.blend import Reader
 from rankrag.config.evaluation import SetConfig
-from rankrag.data.catalogue import BENCHMARKS
-from rankrag.data.public import KNOWN_DEFECTS, READERS, converted
+from rankrag.data.catalogue import BENCHMARKS, KNOWN_DEFECTS
+from rankrag.data.public import READERS, converted
 from rankrag.errors import DataError, Mistakes
 
 

@@ -16,9 +16,9 @@ from rankrag.blend.parts import GOES_ON, BlendPart, BlendParts, lines
 from rankrag.blend.prepare import PreparedBlend, Report, prepare_blend
 from rankrag.blend.weights import drawn
 from rankrag.config.blend import BlendConfig, SourceConfig
+from rankrag.data.catalogue import KNOWN_DEFECTS
 from rankrag.data.files import sha256, write_lines, write_whole
 from rankrag.data.progress import Progress, quiet
-from rankrag.data.public import KNOWN_DEFECTS
 from rankrag.errors import ConfigError, DataError, writing
 from rankrag.types import DataKind, Example
 

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,8 @@ _OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "fit", "writi
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
 
 
-MAKERS = (
-    *(f"blend/{name}.py" for name in ("contamination", "kinds", "licences", "mining", "mixture", "sources", "weights")),
-    *(f"data/{name}.py" for name in ("examples", "files", "hub", "instructions", "public", "rows")),
-    *("matching.py", "retrieval/lexical.py", "templates.py", "types.py"),
-)
-"""The files that examples depend on: a part that other code made is made again."""
+MAKERS = ("matching.py", "retrieval/lexical.py", "templates.py", "types.py")
+"""The files outside `blend` and `data` that examples depend on: a part that other code made is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +127,8 @@ def lines(parts: Sequence[BlendPart], order: Sequence[int]) -> Iterator[bytes]:
 
 @cache
 def _code() -> list[str]:
-    """Return a digest of the code that makes examples, and the versions of the libraries it uses."""
+    """Return a digest of the code that makes examples, and the version of the library that mines them."""
     package = Path(__file__).parents[1]
-    ours = sha256(*(package / name for name in MAKERS))
-    return [ours, sys.version, *map(_version, ("numpy", "bm25s", "pystemmer"))]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+    ours = [path for part in ("blend", "data") for path in sorted((package / part).glob("*.py"))]
+    ours += [package / name for name in MAKERS]
+    return [sha256(*ours), version("bm25s") if find_spec("bm25s") else ""]

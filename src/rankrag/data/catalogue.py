@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -52,6 +52,9 @@ PAPER: tuple[Benchmark, ...] = tuple(map(_declared, _FILE["paper"]))
 
 CORPUS_SIZES: Mapping[str, int] = _FILE["corpus_sizes"]
 """Passages of a corpus that is one file of known length."""
+
+KNOWN_DEFECTS: Mapping[str, Sequence[str]] = _FILE["known_defects"]
+"""What a public release is known to lack, by its reader, for the manifest of a blend."""
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark

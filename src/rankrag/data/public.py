@@ -4,7 +4,7 @@ A reader takes a published row and what a second file of the set says by id (`Co
 raises `LeftOut` for a row that cannot be used. Passages that come with a row are `candidates` (a choice, still to be
 ordered), `ranking` (a first stage, in order) or `contexts` (a document).
 
-To add a form, write its reader here and add it to `READERS`; if it is trained on, also to `config.blend.Reader`.
+To add a form, write its reader here and add it to `_ALL`; if it is trained on, also to `config.blend.Reader`.
 """
 
 from __future__ import annotations
@@ -239,46 +239,17 @@ def flashrag(row: Row, _: Companion) -> Iterator[Row]:
     yield {"id": str(row["id"]), "question": row["question"], "answers": row["golden_answers"]}
 
 
+_ALL = (
+    *(beir, chatqa, chatqa_ropes, chatrag, dpr, flashrag, kilt, kilt_triviaqa, mirage, msmarco, nq_open, popqa, squad),
+    *(triviaqa, instructions.dolly, instructions.eli5, instructions.flan, instructions.oasst, instructions.reading),
+    *(instructions.self_instruct, instructions.soda, instructions.unnatural_instructions),
+)
+
 READERS: Mapping[str, Callable[[Row, Companion], Iterator[Row]]] = {
     "2wiki": wikimultihop,
-    "beir": beir,
-    "chatqa": chatqa,
-    "chatqa_ropes": chatqa_ropes,
-    "chatrag": chatrag,
-    "dolly": instructions.dolly,
-    "dpr": dpr,
-    "eli5": instructions.eli5,
-    "flan": instructions.flan,
-    "flashrag": flashrag,
-    "kilt": kilt,
-    "kilt_triviaqa": kilt_triviaqa,
-    "mirage": mirage,
-    "msmarco": msmarco,
-    "nq_open": nq_open,
-    "oasst": instructions.oasst,
-    "popqa": popqa,
-    "reading": instructions.reading,
-    "self_instruct": instructions.self_instruct,
-    "soda": instructions.soda,
-    "squad": squad,
-    "triviaqa": triviaqa,
-    "unnatural_instructions": instructions.unnatural_instructions,
+    **{reader.__name__: reader for reader in _ALL},
 }
 """The reader of each form, by its name in configurations."""
-
-KNOWN_DEFECTS: dict[str, tuple[str, ...]] = {
-    "chatqa": (
-        "the private conversations of stage I and HumanAnnotatedConvQA are not in the release",
-        "NewsQA was taken out of the release: build it from its source and name the file as 'rows'",
-        "synthetic_convqa was written by GPT-3.5: OpenAI's terms",
-    ),
-    "chatqa_ropes": ("the situation paragraph is missing from every row",),
-    "oasst": ("the lowest rank is the best reply; unranked trees take the first one",),
-    "soda": ("written by a language model",),
-    "self_instruct": ("written by a language model, unfiltered",),
-    "unnatural_instructions": ("written by a language model; about half of the outputs are right, by its authors",),
-}
-"""What a public release is known to lack, by form, for the manifest."""
 
 
 def _texts(answer: Any) -> list[str]:
