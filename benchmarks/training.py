@@ -84,7 +84,7 @@ def main() -> None:
         encoder = PromptEncoder(tokenizer, contract_of(config, tokenizer, ""))
         examples = example_set(wanted.passages, wanted.questions)
         shared = rows_of(encoder, examples, config)
-        alone = [[Row(row.prefix, [tail])] for (row,) in shared for tail in row.tails]
+        alone = [Row(row.prefix, [tail]) for row in shared for tail in row.tails]
         runs = (
             what_pays(config, encoder, examples, wanted.steps)
             if wanted.what_pays
@@ -175,7 +175,7 @@ def ours(config: TrainConfig, encoder: PromptEncoder, rows: list[Row], steps: in
     trainer = RowTrainer(model, args, data, config=config, label_ids=(true, false))
     seconds = timed(trainer)
     measured = laid[WARM_UP:]
-    return Steps([tokens_of(step) for step in measured], [step.examples for step in measured], seconds)
+    return Steps([tokens_of(step) for step in measured], [step.kinds.total() for step in measured], seconds)
 
 
 def trl(config: TrainConfig, alone: list[Row], steps: int) -> Steps:

@@ -42,7 +42,7 @@ def plan_of(**settings):
 
 def test_a_step_of_the_papers_size_is_cut_into_batches_that_fit():
     steps = plan_of(examples_per_step=16, max_steps=10)
-    assert [step.examples for step in steps] == [16, 16, 16, 12] * 2 + [16, 16]
+    assert [step.kinds.total() for step in steps] == [16, 16, 16, 12] * 2 + [16, 16]
     assert all(sum(map(len, part)) <= 60 // len(batch) for s in steps for batch in s.batches for part in batch)
 
 

@@ -7,8 +7,9 @@ over the step's target tokens, however the step is cut into batches and however 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
@@ -17,12 +18,22 @@ from rankrag.training.rows import Row, Tail
 from rankrag.types import DataKind
 
 IGNORE = -100
-KINDS = tuple(DataKind)
 PARTS = (3, 2, 1)
 """Sequences of a batch: one of full length, two of half, or three of a third. So there are three shapes in all, and
 compiled layers are compiled three times."""
 
+TENSORS = ("input_ids", "positions", "member", "tail", "labels", "weights")
+
 Sequences = list[list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One example's share of a batch's target tokens: how many, their data kind, and the question that is ranked."""
+
+    kind: DataKind
+    tokens: int
+    group: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +41,8 @@ class Batch:
     """Packed rows as tensors [sequences, length].
 
     `member` is the number of the row in its sequence (-1: padding), `tail` that of the tail in its row (0: prefix).
-    `labels` holds a target token at its own place, not shifted, and `IGNORE` elsewhere; `kinds` holds the number of the
-    data kind there. `groups` holds the number of the question at the label of a ranking example, -1 elsewhere.
+    `labels` holds a target token at its own place, not shifted, and `IGNORE` elsewhere. `targets` are in the order of
+    their tokens.
     """
 
     input_ids: torch.Tensor
@@ -40,12 +51,16 @@ class Batch:
     tail: torch.Tensor
     labels: torch.Tensor
     weights: torch.Tensor
-    kinds: torch.Tensor
-    groups: torch.Tensor
+    targets: tuple[Target, ...]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on that device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {name: getattr(self, name).to(device) for name in TENSORS}
+        return Batch(**moved, targets=self.targets)
+
+    def by_target(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return values of target tokens [targets, ...] example by example."""
+        return torch.split_with_sizes(values, [target.tokens for target in self.targets])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +80,9 @@ class Step:
         return sum(len(row) for batch in self.batches for rows in batch for row in rows)
 
     @property
-    def examples(self) -> int:
-        """Number of examples."""
-        return sum(1 for _ in self._tails())
+    def kinds(self) -> Counter[DataKind]:
+        """Number of examples of each kind."""
+        return Counter(tail.kind for tail in self._tails())
 
     def _tails(self) -> Iterator[Tail]:
         return (tail for batch in self.batches for rows in batch for row in rows for tail in row.tails)
@@ -130,14 +145,18 @@ def by_examples(rows: Iterable[Row], count: int) -> Iterator[list[Row]]:
 
 def to_batch(sequences: Sequence[Sequence[Row]], length: int, pad_id: int) -> Batch:
     """Return packed rows as tensors with `length` tokens a sequence, padded on the right."""
-    columns: dict[str, list[list[float]]] = {f.name: [] for f in fields(Batch)}
+    columns: dict[str, list[list[float]]] = {name: [] for name in TENSORS}
     for rows in sequences:
         laid = [token for number, row in enumerate(rows) for token in _lay_out(row, number)]
-        laid += [(pad_id, 0, -1, 0, IGNORE, 0.0, 0, -1)] * (length - len(laid))
-        for name, values in zip(columns, zip(*laid, strict=True), strict=True):
+        laid += [(pad_id, 0, -1, 0, IGNORE, 0.0)] * (length - len(laid))
+        for name, values in zip(TENSORS, zip(*laid, strict=True), strict=True):
             columns[name].append(list(values))
-    types = {"weights": torch.float32}
-    return Batch(**{name: torch.tensor(rows, dtype=types.get(name, torch.long)) for name, rows in columns.items()})
+    tensors = {
+        name: torch.tensor(rows, dtype=torch.float32 if name == "weights" else torch.long)
+        for name, rows in columns.items()
+    }
+    tails = (tail for rows in sequences for row in rows for tail in row.tails)
+    return Batch(**tensors, targets=tuple(Target(tail.kind, len(tail.target), tail.group) for tail in tails))
 
 
 def padded(sequences: Sequences, tokens: int, pad_id: int) -> Batch:
@@ -174,15 +193,12 @@ def _stack(bins: Sequence[tuple[int, list[Row]]]) -> list[Sequences]:
     return [found[i : i + n] for n, found in stacked.items() for i in range(0, len(found), n)]
 
 
-def _lay_out(row: Row, number: int) -> Iterator[tuple[int, int, int, int, int, float, int, int]]:
+def _lay_out(row: Row, number: int) -> Iterator[tuple[int, int, int, int, int, float]]:
     for position, token in enumerate(row.prefix):
-        yield token, position, number, 0, IGNORE, 0.0, 0, -1
+        yield token, position, number, 0, IGNORE, 0.0
     for place, tail in enumerate(row.tails, start=1):
         # every tail's positions go on from the prefix, as if it stood behind it alone
-        kind, start = KINDS.index(tail.kind), len(row.prefix)
-        for position, token in enumerate(tail.ids, start=start):
-            yield token, position, number, place, IGNORE, 0.0, kind, -1
-        first = start + len(tail.ids)
-        for position, token in enumerate(tail.target, start=first):
-            group = tail.group if position == first else -1
-            yield token, position, number, place, token, tail.weight, kind, group
+        for position, token in enumerate(tail.ids, start=len(row.prefix)):
+            yield token, position, number, place, IGNORE, 0.0
+        for position, token in enumerate(tail.target, start=len(row.prefix) + len(tail.ids)):
+            yield token, position, number, place, token, tail.weight

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from rankrag.blend.sources import document_of, is_drawn
 from rankrag.config.training import DevSettings
 from rankrag.data.examples import read_examples
-from rankrag.training.batches import IGNORE, KINDS, Batch
+from rankrag.training.batches import IGNORE, Batch
 from rankrag.training.loss import RowModel
 from rankrag.types import DataKind, Example
 
@@ -96,28 +96,23 @@ def dev_examples(settings: DevSettings, blend: Path, split: Split) -> list[Examp
 def read_dev(model: RowModel, batch: Batch, label_ids: Sequence[int]) -> list[DevReading]:
     """Return the reading of each example of a batch; `label_ids` are those of relevant and irrelevant."""
     logits = model(batch).float()
-    wanted = batch.labels[:, 1:] != IGNORE
-    targets, groups, kinds = (of[:, 1:][wanted] for of in (batch.labels, batch.groups, batch.kinds))
+    labels = batch.labels[:, 1:]
+    targets = labels[labels != IGNORE]
     losses = cross_entropy(logits, targets, reduction="none").double()
-    right = logits.argmax(-1) == targets
     odds = logits[:, label_ids[0]] - logits[:, label_ids[1]]
-    place = torch.arange(len(batch.labels), device=wanted.device)[:, None].expand_as(wanted)
-    # the target tokens of an example follow each other, and no other example has its sequence, row and tail
-    owners = torch.stack([place[wanted], batch.member[:, 1:][wanted], batch.tail[:, 1:][wanted]], dim=-1)
-    _, sizes = torch.unique_consecutive(owners, dim=0, return_counts=True)
-    columns = (of.split(sizes.tolist()) for of in (kinds, losses, right, groups, odds, targets))
+    columns = (losses, logits.argmax(-1) == targets, odds, targets)
     # the label of a ranking example is the first of its target's tokens
     return [
         DevReading(
-            kind=KINDS[int(kind[0])],
+            kind=target.kind,
             loss=float(loss.sum()),
-            tokens=len(loss),
-            exact=bool(exact.all()),
-            group=int(group[0]),
+            tokens=target.tokens,
+            exact=bool(right.all()),
+            group=target.group,
             log_odds=float(odd[0]),
-            relevant=bool(target[0] == label_ids[0]),
+            relevant=bool(token[0] == label_ids[0]),
         )
-        for kind, loss, exact, group, odd, target in zip(*columns, strict=True)
+        for target, loss, right, odd, token in zip(batch.targets, *map(batch.by_target, columns), strict=True)
     ]
 
 
@@ -133,7 +128,7 @@ def figures(readings: Sequence[DevReading]) -> dict[str, float]:
     found["dev_auc"] = auc([r.log_odds for r in ranked if r.relevant], [r.log_odds for r in ranked if not r.relevant])
     found["dev_hit@1"] = _mean(_hits(ranked))
     found["dev_exact"] = _mean([float(r.exact) for r in readings if r.group < 0])
-    for kind in KINDS:
+    for kind in DataKind:
         of_kind = [r for r in readings if r.kind is kind]
         tokens = sum(r.tokens for r in of_kind)
         found[f"dev_loss_{kind}"] = math.fsum(r.loss for r in of_kind) / tokens if tokens else None

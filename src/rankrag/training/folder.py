@@ -28,6 +28,7 @@ from rankrag.training.checkpoints import newest_checkpoint
 from rankrag.training.checks import CheckedRun
 from rankrag.training.plot import PLOT_FILE, draw
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE, tokenizer_fingerprint
+from rankrag.types import DataKind
 
 CONFIG_FILE = "config.yaml"
 LOG_FILE = "log.json"
@@ -54,9 +55,7 @@ def check_same_run(config: TrainConfig, out: Path) -> None:
 def open_folder(config: TrainConfig, prepared: CheckedRun, steps: Sequence[Step]) -> None:
     """Write the resolved configuration, and `run.json`: the blend's hash, versions, seed, and examples by kind."""
     settings = config.model_dump(mode="json")
-    kinds = Counter(
-        tail.kind.value for s in steps for batch in s.batches for rows in batch for row in rows for tail in row.tails
-    )
+    kinds = sum((step.kinds for step in steps), Counter[DataKind]())
     manifest = Path(config.blend) / MANIFEST_FILE
     record = {
         "method": config.method,
@@ -68,7 +67,7 @@ def open_folder(config: TrainConfig, prepared: CheckedRun, steps: Sequence[Step]
         "blend_manifest_sha256": sha256(manifest) if manifest.is_file() else None,
         "seed": config.seed,
         "steps": len(steps),
-        "examples": dict(sorted(kinds.items())),
+        "examples": {kind.value: count for kind, count in sorted(kinds.items())},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
     }
     out = Path(config.out)

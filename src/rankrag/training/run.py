@@ -60,7 +60,7 @@ def train(
         if not resume:
             prune(out, 0)
         open_folder(config, prepared, steps)
-        examples, tokens = sum(s.examples for s in steps), sum(s.tokens for s in steps)
+        examples, tokens = sum(s.kinds.total() for s in steps), sum(s.tokens for s in steps)
         say(f"{examples:,} examples in {len(steps):,} steps, {tokens:,} tokens")
     shares = partial(
         Shares,

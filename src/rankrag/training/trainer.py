@@ -25,7 +25,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from rankrag.config.training import TrainConfig
 from rankrag.cores import share_cores
 from rankrag.errors import ModelError
-from rankrag.training.batches import IGNORE, KINDS, Batch, Step, padded
+from rankrag.training.batches import Batch, Step, padded
 from rankrag.training.checkpoints import (
     checkpoint_path,
     newest_checkpoint,
@@ -38,6 +38,7 @@ from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
 from rankrag.training.loss import RowModel, batch_loss
 from rankrag.training.shards import load_shards, save_shards
+from rankrag.types import DataKind
 
 Share = tuple[list[Batch], float]
 """One process's batches of a step, and the weight of the whole step's target tokens."""
@@ -141,9 +142,9 @@ class RowTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log with the entry the mean loss of a target token of each data kind, over all processes."""
         # each process has seen other kinds, so a mean of their means would be wrong: losses and counts are summed
-        sums = torch.stack([self.sums[kind] for kind in KINDS]).to(self.args.device)
+        sums = torch.stack([self.sums[kind] for kind in DataKind]).to(self.args.device)
         sums = self.accelerator.reduce(sums.float(), "sum").cpu()
-        means = {f"loss_{k}": round(float(s / n), 6) for k, (s, n) in zip(KINDS, sums, strict=True) if n}
+        means = {f"loss_{k}": round(float(s / n), 6) for k, (s, n) in zip(DataKind, sums, strict=True) if n}
         self.sums.clear()
         super().log({**logs, **means}, *args, **kwargs)
 
@@ -212,10 +213,8 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             self.staging = None
 
     def _count(self, batch: Batch, losses: torch.Tensor) -> None:
-        kinds = batch.kinds[:, 1:][batch.labels[:, 1:] != IGNORE]
-        for number in sorted(set(kinds.tolist())):
-            found = losses[kinds == number].double()
-            self.sums[KINDS[number]] += torch.stack([found.sum(), found.new_tensor(len(found))]).cpu()
+        for target, own in zip(batch.targets, batch.by_target(losses.cpu()), strict=True):
+            self.sums[target.kind] += torch.stack([own.double().sum(), torch.tensor(float(target.tokens))])
 
     def _stopped(self, reason: str) -> str:
         kept = newest_checkpoint(Path(self.args.output_dir))
