@@ -15,9 +15,6 @@ import asyncio
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,15 +23,14 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
+from serving import WITHOUT_WEIGHTS, free_port, put_table, serving
 
 from rankrag.retrieval.store import PassageStore
 
 PASSAGES, DRAWN, RERANK_SHARE = 400, 20, 0.7
 OURS = "rankrag serve"
 PLAIN = "one at a time"
-WITHOUT_WEIGHTS = "rankrag serve, a model without weights"
-SCRIPT = Path(__file__).parents[1] / "tests" / "acceptance" / "scripts" / "serve_without_weights.py"
-BEGIN, END = "<!-- {} -->", "<!-- /{} -->"
+LIGHT = "rankrag serve, a model without weights"
 
 
 @dataclass
@@ -81,20 +77,6 @@ def requests(passages: list[str], questions: list[str], seed: int) -> list[tuple
     return found
 
 
-def start(command: list[str], port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(1200):
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                return process
-        except httpx.TransportError:
-            pass
-        if process.poll() is not None:
-            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-        time.sleep(0.1)
-    raise SystemExit("not ready after two minutes")
-
-
 async def load(outcome: Outcome, port: int, pid: int, plans: list[list[tuple[str, dict]]], seconds: float) -> None:
     end, started = time.monotonic() + seconds, time.monotonic()
 
@@ -138,7 +120,7 @@ async def lone_behind_long(outcome: Outcome, port: int, passages: list[str], rou
 def fill(port: int, given: argparse.Namespace, texts: list[str], name: str) -> None:
     """Rank all passages once. A server without weights gets the examples first, as uploads."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as web:
-        if name == WITHOUT_WEIGHTS:
+        if name == LIGHT:
             paths = [path for path in sorted(given.examples.rglob("*")) if path.is_file()]
             files = [("files", (path.name, path.read_bytes())) for path in paths]
             web.post("/v1/collections/kill/documents", files=files).raise_for_status()
@@ -150,25 +132,19 @@ def fill(port: int, given: argparse.Namespace, texts: list[str], name: str) -> N
 
 
 def measured(name: str, command: list[str], given: argparse.Namespace, texts: list[str], asked: list[str]) -> Outcome:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    last = [str(port)] if name == WITHOUT_WEIGHTS else ["--port", str(port)]
-    process, outcome = start([*command, *last], port), Outcome(name)
-    try:
+    port, outcome = free_port(), Outcome(name)
+    last = [str(port)] if name == LIGHT else ["--port", str(port)]
+    with serving([*command, *last], port) as process:
         fill(port, given, texts, name)
         plans = [requests(texts, asked, seed) for seed in range(given.clients)]
         asyncio.run(load(outcome, port, process.pid, plans, given.seconds))
-        if name != WITHOUT_WEIGHTS:
+        if name != LIGHT:
             asyncio.run(lone_behind_long(outcome, port, texts))
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
     return outcome
 
 
-def page(found: list[Outcome], given: argparse.Namespace, load_before: float) -> str:
-    """Return a table of what the servers did, with their memory over time."""
+def written(found: list[Outcome], given: argparse.Namespace, load_before: float) -> str:
+    """Write a table of what the servers did, with their memory over time; return it."""
     rows = [
         ("requests answered a second", *(f"{one.throughput:.2f}" for one in found)),
         ("median latency, s", *(f"{median(one.latencies):.2f}" for one in found)),
@@ -180,17 +156,12 @@ def page(found: list[Outcome], given: argparse.Namespace, load_before: float) ->
     ]
     extra = " --without-weights" if given.without_weights else ""
     command = f"python benchmarks/serve.py INDEX --seconds {given.seconds:g} --clients {given.clients}{extra}"
-    lines = [
+    head = (
         f"{given.clients} clients for {given.seconds:g} seconds on loopback, two cores; other work made a load of "
-        f"{load_before:.1f}. Made by `{command}`.",
-        "",
-        f"| | {' | '.join(one.name for one in found)} |",
-        "|---" * (len(found) + 1) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    if len(found) == 2:
-        lines += ["", f"Throughput ratio: {found[0].throughput / found[1].throughput:.2f}."]
-    return "\n".join(lines)
+        f"{load_before:.1f}. Made by `{command}`."
+    )
+    foot = f"Throughput ratio: {found[0].throughput / found[1].throughput:.2f}." if len(found) == 2 else ""
+    return put_table(f"python benchmarks/serve.py{extra}", head, ["", *(one.name for one in found)], rows, foot)
 
 
 def _longest(seconds: list[float]) -> str:
@@ -199,16 +170,6 @@ def _longest(seconds: list[float]) -> str:
 
 def _minutes(seconds: float) -> list[int]:
     return [minute for minute in (1, 2, 3, 5, 7, 10, 20, 30, 60) if 60 * minute <= seconds]
-
-
-def written(path: Path, part: str, text: str) -> None:
-    """Put a part of the page in place of its former text, or at the end."""
-    begin, end = BEGIN.format(part), END.format(part)
-    old, new = path.read_text(encoding="utf-8"), f"{begin}\n{text}\n{end}"
-    if begin in old:
-        head, _, rest = old.partition(begin)
-        old, new = head + new + rest.partition(end)[2], ""
-    path.write_text(f"{old}\n{new}\n" if new else old, encoding="utf-8")
 
 
 def main() -> None:
@@ -220,7 +181,6 @@ def main() -> None:
     parser.add_argument("--model", default="rankrag-mini")
     parser.add_argument("--examples", type=Path, default=Path("examples/corpus"))
     parser.add_argument("--without-weights", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance-serve.md"))
     given = parser.parse_args()
     stored = [passage.text for passage in PassageStore.open(given.index).passages()]
     texts = [f"{text} (copy {copy})" if copy else text for copy in range(10) for text in stored][:PASSAGES]
@@ -230,13 +190,11 @@ def main() -> None:
     load_before = os.getloadavg()[1]
     if given.without_weights:
         with tempfile.TemporaryDirectory() as folder:
-            light = [sys.executable, str(SCRIPT), folder]
-            found = [measured(WITHOUT_WEIGHTS, light, given, texts, asked)]
+            light = [sys.executable, str(WITHOUT_WEIGHTS), folder]
+            found = [measured(LIGHT, light, given, texts, asked)]
     else:
         found = [measured(OURS, ours, given, texts, asked), measured(PLAIN, plain, given, texts, asked)]
-    text = page(found, given, load_before)
-    written(given.out, "without weights" if given.without_weights else "with weights", text)
-    print(text)
+    print(written(found, given, load_before))
 
 
 if __name__ == "__main__":

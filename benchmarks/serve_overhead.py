@@ -14,9 +14,6 @@ import argparse
 import os
 import random
 import re
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,14 +22,13 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
+from serving import WITHOUT_WEIGHTS, free_port, put_table, serving
 
 import rankrag
 from rankrag.models import LanguageModel
 from rankrag.models.fake import FakeLanguageModel
 
 DOCUMENTS, WORDS = 20, 100
-WITHOUT_WEIGHTS = Path(__file__).parents[1] / "tests" / "acceptance" / "scripts" / "serve_without_weights.py"
-BEGIN, END = "<!-- overhead -->", "<!-- /overhead -->"
 
 
 @dataclass
@@ -82,67 +78,48 @@ def processor_time(pid: int) -> float:
 
 def measured(name: str, command: list[str], model: str | LanguageModel, port: int, rounds: int) -> Overhead:
     found, rng, reranker = Overhead(name), random.Random(0), rankrag.Reranker(model)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=None) as web:
-            wait_for(web)
-            for number in range(rounds + 1):
-                query, texts = f"Which river is the longest, asked {number} times?", documents(rng)
-                before = time.perf_counter()
-                reranker.rank(query, texts)
-                middle, judged = time.perf_counter(), judging(web)
-                after = time.perf_counter()
-                web.post("/v1/rerank", json={"query": query, "documents": texts}).raise_for_status()
-                end = time.perf_counter()
-                if not number:  # the first round warms up
-                    used = processor_time(process.pid)
-                else:
-                    found.in_process.append(middle - before)
-                    found.over_http.append(end - after)
-                    found.beside.append(end - after - (judging(web) - judged))
-            found.processor = processor_time(process.pid) - used
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+    url = f"http://127.0.0.1:{port}"
+    with serving(command, port) as process, httpx.Client(base_url=url, timeout=None) as web:
+        for number in range(rounds + 1):
+            query, texts = f"Which river is the longest, asked {number} times?", documents(rng)
+            before = time.perf_counter()
+            reranker.rank(query, texts)
+            middle, judged = time.perf_counter(), judging(web)
+            after = time.perf_counter()
+            web.post("/v1/rerank", json={"query": query, "documents": texts}).raise_for_status()
+            end = time.perf_counter()
+            if not number:  # the first round warms up
+                used = processor_time(process.pid)
+            else:
+                found.in_process.append(middle - before)
+                found.over_http.append(end - after)
+                found.beside.append(end - after - (judging(web) - judged))
+        found.processor = processor_time(process.pid) - used
     return found
 
 
-def wait_for(web: httpx.Client) -> None:
-    for _ in range(3000):
-        try:
-            if web.get("/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise SystemExit("not ready after five minutes")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def page(found: list[Overhead], rounds: int, load: float) -> str:
-    lines = [
-        "| model | `Reranker.rank`, p50 s | `POST /rerank`, p50 s | beside it, p50 ms | best tenth, ms | CPU, ms |",
-        "|---|---|---|---|---|---|",
-        *(f"| {' | '.join(one.row)} |" for one in found),
+def written(found: list[Overhead], rounds: int, load: float) -> str:
+    """Write the table; return it."""
+    header = [
+        "model",
+        "`Reranker.rank`, p50 s",
+        "`POST /rerank`, p50 s",
+        "beside it, p50 ms",
+        "best tenth, ms",
+        "CPU, ms",
     ]
     head = (
         f"{DOCUMENTS} documents of {WORDS} words, fresh in each of {rounds} rounds, one client on loopback, "
         f"{os.cpu_count()} cores; other work made a load of {load:.1f}. “Beside it” is the time less the model's. "
-        "CPU is the server's for a request, and for two looks at its metrics.\n"
+        "CPU is the server's for a request, and for two looks at its metrics."
     )
-    return "\n".join([BEGIN, head, *lines, "", "Made by `python benchmarks/serve_overhead.py`.", END])
+    return put_table("python benchmarks/serve_overhead.py", head, header, [one.row for one in found])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--model", default="rankrag-mini")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance-serve.md"))
     given = parser.parse_args()
     load, found = os.getloadavg()[1], []
     with tempfile.TemporaryDirectory() as folder:
@@ -153,10 +130,7 @@ def main() -> None:
         real = [sys.executable, "-m", "rankrag", "serve", f"{folder}/new.index", "--port", str(port)]
         real += ["--collections", f"{folder}/made", "--model", given.model]
         found.append(measured(given.model, real, given.model, port, given.rounds))
-    text, new = given.out.read_text(encoding="utf-8"), page(found, given.rounds, load)
-    text = re.sub(f"{BEGIN}.*{END}", lambda _: new, text, flags=re.DOTALL) if BEGIN in text else f"{text}\n{new}\n"
-    given.out.write_text(text, encoding="utf-8")
-    print(new)
+    print(written(found, given.rounds, load))
 
 
 if __name__ == "__main__":
