@@ -108,6 +108,17 @@ def test_own_documents_are_measured_without_any_data_sets(run, tmp_path, monkeyp
     assert "no data: pass --data FOLDER" in capsys.readouterr().err
 
 
+def test_options_and_keys_change_a_configuration(run, tmp_path, monkeypatch, capsys):
+    config = compared(tmp_path, monkeypatch)
+    monkeypatch.setenv("RANKRAG_DATA", "/nowhere")  # the file's own folder counts
+    changes = ("--set", "squad", "--set", "seed=3", "--sample", "1", "--out", tmp_path / "other")
+    assert run("evaluate", config, *changes) == 0
+    assert "drawn with seed 3" in capsys.readouterr().out
+    assert (tmp_path / "other/run.json").exists()
+    assert run("evaluate", config, "--set", "squat") == 2
+    assert "squat: not known; sets are" in capsys.readouterr().err
+
+
 def test_first_stages_alone_need_no_model(run, tmp_path, capsys):
     data = squad(tmp_path / "data")
     options = ("--data", data, "--set", "squad", "--no-model", "--out", tmp_path / "run")
@@ -116,4 +127,6 @@ def test_first_stages_alone_need_no_model(run, tmp_path, capsys):
     assert shown.out.startswith("# Results\n")
     assert "| SQuAD | bm25 | all | 1 |" in shown.out
     assert run("evaluate", "--data", data, "--retriever", "bm52") == 2
-    assert "--retriever bm52: choose bm25, dense, hybrid" in capsys.readouterr().err
+    assert "retrievers.0: must be 'bm25', 'dense' or 'hybrid' (found: 'bm52')" in capsys.readouterr().err
+    assert run("evaluate", "--data", data, "--seed", "1") == 2
+    assert "evaluate --seed: use --set seed=…" in capsys.readouterr().err

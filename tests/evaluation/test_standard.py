@@ -4,6 +4,7 @@ from math import log2
 
 import pytest
 
+from rankrag.config.evaluation import ComparisonConfig
 from rankrag.data.files import write_rows
 from rankrag.evaluation.lines import read_question_lines
 from rankrag.evaluation.parts import Openers
@@ -21,7 +22,8 @@ def run(data, tmp_path, encoder):
     """Evaluate the built-in systems."""
 
     def call(model=None, sets=("squad",), retrievers=("bm25",), n=20, k=None, **settings):
-        systems = standard_systems("none" if model is None else "m", "mini", retrievers=retrievers, n=n, k=k)
+        wanted = ComparisonConfig(model="none" if model is None else "mini", retrievers=retrievers, n=n, k=k)
+        systems = standard_systems(wanted)
         openers = Openers(lambda name: (model, name), lambda _: encoder)
         return evaluate(data, tmp_path / "run", systems, openers, Settings(**settings), sets=sets)
 
@@ -29,8 +31,8 @@ def run(data, tmp_path, encoder):
 
 
 def test_the_first_system_is_what_ask_does_by_default():
-    shipped = standard_systems("m", "mini", retrievers=("bm25", "dense", "hybrid"))[0]
-    assert shipped == System(name="mini", model="m")
+    shipped = standard_systems(ComparisonConfig())[0]
+    assert shipped == System(name="rankrag-mini")
     assert shipped.retriever == "hybrid"
     assert shipped.abstain
     assert shipped.k is None

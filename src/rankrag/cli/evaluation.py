@@ -17,24 +17,28 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rankrag.config.evaluation import ComparisonConfig, NamedSet
+    from rankrag.config.evaluation import ComparisonConfig
     from rankrag.evaluation.parts import Openers
     from rankrag.evaluation.systems import System
     from rankrag.models import LanguageModel
 
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Set to measure (repeatable; default: all). With CONFIG: override as key=value."),
+    typer.Option("--set", help="Set to measure (default: all), or key=value over CONFIG's (repeatable)."),
 ]
 ConfigFile = Annotated[
-    Path | None, typer.Argument(help="YAML file of systems to compare, such as configs/eval/mini.yaml.")
+    Path | None,
+    typer.Argument(help="YAML file, such as configs/eval/mini.yaml; docs/configuration.md."),
 ]
 FirstStages = Annotated[
     list[str] | None,
     typer.Option("--retriever", "-r", help="First stage: bm25, dense or hybrid (repeatable; default: all three)."),
 ]
+DataFolder = Annotated[Path | None, typer.Option(help="Folder of the data sets; docs/data.md. Default: $RANKRAG_DATA.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/results).")]
 Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 for all of them.")]
 Report = Annotated[Path | None, typer.Option(help="File for the tables, such as docs/results.md.")]
+NoModel = Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and which are here.")]
 Fetched = Annotated[bool, typer.Option("--fetch", help="First fetch the questions of the named sets from the hub.")]
 Examples = Annotated[
@@ -45,72 +49,73 @@ Examples = Annotated[
 def evaluate(
     config: ConfigFile = None,
     *,
-    data: options.Data = None,
-    out: options.RunFolder = Path("runs/results"),
+    data: DataFolder = None,
+    out: Out = None,
     set_: Sets = None,
     retriever: FirstStages = None,
-    n: options.N = 20,
+    n: options.NChoice = None,
     k: options.K = None,
     sample: Sample = None,
-    seed: int = 0,
-    no_model: Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")] = False,
+    no_model: NoModel = False,
     list_: Listed = False,
     fetch: Fetched = False,
     examples: Examples = None,
     report: Report = None,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    state_cache: options.StateCacheName = "memory",
-    encoder: options.EncoderDir = None,
+    model: options.ModelChoice = None,
+    device: options.DeviceChoice = None,
+    dtype: options.DtypeChoice = None,
 ) -> None:
-    """Measure retrieval, reranking, answers, citations and refusals; with CONFIG, compare systems of your own.
+    """Measure retrieval, reranking, answers, citations and refusals; CONFIG may name systems of your own.
 
-    Beside CONFIG, only --set, --examples and --report are used. Finished work is kept in the run folder, so that a
-    killed run goes on where it stopped. `rankrag report` makes pages of a run folder.
+    Finished work is kept in the run folder, so that a killed run goes on where it stopped. `rankrag report` makes pages
+    of a run folder.
     """
     from rankrag.config.evaluation import ComparisonConfig
     from rankrag.config.schema import load_config
     from rankrag.data.catalogue import BENCHMARKS
     from rankrag.data.load import set_listing
-    from rankrag.evaluation.first_stage import ALL_RETRIEVERS
-    from rankrag.evaluation.standard import standard_systems
 
+    folder = data or (Path(os.environ["RANKRAG_DATA"]) if "RANKRAG_DATA" in os.environ else None)
     if list_:
-        print("\n".join(set_listing(list(BENCHMARKS.values()), data)))
+        print("\n".join(set_listing(list(BENCHMARKS.values()), folder)))
         return
-    if config is not None:
-        wanted = load_config(ComparisonConfig, config, tuple(set_ or ()))
-        _evaluate(wanted, _configured(wanted), examples, report)
-        return
-    if data is None and (examples is None or set_):
+    names = tuple(one for one in set_ or () if "=" not in one)
+    if config is None and folder is None and (examples is None or names):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
-    if fetch and data is not None:
-        _fetch(set_ or (), data)
-    shown = "none" if no_model else Path(model).name if Path(model).is_dir() else model
-    if unknown := sorted(set(retriever or ()) - set(ALL_RETRIEVERS)):
-        raise ConfigError(f"--retriever {unknown[0]}: choose {', '.join(ALL_RETRIEVERS)}")
-    stages = [stage for stage in ALL_RETRIEVERS if stage in (retriever or ALL_RETRIEVERS)]
-    systems = standard_systems("none" if no_model else model, shown, retrievers=stages, n=n, k=k)
-    machine = {"device": device, "dtype": dtype, "state_cache": state_cache}
-    asked = {"sets": tuple(set_ or ()), "sample": sample, "seed": seed, "systems": [{"name": s.name} for s in systems]}
-    places = {"data": str(data or ""), "out": str(out), "encoder": encoder and str(encoder)}
-    wanted = ComparisonConfig.model_validate(places | asked | machine)
-    _evaluate(wanted, systems, examples, report)
+    if fetch and folder is not None:
+        _fetch(names, folder)
+    asked: dict[str, object] = {
+        "data": data and str(data),
+        "out": out and str(out),
+        "sets": names or None,
+        "sample": sample,
+    }
+    asked |= {"model": "none" if no_model else model, "device": device, "dtype": dtype}
+    asked |= {"retrievers": retriever or None, "n": n, "k": k}
+    wanted = load_config(
+        ComparisonConfig,
+        config,
+        [one for one in set_ or () if "=" in one],
+        options=asked,
+        defaults={"data": ""} if config is None and folder is None else None,
+    )
+    _evaluate(wanted, examples, report)
 
 
-def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Path | None, report: Path | None) -> None:
+def _evaluate(wanted: ComparisonConfig, examples: Path | None, report: Path | None) -> None:
     """Run the systems on the sets, and show the tables."""
+    from rankrag.data.load import at_hand
     from rankrag.evaluation.own_documents import own_documents
     from rankrag.evaluation.report import render_report
     from rankrag.evaluation.run import Settings, evaluate
 
-    sets = [*_sets(wanted), *(own_documents(examples) if examples else ())]
+    named = wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
+    sets = [*named, *(own_documents(examples) if examples else ())]
     command = shlex.join(["rankrag", *sys.argv[1:]])
     settings = Settings(wanted.sample, wanted.seed, wanted.history_query, command, machine())
     out = Path(wanted.out)
     with options.step_lines() as step:
-        openers = _openers(wanted)
+        openers, systems = _openers(wanted), _systems(wanted)
         found = evaluate(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
     text = render_report(found)
     if report is None:
@@ -121,21 +126,18 @@ def _evaluate(wanted: ComparisonConfig, systems: Sequence[System], examples: Pat
     say(f"The tables are in {report}, the lines of all questions in {out}.")
 
 
-def _configured(wanted: ComparisonConfig) -> tuple[System, ...]:
-    """Return the systems of a configuration; those that search by vectors get the run's encoder by default."""
+def _systems(wanted: ComparisonConfig) -> tuple[System, ...]:
+    """Return the systems of a configuration, by default the built-in ones.
+
+    Those that search by vectors get the run's encoder if they name none.
+    """
+    from rankrag.evaluation.standard import standard_systems
     from rankrag.evaluation.systems import VECTORS, System
 
     own = dict.fromkeys(VECTORS, wanted.encoder)
     return tuple(
         System(**(one.model_dump() | {"encoder": one.encoder or own.get(one.retriever)})) for one in wanted.systems
-    )
-
-
-def _sets(wanted: ComparisonConfig) -> Sequence[NamedSet]:
-    """Return the sets that are asked for, by default all that are at hand."""
-    from rankrag.data.load import at_hand
-
-    return wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
+    ) or standard_systems(wanted)
 
 
 def _openers(wanted: ComparisonConfig) -> Openers:

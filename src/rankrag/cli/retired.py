@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rankrag.errors import ConfigError
 
 _NOW_SETTINGS = {
+    "--seed": "seed=…",
     "--settled-from": "settled_from=…",
     "--history-query": "history_query=…",
     "--score": "score=…",
@@ -31,7 +32,7 @@ RETIRED = {
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
         f"{command} {option}": f"use --set {setting}, or the same key in a --config file"
-        for command in ("ask", "chat", "rerank")
+        for command in ("ask", "chat", "rerank", "evaluate")
         for option, setting in _NOW_SETTINGS.items()
     },
 }

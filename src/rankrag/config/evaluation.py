@@ -68,10 +68,10 @@ NamedSet = Annotated[
 
 
 class ComparisonConfig(MachineSettings):
-    """What `rankrag evaluate CONFIG` compares."""
+    """What `rankrag evaluate` measures."""
 
     data: str = Field("${RANKRAG_DATA}", description="Folder of the data sets; environment variables are filled in.")
-    out: str = Field(description="Run folder; what it holds is not done again.")
+    out: str = Field("runs/results", description="Run folder; what it holds is not done again.")
     sets: tuple[NamedSet, ...] = Field(
         (), description="Names of sets, or sets of your own (table below); by default all that are in `data`."
     )
@@ -86,5 +86,13 @@ class ComparisonConfig(MachineSettings):
         None, description="Encoder of systems that search by vectors and name none; by default all-MiniLM-L6-v2."
     )
     systems: tuple[SystemConfig, ...] = Field(
-        min_length=1, description="What is compared; the others are tested against the first one."
+        (), description="What is compared; the others are tested against the first one; by default built-in systems."
+    )
+    model: str = Field("rankrag-mini", description="Model of the built-in systems; `none` measures first stages only.")
+    retrievers: tuple[Literal["bm25", "dense", "hybrid"], ...] = Field(
+        (), description="First stages of the built-in systems; by default all three."
+    )
+    n: int = Field(20, ge=1, description="Passages that the built-in systems retrieve and rerank.")
+    k: int | None = Field(
+        None, ge=1, description="Passages that the built-in systems answer from; by default the contract's."
     )

@@ -35,8 +35,6 @@ from rankrag.types import Passage, Ranking, ScoredPassage
 if TYPE_CHECKING:
     from rankrag.retrieval.store import PassageStore
 
-ALL_RETRIEVERS = ("bm25", "dense", "hybrid")
-
 BATCH = 64
 """Questions that are searched between two lines of progress."""
 

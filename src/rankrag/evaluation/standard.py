@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from rankrag.config.evaluation import ComparisonConfig
 from rankrag.contract import HistoryQuery
 from rankrag.data.sets import Judged, TestSet
 from rankrag.evaluation.systems import NOTHING, System
@@ -14,24 +16,26 @@ BOUNDS = (4.0, 3.0, 2.0, 1.0, 0.0)
 FIRST_STAGE_N = 20
 """Passages of a first stage that are kept in its lines, enough for each of their metrics."""
 
+ALL_RETRIEVERS = ("bm25", "dense", "hybrid")
+
 OTHERS = 4
 """Passages beside the gold one in "five": the paper's lists hold five."""
 
 _TURNS: dict[HistoryQuery, str] = {"last": "", "all": ", all turns", "both": ", last and all turns"}
 
 
-def standard_systems(
-    model: str, name: str, *, retrievers: Sequence[str], n: int = 20, k: int | None = None
-) -> tuple[System, ...]:
-    """Return the built-in systems of a model that reports call `name`; without a model ("none"), the first stages.
+def standard_systems(wanted: ComparisonConfig) -> tuple[System, ...]:
+    """Return the built-in systems of a run; without a model ("none"), the first stages.
 
-    The first system is what `rankrag ask` does: hybrid retrieval (the first of `retrievers`, if hybrid is not among
-    them), reranked as fitted, withheld below the threshold.
+    The first system is what `rankrag ask` does: hybrid retrieval (the first of the run's retrievers, if hybrid is not
+    among them), reranked as fitted, withheld below the threshold.
     """
+    retrievers, model = wanted.retrievers or ALL_RETRIEVERS, wanted.model
     if model == NOTHING:
         return first_stages(retrievers)
     best = "hybrid" if "hybrid" in retrievers else retrievers[0]
-    shipped = System.model_validate({"name": name, "model": model, "retriever": best, "n": n, "k": k})
+    name = Path(model).name if Path(model).is_dir() else model
+    shipped = System.model_validate({"name": name, "model": model, "retriever": best, "n": wanted.n, "k": wanted.k})
     answers = shipped.changed(name="never withholds", abstain=False)
     plain = answers.changed(name="not reranked", ranker=NOTHING, against=answers.name)
     return (
