@@ -72,7 +72,7 @@ def test_the_command_prints_it_and_writes_nothing(config, run, tmp_path, capsys)
     assert run("blend", path, "--dry-run") == 0
     assert "43.4%" in capsys.readouterr().out
     assert set(tmp_path.iterdir()) == before
-    assert run("blend", path, "--dry-run", "--licence", "commercial") == 0
+    assert run("blend", path, "--dry-run", "--set", "licence=commercial") == 0
     assert "drop: licence: not stated" in capsys.readouterr().out
     assert run("blend", path) == 2
     assert "--out is missing" in capsys.readouterr().err
@@ -83,7 +83,7 @@ def test_the_command_leaves_out_what_forbids_commercial_use(config, run, tmp_pat
     for source, licence in zip(fields["sources"], ["CC BY-SA 4.0", "research only"], strict=True):
         source["licence"] = licence
     path.write_text(yaml.safe_dump(fields), encoding="utf-8")
-    assert run("blend", path, "--out", tmp_path / "out", "--licence", "commercial") == 0
+    assert run("blend", path, "--out", tmp_path / "out", "--set", "licence=commercial") == 0
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["left_out"] == {"newsqa": "licence: research only"}
     assert manifest["examples"] == 1000

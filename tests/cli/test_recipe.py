@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from rankrag.cli.options import download_lines, step_lines
+from rankrag.cli.options import step_lines
 from rankrag.data.examples import read_examples
 from rankrag.data.files import write_rows
 from rankrag.templates import WRITE
@@ -59,7 +59,16 @@ def speaker(model):
     return model
 
 
-OWN = ("--questions", "5", "--set", "writing.min_words=5", "--set", "writing.retriever=bm25", "--set", "list_size=2")
+OWN = (
+    "--set",
+    "writing.questions=5",
+    "--set",
+    "writing.min_words=5",
+    "--set",
+    "writing.retriever=bm25",
+    "--set",
+    "list_size=2",
+)
 
 
 def test_a_blend_is_made_from_an_index(run, index, speaker, tmp_path, capsys):
@@ -99,7 +108,7 @@ def test_a_blend_of_nothing_and_a_dry_run_of_unwritten_questions_are_refused(run
 
 def test_values_are_fitted_to_an_index_and_ask_takes_them(run, index, speaker, tmp_path, capsys):
     fitting = ("--model", "some/model", "--no-vectors", "--out", tmp_path / "fit")
-    assert run("fit", "--from-index", index, *fitting, *OWN[2:6], "--set", "writing.questions=5") == 0
+    assert run("fit", "--from-index", index, *fitting, *OWN[:6]) == 0
     assert json.loads((tmp_path / "fit" / "fit.json").read_text())["questions"] == {"own": 1}
     settings = yaml.safe_load((tmp_path / "fit" / "ask.yaml").read_text())
     assert settings.keys() == {"model", "abstain_below", "k"}
@@ -134,14 +143,14 @@ def test_of_short_steps_a_pipe_sees_nothing_and_of_long_ones_a_line(capsys):
 
 
 def test_a_download_is_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_if_there_is_none(capsys, monkeypatch):
-    with download_lines():
+    with step_lines():
         pass
     assert capsys.readouterr().err == ""
-    with download_lines() as step:
+    with step_lines() as step:
         step("Downloading Toy (MB)", 3, 3)
     assert capsys.readouterr().err == "Downloading Toy (MB): 3 of 3\n"
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the stream for a terminal
-    with download_lines() as step:
+    with step_lines() as step:
         step("Downloading Toy (MB)", 1, 3)
         step("Downloading Toy (MB)", 3, 3)
     shown = capsys.readouterr().err

@@ -283,11 +283,6 @@ def test_the_command_fails_where_a_path_is_off(run, llama_dir, tmp_path, capsys,
     assert "off by more than 0.0001: prefix + tails" in capsys.readouterr().out
 
 
-def test_questions_need_their_index(run, llama_dir, tmp_path, capsys):
-    assert run("parity", "--model", llama_dir, "--questions", tmp_path / "q.jsonl") == 2
-    assert "--questions FILE with --index INDEX" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_rankrag_mini_gives_a_pair_one_score(run, tmp_path, capsys):
     row = {

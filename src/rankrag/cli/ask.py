@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rankrag.errors import ConfigError, DataError
 from rankrag.types import Answer, Question
 
 if TYPE_CHECKING:
+    from rankrag.config.answering import AskConfig
     from rankrag.pipeline import RankRAG
 
 QuestionText = Annotated[str | None, typer.Argument(help="The question; or use --questions.", show_default=False)]
@@ -46,20 +48,14 @@ def ask(
         raise DataError("the question is empty; ask something")
     settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
 
-    def pipeline() -> RankRAG:
-        import rankrag
-
-        with options.download_lines() as progress:
-            return rankrag.load(index, settings, say=say, progress=progress)
-
     if questions is not None:
-        _ask_many(pipeline, questions, out)
+        _ask_many(partial(_opened, index, settings), questions, out)
     elif as_json:
         from rankrag.data.runs import answer_row
 
-        print(json.dumps(answer_row(pipeline().ask(str(question))), ensure_ascii=False, indent=1))
+        print(json.dumps(answer_row(_opened(index, settings).ask(str(question))), ensure_ascii=False, indent=1))
     else:
-        _stream(pipeline(), Question("", str(question)))
+        _stream(_opened(index, settings), Question("", str(question)))
 
 
 def chat(
@@ -75,12 +71,10 @@ def chat(
     set_: options.Set = None,
 ) -> None:
     """Talk with the documents."""
-    import rankrag
     from rankrag.pipeline import next_turn
 
     settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
-    with options.download_lines() as progress:
-        rag = rankrag.load(index, settings, say=say, progress=progress)
+    rag = _opened(index, settings)
     say("Ask away. /new forgets the conversation, /quit (or Ctrl-D) ends it.")
     answer: Answer | None = None
     while True:
@@ -101,6 +95,13 @@ def chat(
                 answer = _stream(rag, asked)
             except DataError as error:
                 say(f"rankrag: {error}")
+
+
+def _opened(index: str, settings: AskConfig) -> RankRAG:
+    import rankrag
+
+    with options.step_lines() as progress:
+        return rankrag.load(index, settings, say=say, progress=progress)
 
 
 def _stream(rag: RankRAG, question: Question) -> Answer:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -139,7 +140,15 @@ def step_lines(seconds: float = 15.0, *, passing: bool = False) -> Iterator[Call
 
     A terminal gets one bar per text, with the time left; a file or a pipe gets a line from time to time. With
     `passing`, for many short steps, a new bar replaces the last one, and the first line comes only after `seconds`.
+    Nothing is imported or drawn before the first step.
     """
+    with ExitStack() as stack:
+        drawn = cache(lambda: stack.enter_context(_drawn_steps(seconds, passing)))
+        yield lambda text, done, total: drawn()(text, done, total)
+
+
+@contextmanager
+def _drawn_steps(seconds: float, passing: bool) -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -164,18 +173,4 @@ def step_lines(seconds: float = 15.0, *, passing: bool = False) -> Iterator[Call
             say(f"{text}: {done} of {total}" if total else f"{text}: {done}")
 
     with bars:
-        yield step
-
-
-@contextmanager
-def download_lines() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what `step_lines` yields; before it is first called nothing is imported or drawn."""
-    with ExitStack() as stack:
-        opened: list[Callable[[str, int, int], None]] = []
-
-        def step(text: str, done: int, total: int) -> None:
-            if not opened:
-                opened.append(stack.enter_context(step_lines()))
-            opened[0](text, done, total)
-
         yield step

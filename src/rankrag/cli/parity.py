@@ -9,28 +9,18 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
-from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rankrag.parity.compare import Parity
-    from rankrag.types import Question, Ranking
 
 Candidates = Annotated[
     Path | None, typer.Option(help="Questions with candidates of their own; by default a small set that is shipped.")
-]
-QuestionsFile = Annotated[Path | None, typer.Option("--questions", "-q", help="Questions to search --index for.")]
-IndexPlace = Annotated[
-    str | None,
-    typer.Option("--index", "-i", parser=options.index_place, metavar="INDEX", help="Index, for --questions."),
 ]
 
 
 def parity(
     *,
     candidates: Candidates = None,
-    questions: QuestionsFile = None,
-    index: IndexPlace = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Passages of each of --questions, by BM25.")] = 5,
     tolerance: Annotated[
         float | None, typer.Option(min=0.0, help="How far an exact path may be off; by default 1e-4, in 16 bits 1.")
     ] = None,
@@ -46,38 +36,21 @@ def parity(
 
     Exit code 1 when an exact path is off, or when fewer than five paths could be compared.
     """
-    if (questions is None) != (index is None) or (questions is not None and candidates is not None):
-        raise ConfigError("parity takes --candidates FILE, or --questions FILE with --index INDEX, or neither")
+    from rankrag.data.runs import read_candidates
     from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel
     from rankrag.opening import open_server
-    from rankrag.parity.compare import compare
+    from rankrag.parity.compare import PAIRS, compare
     from rankrag.parity.paths import of_server
 
     here = options.model_here(model, "parity runs a model in this process; name its directory, and --against ADDRESS")
-    pairs = _pairs(candidates, questions, index, k)
+    pairs = list(read_candidates(candidates or PAIRS))
     served = [of_server(open_server(against, directory=here, say=say), against_tolerance)] if against else []
     opened = TransformersModel(resolve_model(here, say), device=device, dtype=dtype)
     found = compare(opened, pairs, tolerance=tolerance, more=served)
     _print(found)
     if not found.holds:
         raise typer.Exit(1)
-
-
-def _pairs(
-    candidates: Path | None, questions: Path | None, index: str | None, k: int
-) -> list[tuple[Question, Ranking]]:
-    from rankrag.data.runs import read_candidates
-
-    if questions is None or index is None:
-        from rankrag.parity.compare import PAIRS
-
-        return list(read_candidates(candidates or PAIRS))
-    from rankrag.data.rows import read_questions
-    from rankrag.opening import open_retriever
-
-    wanted = list(read_questions(questions))
-    return list(zip(wanted, open_retriever(index, "bm25").retrieve([q.text for q in wanted], k), strict=True))
 
 
 def _print(found: Parity) -> None:

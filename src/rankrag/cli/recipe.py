@@ -17,9 +17,12 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rankrag.config.blend import BlendConfig, WritingConfig
     from rankrag.contract import Contract
     from rankrag.fitting.fit import FitReport
+    from rankrag.models import LanguageModel
 
 WeightedSources = Annotated[
     list[str] | None, typer.Option(help="Source to fit on, or NAME=WEIGHT (repeatable; default: `fit` in CONFIG).")
@@ -47,13 +50,7 @@ def blend(
         str | None,
         typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
     ] = None,
-    questions: Annotated[
-        int | None, typer.Option(min=1, help="Questions about one passage of --from-index, at most.")
-    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and shares; write nothing.")] = False,
-    licence: Annotated[
-        str | None, typer.Option(help="`commercial` leaves out what forbids such use; `any` keeps all.")
-    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     encoder: options.EncoderDir = None,
@@ -68,12 +65,12 @@ def blend(
     from rankrag.blend.mixture import build_blend
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
+    from rankrag.opening import open_model
 
     if not (config or from_index):
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
-    texts = {"writing.index": from_index, "writing.model": model, "licence": licence}
+    texts = {"writing.index": from_index, "writing.model": model}
     overrides = [f"{key}={json.dumps(str(value))}" for key, value in texts.items() if value is not None]
-    overrides += [f"writing.questions={questions}"] if questions else []
     own_data = [] if config else [f"data={json.dumps(str(out or '.'))}"]  # else asked of the environment
     wanted = load_config(BlendConfig, config, (*own_data, *(set_ or ()), *overrides))
     if dry_run:
@@ -85,25 +82,24 @@ def blend(
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
+    opened = partial(open_model, device=device, dtype=dtype, say=say)
     if wanted.teacher:
-        wanted = _with_replies(wanted, wanted.teacher, out, device=device, dtype=dtype)
+        wanted = _with_replies(wanted, opened(wanted.teacher), out)
     if wanted.writing:
-        wanted = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
+        wanted = _with_own_documents(wanted, wanted.writing, out, opened, encoder)
     with options.step_lines(passing=True) as step:
         manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
 
 
-def _with_replies(config: BlendConfig, teacher: str, out: Path, *, device: str, dtype: str) -> BlendConfig:
+def _with_replies(config: BlendConfig, teacher: LanguageModel, out: Path) -> BlendConfig:
     """Let the teacher write replies for the sources that want some; return the configuration with these sources."""
     from rankrag.blend.own_words import replied, write_replies
     from rankrag.blend.sources import read_source, split_held_back
     from rankrag.evaluation.model_key import model_key
     from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_model
 
-    model = open_model(teacher, device=device, dtype=dtype, say=say)
-    name = model_key(model, resolve_model(teacher))
+    name = model_key(teacher, resolve_model(str(config.teacher)))
     sources = []
     for source in config.sources:
         if source.replies is None:
@@ -113,7 +109,7 @@ def _with_replies(config: BlendConfig, teacher: str, out: Path, *, device: str, 
             read = read_source(source, Path(config.data), seed=config.seed, progress=progress)
             part, _ = split_held_back(read, config.held_back)
             counted = write_replies(
-                part, model, out, questions=source.replies, seed=config.seed, name=name, progress=progress
+                part, teacher, out, questions=source.replies, seed=config.seed, name=name, progress=progress
             )
         say(f"{source.name}: {counted['kept']} of {counted.total()} replies kept")
         sources.append(replied(source, out))
@@ -121,7 +117,7 @@ def _with_replies(config: BlendConfig, teacher: str, out: Path, *, device: str, 
 
 
 def _with_own_documents(
-    config: BlendConfig, writing: WritingConfig, out: Path, *, device: str, dtype: str, encoder: Path | None
+    config: BlendConfig, writing: WritingConfig, out: Path, opened: Callable[[str], LanguageModel], encoder: Path | None
 ) -> BlendConfig:
     """Write questions about the passages of an index; return the configuration with them as one source more."""
     from rankrag.blend.own_corpus import own_source, write_own
@@ -129,31 +125,22 @@ def _with_own_documents(
     from rankrag.evaluation.model_key import model_key
     from rankrag.models.family import FAMILY, base_of
     from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_model, open_retriever
+    from rankrag.opening import open_retriever
     from rankrag.retrieval.homes import open_store
 
     whole = config.model_copy(update={"sources": (*config.sources, own_source(writing, out))})
-    problems = config_problems(whole)
-    if problems:
+    if problems := config_problems(whole):
         raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")
     passages = open_store(writing.index).passages()
     retriever = open_retriever(writing.index, writing.retriever, encoder=encoder, say=say)
     member = {base_of(name).name: name for name in FAMILY}
-    reads = writing.reader or member.get(writing.model, writing.model)
-    writer = open_model(writing.model, device=device, dtype=dtype, say=say)
-    reader = writer if reads == writing.model else open_model(reads, device=device, dtype=dtype, say=say)
-    opened = ((writer, writing.model), (reader, reads))
-    with options.step_lines() as progress:
+    names = (writing.model, writing.reader or member.get(writing.model, writing.model))
+    models = {name: opened(name) for name in dict.fromkeys(names)}
+    writer, reader = (models[name] for name in names)
+    keys = [model_key(models[name], resolve_model(name)) for name in names]
+    with options.step_lines() as step:
         counted = write_own(
-            writing,
-            passages,
-            retriever,
-            writer,
-            reader,
-            out,
-            seed=config.seed,
-            models=[model_key(model, resolve_model(name)) for model, name in opened],
-            progress=progress,
+            writing, passages, retriever, writer, reader, out, seed=config.seed, models=keys, progress=step
         )
     why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common() if reason != "kept")
     say(f"{counted['kept']} of {counted.total()} questions kept" + (f"; left out: {why}." if why else "."))
@@ -236,18 +223,18 @@ def fit(
 
     if (config is None) == (from_index is None):
         raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
+    opened = partial(open_model, device=device, dtype=dtype, say=say)
     own = _to_fit_to(from_index, out, model, questions) if from_index else ()
     wanted = load_config(BlendConfig, config, (*own, *(set_ or ())))
     if from_index and wanted.writing:
-        written = _with_own_documents(wanted, wanted.writing, out, device=device, dtype=dtype, encoder=encoder)
+        written = _with_own_documents(wanted, wanted.writing, out, opened, encoder)
         wanted = written.model_copy(update={"held_back": 1.0})  # nothing is trained on these questions
     directory = resolve_model(model, say)
-    opened = open_model(directory, device=device, dtype=dtype, say=say)
     with options.step_lines() as step:
         contract, report = fitting.fit(
             wanted,
             out,
-            opened,
+            opened(directory),
             model_name=directory,
             encoder=None if no_vectors else Encoder(encoder),
             sources=dict(map(_weighted, source or ())),

@@ -27,6 +27,9 @@ RETIRED = {
     "evaluate --state-form": "states are kept exactly; leave it out",
     "retrieve --set": "in a checkout of rankrag, python -m experiments.freezing keeps the first stage of a set; for "
     "questions of your own, use --questions FILE --out FOLDER/runs/NAME.trec --freeze",
+    "parity --questions": "name pairs instead: --candidates FILE, whose rows have a question and its candidates",
+    "blend --questions": "use --set writing.questions=…, or the same key in the configuration",
+    "blend --licence": "use --set licence=…, or the same key in the configuration",
     "evaluate --freeze": "in a checkout of rankrag, python -m experiments.freezing takes its place",
     "export --weights int8": "ONNX Runtime lost the order of passages in eight bits; leave it out",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",

@@ -122,7 +122,7 @@ def _engine(asked: AskConfig, first: Path | str) -> Engine:
     from rankrag.server.app import Engine
 
     encoder = None if asked.retriever == "bm25" else Encoder(asked.encoder)
-    with options.download_lines() as progress:
+    with options.step_lines() as progress:
         model = model_of(asked, index=first, say=say, progress=progress)
     return Engine(model, encoder, lambda index: load(index, asked, model=model, encoder=encoder, say=say))
 
