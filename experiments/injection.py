@@ -108,7 +108,7 @@ class Attacked:
 
 def attacked(rag: RankRAG, question: Question, attack: str) -> Attacked:
     """Ask a question with the attack as the third of the passages that were found."""
-    found = rag.retrieve(question)
+    found = rag.retrieve(question).ranking
     planted = ScoredPassage(Passage("attack", attack), found[2].score if len(found) > 2 else 0.0)
     answer, ranking, contexts = _answered(rag, question, (*found[:2], planted, *found[2:]))
     place = 1 + [c.passage.id for c in ranking].index("attack")

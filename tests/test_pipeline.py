@@ -10,7 +10,7 @@ from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG, next_turn, search_queries
 from rankrag.rerank import BLOCK, judge
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Message, Question, StateUse
+from rankrag.types import Answer, Message, Passage, Question, ScoredPassage, StateUse
 
 
 class FakeRetriever:
@@ -56,9 +56,44 @@ def test_an_unknown_history_query_is_refused(rivers):
         RankRAG(rivers, model(), history_query="some")
 
 
+class FakeFilms:
+    """Finds the film for the question and its director for any other query."""
+
+    film = Passage("film", "Casablanca is by Michael Curtiz.", "Casablanca")
+    others = (Passage("man", "Michael Curtiz, the Tagus of film makers."), *(Passage(f"o{i}", "") for i in range(9)))
+
+    def retrieve(self, queries, k):
+        found = [[self.film] if "Casablanca" in query else self.others for query in queries]
+        return [tuple(ScoredPassage(passage, 1.0) for passage in one[:k]) for one in found]
+
+
+WHERE = "Where was the director of Casablanca born?"
+
+
+@pytest.mark.parametrize("rounds", [2, "auto"])
+def test_the_passages_of_both_rounds_are_judged_together(rounds):
+    answer = RankRAG(FakeFilms(), model(), n=4, k=1, rounds=rounds).ask(WHERE)
+    assert ids(answer.retrieved) == ["film", "man", "o0", "o1", "o2"]
+    assert ids(answer.contexts) == ["man"]
+    assert set(answer.relevance) == set(ids(answer.retrieved))
+    assert answer.second_round.found == {"man", "o0", "o1", "o2"}
+    assert RankRAG(FakeFilms(), model(), n=4, k=1).ask(WHERE).second_round is None
+
+
+def test_judging_both_rounds_stops_once_the_top_is_settled():
+    answer = RankRAG(FakeFilms(), model(), n=10, k=1, rounds=2, settled_from=0.0).ask(WHERE)
+    assert (len(answer.retrieved), len(answer.relevance)) == (11, BLOCK)
+    assert ids(answer.contexts) == ["man"]
+
+
 def test_an_unknown_reranker_is_refused(rivers):
     with pytest.raises(ConfigError, match="reranker='magic'"):
         RankRAG(rivers, model(), reranker="magic")
+
+
+def test_rounds_that_nobody_knows_are_refused(rivers):
+    with pytest.raises(ConfigError, match="rounds=3"):
+        RankRAG(rivers, model(), rounds=3)
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
@@ -214,7 +249,8 @@ def test_windows_of_five_are_gone_and_the_error_says_what_to_use(rivers):
 def test_the_answer_and_its_steps_called_one_by_one_agree(rivers):
     rag = RankRAG(rivers, model(contract=Contract(abstain_below=0.0)), n=4, k=2)
     question = Question("q", "Which?")
-    (retrieved,) = rag.retrieve_many([question])
+    (found,) = rag.retrieve_many([question])
+    retrieved = found.ranking
     decision = rag.decide(retrieved, judge(rag.model, [(question, c.passage) for c in retrieved]))
     (text,) = answer_many(rag.model, [(question, [c.passage for c in decision.contexts])])
     reply = rag.conclude(question, decision, text)

@@ -83,6 +83,7 @@ def open_reranker(
         k=config.k,
         reranker="model" if config.rerank else None,
         history_query=config.history_query,
+        rounds=config.rounds,
         nearness=open_nearness(model.contract, encoder or config.encoder, say, index) if shares else None,
         settled_from=NEVER if config.settled_from is None else config.settled_from,
         abstain_below=config.abstain_below,

@@ -19,7 +19,7 @@ from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
 from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled, settled
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.fusion import search
+from rankrag.retrieval.rounds import Retrieved, Rounds, search_rounds
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Citation, Message, Question, Ranking, StateUse, Timings
 
@@ -39,11 +39,13 @@ class RankRAG:
     Attributes:
         retriever: the first stage; None if only given passages are reranked.
         model: ranks and answers.
-        n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B).
+        n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B); two rounds find up to twice as many.
         k: passages to answer from (paper: 5), at most `n`; None takes the contract's.
         reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
             replaces the model. Only "model" withholds answers for lack of relevance.
         history_query: which turns of a conversation are searched for (`search_queries`); None takes the contract's.
+        rounds: how often is searched: once (paper), twice, or "auto": twice if the first round leaves the question open
+            (`retrieval.rounds`).
         nearness: adds an encoder's share to the model's log-odds; None orders by the model alone, as in the paper.
         settled_from: stop judging once the k-th best passage reaches this log-odds; "fitted" takes the contract's.
             By default all passages are judged.
@@ -57,6 +59,7 @@ class RankRAG:
     k: int | None = None
     reranker: Reranker | str | None = "model"
     history_query: HistoryQuery | None = None
+    rounds: Rounds = 1
     nearness: Nearness | None = None
     settled_from: float | Literal["fitted"] = NEVER
     abstain_below: float | Literal["never"] | None = None
@@ -67,6 +70,8 @@ class RankRAG:
         if self.history_query not in (None, *get_args(HistoryQuery)):
             known = ", ".join(get_args(HistoryQuery))
             raise ConfigError(f"history_query={self.history_query!r}: must be {known} or None")
+        if self.rounds not in get_args(Rounds):
+            raise ConfigError(f"rounds={self.rounds!r}: must be 1, 2 or 'auto'")
         if isinstance(self.reranker, str) and self.reranker != "model":
             instead = _REMOVED.get(self.reranker, "must be 'model', None or a function")
             raise ConfigError(f"reranker={self.reranker!r}: {instead}")
@@ -91,7 +96,7 @@ class RankRAG:
         started, states_before = time.perf_counter(), self.model.info.states
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
-        decision = self.rerank(question, retrieved)
+        decision = self.rerank(question, retrieved.ranking)
         after_rerank, states = time.perf_counter(), self.model.info.states
         text, truncated = UNANSWERABLE, frozenset[str]()
         if decision.withheld:
@@ -114,16 +119,17 @@ class RankRAG:
             contexts_truncated=truncated,
         )
 
-    def retrieve(self, question: Question) -> Ranking:
-        """Return the first stage's `n` passages."""
-        (ranking,) = self.retrieve_many([question])
-        return ranking
+    def retrieve(self, question: Question) -> Retrieved:
+        """Return the first stage's `n` passages, and as many from a second round if there is one."""
+        (found,) = self.retrieve_many([question])
+        return found
 
-    def retrieve_many(self, questions: Sequence[Question]) -> list[Ranking]:
-        """Return the first stage's `n` passages for each question."""
+    def retrieve_many(self, questions: Sequence[Question]) -> list[Retrieved]:
+        """Return what the first stage finds for each question (`retrieve`)."""
         if self.retriever is None:
             raise ConfigError("this pipeline has no retriever; it only reranks passages that it is given")
-        return search(self.retriever, [self.queries(question) for question in questions], self.n)
+        asked = [(question.text, self.queries(question)) for question in questions]
+        return search_rounds(self.retriever, asked, self.n, self.rounds)
 
     def rerank(self, question: Question, retrieved: Ranking) -> Decision:
         """Return the final order, and what follows from it."""
@@ -191,7 +197,7 @@ class Reply:
 
 def whole_answer(
     question: Question,
-    retrieved: Ranking,
+    retrieved: Retrieved,
     decision: Decision,
     reply: Reply,
     *,
@@ -207,12 +213,13 @@ def whole_answer(
         citations=reply.citations,
         contexts=decision.contexts,
         reranked=decision.ranking,
-        retrieved=retrieved,
+        retrieved=retrieved.ranking,
         timings=timings,
         relevance=decision.relevance,
         states=states,
         truncated=decision.truncated,
         contexts_truncated=contexts_truncated,
+        second_round=retrieved.second,
     )
 
 

@@ -126,7 +126,7 @@ class Searcher:
             return [FoundPassage(**row) for row in self._server.ask("/v1/search", body)["results"]]
         assert self._pipeline is not None
         question = Question("", query)
-        decision = self._pipeline.rerank(question, self._pipeline.retrieve(question))
+        decision = self._pipeline.rerank(question, self._pipeline.retrieve(question).ranking)
         return [found_passage(c.passage, decision.relevance.get(c.passage.id, 0.0)) for c in decision.ranking[:k]]
 
 

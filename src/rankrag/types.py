@@ -151,6 +151,14 @@ class StateUse:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondRound:
+    """The queries of a second round of retrieval, and the ids of the passages that only it found."""
+
+    queries: tuple[str, ...]
+    found: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with everything it came from.
 
@@ -168,6 +176,7 @@ class Answer:
         truncated: ids of the passages that were cut in their ranking prompt. A passage is cut if it is longer than the
             contract's `passage_tokens` or than the model has room for.
         contexts_truncated: ids of the passages that were cut in the answer's prompt.
+        second_round: what a second round of retrieval searched for and found; None if there was one round.
     """
 
     question: Question
@@ -182,6 +191,7 @@ class Answer:
     states: StateUse | None = None
     truncated: frozenset[str] = frozenset()
     contexts_truncated: frozenset[str] = frozenset()
+    second_round: SecondRound | None = None
 
     @property
     def cited(self) -> tuple[Passage, ...]:

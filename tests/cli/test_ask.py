@@ -56,6 +56,24 @@ def test_ask_as_json_holds_everything_the_answer_came_from(
     assert set(answer["timings"]) == {"retrieve", "rerank", "generate"}
 
 
+def test_ask_shows_what_the_second_round_searched_for_and_what_it_found(
+    run: Run, tmp_path: Path, model: FakeLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "film.md").write_text("# Casablanca\n\nCasablanca is a film by Michael Curtiz.\n")
+    (tmp_path / "films" / "man.md").write_text("# Michael Curtiz\n\nMichael Curtiz never saw the Tagus.\n")
+    run("index", tmp_path / "films", "--out", tmp_path / "ix", "--no-vectors")
+    asked = ("ask", "Where was the director of Casablanca born?", "--index", tmp_path / "ix", "--n", "1")
+    assert run(*asked, "--set", "rounds=auto", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["second_queries"] == ["Michael Curtiz director born?"]
+    assert [(Path(c["id"]).name, c["round"]) for c in answer["retrieved"]] == [("film.md#0", 1), ("man.md#0", 2)]
+    assert run(*asked, "--set", "rounds=2") == 0
+    out = capsys.readouterr().out
+    assert "searched again for: Michael Curtiz" in out
+    assert "rank 2 (second round) → 1" in out
+
+
 def test_passages_that_were_cut_are_marked_where_they_were_ranked_and_where_they_were_answered_from(
     run: Run, index: Path, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rankrag.types import (
     Passage,
     Question,
     ScoredPassage,
+    SecondRound,
     Source,
     Timings,
 )
@@ -164,6 +166,15 @@ def test_an_answer_row_is_json_and_names_the_cited_passage():
     assert row["contexts"][0]["source"]["page"] == 2
     assert row["history"] == [{"role": "user", "content": "hi"}]
     assert answer.cited == (found[0].passage,)
+
+
+def test_an_answer_row_says_which_round_found_a_passage_if_there_were_two():
+    found = tuple(ScoredPassage(Passage(name, "text"), 1.0) for name in ("one", "two"))
+    answer = Answer(Question("q", "who?"), "Ada.", False, (), found, found, found, Timings(0.1, 0.2, 0.3))
+    assert "round" not in answer_row(answer)["retrieved"][0]
+    row = answer_row(replace(answer, second_round=SecondRound(("Ada",), frozenset({"two"}))))
+    assert [passage["round"] for passage in row["retrieved"]] == [1, 2]
+    assert row["second_queries"] == ["Ada"]
 
 
 def test_a_source_reads_as_file_page_and_heading():

@@ -12,12 +12,14 @@ import pytest
 from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract, load_contract, save_contract
 from rankrag.data.catalogue import BENCHMARKS
+from rankrag.data.files import write_rows
 from rankrag.data.load import load_set
 from rankrag.evaluation.parts import Openers
 from rankrag.evaluation.run import Settings, evaluate
 from rankrag.evaluation.systems import System
 from rankrag.opening import load, open_model
 from rankrag.templates import UNANSWERABLE
+from tests.data.own_sets import PASSAGES, passage_rows
 from tests.evaluation.conftest import golden
 from tests.stub_encoder import StubEncoder
 
@@ -111,3 +113,27 @@ def test_answers_are_withheld_and_cited_as_ask_does(same):
 )
 def test_the_same_settings_give_the_same_answers(same, tiny, values, asked):
     same(tiny, System(name="set", model="m", **values), **asked)
+
+
+FILMS = (
+    {"id": "s/film/0", "title": "Casablanca", "text": "Casablanca is a film directed by Michael Curtiz."},
+    {"id": "s/man/0", "title": "Michael Curtiz", "text": "Michael Curtiz was born in Budapest, a golden town."},
+)
+
+
+@pytest.mark.parametrize("values", [{"rounds": 2}, {"rounds": "auto"}, {"rounds": 2, "retriever": "bm25", "n": 3}])
+def test_two_rounds_find_the_same_passages_in_both(same, tiny, data, values):
+    rows = passage_rows(PASSAGES) + list(FILMS)
+    write_rows(data / "squad/squad.corpus.jsonl.zst", rows)
+    asked = ("Where was the director of Casablanca born?", "Who directed Casablanca?", "tagus river", "nothing of it")
+    questions = [
+        {"id": f"q{i}", "question": text, "answers": ["golden"], "positive_ids": ["s/man/0"]}
+        for i, text in enumerate(asked)
+    ]
+    write_rows(data / "squad/squad.dev.jsonl.zst", questions)
+    values = {"n": 1, "k": 1, "history_query": "last"} | values
+    lines = same(tiny, System(name="rounds", model="m", **values), **values)
+    first = lines["squad", "q0"]
+    assert first.retrieved[:2] == ("s/film/0", "s/man/0")
+    if values["rounds"] == "auto":
+        assert len(lines["squad", "q1"].retrieved) == 1

@@ -19,6 +19,7 @@ from rankrag.evaluation.systems import System
         ({"model": "none"}, "model: none, so its ranker needs a name"),
         ({"setting": "paper-8b", "n": 50}, "setting: paper-8b sets n, k, retriever, encoder and similarity itself"),
         ({"retriever": "none"}, r"closed book .* needs a model and ranker: none"),
+        ({"retriever": "five", "rounds": 2}, "rounds: retriever five searches for nothing"),
         ({"ranker": "none", "settled_from": 2.0}, "settled_from: only a language model can stop early"),
     ],
 )

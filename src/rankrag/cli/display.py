@@ -32,6 +32,9 @@ def print_evidence(answer: Answer) -> None:
             _print_passage(console, answer, place)
     else:
         console.print(Text("\nThe index holds nothing that matches.\n", style="dim"))
+    if answer.second_round:
+        for query in answer.second_round.queries:
+            console.print(Text(f"searched again for: {_shortened(query, 120)}", style="dim"))
     times = answer.timings
     steps = [f"retrieved {len(answer.retrieved)} in {times.retrieve:.2f} s"]
     if answer.relevance:
@@ -55,7 +58,8 @@ def _print_passage(console: Console, answer: Answer, place: int) -> None:
         line.append("█" * filled, style="green")
         line.append("░" * (_BAR - filled), style="dim")
         line.append(f" {relevance:.2f}")
-        line.append(f"   rank {rank} → {place + 1}", style="dim")
+        again = answer.second_round and passage.id in answer.second_round.found
+        line.append(f"   rank {rank}{' (second round)' if again else ''} → {place + 1}", style="dim")
         if passage.id in answer.truncated | answer.contexts_truncated:
             line.append(f"   {_CUT}", style="yellow")
         console.print(line)

@@ -25,6 +25,11 @@ class PipelineSettings(Schema):
         description="Turns of a conversation to search for; `speakers` adds who said them (dragon-multiturn). By "
         "default the contract's.",
     )
+    rounds: Literal[1, 2, "auto"] = Field(
+        default=1,
+        description="Searches for a question: 2 also searches for the names in what the first one found; `auto` does "
+        "so if that leaves the question open (docs/retrieval.md).",
+    )
     n: int = Field(default=20, ge=1, description="Passages to retrieve and rerank (paper: 100 at 8B, 30 at 70B).")
     k: int | None = Field(
         default=None, ge=1, description="Passages to answer from (paper: 5), at most `n`; by default the contract's."

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from rankrag.data.files import Row, located_rows, text_lines
 from rankrag.data.rows import parse_grade, parse_id, parse_question, parse_row
 from rankrag.errors import DataError, Mistakes
-from rankrag.types import Answer, Question, Ranking, ScoredPassage
+from rankrag.types import Answer, Question, Ranking, ScoredPassage, SecondRound
 
 TAG = "rankrag"
 _TREC = {".trec", ".run", ".txt"}
@@ -137,7 +137,8 @@ def answer_row(answer: Answer) -> Row:
             for c in answer.contexts
         ],
         "reranked": [_scored(c, answer, answer.truncated) for c in answer.reranked],
-        "retrieved": [_scored(c) for c in answer.retrieved],
+        "retrieved": [_retrieved(c, answer.second_round) for c in answer.retrieved],
+        **({"second_queries": list(answer.second_round.queries)} if answer.second_round else {}),
         "timings": asdict(answer.timings),
         **({"states": asdict(answer.states)} if answer.states else {}),
     }
@@ -203,6 +204,11 @@ def _check(places: Sequence[str], ranked: RankedQuestion, passages: Container[st
 def escaped(name: str) -> str:
     """Return an id as TREC's files take it: white space and % as in addresses."""
     return re.sub(r"[\s%]", lambda found: quote(found.group()), name)
+
+
+def _retrieved(found: ScoredPassage, second: SecondRound | None) -> Row:
+    """Return a retrieved passage as a row; if there were two rounds, with the one that found it first."""
+    return _scored(found) | ({"round": 2 if found.passage.id in second.found else 1} if second else {})
 
 
 def _scored(found: ScoredPassage, answer: Answer | None = None, truncated: frozenset[str] = frozenset()) -> Row:

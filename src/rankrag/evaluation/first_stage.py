@@ -30,7 +30,8 @@ from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.fusion import DEPTH, fuse, fuse_by_rank, search
-from rankrag.types import Passage, Ranking, ScoredPassage
+from rankrag.retrieval.rounds import Rounds, second_queries, unite
+from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
     from rankrag.retrieval.store import PassageStore
@@ -78,9 +79,34 @@ class FirstStage:
         history = self.test_set.benchmark.searched_by(history)
         key = (retriever, history, encoder if retriever != "bm25" else None)
         if key not in self._found:
+            wanted = {judged.question.id: judged for judged in self.test_set.questions}
             searches = [(part, turns) for part in _parts(retriever) for turns in _turns(history)]
-            self._found[key] = _joined([self._searched(part, turns, encoder) for part, turns in searches])
+            self._found[key] = _joined([self._searched(wanted, part, turns, encoder) for part, turns in searches])
         return self._found[key]
+
+    def again(
+        self, first: Mapping[str, Found], n: int, rounds: Rounds, retriever: str, encoder: str | None
+    ) -> Mapping[str, Found]:
+        """Return what one or two rounds find, from the first `n` ids that the first round found for some questions.
+
+        There is no second round over given rankings or questions' own candidates: nothing can be searched for.
+        """
+        part = _parts(retriever)[0]  # the lexical one of a hybrid retriever, as in `search_rounds`
+        given = self.test_set.ranked and part == "bm25"
+        if rounds == 1 or given or not self.test_set.searchable:
+            return first
+        texts = {judged.question.id: judged.question.text for judged in self.test_set.questions}
+        rankings = {name: _ranking([(i, 0.0) for i in ids], self.test_set.passages) for name, (ids, _) in first.items()}
+        asked = {name: second_queries(texts[name], ranking, rounds) for name, ranking in rankings.items()}
+        wanted = {query: Judged(Question(query, query), (), {}) for queries in asked.values() for query in queries}
+        found = self._searched(wanted, part, "last", encoder, "again-")
+        both = {}
+        for name, (_, seconds) in first.items():
+            again = {query: _ranking(found[query][0][:n]) for query in asked[name]}
+            times = [seconds, *(found[query][1] for query in again)]
+            united = unite(rankings[name], again, n).ranking
+            both[name] = (tuple(c.passage.id for c in united), None if None in times else sum(filter(None, times)))
+        return both
 
     def ids(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Rankings:
         """Return the ids that a retriever finds for every question of the set (`found`)."""
@@ -109,15 +135,21 @@ class FirstStage:
         random.Random(f"{seed}/{judged.question.id}").shuffle(five)
         return tuple(five)
 
-    def _searched(self, retriever: str, history: HistoryQuery, encoder: str | None) -> dict[str, _Search]:
+    def _searched(
+        self,
+        wanted: Mapping[str, Judged],
+        retriever: str,
+        history: HistoryQuery,
+        encoder: str | None,
+        prefix: str = "",
+    ) -> dict[str, _Search]:
         """Return what one search finds, searching for questions that its journal lacks."""
         if retriever == "bm25" and self.test_set.ranked:
             return {q.question.id: ([(one, None) for one in q.given[:DEPTH]], None) for q in self.test_set.questions}
         made_by = self._open_encoder(encoder).name if retriever == "dense" else None
         own = not self.test_set.searchable and history != "last"  # own candidates by the last turn need no mark
         name = "-".join(filter(None, (retriever, "own" if own else "", history, made_by)))
-        journal = Journal(self.folder / f"{name}.jsonl", _search_in_row)
-        wanted = {judged.question.id: judged for judged in self.test_set.questions}
+        journal = Journal(self.folder / f"{prefix}{name}.jsonl", _search_in_row)
         open_find = cache(partial(self._open, retriever, history, encoder))
 
         def search_now(batch: Mapping[str, Judged]) -> list[Row]:
@@ -204,8 +236,8 @@ def _turns(history: HistoryQuery) -> tuple[HistoryQuery, ...]:
     return ("last", "all") if history == "both" else (history,)
 
 
-def _ranking(found: Scored) -> Ranking:
-    return tuple(ScoredPassage(Passage(name, ""), score or 0.0) for name, score in found)
+def _ranking(found: Scored, passages: Mapping[str, Passage] = {}) -> Ranking:
+    return tuple(ScoredPassage(passages.get(name, Passage(name, "")), score or 0.0) for name, score in found)
 
 
 def _searching(retriever: Retriever, history: HistoryQuery) -> _Find:

@@ -101,8 +101,8 @@ def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> lis
     return lines
 
 
-def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged]) -> dict[str, Found]:
-    """Return the N candidates of each question, by its id."""
+def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged]) -> Mapping[str, Found]:
+    """Return the N candidates of each question, by its id; two rounds find up to twice as many."""
     stage, history = prepared.first_stage, system.history_query or "last"
     if system.closed_book:
         return {judged.question.id: ((), None) for judged in questions}
@@ -112,7 +112,8 @@ def candidates(system: System, prepared: PreparedSet, questions: Sequence[Judged
         return {q.question.id: (stage.among_five(q, OTHERS, history, prepared.seed), None) for q in questions}
     found = stage.found(system.retriever, history, system.encoder)
     cut = {judged.question.id: found[judged.question.id] for judged in questions}
-    return {name: (ids[: system.n], seconds) for name, (ids, seconds) in cut.items()}
+    first = {name: (ids[: system.n], seconds) for name, (ids, seconds) in cut.items()}
+    return stage.again(first, system.n, system.rounds, system.retriever, system.encoder)
 
 
 def _ids(ranking: Ranking) -> Ids:

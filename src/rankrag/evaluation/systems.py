@@ -58,6 +58,8 @@ class System(SystemConfig):
             raise ConfigError(f"{where}: closed book (retriever: none) needs a model and ranker: none")
         if self.encoder is not None and self.retriever not in VECTORS:
             raise ConfigError(f"{where}: encoder: {self.retriever} needs none; choose dense or hybrid")
+        if self.rounds != 1 and self.retriever in (NOTHING, *GIVEN):
+            raise ConfigError(f"{where}: rounds: retriever {self.retriever} searches for nothing; choose another one")
         if self.settled_from is not None and kind != "model":
             raise ConfigError(f"{where}: settled_from: only a language model can stop early; choose ranker: model")
         return self

@@ -55,7 +55,7 @@ class HybridRetriever:
     """Several retrievers asked at once, their rankings fused."""
 
     def __init__(self, retrievers: Sequence[Retriever], *, depth: int = DEPTH) -> None:
-        """Ask each of `retrievers` for at least `depth` passages."""
+        """Ask each of `retrievers`, the lexical one first, for at least `depth` passages."""
         self.retrievers = tuple(retrievers)
         self._depth = depth
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from rankrag.pipeline import RankRAG, cut_contexts, whole_answer
 from rankrag.rerank import Decision
+from rankrag.retrieval.rounds import Retrieved
 from rankrag.server.collections import shown_place
 from rankrag.server.scheduler import Scheduler
 from rankrag.server.work import Pair, Ticket
@@ -44,15 +45,15 @@ async def answering(asked: Asked, scheduler: Scheduler, ticket: Ticket) -> Async
     if asked.documents is None:
         retrieved = await scheduler.call(partial(pipeline.retrieve, question), ticket)
     else:
-        retrieved = asked.documents
-    after_retrieval = time.perf_counter()
-    pairs: list[Pair] = [(question, c.passage) for c in retrieved]
+        retrieved = Retrieved(asked.documents)
+    after_retrieval, found = time.perf_counter(), retrieved.ranking
+    pairs: list[Pair] = [(question, c.passage) for c in found]
     judged = await scheduler.judge(pairs, ticket, pipeline.is_settled)
-    share = partial(pipeline.with_nearness, [(question, retrieved)], [judged])
+    share = partial(pipeline.with_nearness, [(question, found)], [judged])
     (final,) = await scheduler.call(share, ticket)
-    decision = pipeline.decide(retrieved, final)
+    decision = pipeline.decide(found, final)
     after_rerank = time.perf_counter()
-    yield Ranked(decision, retrieved, len(judged) < len(retrieved) and ticket.late)
+    yield Ranked(decision, found, len(judged) < len(found) and ticket.late)
     text, truncated = UNANSWERABLE, frozenset[str]()
     if decision.withheld:
         yield text

@@ -127,14 +127,16 @@ def reply_of(
 
 
 def answer_details(answer: Answer, parts: Parts, base_url: str) -> dict[str, Any]:
-    """Return what a person may check: every passage with P(True) and its place before and after, and the times."""
+    """Return what a person may check: every passage with P(True), its round and places, and the times."""
     was = {c.passage.id: place for place, c in enumerate(answer.retrieved, start=1)}
+    second = answer.second_round
     passages = [
         {
             "id": passage_key(c.passage),
             "score": answer.relevance.get(c.passage.id),
             "rank": rank,
             "was": was[c.passage.id],
+            "round": 2 if second and c.passage.id in second.found else 1,
             "used": rank <= len(answer.contexts) and not answer.abstained,
             "title": c.passage.title,
             "place": shown_place(c.passage),
@@ -154,6 +156,7 @@ def answer_details(answer: Answer, parts: Parts, base_url: str) -> dict[str, Any
         "text": answer.text,
         "citations": citations,
         "passages": passages,
+        "second_queries": list(second.queries) if second else [],
         "seconds": seconds,
         "states": states,
     }

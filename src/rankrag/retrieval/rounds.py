@@ -1,0 +1,135 @@
+"""A second round of retrieval, for questions whose second page is named in the first one and not in the question.
+
+"Where was the director of Casablanca born?" finds the page of the film, which names the director. The second round
+searches for the names in that page. It needs no model. docs/retrieval.md has the figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
+from typing import Literal
+
+from rankrag.retrieval import Retriever
+from rankrag.retrieval.fields import passage_terms
+from rankrag.retrieval.fusion import HybridRetriever, search
+from rankrag.retrieval.lexical import analyse
+from rankrag.types import Passage, Ranking, ScoredPassage, SecondRound
+
+Rounds = Literal[1, 2, "auto"]
+"""How often a question is searched for: "auto" decides for each question (`is_open`)."""
+
+LOOKED_AT = 5
+"""Passages of the first round among which those that the question names are looked for."""
+
+STARTS = 3
+"""Passages that the second round starts from, at most; each gives a query of its own."""
+
+NAMES = 60
+"""Names in a query, at most: a passage may be nothing but a list of them."""
+
+OPEN_IF_NAMED, OPEN = 2, 5
+"""Words of the question that its first passage lacks where a second round begins: fitted on training questions."""
+
+_WORD = re.compile(r"\w\w+")
+_REMARK = re.compile(r"\s*\([^()]*\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What one or two rounds found for a question; `second` is None if there was one round."""
+
+    ranking: Ranking
+    second: SecondRound | None = None
+
+
+def search_rounds(
+    retriever: Retriever, asked: Sequence[tuple[str, Sequence[str]]], k: int, rounds: Rounds
+) -> list[Retrieved]:
+    """Return what is found for each question, given as its text and its queries: `k` passages a round at most.
+
+    Of a hybrid retriever the second round asks the lexical one alone: among names a vector finds less than words do.
+    """
+    first = search(retriever, [queries for _, queries in asked], k)
+    by_names = retriever.retrievers[0] if isinstance(retriever, HybridRetriever) else retriever
+    found = []
+    for (question, _), ranking in zip(asked, first, strict=True):
+        again = second_queries(question, ranking, rounds)
+        # one at a time: in a batch with padding a query's vector changes in its last bits
+        found.append(unite(ranking, {query: by_names.retrieve([query], k)[0] for query in again}, k))
+    return found
+
+
+def second_queries(question: str, first: Ranking, rounds: Rounds = 2) -> tuple[str, ...]:
+    """Return the queries of the second round; none if the first round found nothing or settled the question.
+
+    Each starts from one passage, and holds the names in it and the words of the question that it lacks.
+    """
+    if rounds == 1 or not first or (rounds == "auto" and not is_open(question, first[0].passage)):
+        return ()
+    asked = set(analyse(question))
+    queries = dict.fromkeys(_query(question, passage) for passage in starts(question, first))
+    return tuple(query for query in queries if set(analyse(query)) not in (set(), asked))
+
+
+def is_open(question: str, best: Passage) -> bool:
+    """Whether the first round leaves the question open: its best passage lacks `OPEN` of the question's words.
+
+    If the question names the passage, `OPEN_IF_NAMED` words are enough: it asks for more than that page says.
+    """
+    return lacking(question, best) >= (OPEN_IF_NAMED if is_named(question, best) else OPEN)
+
+
+def lacking(question: str, passage: Passage) -> int:
+    """Return how many different words of the question the passage lacks."""
+    return len(set(analyse(question)) - set(passage_terms(passage)))
+
+
+def is_named(question: str, passage: Passage) -> bool:
+    """Whether the question has all words of the passage's title; a remark in brackets at its end does not count."""
+    title = set(analyse(_REMARK.sub("", passage.title)))
+    return bool(title) and title <= set(analyse(question))
+
+
+def starts(question: str, first: Ranking) -> list[Passage]:
+    """Return the passages that the second round starts from: those that the question names, else the best one."""
+    named = (c.passage for c in first[:LOOKED_AT] if is_named(question, c.passage))
+    return list(islice(named, STARTS)) or [first[0].passage]
+
+
+def _query(question: str, passage: Passage) -> str:
+    names = _lacking((word for word in _WORD.findall(passage.text) if word[0].isupper()), analyse(question))
+    return " ".join([*islice(names, NAMES), *_lacking(question.split(), passage_terms(passage))])
+
+
+def _lacking(words: Iterable[str], terms: Iterable[str]) -> list[str]:
+    """Return the words, each once, that have terms and none of these."""
+    known = set(terms)
+    own = {word: set(analyse(word)) for word in words}
+    return [word for word, found in own.items() if found and not found & known]
+
+
+def unite(first: Ranking, again: dict[str, Ranking], k: int) -> Retrieved:
+    """Return the passages of all searches in turn, each once: all of the first round and at most `k` others.
+
+    `again` has the rankings of the second round by query. Scores of different queries do not compare, so a score is
+    1 / place. Without a second round the ranking stays as it is.
+    """
+    if not again:
+        return Retrieved(first)
+    known = {c.passage.id for c in first}
+    fresh = list(islice((c for c in _in_turn(again.values()) if c.passage.id not in known), k))
+    kept = known | {c.passage.id for c in fresh}
+    ranking = [c for c in _in_turn([first, *again.values()]) if c.passage.id in kept]
+    united = tuple(replace(c, score=1 / place) for place, c in enumerate(ranking, start=1))
+    return Retrieved(united, SecondRound(tuple(again), frozenset(c.passage.id for c in fresh)))
+
+
+def _in_turn(rankings: Iterable[Ranking]) -> list[ScoredPassage]:
+    found: dict[str, ScoredPassage] = {}
+    for row in zip_longest(*rankings):
+        for c in filter(None, row):
+            found.setdefault(c.passage.id, c)
+    return list(found.values())
