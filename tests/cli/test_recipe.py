@@ -97,6 +97,25 @@ def test_own_documents_are_mixed_with_the_sources_of_a_configuration(run, index,
     assert "source 'own' has no weight" in capsys.readouterr().err
 
 
+def test_the_teacher_of_a_blend_writes_the_replies_of_its_sources(run, model, tmp_path, capsys):
+    texts = [{"id": f"p{i}", "title": "", "text": f"River number {i} ends at Lisbon."} for i in range(8)]
+    rows = [
+        {"id": str(i), "question": f"Where does river {i} end?", "answers": ["Lisbon"], "positive_ids": [f"p{i}"]}
+        for i in range(8)
+    ]
+    write_rows(tmp_path / "corpus.jsonl", texts)
+    write_rows(tmp_path / "rivers.jsonl", rows)
+    rivers = {"name": "rivers", "rows": "rivers.jsonl", "corpus": "corpus.jsonl", "kinds": ["context_qa"]}
+    config = tmp_path / "blend.yaml"
+    sources = [{**rivers, "licence": "MIT", "replies": 3}]
+    settings = {"data": str(tmp_path), "held_back": 0, "list_size": 2, "teacher": "some/model", "sources": sources}
+    config.write_text(yaml.safe_dump(settings))
+    model.reply = "It ends at Lisbon."
+    assert run("blend", config, "--out", tmp_path / "out") == 0
+    assert "rivers: 3 of 3 replies kept" in capsys.readouterr().err
+    assert {e.target for e in read_examples(tmp_path / "out/examples.jsonl.zst")} == {"It ends at Lisbon."}
+
+
 def test_a_blend_of_nothing_and_a_dry_run_of_unwritten_questions_are_refused(run, index, tmp_path, capsys):
     assert run("blend", "--out", tmp_path / "out") == 2
     assert "--from-index INDEX" in capsys.readouterr().err

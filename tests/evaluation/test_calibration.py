@@ -44,5 +44,7 @@ def test_the_lines_of_a_system_say_how_far_it_can_be_believed():
         line(("a",), (), None, "right"),
     ]
     # P(True) .95 and .25 of a gold passage and another: off by .05 and .25. The wrong answer is the less sure one.
-    assert calibration(lines) == Calibration(2, pytest.approx(0.15), 2, pytest.approx(0.25), 0.5)
+    bins = (Bin(1, 0.25, 0.0), Bin(1, 0.95, 1.0))
+    risks = (Risk(0.5, 0.0), Risk(1.0, 0.5))
+    assert calibration(lines) == Calibration(2, pytest.approx(0.15), 2, pytest.approx(0.25), 0.5, bins, risks)
     assert calibration(lines[2:]) == Calibration()

@@ -90,8 +90,7 @@ EVALUATION = Evaluation(
         "| SQuAD | all are judged | 20.0 of 20 | 0.900 [0.800, 1.000] | 1.00 | EM 0.500 [0.400, 0.600] |",
         "| SQuAD | 2.0 | 7.2 of 20 | 0.900 [0.800, 1.000] | 0.95 | EM 0.500 [0.400, 0.600] |",
         "| SQuAD | plain | mini | EM | -0.100 [-0.200, +0.000] | 0.0400 |",
-        "| SQuAD | mini | 100 | 60.0% (60) | 10.0% (10) | 30.0% (30) |",
-        "- SQuAD, mini: 40 of 100 are not right, and most of them are misread (30, 75%).",
+        "| SQuAD | mini | 100 | 60.0% (60) | 10.0% (10) | 30.0% (30) | misread |",
         "| SQuAD | mini | 0.100 (1.000) | 0.020 (0.200) | 0.300 (3.000) | 1.0 |",
     ],
 )

@@ -12,7 +12,6 @@ from rankrag.evaluation.statistics import (
     bootstrap_interval,
     compared,
     cost_ratio,
-    gap_closed,
     gap_interval,
     paired_difference,
     permutation_p,
@@ -67,9 +66,9 @@ def test_the_cost_of_reranking_is_the_papers_ratio():
 
 
 def test_the_gap_closed_is_a_share_of_what_can_be_reached():
-    assert gap_closed(0.5, 0.6, 0.9) == pytest.approx(0.25)
-    assert gap_closed(0.5, 0.4, 0.9) == pytest.approx(-0.25)
-    assert gap_closed(0.9, 0.9, 0.9) is None
+    shares = [gap_interval([0.5], [reranked], [0.9]).mean for reranked in (0.6, 0.4)]
+    assert shares == pytest.approx([0.25, -0.25])
+    assert gap_interval([0.9], [0.9], [0.9]) is None
 
 
 def test_an_interval_holds_the_mean_and_shrinks_to_it_without_variance():

@@ -35,7 +35,8 @@ class Calibration:
     """How far scores can be believed: ECE of P(True) over passages, AURC of answering by the best P(True).
 
     `passages` and `answers` count what each is computed from; without any it is None. `wrong` is the share of wrong
-    answers if all are given: the AURC is below it if the best P(True) tells right from wrong answers.
+    answers if all are given: the AURC is below it if the best P(True) tells right from wrong answers. `bins` and
+    `risks` are the two curves.
     """
 
     passages: int = 0
@@ -43,22 +44,26 @@ class Calibration:
     answers: int = 0
     aurc: float | None = None
     wrong: float | None = None
+    bins: tuple[Bin, ...] = ()
+    risks: tuple[Risk, ...] = ()
 
 
 def calibration(lines: Sequence[QuestionLine]) -> Calibration:
     """Return the calibration of a system on a set."""
-    judged, answered = relevance_pairs(lines), confidence_pairs(lines)
-    losses = [loss for _, loss in answered]
+    judged, answered = _relevance_pairs(lines), _confidence_pairs(lines)
+    bins, risks = reliability(judged), risk_coverage(answered)
     return Calibration(
-        len(judged),
-        expected_calibration_error(judged) if judged else None,
-        len(answered),
-        area_under_risk(risk_coverage(answered)) if answered else None,
-        fmean(losses) if answered else None,
+        passages=len(judged),
+        ece=expected_calibration_error(judged) if judged else None,
+        answers=len(answered),
+        aurc=area_under_risk(risks) if risks else None,
+        wrong=risks[-1].risk if risks else None,
+        bins=bins,
+        risks=risks,
     )
 
 
-def relevance_pairs(lines: Sequence[QuestionLine]) -> Pairs:
+def _relevance_pairs(lines: Sequence[QuestionLine]) -> Pairs:
     """Return P(True) of every judged passage with 1 if it is gold, else 0; for questions that have gold passages."""
     return [
         (p, float(name in line.gold))
@@ -68,7 +73,7 @@ def relevance_pairs(lines: Sequence[QuestionLine]) -> Pairs:
     ]
 
 
-def confidence_pairs(lines: Sequence[QuestionLine]) -> Pairs:
+def _confidence_pairs(lines: Sequence[QuestionLine]) -> Pairs:
     """Return the best P(True) of every answered question with its loss: 0 if the answer is right, else 1."""
     return [
         (max(p for p in line.p_true if p is not None), float(line.outcome != "right"))

@@ -19,14 +19,6 @@ from markdown_it import MarkdownIt
 
 from rankrag.data.files import write_whole
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
-from rankrag.evaluation.calibration import (
-    area_under_risk,
-    confidence_pairs,
-    expected_calibration_error,
-    relevance_pairs,
-    reliability,
-    risk_coverage,
-)
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.lines import QuestionLine, read_kept_passages
 from rankrag.evaluation.outcomes import OUTCOMES
@@ -57,7 +49,7 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
     parts = {
         "style": _resource("page.css"),
         "script": _resource("page.js"),
-        "overview": _overview(evaluation, columns),
+        "overview": _overview(evaluation),
         "index": _embedded("index", _index(evaluation, columns, systems)),
         "chunks": "\n".join(_all_chunks(evaluation, columns)),
         "title": escape(", ".join(systems)),
@@ -150,7 +142,7 @@ def _resource(name: str) -> str:
     return resources.files("rankrag.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
-def _overview(evaluation: Evaluation, columns: Sequence[_Column]) -> str:
+def _overview(evaluation: Evaluation) -> str:
     """Return the outcomes and two curves of each set, then the tables of the Markdown report."""
     legend = "".join(
         f'<li><span class="swatch b{number}"></span><b>{kind}</b> {escape(meaning)}</li>'
@@ -159,8 +151,8 @@ def _overview(evaluation: Evaluation, columns: Sequence[_Column]) -> str:
     )
     sections = []
     for s in evaluation.description.sets:
-        bars = "".join(_outcome_bar(f) for one, _, f in evaluation.all("compared") if one is s)
-        curves = "".join(_curves(next((column.lines for column in columns if column.of_set is s), [])))
+        found = [figures for one, _, figures in evaluation.all("compared") if one is s]
+        bars, curves = "".join(map(_outcome_bar, found)), "".join(_curves(found[0]) if found else ())
         sections.append(f"<section><h2>{escape(s.title)}</h2>{bars}<div class=squares>{curves}</div></section>")
     tables = as_html(render_report(evaluation))
     return f"<ul class=legend>{legend}</ul>{''.join(sections)}<div class=tables>{tables}</div>"
@@ -177,17 +169,15 @@ def _outcome_bar(figures: SystemFigures) -> str:
     return f"<div class=outcomes><b>{escape(figures.system)}</b>{parts}</div>"
 
 
-def _curves(lines: Sequence[QuestionLine]) -> Iterator[str]:
-    """Yield how well P(True) of the set's first system fits the gold passages, and what abstaining by it would buy."""
-    if judged := relevance_pairs(lines):
-        error = expected_calibration_error(judged)
-        caption = f"{lines[0].system}: passages by P(True) →, and the share of them that is gold ↑ (ECE {error:.3f})"
-        yield curve([(one.confidence, one.accuracy) for one in reliability(judged)], caption, "M0 1L1 0")
-    if answered := confidence_pairs(lines):
-        risks = risk_coverage(answered)
-        caption = f"{lines[0].system}: the surest are answered →, and that share of them is wrong ↑"
-        points = [(one.coverage, one.risk) for one in risks]
-        yield curve(points, f"{caption} (area {area_under_risk(risks):.3f})", "")
+def _curves(figures: SystemFigures) -> Iterator[str]:
+    """Yield how well P(True) of a system fits the gold passages of a set, and what abstaining by it would buy."""
+    name, found = figures.system, figures.calibration
+    if found.bins:
+        caption = f"{name}: passages by P(True) →, and the share of them that is gold ↑ (ECE {found.ece:.3f})"
+        yield curve([(one.confidence, one.accuracy) for one in found.bins], caption, "M0 1L1 0")
+    if found.risks:
+        caption = f"{name}: the surest are answered →, and that share of them is wrong ↑ (area {found.aurc:.3f})"
+        yield curve(found.risks, caption, "")
 
 
 def curve(points: Sequence[tuple[float, float]], caption: str, ideal: str) -> str:

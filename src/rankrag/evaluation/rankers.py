@@ -13,8 +13,7 @@ from rankrag.errors import ModelError
 from rankrag.evaluation.systems import RankerKind
 from rankrag.evaluation.work import JudgeFunction
 from rankrag.rerank import Judgement
-from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.forms import MINILM
+from rankrag.retrieval.forms import MINILM, packaged_minilm
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 
@@ -43,17 +42,9 @@ def _cross_encoder(name: str) -> JudgeFunction:
 
 
 def _bi_encoder(name: str) -> JudgeFunction:
-    if name == MINILM:  # this one is installed with rankrag
-        packaged = Encoder()
-        queries = packaged.encode_queries
-
-        def passages(texts: list[str]) -> np.ndarray:
-            return packaged.encode_passages([Passage("", text) for text in texts])
-
-    else:
-        model = _opened("SentenceTransformer", name)
-        queries = partial(model.encode_query, normalize_embeddings=True, show_progress_bar=False)
-        passages = partial(model.encode_document, normalize_embeddings=True, show_progress_bar=False)
+    model = _opened("SentenceTransformer", str(packaged_minilm()) if name == MINILM else name)
+    queries = partial(model.encode_query, normalize_embeddings=True, show_progress_bar=False)
+    passages = partial(model.encode_document, normalize_embeddings=True, show_progress_bar=False)
 
     def judge(pairs: Sequence[tuple[Question, Passage]]) -> list[Judgement]:
         asked = _vectors(queries, [question.text for question, _ in pairs])

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from rankrag.evaluation.aggregate import Evaluation, SystemFigures
+from rankrag.evaluation.aggregate import Evaluation
 from rankrag.evaluation.description import RunDescription
-from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
-from rankrag.evaluation.tables import TABLES, Cell, ReportTable, SystemRow, question_count, section, system_name
+from rankrag.evaluation.tables import TABLES, section
 
 
 def render_report(evaluation: Evaluation) -> str:
     """Return the report; parts without figures are left out."""
     tables = [table.render(evaluation) for table in TABLES]
-    parts = [_head(evaluation.description), *tables, _pairs(evaluation), error_analysis(evaluation)]
+    parts = [_head(evaluation.description), *tables, _pairs(evaluation)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def error_analysis(evaluation: Evaluation) -> str:
-    """Return what became of the questions, set by set, and which step loses most of them."""
-    kinds = [kind for kind in OUTCOMES if any(kind in f.outcomes for _, _, f in evaluation.all("compared"))]
-    meanings = "\n".join(f"- **{kind}**: {OUTCOMES[kind]}" for kind in kinds)
-    text = (
-        "## Error analysis\n\n"
-        "The outcome of every question: right, or the first step that lost it. The shares of a row add up to all its "
-        f"questions.\n\n{meanings}"
-    )
-    columns: dict[str, str | Cell] = {"system": system_name, "questions": question_count}
-    columns |= {kind: lambda row, kind=kind: _share(row.figures, kind) for kind in kinds}  # type: ignore[misc]
-    table = ReportTable(text, ("compared",), columns).render(evaluation)
-    words = "\n".join(f"- {line}" for found in evaluation.all("compared") if (line := _worst_step(SystemRow(*found))))
-    return f"{table}\n\n{words}" if words else table
 
 
 def signed(interval: Interval) -> str:
@@ -97,21 +80,3 @@ def _pairs(evaluation: Evaluation) -> str:
         "bootstrap, and the p-value of a two-sided paired permutation test, not corrected for the number of tests."
     )
     return section(text, ["set", "system", "against", "metric", "difference", "p"], rows)
-
-
-def _worst_step(row: SystemRow) -> str:
-    """Return a sentence about the step that loses the most questions; "" if none is lost."""
-    lost = {kind: count for kind, count in row.figures.outcomes.items() if kind != "right"}
-    if not lost:
-        return ""
-    worst, count = max(lost.items(), key=lambda item: item[1])
-    wrong = sum(lost.values())
-    return (
-        f"{row.of_set.title}, {row.system.name}: {wrong} of {row.figures.questions} are not right, and most of them "
-        f"are {worst} ({count}, {count / wrong:.0%})."
-    )
-
-
-def _share(f: SystemFigures, kind: str) -> str:
-    count = sum(count for name, count in f.outcomes.items() if name == kind)
-    return f"{count / f.questions:.1%} ({count})" if count else ""

@@ -40,7 +40,6 @@ from rankrag.evaluation.standard import takes_part
 from rankrag.evaluation.steps import PreparedSet, run_system
 from rankrag.evaluation.systems import System, check_systems
 from rankrag.opening import Say
-from rankrag.retrieval.forms import MINILM
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +156,6 @@ def check_packages(systems: Sequence[System], sets: Sequence[TestSet]) -> None:
     own = [of_set.benchmark.title for of_set in sets if lexical and not (of_set.searchable or of_set.ranked)]
     if own and not _installed("bm25s"):
         raise MissingExtraError(f'{own[0]}: ordering candidates needs bm25s: pip install "rankrag[evaluation]"')
-    rankers = [
-        s.ranker for s in systems if s.ranked_by[0] in ("cross-encoder", "bi-encoder") and s.ranked_by[1] != MINILM
-    ]
-    if rankers and not _installed("sentence_transformers"):
-        raise MissingExtraError(f"{rankers[0]}: needs sentence-transformers: pip install sentence-transformers")
 
 
 def _installed(package: str) -> bool:

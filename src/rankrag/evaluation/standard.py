@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rankrag.config.evaluation import ComparisonConfig
 from rankrag.contract import HistoryQuery
@@ -24,6 +25,10 @@ OTHERS = 4
 _TURNS: dict[HistoryQuery, str] = {"last": "", "all": ", all turns", "both": ", last and all turns"}
 
 
+ANSWERS = "never withholds"
+"""The system that the others differ from in one thing."""
+
+
 def standard_systems(wanted: ComparisonConfig) -> tuple[System, ...]:
     """Return the built-in systems of a run; without a model ("none"), the first stages.
 
@@ -35,18 +40,32 @@ def standard_systems(wanted: ComparisonConfig) -> tuple[System, ...]:
         return first_stages(retrievers)
     best = "hybrid" if "hybrid" in retrievers else retrievers[0]
     name = Path(model).name if Path(model).is_dir() else model
-    shipped = System.model_validate({"name": name, "model": model, "retriever": best, "n": wanted.n, "k": wanted.k})
-    answers = shipped.changed(name="never withholds", abstain=False)
-    plain = answers.changed(name="not reranked", ranker=NOTHING, against=answers.name)
-    return (
-        shipped,
-        answers,
-        plain,
-        *_orders(answers, retrievers),
-        *_reading(answers),
-        *_stopping(answers),
-        *first_stages(retrievers),
-    )
+    shipped = {"name": name, "model": model, "retriever": best, "n": wanted.n, "k": wanted.k}
+    also_bm25 = best != "bm25" and "bm25" in retrievers
+    others = [{**shipped, "abstain": False, **one} for one in _others(model, wanted.k, also_bm25=also_bm25)]
+    return (*map(System.model_validate, [shipped, *others]), *first_stages(retrievers))
+
+
+def _others(model: str, k: int | None, *, also_bm25: bool) -> list[dict[str, Any]]:
+    """Return the other systems with a model: in what each differs from the first one, beside never withholding."""
+    ranks = {"model": NOTHING, "ranker": f"model:{model}", "role": "order"}
+    five = {"retriever": "five", "n": OTHERS + 1, "role": "reading"}
+    stops = {"against": ANSWERS, "role": "stopping"}
+    over_bm25 = [
+        {"name": "bm25, reranked", **ranks, "retriever": "bm25"},
+        {"name": "bm25, P(True) alone", **ranks, "retriever": "bm25", "similarity": False},
+    ]
+    return [
+        {"name": ANSWERS},
+        {"name": "not reranked", "ranker": NOTHING, "against": ANSWERS},
+        {"name": "P(True) alone", **ranks, "similarity": False},
+        *(over_bm25 if also_bm25 else ()),
+        {"name": "gold passage", "retriever": "gold", "ranker": NOTHING, "n": 1, "k": 1, "role": "reading"},
+        {"name": "best of five", **five, "k": k and min(k, OTHERS + 1)},
+        {"name": "all five", **five, "ranker": NOTHING, "k": OTHERS + 1},
+        {"name": "judges all", **stops},
+        *({"name": f"stops at {bound:g}", **stops, "settled_from": bound} for bound in BOUNDS),
+    ]
 
 
 def first_stages(retrievers: Sequence[str]) -> tuple[System, ...]:
@@ -59,34 +78,6 @@ def first_stages(retrievers: Sequence[str]) -> tuple[System, ...]:
         for retriever in retrievers
         for turns, words in _TURNS.items()
     )
-
-
-def _orders(answers: System, retrievers: Sequence[str]) -> list[System]:
-    """Return the systems that only rank: by the model alone, and over BM25."""
-    ranks = answers.changed(name="P(True) alone", model=NOTHING, ranker=f"model:{answers.model}", role="order")
-    pure = [ranks.changed(similarity=False)]
-    if answers.retriever == "bm25" or "bm25" not in retrievers:
-        return pure
-    over = ranks.changed(name="bm25, reranked", retriever="bm25")
-    return [*pure, over, over.changed(name="bm25, P(True) alone", similarity=False)]
-
-
-def _reading(answers: System) -> list[System]:
-    """Return the systems that are given the gold passage: alone, and among four others, ranked or shuffled."""
-    five = OTHERS + 1
-    values = {"retriever": "five", "n": five, "role": "reading"}
-    best = answers.changed(name="best of five", k=None if answers.k is None else min(answers.k, five), **values)
-    return [
-        answers.changed(name="gold passage", retriever="gold", ranker=NOTHING, n=1, k=1, role="reading"),
-        best,
-        answers.changed(name="all five", ranker=NOTHING, **{**values, "k": five}),
-    ]
-
-
-def _stopping(answers: System) -> list[System]:
-    """Return the systems that judge five passages at a time, until the k-th best reaches a bound."""
-    full = answers.changed(name="judges all", role="stopping", against=answers.name)
-    return [full, *(full.changed(name=f"stops at {bound:g}", settled_from=bound) for bound in BOUNDS)]
 
 
 def takes_part(system: System, test_set: TestSet, questions: Sequence[Judged], systems: Sequence[System]) -> bool:

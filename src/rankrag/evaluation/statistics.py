@@ -75,31 +75,22 @@ def permutation_p(after: Sequence[float], before: Sequence[float], seed: int = 0
     return (as_far + 1) / (PERMUTATIONS + 1)
 
 
-def gap_closed(first: float, reranked: float, reachable: float) -> float | None:
-    """Return (reranked - first) / (reachable - first); None if the first stage leaves no gap.
-
-    `reachable` is the metric of a perfect order of the same candidates. A negative share means that reranking hurts.
-    """
-    return (reranked - first) / (reachable - first) if reachable - first > 1e-12 else None
-
-
 def gap_interval(
     first: Sequence[float], reranked: Sequence[float], reachable: Sequence[float], seed: int = 0
 ) -> Interval | None:
-    """Return the share of the reachable gap that was closed, with its 95 % interval; None without a gap.
+    """Return (reranked - first) / (reachable - first) of the means, with its 95 % interval; None without a gap.
 
+    `reachable` is the metric of a perfect order of the same candidates. A negative share means that reranking hurts.
     Resamples that leave no gap are skipped.
     """
-    rows = np.asarray([first, reranked, reachable], dtype=np.float64)
-    share = gap_closed(*(float(row.mean()) for row in rows))
-    if share is None:
-        return None
 
     def shares(means: np.ndarray) -> np.ndarray:
         gap = means[2] - means[0]
         return np.asarray((means[1] - means[0])[gap > 1e-12] / gap[gap > 1e-12])
 
-    return Interval(share, *_percentiles(rows, shares, seed))
+    rows = np.asarray([first, reranked, reachable], dtype=np.float64)
+    share = shares(rows.mean(axis=1, keepdims=True))
+    return Interval(float(share[0]), *_percentiles(rows, shares, seed)) if len(share) else None
 
 
 def cost_ratio(n: int, seconds: Seconds) -> float | None:

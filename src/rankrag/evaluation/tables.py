@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.metrics import ANSWER_METRICS, RANKING_METRICS
+from rankrag.evaluation.outcomes import OUTCOMES, Outcome
 from rankrag.evaluation.systems import System
 
 
@@ -70,14 +71,25 @@ def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return "\n".join([text, "", lines[0], "|" + "---|" * len(kept), *lines[1:]])
 
 
-def system_name(row: SystemRow) -> str:
-    """Return the name of the system."""
+def _system_name(row: SystemRow) -> str:
     return row.system.name
 
 
-def question_count(row: SystemRow) -> str:
-    """Return how many questions were asked."""
+def _question_count(row: SystemRow) -> str:
     return str(row.figures.questions)
+
+
+def _outcome(kind: Outcome) -> Cell:
+    def cell(row: SystemRow) -> str:
+        count = row.figures.outcomes.get(kind, 0)
+        return f"{count / row.figures.questions:.1%} ({count})" if count else ""
+
+    return cell
+
+
+def _most_lost(row: SystemRow) -> str:
+    lost = {kind: count for kind, count in row.figures.outcomes.items() if kind != "right"}
+    return max(lost, key=lambda kind: lost[kind], default="")
 
 
 def _metrics(*names: str) -> dict[str, str]:
@@ -111,7 +123,7 @@ TABLES = (
         {
             "first stage": lambda row: row.first_stage,
             "candidates": lambda row: "all" if row.system.role == "first stage" else f"N = {row.system.n}",
-            "questions": question_count,
+            "questions": _question_count,
             **{name: lambda row, name=name: row.before(name) for name in RANKING_METRICS},  # type: ignore[misc]
         },
         lambda row: bool(row.figures.first),
@@ -123,7 +135,7 @@ TABLES = (
         "a perfect order, and below 0 the ranker does harm.",
         ("compared", "order"),
         {
-            "system": system_name,
+            "system": _system_name,
             "first stage": lambda row: row.of_set.first_stage or row.system.first_stage,
             "metric": lambda row: row.of_set.metric,
             "before": lambda row: row.before(row.of_set.metric),
@@ -136,7 +148,7 @@ TABLES = (
     ReportTable(
         "### All metrics of the reranked order",
         ("compared", "order"),
-        {"system": system_name, **_metrics(*RANKING_METRICS)},
+        {"system": _system_name, **_metrics(*RANKING_METRICS)},
         lambda row: row.system.ranks and bool(row.figures.first),
     ),
     ReportTable(
@@ -145,7 +157,7 @@ TABLES = (
         "words at punctuation. MIRAGE accuracy takes A if no letter is found, strict counts that as wrong, and parsed "
         "is the share with a letter. A question that was refused or failed counts as wrong.",
         ("compared",),
-        {"system": system_name, "questions": question_count, **_metrics(*ANSWER_METRICS, "refused")},
+        {"system": _system_name, "questions": _question_count, **_metrics(*ANSWER_METRICS, "refused")},
         lambda row: "refused" in row.figures.figures,
     ),
     ReportTable(
@@ -153,7 +165,7 @@ TABLES = (
         "The model gets the gold passage: alone; among BM25's four best others, shuffled; and as the best k of these "
         "five in its own order.",
         ("reading",),
-        {"system": system_name, "questions": question_count, **_metrics("EM", "F1")},
+        {"system": _system_name, "questions": _question_count, **_metrics("EM", "F1")},
     ),
     ReportTable(
         "## Citations\n\n"
@@ -162,7 +174,7 @@ TABLES = (
         "questions: a refusal counts as 0. The last column is the precision of always citing the first passage.",
         ("compared", "reading"),
         {
-            "system": system_name,
+            "system": _system_name,
             "precision": "citation precision",
             "recall": "citation recall",
             "first": "first citation gold",
@@ -178,7 +190,7 @@ TABLES = (
         ("compared",),
         {
             "answerable": lambda row: "no" if row.of_set.unanswerable else "yes",
-            "system": system_name,
+            "system": _system_name,
             **_metrics("refused", "withheld", "look-alike found"),
             "of these refused": "refused despite look-alike",
         },
@@ -192,7 +204,7 @@ TABLES = (
         "questions answered: the further below wrong, the more abstaining helps.",
         ("compared",),
         {
-            "system": system_name,
+            "system": _system_name,
             "passages": lambda row: f"{row.figures.calibration.passages:,}",
             "ECE": lambda row: _number(row.figures.calibration.ece),
             "answers": lambda row: f"{row.figures.calibration.answers:,}",
@@ -218,13 +230,26 @@ TABLES = (
         },
     ),
     ReportTable(
+        "## Error analysis\n\n"
+        "The outcome of every question: right, or the first step that lost it. The shares of a row add up to all its "
+        "questions; the last column names the step that loses most of them.\n\n"
+        + "\n".join(f"- **{kind}**: {meaning}" for kind, meaning in OUTCOMES.items()),
+        ("compared",),
+        {
+            "system": _system_name,
+            "questions": _question_count,
+            **{kind: _outcome(kind) for kind in OUTCOMES},
+            "most are lost as": _most_lost,
+        },
+    ),
+    ReportTable(
         "## Time\n\n"
         "Seconds for a typical question, the median, and in brackets the 90th percentile: its retrieval (t1), judging "
         "one passage (t2), its answer (t3); both in batches. N · t2 / (t1 + t3) is what reranking adds "
         "(paper, section 5.5: 0.9 to 6.0 times for N = 20 to 100).",
         ("compared",),
         {
-            "system": system_name,
+            "system": _system_name,
             **{step: _seconds(step) for step in ("t1", "t2", "t3")},
             "N·t2/(t1+t3)": lambda row: _number(row.figures.cost, ".1f"),
         },
