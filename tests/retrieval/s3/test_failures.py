@@ -18,8 +18,7 @@ from tests.s3_server import READER, SECRET, S3Server
 
 pytest.importorskip("obstore")
 
-from rankrag.retrieval.s3 import store as module
-from rankrag.retrieval.s3 import versions
+from rankrag.retrieval.s3 import replica, versions
 from rankrag.retrieval.s3.bucket import Bucket
 from rankrag.retrieval.s3.versions import CURRENT, read_head, read_version
 
@@ -41,7 +40,7 @@ def own_s3(s3, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def nothing_was_said(monkeypatch):
-    monkeypatch.setattr(module, "_said", set())
+    monkeypatch.setattr(replica, "_said", set())
 
 
 def in_a_process(code: str, *arguments: str) -> subprocess.Popen[str]:
@@ -78,7 +77,7 @@ def kill_when_it_is_there(process: subprocess.Popen[str]) -> None:
 
 def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_version_before(s3_store, s3_address, document_of):
     s3_store.put([document_of("a", "cat")])
-    before, keys = read_head(s3_store._bucket), set(s3_store._bucket.keys("files"))
+    before, keys = read_head(s3_store._replica.bucket), set(s3_store._replica.bucket.keys("files"))
     kill_when_it_is_there(
         in_a_process(
             """
@@ -88,14 +87,14 @@ open_store(sys.argv[1]).put([SourcePassages("b", "0", (Passage("b#0", "dog"),))]
             s3_address,
         )
     )
-    half = set(s3_store._bucket.keys("files")) - keys
+    half = set(s3_store._replica.bucket.keys("files")) - keys
     assert len(half) >= 2
-    assert read_head(s3_store._bucket) == before
+    assert read_head(s3_store._replica.bucket) == before
     assert len(open_store(s3_address)) == 1
     s3_store.put([document_of("b", "dog")])
     assert len(open_store(s3_address)) == 2
     s3_store.refresh()
-    assert half.isdisjoint(s3_store._bucket.keys("files"))
+    assert half.isdisjoint(s3_store._replica.bucket.keys("files"))
 
 
 def test_a_reader_killed_in_the_middle_of_a_move_loses_nothing(
@@ -192,8 +191,8 @@ def test_a_damaged_object_is_named_and_who_has_a_snapshot_goes_on(s3_store, s3_a
     seen = reader.version()
     elsewhere("cache")
     s3_store.put([document_of("b", "dog")])
-    file = max(read_version(s3_store._bucket, s3_store.version()), key=lambda file: file.key)
-    s3_store._bucket.put(file.key, b"x" * file.size)
+    file = max(read_version(s3_store._replica.bucket, s3_store.version()), key=lambda file: file.key)
+    s3_store._replica.bucket.put(file.key, b"x" * file.size)
     elsewhere("another machine")
     damaged = f"{s3_address}/{file.key}: the object is damaged"
     with pytest.raises(IndexStoreError, match=f"^{damaged}"):
@@ -201,21 +200,21 @@ def test_a_damaged_object_is_named_and_who_has_a_snapshot_goes_on(s3_store, s3_a
     assert reader.version() == reader.version() == seen
     assert len(reader) == 1
     assert caplog.text.count(damaged) == 1
-    s3_store._bucket.delete([file.key])
+    s3_store._replica.bucket.delete([file.key])
     with pytest.raises(IndexStoreError, match=f"^{s3_address}/{file.key}: the object is not there"):
         open_store(s3_address)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format": 1, "versions": []}', b'{"format": 1, "versions": ["x"]}'])
 def test_a_damaged_pointer_is_named(s3_store, s3_address, data):
-    s3_store._bucket.put(CURRENT, data)
+    s3_store._replica.bucket.put(CURRENT, data)
     with pytest.raises(IndexStoreError, match=rf"^{s3_address}/CURRENT: damaged, or not an index of rankrag"):
         open_store(s3_address)
 
 
 def test_a_list_of_files_that_was_changed_is_not_believed(s3_store, s3_address, elsewhere):
     name = s3_store.version()
-    s3_store._bucket.put(f"versions/{name}.json", b"[]")
+    s3_store._replica.bucket.put(f"versions/{name}.json", b"[]")
     elsewhere("another machine")
     with pytest.raises(IndexStoreError, match=rf"^{s3_address}/versions/{name}\.json: the object is damaged"):
         open_store(s3_address)
@@ -223,7 +222,7 @@ def test_a_list_of_files_that_was_changed_is_not_believed(s3_store, s3_address, 
 
 def test_an_index_of_a_newer_rankrag_is_left_alone(s3_store, s3_address):
     current = {"format": 2, "versions": [s3_store.version()]}
-    s3_store._bucket.put(CURRENT, json.dumps(current).encode())
+    s3_store._replica.bucket.put(CURRENT, json.dumps(current).encode())
     for opens in (open_store, create_store):
         with pytest.raises(IndexStoreError, match="format 2, this rankrag reads format 1; upgrade rankrag"):
             opens(s3_address)
@@ -263,11 +262,29 @@ def test_no_clock_counts(s3_store, s3_address, document_of, monkeypatch, elsewhe
     assert len(open_store(s3_address)) == 2
 
 
-def test_a_server_without_conditional_writes_is_refused(s3, s3_address, monkeypatch):
+@pytest.mark.parametrize("ignored", ["If-None-Match", "If-Match"])
+def test_a_server_without_conditional_writes_is_refused(s3, s3_address, monkeypatch, ignored):
     swap = Bucket.swap
-    monkeypatch.setattr(Bucket, "swap", lambda bucket, key, data, etag: bucket.put(key, data) if etag is None else swap)
-    with pytest.raises(IndexStoreError, match="the server ignores If-None-Match"):
+
+    def careless(bucket, key, data, etag):
+        if (etag is None) == (ignored == "If-None-Match"):
+            bucket.put(key, data)
+        else:
+            swap(bucket, key, data, etag=etag)
+
+    monkeypatch.setattr(Bucket, "swap", careless)
+    with pytest.raises(IndexStoreError, match=f"the server ignores {ignored}, so that two writers could"):
         create_store(s3_address)
+    with pytest.raises(IndexStoreError, match="no index there"):
+        open_store(s3_address)
+
+
+def test_an_index_that_was_taken_away_is_not_made_again_with_a_part_of_it(s3_store, s3_address, document_of):
+    s3_store.put([document_of("a", "cat")])
+    versions.delete_all(s3_store._replica.bucket)
+    assert len(s3_store) == 1
+    with pytest.raises(IndexStoreError, match=f"^{s3_address}: the index was taken away; make it again with"):
+        s3_store.put([document_of("b", "dog")])
 
 
 def test_a_swap_whose_reply_was_lost_counts(s3_store, s3_address, document_of, monkeypatch):
@@ -279,7 +296,7 @@ def test_a_swap_whose_reply_was_lost_counts(s3_store, s3_address, document_of, m
 
     monkeypatch.setattr(Bucket, "swap", lost)
     s3_store.put([document_of("a", "cat")])
-    assert read_head(s3_store._bucket).number == 2
+    assert read_head(s3_store._replica.bucket).number == 2
     assert len(s3_store) == 1
 
 

@@ -14,6 +14,7 @@ from rankrag.retrieval.store import PassageStore
 
 pytest.importorskip("obstore")
 
+from rankrag.retrieval.s3 import replica
 from rankrag.retrieval.s3 import store as module
 from rankrag.retrieval.s3.versions import KEPT, read_head, read_version
 
@@ -77,8 +78,8 @@ def test_only_new_files_are_uploaded_and_fetched(s3, s3_store, s3_address, elsew
     files = {key.rpartition("/")[2] for key in new if key.startswith("files/")}
     assert 0 < len(files) < len([key for key in before if key.startswith("files/")])
     fetched = []
-    download = reader._bucket.download
-    monkeypatch.setattr(reader._bucket, "download", lambda *told: (fetched.append(told[2]), download(*told)))
+    download = reader._replica.bucket.download
+    monkeypatch.setattr(reader._replica.bucket, "download", lambda *told: (fetched.append(told[2]), download(*told)))
     elsewhere("another machine")
     reader.version()
     assert len(reader) == 2
@@ -102,7 +103,7 @@ def test_writers_on_many_machines_lose_nothing(s3_address, s3_store, elsewhere, 
 
     def write(named):
         name, store = named
-        for turn in range(4):
+        for turn in range(2):
             store.put([document_of(f"{name} {turn}", f"{name} {turn}"), document_of("shared", name, f"{turn}")])
 
     with ThreadPoolExecutor(3) as pool:
@@ -110,15 +111,18 @@ def test_writers_on_many_machines_lose_nothing(s3_address, s3_store, elsewhere, 
     read = open_store(s3_address)
     assert {source.path for source in read.sources()} == {
         "shared",
-        *(f"{name} {turn}" for name, _ in stores for turn in range(4)),
+        *(f"{name} {turn}" for name, _ in stores for turn in range(2)),
     }
     assert len(read.passages("shared")) == 2
-    assert read_head(read._bucket).number == 1 + 3 * 4
+    assert read_head(read._replica.bucket).number == 1 + 3 * 2
 
 
 def test_a_writer_waits_for_another_one_of_its_machine_and_then_says_so(s3_store, s3_address, document_of):
     other = open_store(s3_address)
-    with other._writing(), pytest.raises(IndexStoreError, match=r"on this machine is writing .*waited 0\.5 s.* again"):
+    with (
+        other._replica._writing(),
+        pytest.raises(IndexStoreError, match=r"on this machine is writing .*waited 0\.5 s.* again"),
+    ):
         s3_store.put([document_of("a", "cat")])
     s3_store.put([document_of("a", "cat")])
 
@@ -175,28 +179,28 @@ def test_a_long_move_does_not_keep_a_reader_waiting(s3_store, s3_address, elsewh
     elsewhere("cache")
     s3_store.put([document_of("a", "cat")])
     elsewhere("another machine")
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
-    download = reader._bucket.download
-    monkeypatch.setattr(reader._bucket, "download", lambda *told: (time.sleep(0.3), download(*told)))
+    monkeypatch.setattr(replica, "PATIENCE", 0.01)
+    download = reader._replica.bucket.download
+    monkeypatch.setattr(reader._replica.bucket, "download", lambda *told: (time.sleep(0.3), download(*told)))
     assert reader.version() == seen
-    reader._mover.join()
+    reader._replica._mover.join()
     assert len(reader) == 1
 
 
 def test_the_last_versions_stay_in_the_bucket_and_nothing_else(s3, s3_store, s3_address, document_of):
     for turn in range(KEPT + 3):
         s3_store.put([document_of("a", f"text {turn}")])
-    s3_store._bucket.put("files/00000003-killed/0", b"of an attempt that nobody finished")
-    s3_store._bucket.put("files/99999999-at-work/0", b"of an attempt that may be at work")
-    s3_store._bucket.put("files/notes", b"not ours")
+    s3_store._replica.bucket.put("files/00000003-killed/0", b"of an attempt that nobody finished")
+    s3_store._replica.bucket.put("files/99999999-at-work/0", b"of an attempt that may be at work")
+    s3_store._replica.bucket.put("files/notes", b"not ours")
     s3_store.refresh()
     keys = keys_of(s3, s3_address)
-    names = read_head(s3_store._bucket).names
+    names = read_head(s3_store._replica.bucket).names
     assert len(names) == KEPT
     assert [key for key in keys if key.startswith("versions/")] == sorted(f"versions/{name}.json" for name in names)
     assert "files/00000003-killed/0" not in keys
     assert {"files/99999999-at-work/0", "files/notes"} <= set(keys)
-    files = {file.key for name in names for file in read_version(s3_store._bucket, name)}
+    files = {file.key for name in names for file in read_version(s3_store._replica.bucket, name)}
     assert files <= set(keys)
 
 

@@ -17,6 +17,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -159,15 +160,19 @@ def delete_all(bucket: Bucket) -> None:
 
 def check_swaps(bucket: Bucket) -> None:
     """Raise if the server swaps an object for who has not seen it: writers could overwrite each other's versions."""
-    data, _ = bucket.get(CURRENT)
-    try:
-        bucket.swap(CURRENT, data, etag=None)
-    except SwapError:
-        return
-    raise IndexStoreError(
-        f"{bucket.place}: the server ignores If-None-Match, so that two writers could lose each other's work; "
-        "use a server with conditional writes (Amazon S3, MinIO, Ceph, R2, SeaweedFS)"
-    )
+    key = f"files/{0:08d}-probe-{secrets.token_hex(8)}"  # `drop_old` takes it away if we are killed here
+    bucket.put(key, b"")
+    for condition, etag in (("If-None-Match", None), ("If-Match", '"00000000000000000000000000000000"')):
+        try:
+            bucket.swap(key, b"", etag=etag)
+        except SwapError:
+            continue
+        raise IndexStoreError(
+            f"{bucket.place}: the server ignores {condition}, so that two writers could lose each other's work; use a "
+            "server with conditional writes (docs/object-storage.md)"
+        )
+    with suppress(IndexStoreError):  # without the right to delete
+        bucket.delete([key])
 
 
 def _version_key(name: str) -> str:
