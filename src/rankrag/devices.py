@@ -6,9 +6,6 @@ import torch
 
 from rankrag.errors import ModelError
 
-INT8 = "int8"
-"""Weights in eight bits; the computation uses another number type (`models.int8`)."""
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -33,12 +30,9 @@ def pick_device(device: str) -> torch.device:
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the number type to compute in.
-
-    "auto" and "int8" compute in bfloat16 if the hardware has it, else in float32.
-    """
-    if dtype in ("auto", INT8):
+    """Return the number type with that name; "auto" is bfloat16 if the hardware has it, else float32."""
+    if dtype == "auto":
         return torch.bfloat16 if has_bf16(str(device)) else torch.float32
     if dtype not in DTYPES:
-        raise ModelError(f"--dtype {dtype}: unknown; choose auto, {', '.join(DTYPES)}, {INT8}")
+        raise ModelError(f"--dtype {dtype}: unknown; choose auto, {', '.join(DTYPES)}")
     return DTYPES[dtype]

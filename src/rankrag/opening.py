@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from rankrag.config.answering import AskConfig
 from rankrag.data.progress import Progress
 from rankrag.errors import ConfigError
-from rankrag.models import Form, LanguageModel
+from rankrag.models import LanguageModel
 from rankrag.models.address import is_address, parse_address
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model
@@ -104,7 +104,6 @@ def model_of(
         dtype=config.dtype,
         score=config.score,
         state_cache=config.state_cache,
-        state_form=config.state_form,
         index=index,
         say=say,
         progress=progress,
@@ -118,7 +117,6 @@ def open_model(
     dtype: str = "auto",
     score: ScoreType | None = None,
     state_cache: Path | str = "off",
-    state_form: Form = "exact",
     index: Path | str | None = None,
     say: Say = lambda _: None,
     progress: Progress | None = None,
@@ -146,7 +144,7 @@ def open_model(
     reason = replicas[0].why_no_states()
     where = _states_in(index) if state_cache == "index" else state_cache
     for replica in replicas:
-        replica.states = None if reason else open_cache(where, replica.model, form=state_form, say=say)
+        replica.states = None if reason else open_cache(where, replica.model, say)
     if reason and is_named:
         say(f"state_cache {state_cache}: not used, {reason}")
     return replicas[0] if len(replicas) == 1 else ParallelModel(replicas)

@@ -146,10 +146,3 @@ def test_a_number_type_that_a_target_does_not_know_is_refused(run, tiny_model_di
     arguments = ("export", "--to", target, "--weights", "q8_0", "--model", tiny_model_dir, "--out", tmp_path / "out")
     assert run(*arguments) == 2
     assert f"--weights q8_0: {target} takes none; --dtype" in capsys.readouterr().err
-
-
-def test_an_export_of_weights_in_eight_bits_is_refused(run, tiny_model_dir, tmp_path, capsys):
-    arguments = ("export", "--to", "onnx", "--dtype", "int8", "--model", tiny_model_dir, "--out", tmp_path / "out")
-    assert run(*arguments) == 2
-    assert "--dtype int8: an export is made of whole weights" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

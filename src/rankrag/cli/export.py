@@ -36,8 +36,6 @@ def export(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: there is something already; name a new folder")
-    if dtype == "int8":
-        raise ConfigError("--dtype int8: an export is made of whole weights; --weights says what gguf holds")
     from rankrag.contract import save_contract
     from rankrag.models.prepared import resolve_model
     from rankrag.models.transformers import TransformersModel

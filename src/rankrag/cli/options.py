@@ -42,7 +42,7 @@ _MODEL = typer.Option(
     "http://HOST:PORT/v1?model=NAME#DIRECTORY (docs/backends.md).",
 )
 _DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, …; cuda:0,cuda:1 shares the work.")
-_DTYPE = typer.Option(help="auto, float32, bfloat16, float16, or int8 for weights in eight bits.")
+_DTYPE = typer.Option(help="auto, float32, bfloat16 or float16.")
 Model = Annotated[str, _MODEL]
 ModelChoice = Annotated[str | None, _MODEL]
 Device = Annotated[str, _DEVICE]

@@ -12,7 +12,6 @@ _NOW_SETTINGS = {
     "--history-query": "history_query=…",
     "--score": "score=…",
     "--state-cache": "state_cache=…",
-    "--state-form": "state_form=…",
     "--encoder": "encoder=…",
     "--no-rerank": "rerank=false",
     "--pure": "similarity=false",
@@ -24,7 +23,8 @@ RETIRED = {
     "--windows": "windows of five rank worse than judging each passage; --set settled_from=… judges fewer passages",
     "fit --head": "a middle layer ranks no better than P(True) until nearly all layers are computed; leave it out",
     "evaluate --score": "an evaluation takes the score of the model's contract; leave it out",
-    "evaluate --state-form": "states are kept exactly; leave it out",
+    "--state-form": "states are kept exactly; leave it out",
+    "--dtype int8": "it was slower and saved nothing while loading; serve a GGUF file of fewer bits (docs/backends.md)",
     "retrieve --set": "in a checkout of rankrag, python -m experiments.freezing keeps the first stage of a set; for "
     "questions of your own, use --questions FILE --out FOLDER/runs/NAME.trec --freeze",
     "parity --questions": "name pairs instead: --candidates FILE, whose rows have a question and its candidates",

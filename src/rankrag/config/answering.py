@@ -62,9 +62,6 @@ class AskConfig(PipelineSettings, MachineSettings):
         description="Where passage states are kept between questions: in the `index`, if it is a folder that can be "
         "written; memory, off, or a folder.",
     )
-    state_form: Literal["exact", "float16", "int8"] = Field(
-        default="exact", description="Number type of kept states; all but exact move the scores a little."
-    )
 
     @model_validator(mode="after")
     def _check(self) -> AskConfig:

@@ -27,7 +27,7 @@ class MachineSettings(Schema):
     """Where and how a model runs."""
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, …; `cuda:0,cuda:1` shares the work.")
-    dtype: str = Field(default="auto", description="auto, float32, bfloat16, float16, or int8 for the weights.")
+    dtype: str = Field(default="auto", description="auto, float32, bfloat16 or float16.")
     state_cache: StateCache = Field(
         default="memory", description="Where passage states are kept between questions: memory, off, or a folder."
     )
@@ -39,6 +39,7 @@ _RETIRED = {
     "aux_layer": "ranking is learnt after the last layer only; leave it out",
     "aux_weight": "ranking is learnt after the last layer only; leave it out",
     "ranking_loss": "each label is learnt by itself, as in the paper; a listwise loss gained nothing; leave it out",
+    "state_form": "states are kept exactly; leave it out",
     "pure": "use similarity: false, which `rankrag ask` has too",
 }
 """Keys that YAML files once had, with what replaces each."""

@@ -23,8 +23,8 @@ def model_key(model: LanguageModel, name: str) -> str:
     folder = Path(name)
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     weights = [[path.stat().st_size, _sampled_digest(path)] for path in files] if folder.is_dir() else name
-    also = ["int8"] if model.info.int8 else []  # other number types hardly move scores, and share a journal
-    return hashlib.sha256(json.dumps([prompts, weights, *also], sort_keys=True).encode()).hexdigest()[:12]
+    # number types hardly move scores, and share a journal
+    return hashlib.sha256(json.dumps([prompts, weights], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def ranker_key(kind: str, name: str) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from rankrag.contract import Contract
 from rankrag.encoding import EncodedPrompt
 from rankrag.types import Prompt, StateUse
-
-Form = Literal["exact", "float16", "int8"]
-"""How passage states are kept: in the model's own number type, in 16 bits, or in 8 with a scale for each channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,10 @@ class ModelInfo:
 
     Attributes:
         batch_multiplier: batch size that takes no longer than one, relative to a CPU; 1 if unknown.
-        int8: whether its weights are kept in eight bits, which moves its scores.
         states: passage states wanted and found so far; None if the model keeps none.
     """
 
     batch_multiplier: int = 1
-    int8: bool = False
     states: StateUse | None = None
 
 

@@ -44,7 +44,7 @@ def in_halves(
     pieces = work if len(work) > 1 else split(work[0])
     if len(pieces) == 1:
         raise ModelError(
-            f"memory does not suffice for one prompt alone ({reason}); take --dtype bfloat16 or int8, a smaller model, "
+            f"memory does not suffice for one prompt alone ({reason}); take --dtype bfloat16, a smaller model, "
             "or shorter passages (passage_tokens in rankrag_config.json)"
         )
     on_shortage()

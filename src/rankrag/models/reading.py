@@ -37,14 +37,12 @@ class PromptReader:
         self.device = device
         self.tokens_per_batch = tokens
         self.states: StateCache | None = None
-        self.in_int8 = False
 
     @property
     def info(self) -> ModelInfo:
-        """Batch size, number type and kept states, as of now."""
+        """Batch size and kept states, as of now."""
         return ModelInfo(
             batch_multiplier=1 if self.device.type == "cpu" else GPU_TIMES,
-            int8=self.in_int8,
             states=self.states.use if self.states else None,
         )
 

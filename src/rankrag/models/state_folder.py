@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import threading
@@ -22,9 +23,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from rankrag.models.states import Layers, size_of
+
+_log = logging.getLogger(__name__)
 
 MARK = "rankrag-states.json"
 DISK_BYTES = 4 << 30
@@ -37,11 +41,8 @@ A_USE = 86_400.0
 
 _WRITTEN_WITHIN = 3600.0
 
-LOOK_AGAIN = 60.0
+_LOOK_AGAIN = 60.0
 """Seconds after which the folder is looked through again, for what other processes have written and deleted."""
-
-Kept = dict[str, torch.Tensor]
-"""A state as it is stored: by layer "0.k", "0.v", and in int8 "0.k.scale", "0.v.scale"."""
 
 
 class StateFolder:
@@ -49,56 +50,60 @@ class StateFolder:
 
     Args:
         folder: where; made if it is missing.
-        owner: digest of the model and of the form of its states.
+        owner: digest of the model.
         limit: bytes that the states of all models may take there.
         say: gets one line if the folder cannot be used, or no longer be written.
     """
 
-    def __init__(self, folder: Path, owner: str, limit: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, owner: str, *, limit: int = DISK_BYTES, say: Callable[[str], None] = _log.warning
+    ) -> None:
         self.folder, self.limit = folder, limit
         self._own = folder / owner
         self._say: Callable[[str], None] | None = say
-        self._ends: dict[Path, tuple[float, int]] = {}
-        self._is_full, self._look_at = False, 0.0
-        self._lock = threading.Lock()  # states are read while others are written
+        self._taken, self._is_full, self._look_at = 0, False, 0.0
         self._usable = self._opened()
 
     def holds(self, key: str) -> bool:
         """Whether there is a file for a state."""
         return self._usable and self._path(key).is_file()
 
-    def read(self, key: str) -> Kept | None:
+    def read(self, key: str) -> Layers | None:
         """Return a state, or None if there is none; a file that is damaged, or another state's, is deleted."""
         path = self._path(key)
         if not self._usable:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                whole = (file.metadata() or {}).get("key") == key
-                kept = {name: file.get_tensor(name).clone() for name in file.keys()} if whole else None  # noqa: SIM118
+                if (file.metadata() or {}).get("key") != key:
+                    raise SafetensorError("another state")
+                numbers = sorted({int(name.partition(".")[0]) for name in file.keys()})  # noqa: SIM118
+                layers = {n: (file.get_tensor(f"{n}.k").clone(), file.get_tensor(f"{n}.v").clone()) for n in numbers}
         except (OSError, SafetensorError):
-            kept = None
+            layers = {}
         with contextlib.suppress(OSError):
-            if kept is None:
-                path.unlink()
+            if layers:
+                _use(path)
             else:
-                self._used(path, path.stat())
-        return kept
+                path.unlink()
+        return layers or None
 
-    def write(self, key: str, kept: Kept) -> None:
+    def write(self, key: str, layers: Layers) -> None:
         """Keep a state, if there is room for it."""
-        path, size = self._path(key), sum(tensor.nbytes for tensor in kept.values())
+        path = self._path(key)
         if not self._usable or not self._say or path.is_file():
             return
         partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
         try:
             self._own.mkdir(exist_ok=True)
-            with self._lock:
-                if not self._has_room(size):
-                    return
-            save_file({name: tensor.cpu().contiguous() for name, tensor in kept.items()}, partial, {"key": key})
+            if not self._has_room(size_of(layers)):
+                return
+            named = {
+                f"{n}.{kind}": pair[i].cpu().contiguous() for n, pair in layers.items() for i, kind in enumerate("kv")
+            }
+            save_file(named, partial, {"key": key})
             os.replace(partial, path)
-            self._used(path, path.stat())
+            _use(path)
         except (OSError, SafetensorError) as error:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -114,48 +119,40 @@ class StateFolder:
                     self._give_up(f"holds other things than passage states (no {MARK}); name an empty or a new folder")
                     return False
                 mark.write_text(json.dumps({"version": 1}) + "\n", encoding="utf-8")
-            self._look()
         except OSError as error:
             self._give_up(f"cannot be used for passage states ({_reason(error)}); they stay in memory")
             return False
         return True
 
-    def _look(self) -> None:
-        """Take over what is there now: other processes write and delete too."""
-        self._ends, self._is_full, self._look_at = {}, False, time.time() + LOOK_AGAIN
-        for path in self.folder.glob("*/*.safetensors*"):
-            with contextlib.suppress(FileNotFoundError):
-                found = path.stat()
-                # half a file of a process that was killed goes first, but not one that is being written now
-                end = found.st_mtime + (0.0 if path.suffix == ".safetensors" else _WRITTEN_WITHIN)
-                self._ends[path] = (end, found.st_size)
-
     def _has_room(self, size: int) -> bool:
-        """Make room for a state out of those whose time is over; False if that does not suffice."""
+        """Whether there is room for a state, made out of those whose time is over if need be."""
+        now, is_over = time.time(), self._taken + size > self.limit
         if shutil.disk_usage(self.folder).free - size < KEEP_FREE:
             return False
-        now = time.time()
-        if now >= self._look_at:
-            self._look()
-        over = self._taken() + size - self.limit
-        by_end = sorted(self._ends.items(), key=lambda item: item[1]) if over > 0 and not self._is_full else []
-        for path, (end, found) in by_end:
-            if over <= 0 or end > now:
+        # a full folder is not looked through for every state: nothing's time is over within a minute
+        if now >= self._look_at or (is_over and not self._is_full):
+            self._make_room(size, now)
+        if self._is_full:
+            return False
+        self._taken += size
+        return True
+
+    def _make_room(self, size: int, now: float) -> None:
+        """Count what is there, of other processes too, and delete states whose time is over until `size` fits."""
+        found = []
+        for path in self.folder.glob("*/*.safetensors*"):
+            with contextlib.suppress(FileNotFoundError):
+                there = path.stat()
+                # half a file of a process that was killed goes first, but not one that is being written now
+                end = there.st_mtime + (0.0 if path.suffix == ".safetensors" else _WRITTEN_WITHIN)
+                found.append((end, there.st_size, path))
+        self._taken, self._look_at = sum(held for _, held, _ in found), now + _LOOK_AGAIN
+        for end, held, path in sorted(found):
+            if self._taken + size <= self.limit or end > now:
                 break
             path.unlink(missing_ok=True)
-            del self._ends[path]
-            over -= found
-        self._is_full = over > 0
-        return over <= 0
-
-    def _taken(self) -> int:
-        return sum(size for _, size in self._ends.values())
-
-    def _used(self, path: Path, found: os.stat_result) -> None:
-        end = max(found.st_mtime, time.time()) + A_USE
-        os.utime(path, (time.time(), end))
-        with self._lock:
-            self._ends[path] = (end, found.st_size)
+            self._taken -= held
+        self._is_full = self._taken + size > self.limit
 
     def _path(self, key: str) -> Path:
         return self._own / f"{key}.safetensors"
@@ -169,3 +166,9 @@ class StateFolder:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _use(path: Path) -> None:
+    """Put off the end of a state."""
+    now = time.time()
+    os.utime(path, (now, max(path.stat().st_mtime, now) + A_USE))

@@ -13,6 +13,11 @@ Layers = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """By layer, keys and values of a text, [heads, tokens, width] each."""
 
 
+def size_of(layers: Layers) -> int:
+    """Return the bytes of keys and values."""
+    return sum(tensor.nbytes for pair in layers.values() for tensor in pair)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Keys and values of the tokens `ids`; `before` is the state of the text before them, which many states share."""
@@ -41,8 +46,8 @@ class State:
         cache = DynamicCache(config=model.config)
         for part in self.parts():
             for layer, pair in part.layers.items():
-                # a state from disk, or kept in fewer bits, is not yet on the model's device and in its number type
-                cache.update(*(t.to(model.device, model.dtype).expand(rows, -1, -1, -1) for t in pair), layer)
+                # a state from disk is not yet on the model's device
+                cache.update(*(tensor.to(model.device).expand(rows, -1, -1, -1) for tensor in pair), layer)
         return cache
 
 

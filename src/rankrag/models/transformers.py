@@ -13,12 +13,10 @@ from transformers import TextIteratorStreamer
 
 from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.cores import share_cores
-from rankrag.devices import INT8, pick_device, pick_dtype
+from rankrag.devices import pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.errors import ModelError
 from rankrag.models import SamplingParams
 from rankrag.models.attention import slice_attention
-from rankrag.models.int8 import put_in_int8
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves
 from rankrag.models.reading import PromptReader
@@ -36,15 +34,14 @@ class TransformersModel(PromptReader):
         directory: a model directory, an adapter from `rankrag train` (merged into its base in memory), or a model id
             on the Hugging Face hub.
         device: "auto", "cpu", "cuda", "cuda:1", …
-        dtype: "auto" (bfloat16 if the hardware has it), "float32", "bfloat16", "float16", or "int8" for weights in
-            eight bits, computed in the type of "auto".
+        dtype: "auto" (bfloat16 if the hardware has it), "float32", "bfloat16" or "float16".
         contract: how to prompt; by default the checkpoint's own, else one made from its tokenizer.
         score: what ranks; by default the contract's.
         tokens_per_batch: padded tokens of one forward pass (one prompt may exceed it). By default 1,024 on a CPU,
             whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
 
     Raises:
-        ModelError: the model or its tokenizer cannot be loaded, or has no weights that int8 can keep.
+        ModelError: the model or its tokenizer cannot be loaded.
         ContractError: a label is not one token, or the contract belongs to another tokenizer.
     """
 
@@ -59,15 +56,7 @@ class TransformersModel(PromptReader):
         tokens_per_batch: int | None = None,
     ) -> None:
         where = pick_device(device)
-        computed = pick_dtype(dtype, where)
-        tokenizer, model = load_weights(str(directory), torch.bfloat16 if dtype == INT8 else computed)
-        if dtype == INT8:
-            if not put_in_int8(model):
-                raise ModelError(
-                    f"--dtype int8: {directory} has no linear layers to keep in eight bits; take float32 or bfloat16"
-                )
-            if computed == torch.float32:
-                model.float()
+        tokenizer, model = load_weights(str(directory), pick_dtype(dtype, where))
         model.to(where).eval()
         if where.type == "cpu":
             slice_attention(model)
@@ -78,7 +67,6 @@ class TransformersModel(PromptReader):
         self.encoder = PromptEncoder(tokenizer, replace(contract, max_tokens=min(contract.max_tokens, positions)))
         tokens = tokens_per_batch or (1024 if where.type == "cpu" else 32768)
         super().__init__(tokenizer, model, self.encoder.contract, where, tokens)
-        self.in_int8 = dtype == INT8
 
     def encode(self, prompts: Sequence[Prompt], *, reserve: int = 1) -> list[EncodedPrompt]:
         """Return the token ids of each prompt, leaving room for `reserve` tokens of a reply."""

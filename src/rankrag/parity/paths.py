@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from rankrag.encoding import EncodedPrompt
-from rankrag.models import Form, packing
-from rankrag.models.int8 import places_for_int8, put_in_int8
+from rankrag.models import packing
 from rankrag.models.state_cache import StateCache
+from rankrag.models.state_folder import StateFolder
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import ranking_prompt
 from rankrag.types import Passage, Prompt, Question
@@ -79,16 +79,10 @@ def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[
         found.insert(1, ScorePath("prefix + tails", True, model, shared, _shared_ids))
     if not model.why_no_states():
         found.append(ScorePath("kept states", True, model, partial(_known, model, StateCache()), _shared_ids))
-        exact, short = partial(_known_on_disk, model, "exact"), partial(_known_on_disk, model, "float16")
-        found.append(ScorePath("kept states, on disk", True, model, exact, _shared_ids))
-        found.append(ScorePath("kept states, 16 bit on disk", False, model, short, _shared_ids))
-    if model.in_int8:
-        return found
+        found.append(ScorePath("kept states, on disk", True, model, partial(_known_on_disk, model), _shared_ids))
     if model.model.dtype == torch.float32:
         half = bfloat16(model)
         found.append(ScorePath("bfloat16", False, half, partial(_asked, half)))
-    if (quantised := int8(model)) is not None:
-        found.append(ScorePath("int8 weights", False, quantised, partial(_asked, quantised)))
     return found
 
 
@@ -136,9 +130,9 @@ def _known(model: TransformersModel, states: StateCache, prompts: list[EncodedPr
     return _asked(warm, prompts)
 
 
-def _known_on_disk(model: TransformersModel, form: Form, prompts: list[EncodedPrompt]) -> list[Row]:
+def _known_on_disk(model: TransformersModel, prompts: list[EncodedPrompt]) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        return _known(model, StateCache(form=form, folder=Path(folder), memory_bytes=0), prompts)
+        return _known(model, StateCache(StateFolder(Path(folder), "parity"), memory_bytes=0), prompts)
 
 
 def _shared_ids(prompts: list[EncodedPrompt]) -> list[list[int]]:
@@ -149,25 +143,9 @@ def _shared_ids(prompts: list[EncodedPrompt]) -> list[list[int]]:
 
 
 def bfloat16(model: TransformersModel) -> TransformersModel:
-    """Return the model in bfloat16, which "auto" takes if the hardware has it."""
-    half = _copied(model)
+    """Return a copy of the model in bfloat16, which "auto" takes if the hardware has it, without kept states."""
+    half = copy.copy(model)
+    half.model, half.states = copy.deepcopy(model.model), None
     for weight in half.model.parameters():  # not the angles of positions, which are float32 in any number type
         weight.data = weight.data.bfloat16()
     return half
-
-
-def int8(model: TransformersModel) -> TransformersModel | None:
-    """Return the model with its weights in eight bits, or None if it has no layers for that."""
-    if not places_for_int8(model.model):
-        return None
-    quantised = _copied(model)
-    quantised.in_int8 = put_in_int8(quantised.model) > 0
-    return quantised
-
-
-def _copied(model: TransformersModel) -> TransformersModel:
-    """Return the model with its own copy of the weights, and without the kept states of the original."""
-    twin = copy.copy(model)
-    twin.model = copy.deepcopy(model.model)
-    twin.states = None
-    return twin
