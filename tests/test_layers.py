@@ -23,12 +23,12 @@ LAYERS = (
     {"retrieval"},
     {"models"},
     {"rerank", "generate", "citations"},
-    {"pipeline", "opening", "reranker", "__init__"},
+    {"pipeline", "opening"},
     {"blend"},
     {"training"},
     {"evaluation"},
     {"fitting"},
-    {"parity", "export", "server", "integrations"},
+    {"parity", "export", "server", "integrations", "__init__"},
     {"cli", "__main__"},
 )
 """Files and folders of src/rankrag, the lowest layer first."""

@@ -19,8 +19,8 @@ from rankrag.types import Answer, Message, Passage, Question, Ranking, ScoredPas
 
 if TYPE_CHECKING:
     from rankrag.config.answering import AskConfig
+    from rankrag.integrations.reranker import Reranker, Searcher
     from rankrag.opening import load
-    from rankrag.reranker import Reranker, Searcher
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,12 @@ __all__ = [
 ]
 
 
-_LAZY = {"AskConfig": "config.answering", "Reranker": "reranker", "Searcher": "reranker", "load": "opening"}
+_LAZY = {
+    "AskConfig": "config.answering",
+    "Reranker": "integrations.reranker",
+    "Searcher": "integrations.reranker",
+    "load": "opening",
+}
 """Names whose modules import much: they are imported when the name is first used."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from rankrag import devices
 from rankrag.models import auto, memory_size
 from rankrag.models.auto import choose, expected_seconds, keep_seconds, measured_seconds
 from rankrag.models.family import FAMILY, MINI, base_of
@@ -16,7 +18,6 @@ def machine(tmp_path, monkeypatch):
     """A machine with much memory and a family that is trained whole; `seconds` are kept as if measured."""
     monkeypatch.setenv("RANKRAG_CACHE", str(tmp_path))
     monkeypatch.setattr(auto, "is_trained", lambda _: True)
-    monkeypatch.setattr(auto, "others_running", lambda: 0)
     monkeypatch.setattr(memory_size, "total_bytes", lambda: 64 * GIB)
 
     def measured(**seconds):
@@ -57,11 +58,20 @@ def test_one_without_adapter_is_no_choice(machine, monkeypatch):
     assert choose() == "rankrag-small"
 
 
-def test_before_anything_is_measured_larger_models_are_expected_to_take_longer(machine):
-    expected = [expected_seconds(name) for name in FAMILY]
-    assert expected == sorted(expected)
-    assert measured_seconds(MINI) is None
-    assert [expected_seconds(name) for name in FAMILY] == expected  # the machine's speed is kept, not measured again
+def test_before_anything_is_measured_parameters_and_cores_tell_the_time(machine, monkeypatch):
+    monkeypatch.setattr(devices, "pick_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(devices, "has_bf16", lambda: True)
+    monkeypatch.setattr(auto.os, "cpu_count", lambda: 2)
+    mini, small, base = (expected_seconds(name) for name in FAMILY)
+    assert mini == pytest.approx(3.15, rel=0.2)  # as measured on two cores
+    assert small == pytest.approx(9.0, rel=0.2)
+    assert base > auto.ACCEPTABLE_SECONDS
+    monkeypatch.setattr(auto.os, "cpu_count", lambda: 8)
+    assert expected_seconds("rankrag-base") == base / 4
+    monkeypatch.setattr(devices, "has_bf16", lambda: False)
+    assert expected_seconds("rankrag-base") == base / 2
+    monkeypatch.setattr(devices, "pick_device", lambda _: torch.device("cuda"))
+    assert expected_seconds("rankrag-base") < mini
 
 
 def test_the_nearest_member_that_was_measured_says_what_another_takes(machine):
@@ -70,12 +80,6 @@ def test_the_nearest_member_that_was_measured_says_what_another_takes(machine):
     expected = 9.0 * sizes["rankrag-base"] / sizes["rankrag-small"]
     assert expected_seconds("rankrag-base") == pytest.approx(expected)
     assert expected_seconds(MINI) == 3.0
-
-
-def test_an_estimate_beside_other_programs_is_not_kept(machine, monkeypatch, tmp_path):
-    monkeypatch.setattr(auto, "others_running", lambda: 2)
-    expected_seconds(MINI)
-    assert not (tmp_path / "speeds.json").exists()
 
 
 def test_what_was_measured_elsewhere_does_not_count(machine, monkeypatch):

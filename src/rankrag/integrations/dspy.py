@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dspy.dsp.utils import dotdict
 
-from rankrag.reranker import Searcher
+from rankrag.integrations.reranker import Searcher
 
 
 class RankragRM:

@@ -8,7 +8,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
-from rankrag.reranker import Reranker, Searcher
+from rankrag.integrations.reranker import Reranker, Searcher
 
 
 @component

@@ -11,7 +11,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, PrivateAttr
 
-from rankrag.reranker import Reranker, Searcher
+from rankrag.integrations.reranker import Reranker, Searcher
 
 
 class RankragRetriever(BaseRetriever):

@@ -7,7 +7,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
-from rankrag.reranker import Reranker, Searcher
+from rankrag.integrations.reranker import Reranker, Searcher
 
 
 class RankragPostprocessor(BaseNodePostprocessor):

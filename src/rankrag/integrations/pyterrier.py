@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pyterrier as pt
 
-from rankrag.reranker import Reranker
+from rankrag.integrations.reranker import Reranker
 
 
 class RankragTransformer(pt.Transformer):

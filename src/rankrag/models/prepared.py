@@ -2,7 +2,8 @@
 
 So everything else sees nothing special. The directory's name is a hash of both parts: a new adapter is a new directory.
 It is made beside its place and moved there whole, under a lock, so that no half of one is ever seen and two processes
-do not make it twice. `complete.json` in it says which files it has, and a damaged one is made again.
+do not make it twice. `complete.json` in it says which files it has. A directory that lacks one is made again, and so is
+one that cannot be loaded because its bytes have changed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from rankrag.data.files import cache_dir, sha256, write_whole
+from rankrag.data.files import cache_dir, sha256
 from rankrag.data.progress import Progress
 from rankrag.errors import ModelError
 from rankrag.models import memory_size
@@ -184,8 +185,8 @@ def _build(target: Path, gguf: Path, adapter: Path | None, say: Say) -> None:
     try:
         _merge(gguf, adapter, partial)
         files = sorted(partial.iterdir())
-        record = {"sizes": {path.name: path.stat().st_size for path in files}, "times": _times(files)}
-        (partial / COMPLETE).write_text(json.dumps(record | _hashes(files)), "utf-8")
+        record = {"sizes": {path.name: path.stat().st_size for path in files}, "all_sha256": sha256(*files)}
+        (partial / COMPLETE).write_text(json.dumps(record), "utf-8")
         _sync(*partial.iterdir(), partial)
         if target.exists():
             shutil.rmtree(target)
@@ -213,36 +214,15 @@ def _merge(gguf: Path, adapter: Path | None, out: Path) -> None:
 
 
 def _is_complete(directory: Path, *, read: bool = False) -> bool:
-    """Whether every file of a prepared model is there as it was made.
-
-    Sizes and times are looked at. Files are read if a time differs, as in a copy, or if `read` asks for it.
-    """
-    path = directory / COMPLETE
+    """Whether every file of a prepared model has the size it was made with; with `read` also the same bytes."""
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = json.loads((directory / COMPLETE).read_text("utf-8"))
         files = [directory / name for name in sorted(record["sizes"])]
         if any(file.stat().st_size != record["sizes"][file.name] for file in files):
             return False
-        times = _times(files)
-        if record.get("times") == times and not read:
-            return True
-        hashes = _hashes(files)
-        if any(record.get(name, found) != found for name, found in hashes.items()):
-            return False
+        return not read or sha256(*files) == record.get("all_sha256")
     except (OSError, ValueError, KeyError):
         return False
-    with suppress(OSError):  # a cache that cannot be written is read again at the next start
-        write_whole(path, json.dumps(record | hashes | {"times": times}))
-    return True
-
-
-def _times(files: Sequence[Path]) -> dict[str, int]:
-    return {path.name: int(path.stat().st_mtime) for path in files}
-
-
-def _hashes(files: Sequence[Path]) -> dict[str, str]:
-    weights = [path for path in files if path.suffix == ".safetensors"]
-    return {"sha256": sha256(*weights), "others_sha256": sha256(*(path for path in files if path not in weights))}
 
 
 def _sync(*paths: Path) -> None:

@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from rankrag import Reranker, Searcher, reranker
+from rankrag import Reranker, Searcher
 from rankrag.errors import ConfigError, ModelError
+from rankrag.integrations import reranker
 from rankrag.models.fake import FakeLanguageModel
 
 DOCUMENTS = ["The Danube is a river.", "The Tagus is the longest river of Iberia.", "Lisbon is a city."]
