@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter
 
-from rankrag.cli.options import Data, EncoderDir, HistoryQueryName, RetrieverName, say, step_lines
+from rankrag.cli.options import EncoderDir, HistoryQueryName, RetrieverName, say, step_lines
 from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS, CORPUS_SIZES
 from rankrag.data.files import write_whole
@@ -51,7 +51,7 @@ NAMED = 5
 def main(
     name: str,
     *,
-    data: Data = None,
+    data: Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets.")] = None,
     index: Annotated[str | None, typer.Option(help="Index to search; by default the set's own passages.")] = None,
     retriever: RetrieverName = "hybrid",
     k: Annotated[int, typer.Option(min=1, help="Passages of each question, from an index.")] = DEPTH,

@@ -15,7 +15,7 @@ import regex
 
 from rankrag.evaluation import metrics
 from rankrag.evaluation.calibration import area_under_risk, expected_calibration_error, risk_coverage
-from rankrag.evaluation.labels import letter_of, verdict_of
+from rankrag.evaluation.metrics import letter_of, verdict_of
 from rankrag.types import Passage
 from tests.evaluation.test_line_metrics import line_metrics
 

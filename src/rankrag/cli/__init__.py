@@ -15,7 +15,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, reporting, serve, show
+from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, serve, show
 from rankrag.cli.options import is_debugging
 from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
@@ -45,7 +45,7 @@ for command in (
     recipe.push,
     models.models,
     evaluation.evaluate,
-    reporting.report,
+    evaluation.report,
     serve.serve,
     serve.mcp,
 ):

@@ -1,4 +1,4 @@
-"""`rankrag evaluate`: systems on sets, question by question."""
+"""`rankrag evaluate` and `report`: systems on sets, question by question, and what a run found as pages."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def evaluate(
         print("\n".join(set_listing(list(BENCHMARKS.values()), folder)))
         return
     names = tuple(one for one in set_ or () if "=" not in one)
-    if config is None and folder is None and (examples is None or names):
+    if folder is None and (fetch or (config is None and (examples is None or names))):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     if fetch and folder is not None:
         _fetch(names, folder)
@@ -117,13 +117,39 @@ def _evaluate(wanted: ComparisonConfig, examples: Path | None, report: Path | No
     with options.step_lines() as step:
         openers, systems = _openers(wanted), _systems(wanted)
         found = evaluate(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
-    text = render_report(found)
-    if report is None:
-        print(text)
+    _put(render_report(found), report)
+    say(f"The lines of all questions are in {out}.")
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder of `rankrag evaluate`.")],
+    *,
+    markdown: Annotated[Path | None, typer.Option(help="Where the tables go as Markdown.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Where the page goes: tables, plots and every question.")] = None,
+) -> None:
+    """Make the report of a run from its lines: Markdown, and one HTML file that works without a server.
+
+    Without --markdown and --html, the Markdown is printed.
+    """
+    from rankrag.evaluation.aggregate import read_results
+    from rankrag.evaluation.page import write_page
+    from rankrag.evaluation.report import render_report
+
+    found = read_results(run)
+    if html is not None:
+        say(f"The page is {write_page(found, html)}.")
+    if html is None or markdown is not None:
+        _put(render_report(found), markdown)
+
+
+def _put(text: str, file: Path | None) -> None:
+    """Write the tables into a file, or print them."""
+    if file is None:
+        print(text, end="")
         return
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(text, encoding="utf-8")
-    say(f"The tables are in {report}, the lines of all questions in {out}.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    say(f"The tables are in {file}.")
 
 
 def _systems(wanted: ComparisonConfig) -> tuple[System, ...]:

@@ -30,7 +30,6 @@ def index_place(text: str) -> str:
 
 
 Index = Annotated[str, typer.Option("--index", "-i", parser=index_place, metavar="INDEX", help=INDEX_HELP)]
-Data = Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets; docs/data.md.")]
 
 # Where a model runs. A command with a settings file takes `…Choice`: None leaves the file's value as it is.
 
@@ -49,10 +48,6 @@ Device = Annotated[str, _DEVICE]
 DeviceChoice = Annotated[str | None, _DEVICE]
 Dtype = Annotated[str, _DTYPE]
 DtypeChoice = Annotated[str | None, _DTYPE]
-StateCacheName = Annotated[
-    str,
-    typer.Option("--state-cache", help="Where states of passages are kept: memory, off, or a folder."),
-]
 
 
 # How passages are found and how many are used.
@@ -72,18 +67,15 @@ HistoryQueryName = Annotated[
     Literal["last", "all", "speakers", "both"] | None,
     typer.Option("--history-query", help="Turns of a conversation to search for; by default the last."),
 ]
-_N = typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank (default: 20).")
-N = Annotated[int, _N]
-NChoice = Annotated[int | None, _N]
+NChoice = Annotated[int | None, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank (default: 20).")]
 K = Annotated[int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default the contract's.")]
 
-# Settings and run folders.
+# Settings.
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with more settings; docs/configuration.md.")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's (repeatable).")]
-RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 
 
 def asked_for(

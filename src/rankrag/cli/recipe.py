@@ -34,6 +34,7 @@ TrainedOn = Annotated[
         "`--set held_back=…` may hold out more."
     ),
 ]
+RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
@@ -191,13 +192,13 @@ def fit(
         Path | None,
         typer.Option("--from-index", help="Index to fit to instead: a model writes questions about its passages."),
     ] = None,
-    out: options.RunFolder = Path("runs/fit"),
+    out: RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
     source: WeightedSources = None,
     unseen: TrainedOn = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per source, at most.")] = 60,
     answers: Annotated[int, typer.Option(min=0, help="Questions per source that are answered to choose k.")] = 30,
-    n: options.N = 20,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Candidates of each first stage.")] = 20,
     seed: int = 0,
     no_vectors: Annotated[
         bool, typer.Option("--no-vectors", help="Find candidates by BM25 alone and order them by the model alone.")
