@@ -145,11 +145,10 @@ def _as_stated(data: bytes, stated: str) -> Text | None:
     if name.startswith(("utf-16", "utf-32")):  # a statement that can be read as ASCII is not in UTF-16
         return None
     name = _WIDER.get(name, name)
-    try:
-        return Text(data.decode(name), name)
-    except UnicodeDecodeError:
-        if name not in _UNDEFINED:
-            return None
+    if (whole := _decoded(data, name)) is not None:
+        return Text(whole, name)
+    if name not in _UNDEFINED:
+        return None
     text = data.decode(name, errors="replace")
     return Text(text, name) if text.count("\ufffd") <= len(text) / 200 else None
     # an odd byte or two does not make a statement wrong
@@ -161,10 +160,8 @@ def _unmarked(data: bytes, where: str) -> Text:
         return _wide(data, where)
     if b"\x1b" in data or b"~{" in data:
         for name in _seven_bit(data):
-            try:
-                return Text(data.decode(name), name, Note(f"read as {name.upper()}, by its escapes", lost=False))
-            except UnicodeDecodeError:
-                continue
+            if (text := _decoded(data, name)) is not None:
+                return Text(text, name, Note(f"read as {name.upper()}, by its escapes", lost=False))
     try:
         return Text(data.decode(), "utf-8")
     except UnicodeDecodeError as error:
@@ -184,11 +181,8 @@ def _wide(data: bytes, where: str) -> Text:
     """Return UTF-16 without a mark; a `DataError` for bytes that are no text."""
     even, odd = data[: 2 * _SAMPLE : 2].count(0), data[1 : 2 * _SAMPLE : 2].count(0)
     for name in ("utf-16-le", "utf-16-be") if odd >= even else ("utf-16-be", "utf-16-le"):
-        try:
-            text = data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        if looks_like_text(text):
+        text = _decoded(data, name)
+        if text is not None and looks_like_text(text):
             return Text(text, name, Note(f"read as {name.upper()}, without a mark that says so", lost=False))
     raise DataError(f"{where}: a binary file, not text; convert it to text, or leave it out")
 
@@ -231,16 +225,21 @@ def _detected(data: bytes, bad: int, where: str) -> Text:
     return Text(data.decode(name, errors="replace"), name, _guess(name, sure))
 
 
+def _decoded(data: bytes, name: str) -> str | None:
+    """Return the text if these bytes are in this encoding."""
+    try:
+        return data.decode(name)
+    except UnicodeDecodeError:
+        return None
+
+
 def _guess(name: str, sure: int) -> Note:
     return Note(f"read as {name}, a guess ({sure} % sure); save it as UTF-8 if its letters are wrong", lost=False)
 
 
 def _japanese(data: bytes, name: str) -> str | None:
     """Return the text if these bytes are Japanese in this encoding: a fifth of its letters is hiragana."""
-    try:
-        text = data.decode(name)
-    except UnicodeDecodeError:
-        return None
+    text = _decoded(data, name) or ""
     hiragana = sum("\u3041" <= c <= "\u3096" for c in text)
     return text if hiragana > sum(c > "\x7f" for c in text) / 5 else None
 
@@ -263,13 +262,8 @@ def plausibility(text: str) -> float:
 
 def _ideographs(data: bytes, name: str) -> str | None:
     """Return the text if these bytes are Chinese, Japanese or Korean in this form of UTF-16."""
-    try:
-        text = data.decode(name)
-    except UnicodeDecodeError:
-        return None
+    text = _decoded(data, name) or ""
     sample = text[:_SAMPLE]
-    common = sum(
-        c in "的一是不了人在有我他这中大来上国個的のにはをたがでてとし、。，はいる" or c in " \n" for c in sample
-    )
+    common = sum(c in _COMMON for c in sample)
     east = sum("\u3000" <= c <= "\u30ff" or "\u4e00" <= c <= "\u9fff" or "\uac00" <= c <= "\ud7a3" for c in sample)
     return text if east >= 0.8 * len(sample) and common >= max(2, len(sample) / 50) else None

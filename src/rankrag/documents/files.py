@@ -17,10 +17,30 @@ ROWS = (".jsonl", ".jsonl.zst", ".tsv", ".tsv.zst")
 MAN = ".man"
 """The kind of a manual page, whose ending is the number of its section: `tar.1`, `fstab.5.gz`."""
 
-READABLE = (
-    *(".txt", ".text", ".rst", ".md", ".markdown", ".html", ".htm", ".xhtml", ".pdf", ".docx", ".odt", ".rtf"),
-    *(".epub", ".pptx", ".csv", ".xlsx", ".eml", MAN, *ROWS),
-)
+READERS = {
+    ".txt": "text:read_text",
+    ".text": "text:read_text",
+    ".rst": "text:read_rst",
+    MAN: "man:read_man",
+    ".md": "text:read_markdown",
+    ".markdown": "text:read_markdown",
+    ".html": "html:read_html",
+    ".htm": "html:read_html",
+    ".xhtml": "html:read_html",
+    ".pdf": "pdf:read_pdf",
+    ".docx": "word:read_docx",
+    ".odt": "opendocument:read_odt",
+    ".rtf": "rtf:read_rtf",
+    ".epub": "epub:read_epub",
+    ".pptx": "slides:read_pptx",
+    ".csv": "tables:read_csv",
+    ".tsv": "tables:read_csv",
+    ".xlsx": "tables:read_xlsx",
+    ".eml": "mail:read_mail",
+}
+"""Module of `formats/` and function by ending; each module is imported when its first file is read."""
+
+READABLE = tuple(dict.fromkeys((*READERS, *ROWS)))
 _SECTION = re.compile(r"\.[1-9](?:[a-z][a-z0-9]{0,5})?(?:\.gz)?$", re.IGNORECASE)
 _MAN_HEAD = re.compile(rb"""^(?:\.TH\s|\.Dd\s|\.Dt\s|['.]\\"|\.so\s)""", re.MULTILINE)
 _HEAD = 4_096  # bytes in which a manual page shows that it is one

@@ -93,26 +93,19 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Rea
 def _outcomes(path: Path, known: Mapping[str, str], readers: Readers) -> Iterator[Outcome]:
     """Begin to read a file unless it is unchanged; return an iterator that ends the reading."""
     name = path.as_posix()
-    outcome: Outcome | None = None
-    with_sha256: tuple[str, Callable[[], Read]] | None = None
     try:
         name.encode()
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if known.get(name) == sha256 or known.get(f"{name}/{LAST}") == sha256:
-            outcome = Unchanged(name)
-        elif kind(path) in ROWS and _is_of_rows(path):
+            return iter([Unchanged(name)])
+        if kind(path) in ROWS and _is_of_rows(path):
             return _guarded(path, lambda: _parts(path, sha256, known))
-        else:
-            with_sha256 = sha256, readers.submit(path)
+        result = readers.submit(path)
     except UnicodeEncodeError:
-        outcome = Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")
+        return iter([Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")])
     except (OSError, MemoryError) as error:
-        outcome = _unreadable(path, error)
-    if with_sha256 is None:
-        assert outcome
-        return iter([outcome])
-    sha256, result = with_sha256
+        return iter([_unreadable(path, error)])
     return _guarded(path, lambda: iter([_whole(name, sha256, result())]))
 
 

@@ -1,6 +1,6 @@
 """A file to its text: one reader for each format, and one line for what cannot be read.
 
-A new format is a file in `formats/` and a line in `READERS`.
+A new format is a file in `formats/` and a line in `files.READERS`.
 """
 
 from __future__ import annotations
@@ -10,31 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 from rankrag.documents.document import Document
-from rankrag.documents.files import MAN, kind
+from rankrag.documents.files import READERS, kind
 from rankrag.errors import DataError, MissingExtraError
-
-READERS = {
-    ".txt": "text:read_text",
-    ".text": "text:read_text",
-    ".rst": "text:read_rst",
-    MAN: "man:read_man",
-    ".md": "text:read_markdown",
-    ".markdown": "text:read_markdown",
-    ".html": "html:read_html",
-    ".htm": "html:read_html",
-    ".xhtml": "html:read_html",
-    ".pdf": "pdf:read_pdf",
-    ".docx": "word:read_docx",
-    ".odt": "opendocument:read_odt",
-    ".rtf": "rtf:read_rtf",
-    ".epub": "epub:read_epub",
-    ".pptx": "slides:read_pptx",
-    ".csv": "tables:read_csv",
-    ".tsv": "tables:read_csv",
-    ".xlsx": "tables:read_xlsx",
-    ".eml": "mail:read_mail",
-}
-"""Module of `formats/` and function by ending; each module is imported when its first file is read."""
 
 Reader = Callable[[Path, bytes, str], Document]
 

@@ -11,7 +11,7 @@ from typing import cast
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line
-from rankrag.documents.files import ROWS, kind
+from rankrag.documents.files import READERS, ROWS, kind
 from rankrag.errors import DataError
 
 _NAMES = ("From", "To", "Cc", "Date", "Subject")
@@ -70,7 +70,7 @@ def _body(writer: Writer, part: MIMEPart, where: str) -> None:
 
 
 def _attachment(writer: Writer, part: EmailMessage, where: str, depth: int) -> None:
-    from rankrag.documents.readers import READERS, read_bytes
+    from rankrag.documents.readers import read_bytes
 
     name = one_line(part.get_filename() or "") or part.get_content_type()
     if part.get_content_type() == "message/rfc822" and depth < _DEEPEST:
