@@ -325,7 +325,7 @@ def train(bench: Bench, method: str, layers: int, tokens: int, *, compiled: bool
         config = TrainConfig(model=folder, blend="", out=out, tokens_per_batch=tokens, method=method, **steps_of.PLAIN)
         encoder = PromptEncoder(bench.tokenizer, contract_of(config, bench.tokenizer, ""))
         shared = steps_of.rows_of(encoder, steps_of.example_set(240, 4), config)
-        alone = [[Row(row.prefix, [tail])] for (row,) in shared for tail in row.tails]
+        alone = [Row(row.prefix, [tail]) for row in shared for tail in row.tails]
         count = bench.wanted.steps
         ways: dict[str, Callable[[], Any]] = {
             "rankrag, shared-prefix rows": lambda: steps_of.ours(config, encoder, shared, count),

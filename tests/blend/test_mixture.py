@@ -10,12 +10,12 @@ from itertools import pairwise
 
 import pytest
 
-from rankrag.blend.mixture import EXAMPLES_FILE, build_blend
+from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, group_tokens
 from rankrag.blend.sources import held_back_part
 from rankrag.config.blend import BlendConfig
 from rankrag.data.examples import read_examples
 from rankrag.errors import ConfigError, DataError
-from rankrag.types import DataKind
+from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
 @pytest.fixture
@@ -476,3 +476,10 @@ def test_the_bytes_do_not_depend_on_hash_seed_or_processor(of_three, tmp_path):
         subprocess.run(arguments, check=True, env=env)
     for file in FILES:
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
+
+
+def test_words_count_one_point_three_tokens_and_a_passage_that_examples_share_counts_once():
+    question = Question("q", "1 2 3 4 5 6 7 8 9 10", (Message("user", "one"),))
+    passage = Passage("p", " ".join(["word"] * 20))
+    group = [Example(DataKind.CONTEXT_QA, "s", question, (passage,), "four words of target")] * 2
+    assert group_tokens(group) == 26 + 2 * (13 + 1 + 5)

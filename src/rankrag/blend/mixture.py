@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from rankrag.blend.estimate import TOKENS_PER_WORD, group_tokens
 from rankrag.blend.kinds import source_groups
 from rankrag.blend.mining import mine
 from rankrag.blend.parts import GOES_ON, BlendPart, BlendParts, lines
@@ -20,11 +19,13 @@ from rankrag.data.catalogue import KNOWN_DEFECTS
 from rankrag.data.files import sha256, write_lines, write_whole
 from rankrag.data.progress import Progress, quiet
 from rankrag.errors import ConfigError, DataError, writing
+from rankrag.templates import passage_text
 from rankrag.types import DataKind, Example
 
 EXAMPLES_FILE = "examples.jsonl.zst"
 MANIFEST_FILE = "manifest.json"
 PARTS_FOLDER = "parts"
+TOKENS_PER_WORD = 1.3
 
 
 def build_blend(
@@ -60,6 +61,14 @@ def build_blend(
         write_whole(out / MANIFEST_FILE, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     parts.delete()
     return manifest
+
+
+def group_tokens(group: Sequence[Example]) -> int:
+    """Return about how many tokens examples that stand together have: passages once, each one's turns and target."""
+    texts = [passage_text(passage) for passage in {p.id: p for e in group for p in e.contexts}.values()]
+    for example in group:
+        texts += [*(m.content for m in example.question.history), example.question.text, example.target]
+    return sum(round(len(text.split()) * TOKENS_PER_WORD) for text in texts)
 
 
 def _made(

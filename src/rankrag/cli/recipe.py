@@ -51,7 +51,7 @@ def blend(
         str | None,
         typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print rows, tokens and shares; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print parts, rows and shares; write nothing.")] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     encoder: options.EncoderDir = None,
@@ -61,9 +61,8 @@ def blend(
 
     A killed run goes on with the sources that are done.
     """
-    from rankrag.blend.estimate import dry_run as estimated
-    from rankrag.blend.estimate import table
     from rankrag.blend.mixture import build_blend
+    from rankrag.blend.plan import plan_lines
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
     from rankrag.opening import open_model
@@ -78,8 +77,8 @@ def blend(
         if wanted.writing:
             raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
         with options.step_lines(passing=True) as step:
-            parts = estimated(wanted, say, step)
-        print("\n".join(table(parts)))
+            lines = plan_lines(wanted, say, step)
+        print("\n".join(lines))
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
