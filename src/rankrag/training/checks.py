@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from peft.tuners.tuners_utils import check_target_module_exists
-
 from rankrag.blend.mixture import EXAMPLES_FILE
 from rankrag.config.training import TrainConfig
 from rankrag.contract import Contract
@@ -24,10 +22,10 @@ from rankrag.training.start import (
     Start,
     find_start,
     need_four_bits,
-    new_adapter,
     padded_tokenizer,
     skeleton,
     tokenizer_fingerprint,
+    top_modules,
 )
 
 
@@ -182,11 +180,6 @@ def _top_layer_problems(config: TrainConfig, top: int, model: Any) -> Iterator[s
         return
     if top > len(layers):
         yield f"lora.top_layers: {top} is more than the model's {len(layers)} layers"
-        return
-    adapter = new_adapter(config.lora, model)
-    inside = {module for layer in list(layers)[-top:] for module in layer.modules()}
-    adapted = {name: module for name, module in model.named_modules() if check_target_module_exists(adapter, name)}
-    astray = [name for name, module in adapted.items() if module not in inside]
-    if astray or not adapted:
-        found = f"would adapt {astray[0]}, which is not in" if astray else "finds nothing to adapt in"
-        yield f"lora.top_layers: PEFT {found} the last {top} layers of this {type(model).__name__}; name target_modules"
+    elif not top_modules(config.lora, model):
+        wanted = ", ".join(config.lora.target_modules) or "linear ones"
+        yield f"lora.top_layers: none of the modules to adapt ({wanted}) is in the last {top} layers"

@@ -135,24 +135,24 @@ def load_model(config: TrainConfig, start: Start, *, bf16: bool) -> Any:
 
 def new_adapter(settings: LoraSettings, model: nn.Module) -> LoraConfig:
     """Return PEFT's description of a new adapter for this model, whose weights are not needed."""
-    targets: list[str] | str = list(settings.target_modules) or "all-linear"
-    only: dict[str, Any] = {}
-    if settings.top_layers is not None:
-        layers = layers_of(model)
-        path = next(name for name, module in model.named_modules() if module is layers)
-        numbers = list(range(len(layers) - settings.top_layers, len(layers)))
-        only = {"layers_to_transform": numbers, "layers_pattern": path.rpartition(".")[2]}
-        if not settings.target_modules:  # PEFT takes no numbers of layers with "all-linear"
-            linear = [name for name, module in layers.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-            targets = sorted({name.rpartition(".")[2] for name in linear})
     return LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=targets,
+        target_modules=top_modules(settings, model) or list(settings.target_modules) or "all-linear",
         task_type="CAUSAL_LM",
-        **only,
     )
+
+
+def top_modules(settings: LoraSettings, model: nn.Module) -> list[str]:
+    """Return the whole names of the adapted modules in the top layers, if only these are adapted."""
+    if settings.top_layers is None:
+        return []
+    layers = list(layers_of(model))
+    inside = {module for layer in layers[-settings.top_layers :] for module in layer.modules()}
+    linear = [name for name, m in model.named_modules() if m in inside and isinstance(m, nn.Linear | Conv1D)]
+    wanted = settings.target_modules
+    return [name for name in linear if not wanted or f".{name}".endswith(tuple(f".{end}" for end in wanted))]
 
 
 def tune(config: TrainConfig, model: Any) -> None:
