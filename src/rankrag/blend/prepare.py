@@ -92,22 +92,19 @@ def config_problems(config: BlendConfig) -> list[str]:
 
 def data_problems(source: QuestionSet, kinds: Iterable[DataKind], list_size: int) -> list[str]:
     """Return why a source that was read cannot give examples of these kinds, one line a reason."""
-    if not source.records:
+    wanted, records, passages = set(kinds), source.records, source.passages
+    if not records:
         why = ", ".join(f"{n} {reason}" for reason, n in source.dropped.items())
         return [f"source {source.name!r}: no rows are left" + (f" ({why})" if why else "; its file is empty")]
-    problems = []
-    wanted = set(kinds)
-    if DataKind.CONTEXT_RANKING in wanted and not source.passages:
-        problems.append(f"source {source.name!r}: no row has a passage, so there is nothing to rank")
-    if DataKind.CONTEXT_QA in wanted and not any(r.positives or r.near for r in source.records):
-        problems.append(f"source {source.name!r}: no row has a gold passage, so nothing can be asked of one")
-    answered = any((r.positives and r.question.answers) or r.near for r in source.records)
-    if wanted & LIST_KINDS and (not answered or len(source.passages) < list_size):
-        problems.append(
-            f"source {source.name!r}: lists of {list_size} passages need that many, and rows with gold passages and "
-            f"answers (found: {len(source.passages)} passages)"
-        )
-    return problems
+    has_gold = any(r.positives or r.near for r in records)
+    has_lists = len(passages) >= list_size and any((r.positives and r.question.answers) or r.near for r in records)
+    found = {
+        "no row has a passage, so there is nothing to rank": DataKind.CONTEXT_RANKING in wanted and not passages,
+        "no row has a gold passage, so nothing can be asked of one": DataKind.CONTEXT_QA in wanted and not has_gold,
+        f"lists of {list_size} passages need that many, and rows with gold passages and answers "
+        f"(found: {len(passages)} passages)": bool(wanted & LIST_KINDS) and not has_lists,
+    }
+    return [f"source {source.name!r}: {problem}" for problem, is_there in found.items() if is_there]
 
 
 class _Reading:
@@ -246,40 +243,37 @@ def _source_problems(source: SourceConfig) -> Iterator[str]:
 
 
 def _share_problems(config: BlendConfig) -> Iterator[str]:
-    kinds = {source.name: frozenset(source.kinds) for source in config.sources}
+    kinds = {source.name: sorted(source.kinds) for source in config.sources}
     tables: tuple[tuple[str, Mapping[str, float]], ...] = (("weights", config.weights), ("counts", config.counts))
+    taken = Counter[tuple[str, str]]()
     for title, table in tables:
         for key, value in table.items():
-            yield from (f"{title}: {problem}" for problem in _key_problems(key, kinds))
+            name, _, kind = key.partition("/")
+            taken.update((name, one) for one in ([kind] if kind else kinds.get(name, [])))
+            if name not in kinds:
+                close = difflib.get_close_matches(name, kinds, n=1)
+                yield f"{title}: {key!r} names no source" + (f"; did you mean {close[0]!r}?" if close else "")
+            elif kind and kind not in kinds[name]:
+                yield f"{title}: {key!r}: the source makes no {kind!r}, only {', '.join(kinds[name])}"
             if not math.isfinite(value) or value < 0:
                 yield f"{title}: {key!r} is {value}; it must be 0 or more"
-    taken = Counter(pair for table in (config.weights, config.counts) for key in table for pair in _pairs(key, kinds))
     yield from (f"{name}/{kind} is given {n} times in weights and counts" for (name, kind), n in taken.items() if n > 1)
-    if config.weights and not sum(w for w in config.weights.values() if w > 0):
+    yield from _total_problems(config)
+    if taken:
+        shared = {name for name, _ in taken}
+        yield from (f"source {name!r} has no weight; give it one, or 0" for name in kinds if name not in shared)
+
+
+def _total_problems(config: BlendConfig) -> Iterator[str]:
+    counted = sum(config.counts.values())
+    if config.weights and not any(weight > 0 for weight in config.weights.values()):
         yield "weights: all are 0"
     if config.weights and config.examples is None:
         yield "weights share out 'examples', which is not set"
     if config.examples is not None and not config.weights:
         yield "'examples' is shared out by 'weights', of which there are none"
-    if config.examples is not None and sum(config.counts.values()) > config.examples:
-        yield f"counts sum to {sum(config.counts.values())}, more than the {config.examples} examples"
-    if config.weights or config.counts:
-        named = {key.partition("/")[0] for key in (*config.weights, *config.counts)}
-        yield from (f"source {name!r} has no weight; give it one, or 0" for name in kinds if name not in named)
-
-
-def _key_problems(key: str, kinds: Mapping[str, frozenset[DataKind]]) -> Iterator[str]:
-    name, _, kind = key.partition("/")
-    if name not in kinds:
-        close = difflib.get_close_matches(name, kinds, n=1)
-        yield f"{key!r} names no source" + (f"; did you mean {close[0]!r}?" if close else "")
-    elif kind and kind not in kinds[name]:
-        yield f"{key!r}: the source makes no {kind!r}, only {', '.join(sorted(kinds[name]))}"
-
-
-def _pairs(key: str, kinds: Mapping[str, frozenset[DataKind]]) -> Iterator[tuple[str, str]]:
-    name, _, kind = key.partition("/")
-    yield from ((name, one) for one in ([kind] if kind else sorted(kinds.get(name, ()))))
+    if config.examples is not None and counted > config.examples:
+        yield f"counts sum to {counted}, more than the {config.examples} examples"
 
 
 def _all(problems: list[str]) -> ConfigError:
