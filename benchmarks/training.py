@@ -34,7 +34,7 @@ from rankrag.models.prepared import prepare_model
 from rankrag.training.batches import IGNORE, Step, plan
 from rankrag.training.checks import contract_of
 from rankrag.training.loss import RowModel
-from rankrag.training.rows import Row, build_rows, encode_examples
+from rankrag.training.rows import Row, build_rows
 from rankrag.training.start import Start, load_model, padded_tokenizer, tune
 from rankrag.training.trainer import RowTrainer, Shares, arguments
 from rankrag.types import DataKind, Example, Passage, Question
@@ -151,8 +151,8 @@ def example_set(passages: int, questions: int) -> list[Example]:
 
 def rows_of(encoder: PromptEncoder, examples: Sequence[Example], config: TrainConfig) -> list[Row]:
     """Return shared-prefix rows."""
-    encoded = encode_examples(encoder, examples, min(1024, config.tokens_per_batch))
-    return build_rows(encoded, row_tokens=config.tokens_per_batch, label_weight=1.0, answer_weight=1.0)
+    tokens = config.tokens_per_batch
+    return build_rows(encoder, examples, limit=min(1024, tokens), row_tokens=tokens)
 
 
 def ours(config: TrainConfig, encoder: PromptEncoder, rows: list[Row], steps: int) -> Steps:

@@ -23,7 +23,7 @@ from rankrag.models.transformers import TransformersModel
 from rankrag.training.batches import to_batch
 from rankrag.training.dev import read_dev
 from rankrag.training.loss import RowModel
-from rankrag.training.rows import build_rows, encode_examples
+from rankrag.training.rows import build_rows
 from rankrag.types import DataKind, Example
 
 
@@ -58,8 +58,7 @@ def instructions_of(study: Study) -> tuple[Example, ...]:
 def reply_losses(model: TransformersModel, instructions: Sequence[Example], progress: Progress) -> dict[str, float]:
     """Return the mean loss of each reply in nats per token, including its end, by source and id."""
     limit = model.contract.max_tokens
-    encoded = encode_examples(model.encoder, instructions, limit)
-    rows = build_rows(encoded, row_tokens=limit, label_weight=1.0, answer_weight=1.0)
+    rows = build_rows(model.encoder, instructions, limit=limit, row_tokens=limit)
     true, false = model.contract.label_ids
     whole, found = RowModel(model.model), {}
     for example, row in zip(instructions, rows, strict=True):  # an instruction without passages is a row by itself

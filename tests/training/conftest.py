@@ -12,7 +12,7 @@ from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder, chat_turns
 from rankrag.templates import Format
 from rankrag.training import folder
-from rankrag.training.rows import build_rows, encode_examples
+from rankrag.training.rows import build_rows
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
@@ -70,9 +70,8 @@ def rows_of(encoder):
     """Lay examples out as rows."""
 
     def make(examples, max_tokens=1024):
-        weights = {"label_weight": 2.0, "answer_weight": 0.5}
-        encoded = encode_examples(encoder, examples, max_tokens)
-        return build_rows(encoded, row_tokens=max_tokens, **weights)
+        limits = {"limit": max_tokens, "row_tokens": max_tokens}
+        return build_rows(encoder, examples, **limits, label_weight=2.0, answer_weight=0.5)
 
     return make
 

@@ -18,7 +18,7 @@ from rankrag.rerank import judge
 from rankrag.training.batches import pack, padded
 from rankrag.training.dev import DevReading, Split, auc, dev_examples, figures, read_dev, split_of
 from rankrag.training.loss import RowModel
-from rankrag.training.rows import build_rows, encode_examples
+from rankrag.training.rows import build_rows
 from rankrag.training.run import train
 from rankrag.types import DataKind, Example, Passage, Question
 
@@ -81,8 +81,7 @@ def test_figures_are_those_of_the_model_asked_one_by_one(tiny_model_dir, mixed, 
     reply = answer_many(model, [(answers[0].question, answers[0].contexts)])[0]
     judged = [e for e in mixed if e.kind is DataKind.CONTEXT_RANKING]
     encoder = PromptEncoder(model.tokenizer, model.contract)
-    encoded = encode_examples(encoder, mixed, 1024)
-    rows = build_rows(encoded, row_tokens=1024, label_weight=1.0, answer_weight=1.0)
+    rows = build_rows(encoder, mixed, limit=1024, row_tokens=1024)
     batches = [padded(b, 1024, 0) for b in pack(rows, tokens=1024, rng=random.Random(0))]
     readings = [r for b in batches for r in read_dev(RowModel(model.model), b, encoder.contract.label_ids)]
     assert len(readings) == len(mixed)

@@ -11,7 +11,7 @@ from rankrag.errors import DataError
 from rankrag.templates import Format, example_prompt, ranking_prompt
 from rankrag.training import rows
 from rankrag.training.batches import IGNORE, to_batch
-from rankrag.training.rows import encode_examples, shared_segments
+from rankrag.training.rows import shared_segments
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
 
@@ -102,7 +102,7 @@ def test_encoding_says_how_far_it_is_and_leaves_the_environment_as_it_was(encode
     if before:
         monkeypatch.setenv("TOKENIZERS_PARALLELISM", before)
     said = []
-    found = list(encode_examples(encoder, mixed, 300, said.append))
-    assert [example for example, _ in found] == mixed
+    found = rows.build_rows(encoder, mixed, limit=300, row_tokens=300, say=said.append)
+    assert sum(len(row.tails) for row in found) == len(mixed)
     assert said == [f"Encoding the blend: {done} examples" for done in (3, 6, 9)]
     assert os.environ.get("TOKENIZERS_PARALLELISM") == before

@@ -27,6 +27,8 @@ SAY_EVERY = 40
 
 _SHOWN = 5
 
+Ids = tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -35,8 +37,8 @@ class Tail:
     `group` is the number of the question that this passage is a candidate for; -1 if nothing is ranked.
     """
 
-    ids: tuple[int, ...]
-    target: tuple[int, ...]
+    ids: Ids
+    target: Ids
     weight: float
     kind: DataKind
     group: int = -1
@@ -49,73 +51,45 @@ class Tail:
 class Row:
     """A prefix and the tails that share it."""
 
-    prefix: tuple[int, ...]
+    prefix: Ids
     tails: list[Tail] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.prefix) + sum(map(len, self.tails))
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedExample:
-    """Token ids of an example: what others may share, the rest of its prompt, its target.
-
-    `problem` says why it does not fit; the ids are empty then.
-    """
-
-    prefix: tuple[int, ...] = ()
-    ids: tuple[int, ...] = ()
-    target: tuple[int, ...] = ()
-    problem: str = ""
-
-
-def encode_examples(
-    encoder: PromptEncoder, examples: Iterable[Example], limit: int, say: Say = lambda _: None
-) -> Iterator[tuple[Example, EncodedExample]]:
-    """Yield each example with its token ids, at most `limit` of them; `say` hears how far a large blend is."""
-    rest = iter(examples)
-    for call in count(1):
-        if not (batch := list(islice(rest, AT_ONCE))):
-            return
-        prompts = [example_prompt(encoder.contract.format, example)[0] for example in batch]
-        with _all_cores():
-            encoder.read_ahead([s.text for prompt in prompts for s in prompt if s.kind != "fixed"])
-        if call % SAY_EVERY == 0:
-            say(f"Encoding the blend: {call * AT_ONCE:,} examples")
-        for example in batch:
-            try:
-                yield example, _encode(encoder, example, limit)
-            except DataError as error:
-                yield example, EncodedExample(problem=str(error))
-
-
 def build_rows(
-    examples: Iterable[tuple[Example, EncodedExample]],
+    encoder: PromptEncoder,
+    examples: Iterable[Example],
     *,
+    limit: int,
     row_tokens: int,
-    label_weight: float,
-    answer_weight: float,
+    label_weight: float = 1.0,
+    answer_weight: float = 1.0,
+    say: Say = lambda _: None,
 ) -> list[Row]:
     """Return one row for each prefix, in order of first appearance; a row is split where it passes `row_tokens`.
 
-    Examples without a common prefix (no passage) stay alone. `DataError` lists the examples that do not fit.
+    An example may have `limit` tokens. Examples without a common prefix (no passage) stay alone. `say` hears how far a
+    large blend is. `DataError` lists the examples that do not fit.
     """
-    open_rows: dict[tuple[int, ...], Row] = {}
+    open_rows: dict[Ids, Row] = {}
     rows: list[Row] = []
     groups: dict[tuple[str, str], int] = {}
     problems: list[str] = []
-    for example, encoded in examples:
+    for example in _read_ahead(encoder, examples, say):
         name = (example.source, example.question.id)
-        if encoded.problem:
-            problems.append(f"{'/'.join(name)}: {encoded.problem}")
+        try:
+            prefix, ids, target = _encode(encoder, example, limit)
+        except DataError as error:
+            problems.append(f"{'/'.join(name)}: {error}")
             continue
         ranking = example.kind is DataKind.CONTEXT_RANKING
         group = groups.setdefault(name, len(groups)) if ranking else -1
-        weight = label_weight if ranking else answer_weight
-        tail = Tail(encoded.ids, encoded.target, weight, example.kind, group)
-        row = open_rows.get(encoded.prefix) if encoded.prefix else None
+        tail = Tail(ids, target, label_weight if ranking else answer_weight, example.kind, group)
+        row = open_rows.get(prefix) if prefix else None
         if row is None or len(row) + len(tail) > row_tokens:
-            row = open_rows[encoded.prefix] = Row(encoded.prefix)
+            row = open_rows[prefix] = Row(prefix)
             rows.append(row)
         row.tails.append(tail)
     if problems:
@@ -132,6 +106,20 @@ def shared_segments(prompt: Prompt, layout: Layout) -> int:
     return passages[-1] + 1 if layout == "passage_first" else passages[0]
 
 
+def _read_ahead(encoder: PromptEncoder, examples: Iterable[Example], say: Say) -> Iterator[Example]:
+    """Yield the examples, their texts tokenised many at a time."""
+    rest = iter(examples)
+    for call in count(1):
+        if not (batch := list(islice(rest, AT_ONCE))):
+            return
+        prompts = [example_prompt(encoder.contract.format, example)[0] for example in batch]
+        with _all_cores():
+            encoder.read_ahead([s.text for prompt in prompts for s in prompt if s.kind != "fixed"])
+        if call % SAY_EVERY == 0:
+            say(f"Encoding the blend: {call * AT_ONCE:,} examples")
+        yield from batch
+
+
 @contextmanager
 def _all_cores() -> Iterator[None]:
     """Let the tokenizer use threads: the command line switches them off, because libraries fork; nothing forks here."""
@@ -146,16 +134,16 @@ def _all_cores() -> Iterator[None]:
             os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
-def _encode(encoder: PromptEncoder, example: Example, limit: int) -> EncodedExample:
+def _encode(encoder: PromptEncoder, example: Example, limit: int) -> tuple[Ids, Ids, Ids]:
+    """Return what others may share of an example, the rest of its prompt, and its target; `DataError` if too long."""
     target = tuple(encoder.encode_target(example.target))
     if len(target) >= limit:
         raise DataError(f"the target has {len(target)} tokens, the whole example may have {limit}")
     prompt, encoded = _fitted(encoder, example, encoder.contract.max_tokens - limit + len(target))
     border = shared_segments(prompt, encoder.contract.format.layout)
-    prefix, rest = (
-        tuple(i for segment in part for i in segment) for part in (encoded.segments[:border], encoded.segments[border:])
-    )
-    return EncodedExample(prefix, rest, target)
+    parts = (encoded.segments[:border], encoded.segments[border:])
+    prefix, rest = (tuple(i for segment in part for i in segment) for part in parts)
+    return prefix, rest, target
 
 
 def _fitted(encoder: PromptEncoder, example: Example, reserve: int) -> tuple[Prompt, EncodedPrompt]:

@@ -21,7 +21,7 @@ from rankrag.training.checks import CheckedRun, check_run
 from rankrag.training.dev import Split, dev_examples, split_of
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
 from rankrag.training.loss import RowModel
-from rankrag.training.rows import EncodedExample, Row, build_rows, encode_examples
+from rankrag.training.rows import Row, build_rows
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
 from rankrag.training.start import load_model, tune
 from rankrag.training.step_report import Report, Say, StepReport
@@ -106,8 +106,7 @@ def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *
 
 def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    learnt = filter(split.learns, read_examples(prepared.examples))
-    rows = _rows(config, encode_examples(prepared.encoder, learnt, prepared.limit, say))
+    rows = _rows(config, prepared, filter(split.learns, read_examples(prepared.examples)), say)
     if not rows:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
@@ -127,15 +126,19 @@ def dev_step(config: TrainConfig, prepared: CheckedRun, split: Split) -> Step | 
     examples = dev_examples(config.dev, prepared.examples, split)
     if not examples:
         raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
-    encoded = encode_examples(prepared.encoder, examples, prepared.limit)
-    rows = _rows(config, encoded)
+    rows = _rows(config, prepared, examples)
     return Step(tuple(pack(rows, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
 
 
-def _rows(config: TrainConfig, examples: Iterable[tuple[Example, EncodedExample]]) -> list[Row]:
+def _rows(
+    config: TrainConfig, prepared: CheckedRun, examples: Iterable[Example], say: Say = lambda _: None
+) -> list[Row]:
     return build_rows(
+        prepared.encoder,
         examples,
+        limit=prepared.limit,
         row_tokens=config.tokens_per_batch,
         label_weight=config.label_weight,
         answer_weight=config.answer_weight,
+        say=say,
     )
