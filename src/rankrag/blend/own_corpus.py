@@ -183,38 +183,37 @@ def _rows(
     `corpus` has the passages by the ids that the retriever knows them by.
     """
     kept, source = Distinct(), QuestionSet(NAME, (), {p.id: p for p in corpus.values()})
-    entries = list(_entries(asked, said))
+    entries = list(_entries(wanted, asked, said))
     for start in range(0, len(entries), _SEARCHED_AT_ONCE):
         part = entries[start : start + _SEARCHED_AT_ONCE]
-        searched = [w.question if w and not _why(wanted, passage, w) else "" for passage, _, w, _ in part]
+        searched = ["" if "left_out" in row else row["question"] for _, row in part]
         found = retriever.retrieve(searched, max(wanted.found_within, _NEGATIVES))
-        for (passage, number, w, error), ranking in zip(part, found, strict=True):
-            row: Row = {"id": f"{passage.id}/q{number}"}
-            if w is None:
-                yield row | {"left_out": "passage cannot be asked about", "error": error}
-                continue
-            row |= {"question": w.question, "sentence": w.sentence, "proposed": w.proposed, "reply": w.reply}
-            why = _why(wanted, passage, w)
+        for (passage, row), ranking in zip(part, found, strict=True):
             ids = [corpus[c.passage.id].id if c.passage.id in corpus else "" for c in ranking]
-            if not why and passage.id not in ids[: wanted.found_within]:
-                why = f"passage is not among the first {wanted.found_within}"
-            if not why and not kept.add(w.question):
-                why = "nearly equals another question"
-            if why:
-                yield row | {"left_out": why}
-                continue
-            answers = tuple(dict.fromkeys((w.reply, w.proposed)))
-            record = Record(Question(row["id"], w.question, answers=answers), (passage.id,))
-            negatives = [i for i in ids if i and is_negative(source, record, i, "found")][:_NEGATIVES]
-            yield row | {"answers": list(answers), "positive_ids": [passage.id], "negative_ids": negatives}
+            if "left_out" in row:
+                yield row
+            elif passage.id not in ids[: wanted.found_within]:
+                yield row | {"left_out": f"passage is not among the first {wanted.found_within}"}
+            elif not kept.add(row["question"]):
+                yield row | {"left_out": "nearly equals another question"}
+            else:
+                answers = tuple(dict.fromkeys((row["reply"], row["proposed"])))
+                record = Record(Question(row["id"], row["question"], answers=answers), (passage.id,))
+                negatives = [i for i in ids if i and is_negative(source, record, i, "found")][:_NEGATIVES]
+                yield row | {"answers": list(answers), "positive_ids": [passage.id], "negative_ids": negatives}
 
 
-def _entries(asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Passage, int, Written | None, str]]:
-    for (passage, _), row in zip(asked, said, strict=True):
-        if "error" in row:
-            yield passage, 0, None, row["error"]
-        for number, written in enumerate(row.get("written", ())):
-            yield passage, number, Written(**written), ""
+def _entries(wanted: WritingConfig, asked: Sequence[Asked], said: Sequence[Row]) -> Iterator[tuple[Passage, Row]]:
+    """Yield each question with its passage; one that need not be searched for says why it is left out."""
+    for (passage, _), reply in zip(asked, said, strict=True):
+        if "error" in reply:
+            why = "passage cannot be asked about"
+            yield passage, {"id": f"{passage.id}/q0", "left_out": why, "error": reply["error"]}
+        for number, fields in enumerate(reply.get("written", ())):
+            w = Written(**fields)
+            row = {"id": f"{passage.id}/q{number}", "question": w.question, **fields}
+            why = _why(wanted, passage, w)
+            yield passage, row | {"left_out": why} if why else row
 
 
 def _why(wanted: WritingConfig, passage: Passage, written: Written) -> str:
