@@ -9,6 +9,8 @@ import yaml
 from rankrag.cli.options import step_lines
 from rankrag.data.examples import read_examples
 from rankrag.data.files import write_rows
+from rankrag.documents.parts import SourcePassages
+from rankrag.retrieval.homes import create_store, open_store
 from rankrag.templates import WRITE
 
 
@@ -80,6 +82,15 @@ def test_a_blend_is_made_from_an_index(run, index, speaker, tmp_path, capsys):
     assert manifest["config"]["writing"]["questions"] == 5
     assert manifest["sources"]["own"]["dropped"]["not a question"] == 3
     assert "1 of 4 questions kept; left out: 3 not a question." in capsys.readouterr().err
+
+
+def test_a_blend_from_an_address_is_that_from_the_folder(run, index, speaker, s3, tmp_path):
+    folder, bucket = open_store(index), create_store("s3://team/blend")
+    bucket.put([SourcePassages(s.path, s.sha256, tuple(folder.passages(s.path))) for s in folder.sources()])
+    for name, place in (("folder", index), ("bucket", "s3://team/blend")):
+        assert run("blend", "--from-index", place, "--out", tmp_path / name, *OWN, "--set", "held_back=0") == 0
+    made = [(tmp_path / name / "examples.jsonl.zst").read_bytes() for name in ("folder", "bucket")]
+    assert made[0] == made[1]
 
 
 def test_own_documents_are_mixed_with_the_sources_of_a_configuration(run, index, speaker, tmp_path, capsys):

@@ -45,11 +45,20 @@ def test_documents_that_give_nothing_leave_no_index(
     assert "s3://team/empty: no index there" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [("index", "."), ("ask", "x"), ("retrieve", "--questions", "x")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("index", ".", "--index"),
+        ("ask", "x", "--index"),
+        ("retrieve", "--questions", "x", "--index"),
+        ("blend", "--out", "x", "--from-index"),
+        ("fit", "--out", "x", "--from-index"),
+    ],
+)
 def test_a_secret_is_refused_before_anything_repeats_it(
     run: Run, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*command, "--index", "s3://key:s3cret@team/x") == 2
+    assert run(*command, "s3://key:s3cret@team/x") == 2
     out, err = capsys.readouterr()
     assert "s3://***@team/x" in err
     assert "s3cret" not in out + err

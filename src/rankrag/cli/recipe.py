@@ -45,7 +45,13 @@ def blend(
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")] = None,
     from_index: Annotated[
-        Path | None, typer.Option("--from-index", help="Index whose passages a model asks questions about.")
+        str | None,
+        typer.Option(
+            "--from-index",
+            parser=options.index_place,
+            metavar="INDEX",
+            help="Index (folder or address) whose passages a model asks questions about.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -188,8 +194,13 @@ def fit(
     config: Annotated[Path | None, typer.Argument(help="YAML file of the blend that the model was trained on.")] = None,
     *,
     from_index: Annotated[
-        Path | None,
-        typer.Option("--from-index", help="Index to fit to instead: a model writes questions about its passages."),
+        str | None,
+        typer.Option(
+            "--from-index",
+            parser=options.index_place,
+            metavar="INDEX",
+            help="Index (folder or address) to fit to instead: a model writes questions about its passages.",
+        ),
     ] = None,
     out: RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
@@ -265,12 +276,12 @@ def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, 
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
 
 
-def _to_fit_to(index: Path, out: Path, model: str, questions: int) -> tuple[str, ...]:
+def _to_fit_to(index: str, out: Path, model: str, questions: int) -> tuple[str, ...]:
     """Return the settings of a blend that is only questions about an index, best written by the model's own base."""
     from rankrag.models.family import FAMILY, base_of
 
     writer = base_of(model).name if model in FAMILY else model
-    asked = {"index": str(index), "model": writer, "passages": questions, "questions": 1}
+    asked = {"index": index, "model": writer, "passages": questions, "questions": 1}
     return (f"data={json.dumps(str(out))}", *(f"writing.{key}={json.dumps(value)}" for key, value in asked.items()))
 
 

@@ -105,7 +105,7 @@ class EvaluationConfig(Schema):
 class WritingConfig(Schema):
     """Questions that a language model writes from the passages of an index: they become the source `own`."""
 
-    index: str = Field(description="Folder of the index.")
+    index: str = Field(description="Folder or address of the index.")
     model: str = Field("rankrag-mini-base", description="Writes the questions.")
     reader: str | None = Field(
         None, description="Answers them; by default `model`, or rankrag-mini if rankrag-mini-base writes."

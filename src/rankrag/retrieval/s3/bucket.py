@@ -115,6 +115,8 @@ class Bucket:
         try:
             yield
         except FileNotFoundError as error:
+            if error.errno is not None:  # a file of this machine
+                raise
             if "NoSuchBucket" in str(error):
                 what = "there is no such bucket; make it, or correct its name"
                 raise IndexStoreError(f"{self.place}: {what} (NoSuchBucket)") from None
