@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.rounds import NAMES, STARTS, is_named, is_open, search_rounds, second_queries, unite
 from rankrag.types import Passage, ScoredPassage
@@ -147,3 +148,15 @@ def test_all_of_the_first_round_is_kept_and_at_most_k_others_in_turn():
 def test_a_second_round_that_finds_nothing_new_is_named_all_the_same():
     found = unite(ranking(FILM, MAN), {"again": ranking(MAN)}, 5)
     assert (set(ids(found.ranking)), found.second.found) == ({"film", "man"}, frozenset())
+
+
+def test_a_second_round_works_in_every_home_of_an_index(store, encoder, monkeypatch):
+    store.put([SourcePassages(f"{passage.id}.md", "0", (passage,)) for passage in (BREAD, FILM, MAN)])
+    store.fill_vectors(encoder)
+    asked = []
+    encode = encoder.encode_queries
+    monkeypatch.setattr(encoder, "encode_queries", lambda texts: asked.extend(texts) or encode(texts))
+    for retriever in (store.lexical(), store.hybrid(encoder)):
+        (found,) = search_rounds(retriever, [(ASKED, (ASKED,))], 1, "auto")
+        assert (ids(found.ranking), found.second.found) == (["film", "man"], {"man"})
+    assert asked == [ASKED]  # the second round is by words alone

@@ -9,6 +9,7 @@ from rankrag.contract import Contract
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import StateUse
+from tests.server.conftest import SETTINGS
 
 ASK = {"messages": [{"role": "user", "content": "Which river is the longest of Iberia?"}]}
 
@@ -37,8 +38,20 @@ def test_an_answer_marks_its_sentences_and_says_what_the_marks_name(client):
 def test_every_passage_comes_with_p_true_and_its_place_before_and_after(client):
     passages = chat(client).json()["rankrag"]["passages"]
     assert passages[0]["score"] == pytest.approx(0.9)
-    assert {"rank", "was", "used", "url", "text"} <= set(passages[0])
+    assert {"rank", "was", "round", "used", "url", "text"} <= set(passages[0])
     assert sorted(p["rank"] for p in passages) == list(range(1, len(passages) + 1))
+
+
+def test_an_answer_says_what_a_second_round_searched_for_and_which_passages_it_found(
+    serving, model, corpus, tmp_path, run, monkeypatch
+):
+    (corpus / "lisbon.md").write_text("# Lisbon\n\nLisbon is a capital on the coast.\n", encoding="utf-8")
+    run("index", corpus, "--out", tmp_path / "cities.index", "--no-vectors")
+    monkeypatch.setattr("tests.server.conftest.SETTINGS", SETTINGS.model_copy(update={"n": 2, "rounds": 2}))
+    with serving(model, tmp_path / "cities.index") as client:
+        details = chat(client).json()["rankrag"]
+    assert [(p["place"].split(",")[0], p["round"]) for p in details["passages"]] == [("tagus.md", 1), ("lisbon.md", 2)]
+    assert "Lisbon" in details["second_queries"][0]
 
 
 def test_passages_that_were_cut_and_kept_states_are_said(serving, index):

@@ -15,6 +15,7 @@ from rankrag.documents.parts import IndexedSource, SourcePassages
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, PassageEncoder
+from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.s3.address import parse_bucket
 from rankrag.retrieval.s3.replica import Replica
 from rankrag.retrieval.s3.versions import delete_all, drop_old, read_head
@@ -157,8 +158,13 @@ class BucketStore:
         return self._ask(lambda local: _HoldingRetriever(local.dense(encoder), local))
 
     def hybrid(self, encoder: Encoder) -> Retriever:
-        """Return BM25 and dense retrieval, fused by their scores."""
-        return self._ask(lambda local: _HoldingRetriever(local.hybrid(encoder), local))
+        """Return BM25 and dense retrieval of one version, fused by their scores."""
+
+        def both(local: PassageStore) -> Retriever:
+            parts = (local.lexical(), local.dense(encoder))
+            return HybridRetriever([_HoldingRetriever(part, local) for part in parts])
+
+        return self._ask(both)
 
 
 @dataclass(frozen=True, slots=True)
