@@ -229,9 +229,9 @@ def test_a_wrong_label_id_fails_and_is_named(compared, monkeypatch, llama):
 
 def test_a_score_that_is_no_number_fails(llama, questions):
     def broken(prompts):
-        return [(float("nan"), 0.0), *((0.0, 0.0) for _ in prompts[1:])]
+        return [[float("nan"), 0.0], *([0.0, 0.0] for _ in prompts[1:])]
 
-    found = compare(llama, questions, paths=[ScorePath("broken", True, llama, broken)])
+    found = compare(llama, questions, paths=[ScorePath("broken", llama, broken)])
     assert [path.name for path in found.off] == ["broken"]
 
 

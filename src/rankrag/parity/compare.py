@@ -22,7 +22,7 @@ from rankrag.encoding import turn_markers
 from rankrag.errors import DataError
 from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.transformers import TransformersModel
-from rankrag.parity.paths import SIXTEEN_BITS, Row, Scored, ScorePath, paths_of
+from rankrag.parity.paths import SIXTEEN_BITS, Rows, ScorePath, paths_of
 from rankrag.templates import ranking_prompt
 from rankrag.types import Prompt, Question, Ranking
 
@@ -93,33 +93,37 @@ def compare(
     """
     if tolerance is None:
         tolerance = TOLERANCE if model.model.dtype == torch.float32 else SIXTEEN_BITS
-    pairs = [(question, c.passage) for question, ranking in questions for c in ranking]
-    if not pairs:
+    prompts = [
+        ranking_prompt(model.contract.format, question, c.passage) for question, found in questions for c in found
+    ]
+    if not prompts:
         raise DataError("parity needs at least one question with a passage (found: none)")
-    prompts = [ranking_prompt(model.contract.format, question, passage) for question, passage in pairs]
+    ends = list(itertools.accumulate(len(ranking) for _, ranking in questions))
+    groups = [range(end - len(ranking), end) for (_, ranking), end in zip(questions, ends, strict=True)]
     expected = reference(model, prompts)
-    groups = _by_question([len(ranking) for _, ranking in questions])
     wanted = [*(paths_of(model, groups) if paths is None else paths), *more]
-    odds = [true - false for true, false in expected.rows]
-    return Parity(
-        pairs=len(pairs),
-        spread=max(odds) - min(odds),
-        tolerance=tolerance,
-        paths=tuple(_compared(p, p.score(prompts), expected, groups, model.tokenizer, tolerance) for p in wanted),
-    )
+    odds = _log_odds(expected.rows)
+    limits = [tolerance if path.tolerance is None else path.tolerance for path in wanted]
+    compared = [_compared(path, prompts, expected, groups, own) for path, own in zip(wanted, limits, strict=True)]
+    return Parity(len(prompts), max(odds) - min(odds), tolerance, tuple(compared))
 
 
-def reference(model: TransformersModel, prompts: Sequence[Prompt]) -> Scored:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The scores of prompts, and the ids of each with the two label ids after them."""
+
+    rows: Rows
+    ids: list[list[int]]
+
+
+def reference(model: TransformersModel, prompts: Sequence[Prompt]) -> Reference:
     """Return the scores of one pair at a time: a forward pass each, every position's logits, nothing shared."""
     contract, tokenizer = model.contract, model.tokenizer
     labels = [label_id(tokenizer, contract, label) for label in contract.labels]
-    rows: list[Row] = []
     ids = [reference_ids(tokenizer, contract, prompt) for prompt in prompts]
-    for one in ids:
-        with torch.inference_mode():
-            true, false = _last_logprobs(model, torch.tensor([one], device=model.device), labels).tolist()
-        rows.append((true, false))
-    return Scored(rows, [one + labels for one in ids])
+    with torch.inference_mode():
+        rows = [_last_logprobs(model, torch.tensor([one], device=model.device), labels).tolist() for one in ids]
+    return Reference(rows, [one + labels for one in ids])
 
 
 def _last_logprobs(model: TransformersModel, ids: torch.Tensor, labels: list[int]) -> torch.Tensor:
@@ -176,24 +180,26 @@ def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def _compared(
-    path: ScorePath,
-    found: Scored,
-    expected: Scored,
-    groups: Sequence[Sequence[int]],
-    tokenizer: Any,
-    tolerance: float,
+    path: ScorePath, prompts: Sequence[Prompt], expected: Reference, groups: Sequence[Sequence[int]], tolerance: float
 ) -> Compared:
-    odds = [[true - false for true, false in scored.rows] for scored in (found, expected)]
+    model = path.model
+    encoded = model.encode(prompts)
+    found, labels = path.rows(encoded), model.encoder.label_ids(model.contract.labels)
+    odds = [_log_odds(found), _log_odds(expected.rows)]
     taus = [kendall_tau(*([row[place] for place in places] for row in odds)) for places in groups if len(places) > 1]
     return Compared(
         name=path.name,
         exact=path.exact,
         log_odds=_furthest(*odds),
-        log_true=_furthest(*([true for true, _ in scored.rows] for scored in (found, expected))),
+        log_true=_furthest(*([true for true, _ in rows] for rows in (found, expected.rows))),
         tau=sum(taus) / len(taus) if taus else 1.0,
-        differs=_first_difference(found.ids, expected.ids, tokenizer),
-        tolerance=tolerance if path.tolerance is None else path.tolerance,
+        differs=_first_difference([one.ids + labels for one in encoded], expected.ids, model.encoder.tokenizer),
+        tolerance=tolerance,
     )
+
+
+def _log_odds(rows: Rows) -> list[float]:
+    return [true - false for true, false in rows]
 
 
 def _furthest(found: Sequence[float], expected: Sequence[float]) -> float:
@@ -209,8 +215,3 @@ def _first_difference(found: Sequence[Sequence[int]], expected: Sequence[Sequenc
                 names = [repr(tokenizer.decode([i])) if i is not None else "nothing" for i in (one, other)]
                 return f"pair {pair}, token {place}: {names[0]} for {names[1]}"
     return ""
-
-
-def _by_question(sizes: Sequence[int]) -> list[range]:
-    ends = list(itertools.accumulate(sizes))
-    return [range(end - size, end) for size, end in zip(sizes, ends, strict=True)]
