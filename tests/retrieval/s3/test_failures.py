@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from rankrag.errors import IndexStoreError
 from rankrag.retrieval.homes import create_store, folder_beside, open_store
+from rankrag.retrieval.store import PassageStore
 from tests.s3_server import READER, SECRET, S3Server
 
 pytest.importorskip("obstore")
@@ -44,13 +46,18 @@ def nothing_was_said(monkeypatch):
 
 
 def in_a_process(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Begin a process that has the imports of these tests; it prints a line when it is where it may be killed."""
+    """Begin a process that works on an index; it prints a line when it is where it may be killed.
+
+    It does what `open_store` and `put` do beside the engine, whose import takes longer than all the rest.
+    """
     head = """
 import sys, time
-from rankrag.documents.parts import SourcePassages
-from rankrag.retrieval.homes import open_store
+from pathlib import Path
+from rankrag.retrieval.s3.address import parse_bucket
 from rankrag.retrieval.s3.bucket import Bucket
-from rankrag.types import Passage
+from rankrag.retrieval.s3.snapshots import Snapshots, cache_of
+from rankrag.retrieval.s3.versions import files_in, publish_version, read_head, read_version
+place = parse_bucket(sys.argv[1])
 begun, done = [], []
 def third_never_ends(work):
     def counted(*told):
@@ -75,16 +82,24 @@ def kill_when_it_is_there(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_version_before(s3_store, s3_address, document_of):
+def test_a_writer_killed_in_the_middle_of_an_upload_leaves_the_version_before(
+    s3_store, s3_address, document_of, tmp_path
+):
     s3_store.put([document_of("a", "cat")])
+    changed = tmp_path / "changed"
+    shutil.copytree(folder_beside(s3_address) / "versions" / s3_store.version(), changed)
+    PassageStore.open(changed).put([document_of("b", "dog")])
     before, keys = read_head(s3_store._replica.bucket), set(s3_store._replica.bucket.keys("files"))
     kill_when_it_is_there(
         in_a_process(
             """
 Bucket.upload = third_never_ends(Bucket.upload)
-open_store(sys.argv[1]).put([SourcePassages("b", "0", (Passage("b#0", "dog"),))])
+bucket = Bucket(place)
+head, folder = read_head(bucket), Path(sys.argv[2])
+publish_version(bucket, head, folder, files_in(folder, None, read_version(bucket, head.names[0])))
 """,
             s3_address,
+            str(changed),
         )
     )
     half = set(s3_store._replica.bucket.keys("files")) - keys
@@ -110,7 +125,9 @@ def test_a_reader_killed_in_the_middle_of_a_move_loses_nothing(
     moving = in_a_process(
         """
 Bucket.download = third_never_ends(Bucket.download)
-open_store(sys.argv[1])
+snapshots, bucket = Snapshots(cache_of(place)), Bucket(place)
+with snapshots.moving():
+    snapshots.fetch(bucket, read_head(bucket).names[0])
 """,
         s3_address,
     )
