@@ -28,7 +28,7 @@ LAYERS = (
     {"training"},
     {"evaluation"},
     {"fitting"},
-    {"parity", "export", "server", "integrations", "__init__"},
+    {"parity", "export", "server", "integrations", "cluster", "__init__"},
     {"cli", "__main__"},
 )
 """Files and folders of src/rankrag, the lowest layer first."""

@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rankrag.encoding import EncodedPrompt
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.retrieval.encoder import Encoder
 
@@ -238,3 +240,41 @@ def test_a_folder_of_states_makes_passages_known_to_the_next_command(
     assert run("rerank", *arguments, "--set", "state_cache=off") == 0
     known, read = (json.loads(out)["ranking"] for out in (found[1].out, capsys.readouterr().out))
     assert [c["score"] for c in known] == pytest.approx([c["score"] for c in read], abs=0.05)
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.trec"])
+def test_a_killed_reranking_goes_on_to_the_same_bytes(
+    run: Run, model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    file, whole, out = tmp_path / "candidates.jsonl", tmp_path / f"whole-{name}", tmp_path / name
+    rows = [{"id": str(i), "query": f"Which river, {i}?", "candidates": ["a hill", "the Tagus"]} for i in range(40)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert run("rerank", "--candidates", file, "--out", whole) == 0
+    asked: list[int] = []
+    judge = FakeLanguageModel.choice_logprobs
+
+    def stop_at_the_third(
+        self: FakeLanguageModel, prompts: Sequence[EncodedPrompt], choices: Sequence[str]
+    ) -> list[list[float]]:
+        asked.append(len(prompts))
+        if len(asked) == 3:
+            raise StoppedError
+        return judge(self, prompts, choices)
+
+    monkeypatch.setattr(FakeLanguageModel, "choice_logprobs", stop_at_the_third)
+    assert run("rerank", "--candidates", file, "--out", out) == 1
+    journal = tmp_path / f"{name}.journal"
+    assert not out.exists()
+    assert journal.read_bytes().count(b"\n") == 2
+    assert run("rerank", "--candidates", file, "--out", out) == 0
+    assert asked == [32, 32, 16, 16]  # passages of sixteen questions, of sixteen, of eight in vain, of eight
+    assert out.read_bytes() == whole.read_bytes()
+    assert not journal.exists()
+    # what another model has found, or for other questions, is not taken
+    assert run("rerank", "--candidates", file, "--out", out, "--k", "1") == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert asked[4:] == [32, 32, 16]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from itertools import count
 
 import pytest
@@ -101,6 +102,20 @@ def test_a_journal_makes_only_what_is_missing_and_keeps_each_batch(tmp_path):
     assert dict(again) == {"a": 2, "b": 4, "c": 6}
     assert said == [("doubling", 2, 3), ("doubling", 3, 3)]
     assert [row["id"] for row in read_journal(path)] == ["a", "b", "c"]
+
+
+def test_batches_that_are_made_side_by_side_are_appended_in_their_order(tmp_path):
+    first_waits, path = threading.Event(), tmp_path / "work.jsonl"
+
+    def make(batch):
+        if "0" in batch:
+            assert first_waits.wait(10)  # until the second batch is made
+        first_waits.set()
+        return doubled(batch)
+
+    wanted = {str(n): n for n in range(20)}
+    Journal(path, by_id).fill(wanted, make, at_once=3, side_by_side=2)
+    assert [row["id"] for row in read_journal(path)] == list(wanted)
 
 
 def test_a_key_that_no_row_is_made_for_stays_missing():

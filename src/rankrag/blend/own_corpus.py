@@ -152,7 +152,8 @@ def _said(
             )
         return _written(list(batch.items()), writer, reader)
 
-    known.fill(wanted, make, at_once=_AT_ONCE, progress=progress, text="Writing questions")
+    side_by_side, text = writer.info.calls_at_once, "Writing questions"
+    known.fill(wanted, make, at_once=_AT_ONCE, side_by_side=side_by_side, progress=progress, text=text)
     return [known[key] for key in keys]
 
 

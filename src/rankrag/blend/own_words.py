@@ -92,7 +92,8 @@ def write_replies(
         return ({"key": key, "reply": reply} for key, reply in zip(batch, replies, strict=True))
 
     wanted = dict(zip(keys, prompts, strict=True))
-    said.fill(wanted, ask, at_once=_AT_ONCE, progress=progress, text=f"{source.name}: writing replies")
+    text, side_by_side = f"{source.name}: writing replies", teacher.info.calls_at_once
+    said.fill(wanted, ask, at_once=_AT_ONCE, side_by_side=side_by_side, progress=progress, text=text)
     rows = list(_rows(records, mined, [said[key] for key in keys]))
     write_rows(out / rows_file(source.name), rows)
     write_passages(out / corpus_file(source.name), source.passages.values())

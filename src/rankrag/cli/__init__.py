@@ -15,7 +15,7 @@ import traceback
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, serve, show
+from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, reranking, serve, show
 from rankrag.cli.options import is_debugging
 from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
@@ -35,7 +35,7 @@ for command in (
     ask.ask,
     ask.chat,
     ranking.retrieve,
-    ranking.rerank,
+    reranking.rerank,
     show.show,
     parity.parity,
     export.export,

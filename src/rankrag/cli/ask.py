@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +49,7 @@ def ask(
     settings = options.asked_for(config, set_, model=model, device=device, dtype=dtype, retriever=retriever, n=n, k=k)
 
     if questions is not None:
-        _ask_many(partial(_opened, index, settings), questions, out)
+        _ask_many(settings, index, questions, out)
     elif as_json:
         from rankrag.data.runs import answer_row
 
@@ -116,36 +116,51 @@ def _stream(rag: RankRAG, question: Question) -> Answer:
     raise AssertionError("a stream ends with its answer")
 
 
-def _ask_many(pipeline: Callable[[], RankRAG], questions: Path, out: Path | None) -> None:
+def _ask_many(settings: AskConfig, index: str, questions: Path, out: Path | None) -> None:
+    from rankrag.data.in_order import in_order
     from rankrag.data.journal import Journal
     from rankrag.data.rows import read_questions
-    from rankrag.data.runs import answer_row
 
     options.refuse_input(out, questions=questions)
     wanted = {question.id: question for question in read_questions(questions)}
     answers = Journal(out, lambda row: [(row["id"], row)], is_row=_is_answer)
-    missing = [name for name in wanted if name not in answers]
+    missing = [question for name, question in wanted.items() if name not in answers]
     if len(missing) < len(wanted):
         say(f"{len(wanted) - len(missing)} of {len(wanted)} questions are answered in {out} already.")
     if not missing:
         return
-    rag = pipeline()
+    ask_one, at_once = _asking(settings, index)
 
-    def answered(batch: Mapping[str, Question]) -> Iterator[dict[str, Any]]:
-        for question in batch.values():
-            try:
-                row = answer_row(rag.ask(question))
-            except DataError as error:
-                row = {"id": question.id, "question": question.text, "error": str(error)}
+    def row_of(question: Question) -> dict[str, Any]:
+        try:
+            return ask_one(question)
+        except DataError as error:
+            return {"id": question.id, "question": question.text, "error": str(error)}
+
+    failed, done = 0, len(wanted) - len(missing)
+    with options.step_lines(passing=True) as step:
+        step("Answering", done, len(wanted))
+        for row in in_order(row_of, missing, at_once=at_once):
+            answers.append([row])
             if out is None:
                 print(json.dumps(row, ensure_ascii=False), flush=True)
-            yield row
-
-    with options.step_lines(passing=True) as step:
-        answers.fill(wanted, answered, progress=step, text="Answering")
-    failed = sum("error" in answers[name] for name in missing)
+            failed, done = failed + ("error" in row), done + 1
+            step("Answering", done, len(wanted))
     if failed:
         say(f"{failed} of {len(missing)} questions could not be answered; their rows have 'error'.")
+
+
+def _asking(settings: AskConfig, index: str) -> tuple[Callable[[Question], dict[str, Any]], int]:
+    """Return what answers a question with a row, here or on a cluster, and how many it takes at a time."""
+    from rankrag.data.runs import answer_row
+
+    if settings.ray is None:
+        rag = _opened(index, settings)
+        return lambda question: answer_row(rag.ask(question)), 1
+    from rankrag.cluster.pipelines import answered, hold_pipeline
+
+    held = hold_pipeline(settings, index, say)
+    return partial(held, answered), held.size
 
 
 def _is_answer(row: Mapping[str, Any]) -> bool:

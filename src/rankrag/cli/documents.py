@@ -13,10 +13,13 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError, DataError, IndexStoreError
 
 if TYPE_CHECKING:
+    from rankrag.cluster.documents import IndexingCluster
     from rankrag.documents.indexing import Summary
+    from rankrag.retrieval.encoder import PassageEncoder
     from rankrag.retrieval.homes import Store
 
 _NOTES_SHOWN = 20
+_ENCODED_AT_ONCE = 64  # also for a worker of a cluster (cluster.documents): then vectors are the same to the last bit
 
 Paths = Annotated[
     list[Path] | None,
@@ -51,6 +54,7 @@ def index(
     strict: Strict = False,
     ocr: Ocr = False,
     encoder: options.EncoderDir = None,
+    ray: options.Ray = None,
 ) -> None:
     """Index documents, or bring an index up to date.
 
@@ -70,11 +74,12 @@ def index(
         say(f"Removed {source}: {removed} passages.")
     if paths:
         fresh = _is_new(out)
+        cluster = _cluster(ray)
         store = create_store(out)
         try:
-            _update(store, paths, strict=strict, ocr=ocr)
+            _update(store, paths, cluster, strict=strict, ocr=ocr)
             if not no_vectors:
-                _fill_vectors(store, encoder)
+                _fill_vectors(store, encoder, cluster)
         except KeyboardInterrupt:
             say(f"\nInterrupted. {len(store)} passages are safe in {out}; the same command goes on from there.")
             raise typer.Exit(130) from None
@@ -98,12 +103,21 @@ def _is_new(place: str) -> bool:
     return False
 
 
-def _update(store: Store, paths: list[Path], *, strict: bool, ocr: bool) -> None:
+def _cluster(ray: str | None) -> IndexingCluster | None:
+    if ray is None:
+        return None
+    from rankrag.cluster.documents import IndexingCluster
+
+    return IndexingCluster(ray, say)
+
+
+def _update(store: Store, paths: list[Path], cluster: IndexingCluster | None, *, strict: bool, ocr: bool) -> None:
     """Bring the index up to date and say what happened to the files."""
     from rankrag.documents.indexing import bring_up_to_date
     from rankrag.documents.workers import ReadSettings
 
-    reading = ReadSettings(ocr=ocr, processes=min(2, os.cpu_count() or 1))
+    here = ReadSettings(ocr=ocr, processes=min(2, os.cpu_count() or 1))
+    reading = here if cluster is None else cluster.reading(ocr=ocr)
     with options.step_lines(passing=True) as progress:
         summary = bring_up_to_date(store, paths, reading=reading, strict=strict, progress=progress)
     _say_summary(summary)
@@ -146,7 +160,7 @@ def _say_summary(summary: Summary) -> None:
         say(f"Passed over files of other kinds: {kinds}.")
 
 
-def _fill_vectors(store: Store, encoder: Path | None) -> None:
+def _fill_vectors(store: Store, encoder: Path | None, cluster: IndexingCluster | None) -> None:
     if reason := store.why_no_vectors():
         say(reason)
         return
@@ -155,8 +169,14 @@ def _fill_vectors(store: Store, encoder: Path | None) -> None:
         return
     from rankrag.retrieval.encoder import Encoder
 
+    made_by: PassageEncoder
+    if cluster is None:
+        made_by, at_once = Encoder(encoder), _ENCODED_AT_ONCE
+    else:
+        made_by = on_cluster = cluster.encoder(encoder)
+        at_once = on_cluster.at_once
     with options.step_lines(passing=True) as step:
-        filled = store.fill_vectors(Encoder(encoder), lambda _, done, __: step("Vectors", done, missing), batch=64)
+        filled = store.fill_vectors(made_by, lambda _, done, __: step("Vectors", done, missing), batch=at_once)
     store.refresh()
     say(f"{filled} vectors made.")
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,6 +64,7 @@ def evaluate(
     model: options.ModelChoice = None,
     device: options.DeviceChoice = None,
     dtype: options.DtypeChoice = None,
+    ray: options.Ray = None,
 ) -> None:
     """Measure retrieval, reranking, answers, citations and refusals; CONFIG may name systems of your own.
 
@@ -90,7 +91,7 @@ def evaluate(
         "sets": names or None,
         "sample": sample,
     }
-    asked |= {"model": "none" if no_model else model, "device": device, "dtype": dtype}
+    asked |= {"model": "none" if no_model else model, "device": device, "dtype": dtype, "ray": ray}
     asked |= {"retrievers": retriever or None, "n": n, "k": k}
     wanted = load_config(
         ComparisonConfig,
@@ -173,10 +174,15 @@ def _openers(wanted: ComparisonConfig) -> Openers:
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
 
+    settings: dict[str, Any] = {"device": wanted.device, "dtype": wanted.dtype, "state_cache": wanted.state_cache}
+    if wanted.ray is not None:
+        from rankrag.cluster.model import cluster_opener
+
+        everywhere = cluster_opener(wanted.ray, say=say, **settings)
+
     def opened(name: str) -> tuple[LanguageModel, str]:
         directory = resolve_model(name, say)
-        device, dtype, states = wanted.device, wanted.dtype, wanted.state_cache
-        return open_model(directory, device=device, dtype=dtype, state_cache=states, say=say), directory
+        return open_model(directory, **settings, say=say) if wanted.ray is None else everywhere(name), directory
 
     return Openers(opened, lambda name: Encoder(name or wanted.encoder))
 

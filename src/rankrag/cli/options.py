@@ -50,6 +50,13 @@ Dtype = Annotated[str, _DTYPE]
 DtypeChoice = Annotated[str | None, _DTYPE]
 
 
+_RAY = typer.Option(
+    metavar="CLUSTER",
+    help="Let the workers of a Ray cluster do it: local, auto or HOST:PORT, with ?workers=4&cpus=8&gpus=1 "
+    "(docs/cluster.md).",
+)
+Ray = Annotated[str | None, _RAY]
+
 # How passages are found and how many are used.
 
 _RETRIEVER = typer.Option("--retriever", "-r", help="First stage: hybrid (default), bm25 or dense.")

@@ -62,6 +62,7 @@ def blend(
     dtype: options.Dtype = "auto",
     encoder: options.EncoderDir = None,
     set_: options.Set = None,
+    ray: options.Ray = None,
 ) -> None:
     """Build the training blend, from data sets, from your own documents, or from both.
 
@@ -71,7 +72,6 @@ def blend(
     from rankrag.blend.plan import plan_lines
     from rankrag.config.blend import BlendConfig
     from rankrag.config.schema import load_config
-    from rankrag.opening import open_model
 
     if not (config or from_index):
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
@@ -88,7 +88,7 @@ def blend(
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
-    opened = partial(open_model, device=device, dtype=dtype, say=say)
+    opened = _opener(device, dtype, ray)
     if wanted.teacher:
         wanted = _with_replies(wanted, opened(wanted.teacher), out)
     if wanted.writing:
@@ -96,6 +96,17 @@ def blend(
     with options.step_lines(passing=True) as step:
         manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
+
+
+def _opener(device: str, dtype: str, ray: str | None) -> Callable[[str], LanguageModel]:
+    """Return what opens a model by name, in this process or on a cluster."""
+    if ray is None:
+        from rankrag.opening import open_model
+
+        return partial(open_model, device=device, dtype=dtype, say=say)
+    from rankrag.cluster.model import cluster_opener
+
+    return cluster_opener(ray, device=device, dtype=dtype, say=say)
 
 
 def _with_replies(config: BlendConfig, teacher: LanguageModel, out: Path) -> BlendConfig:

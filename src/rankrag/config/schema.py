@@ -31,6 +31,11 @@ class MachineSettings(Schema):
     state_cache: StateCache = Field(
         default="memory", description="Where passage states are kept between questions: memory, off, or a folder."
     )
+    ray: str | None = Field(
+        default=None,
+        description="Ray cluster for batches (`ask --questions`, `rerank`, `evaluate`): local, auto or HOST:PORT, with "
+        "`?workers=4&cpus=8&gpus=1` (docs/cluster.md). By default this process does the work.",
+    )
 
 
 _RETIRED = {

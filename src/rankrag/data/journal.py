@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rankrag.data.files import Row
+from rankrag.data.in_order import in_order
 from rankrag.data.progress import Progress, quiet
 from rankrag.errors import DataError
 
@@ -77,6 +78,7 @@ class Journal(Mapping[K, V]):
         make: Callable[[Mapping[K, T]], Iterable[Row]],
         *,
         at_once: int = 1,
+        side_by_side: int = 1,
         progress: Progress = quiet,
         text: str = "",
     ) -> None:
@@ -86,6 +88,7 @@ class Journal(Mapping[K, V]):
             wanted: what each key needs to be made, in order.
             make: returns the rows of a batch; keys that it makes no row for stay missing.
             at_once: keys in a batch.
+            side_by_side: batches that are made at the same time, by threads; they are appended in their order.
             progress: hears, under `text`, how many of the wanted keys are done: at first those of earlier runs.
         """
         missing = {key: value for key, value in wanted.items() if key not in self._values}
@@ -94,9 +97,10 @@ class Journal(Mapping[K, V]):
         done = len(wanted) - len(missing)
         progress(text, done, len(wanted))
         todo = iter(missing.items())
-        while batch := dict(islice(todo, at_once)):
-            self.append(make(batch))
-            done += len(batch)
+        batches = iter(lambda: dict(islice(todo, at_once)), {})
+        for count, rows in in_order(lambda batch: (len(batch), list(make(batch))), batches, at_once=side_by_side):
+            self.append(rows)
+            done += count
             progress(text, done, len(wanted))
 
 

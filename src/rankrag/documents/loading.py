@@ -21,7 +21,7 @@ from rankrag.documents.document import Document, Note, Section
 from rankrag.documents.files import ROWS, kind
 from rankrag.documents.parts import LAST, part_name
 from rankrag.documents.readers import NoTextError
-from rankrag.documents.workers import HERE, Read, Readers, ReadSettings
+from rankrag.documents.workers import HERE, FileReaders, Read, Readers, ReadSettings
 from rankrag.errors import DataError
 from rankrag.types import Passage, Source
 
@@ -77,7 +77,7 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Rea
     Rows of `.jsonl` files that have `id` and `text`, by any of the names of `data.rows.passage_row`, are passages and
     stay whole; rows with `text` alone are documents.
     """
-    readers = Readers(reading)
+    readers = reading.elsewhere or Readers(reading)
     begun: deque[Iterator[Outcome]] = deque()
     try:
         for path in files:
@@ -90,7 +90,7 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Rea
         readers.close()
 
 
-def _outcomes(path: Path, known: Mapping[str, str], readers: Readers) -> Iterator[Outcome]:
+def _outcomes(path: Path, known: Mapping[str, str], readers: FileReaders) -> Iterator[Outcome]:
     """Begin to read a file unless it is unchanged; return an iterator that ends the reading."""
     name = path.as_posix()
     try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Protocol
 
 from rankrag.documents.chunking import split
 from rankrag.documents.document import Note
@@ -25,16 +25,30 @@ _LARGE = 10 << 20  # bytes; larger files get more time
 _SECONDS_PER_MB = 2
 
 
+class FileReaders(Protocol):
+    """Readers of files that give their outcomes in any order."""
+
+    def submit(self, path: Path) -> Callable[[], Read]:
+        """Begin to read a file; the result returns its passages or raises why there are none."""
+        ...
+
+    def close(self) -> None:
+        """Read no other file."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
     """How files are read.
 
     `processes` readers work at once, each for at most `seconds` on a file; 0 reads in this process, without a limit.
+    They may be `elsewhere`, on the nodes of a cluster.
     """
 
     ocr: bool = False
     processes: int = 0
     seconds: float = 60.0
+    elsewhere: FileReaders | None = None
 
 
 HERE = ReadSettings()

@@ -24,7 +24,7 @@ from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
 from rankrag.evaluation.lines import Ids
 from rankrag.generate import answer_many
-from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel, ModelInfo
 from rankrag.pipeline import search_queries
 from rankrag.rerank import Judgement, judge
 from rankrag.retrieval.nearness import Nearness
@@ -84,18 +84,21 @@ class WorkPlace:
         make: Callable[[Mapping[K, T]], Iterable[Row]],
         what: str,
         at_once: int = 1,
+        side_by_side: int = 1,
     ) -> None:
         """Make the rows that a journal lacks (`Journal.fill`); `what` says what is done."""
-        journal.fill(wanted, make, at_once=at_once, progress=self.progress, text=f"{self.title}: {what}")
+        text = f"{self.title}: {what}"
+        journal.fill(wanted, make, at_once=at_once, side_by_side=side_by_side, progress=self.progress, text=text)
 
 
 class JudgingWork:
     """The judgements of one set by one judge, in `judgements.jsonl` of a folder of their own."""
 
-    def __init__(self, judging: JudgeFunction, place: WorkPlace, *, times: int = 1) -> None:
-        """Read the journal; batches hold `times` as many pairs as on a CPU (`ModelInfo.batch_multiplier`)."""
+    def __init__(self, judging: JudgeFunction, place: WorkPlace, info: ModelInfo | None = None) -> None:
+        """Read the journal; `info` says how large batches are and how many are judged side by side."""
         self._judging, self._place = judging, place
-        self._at_once = PAIRS_AT_ONCE * times
+        info = info or ModelInfo()
+        self._at_once, self._side_by_side = PAIRS_AT_ONCE * info.batch_multiplier, info.calls_at_once
         self._judged = Journal(place.folder / "judgements.jsonl", _judgements_of)
         self.failures: dict[str, str] = {}
 
@@ -107,7 +110,7 @@ class JudgingWork:
         """
         pairs = {(judged.question.id, i): judged.question for judged, ids in wanted for i in ids}
         by_passage = dict(sorted(pairs.items(), key=lambda pair: pair[0][1]))
-        self._place.fill(self._judged, by_passage, self._ask, "judging", self._at_once)
+        self._place.fill(self._judged, by_passage, self._ask, "judging", self._at_once, self._side_by_side)
         return {
             judged.question.id: {i: self._judged.get((judged.question.id, i), _NEVER)[0] for i in ids}
             for judged, ids in wanted
@@ -148,9 +151,9 @@ class ModelWork:
     def __init__(self, model: LanguageModel, place: WorkPlace) -> None:
         """Read the journals."""
         self._model, self._place = model, place
-        times = model.info.batch_multiplier
-        self._at_once = QUESTIONS_AT_ONCE * times
-        self.judging = JudgingWork(partial(judge, model), place, times=times)
+        info = model.info
+        self._at_once, self._side_by_side = QUESTIONS_AT_ONCE * info.batch_multiplier, info.calls_at_once
+        self.judging = JudgingWork(partial(judge, model), place, info)
         self._replies = Journal(place.folder / "replies.jsonl", _reply_of)
         self.failures: dict[str, str] = {}
 
@@ -161,7 +164,7 @@ class ModelWork:
         that cannot be asked (`DataError`) is in `failures` and its reply is empty.
         """
         asked = {(judged.question.id, ids): judged.question for judged, ids in wanted if ids or closed_book}
-        self._place.fill(self._replies, asked, self._ask, "answering", self._at_once)
+        self._place.fill(self._replies, asked, self._ask, "answering", self._at_once, self._side_by_side)
         return [self._reply(judged.question.id, ids) if ids or closed_book else UNANSWERABLE for judged, ids in wanted]
 
     def seconds(self, question: str, ids: Ids) -> float | None:
@@ -189,7 +192,7 @@ class ModelWork:
         name = "-".join(filter(None, ("citations", ranked_by)))
         journal = Journal(self._place.folder / f"{name}.jsonl", _places_of)
         answered = {(judged.question.id, ids): judged.question for judged, ids in wanted}
-        self._place.fill(journal, answered, cite_now, "citing")
+        self._place.fill(journal, answered, cite_now, "citing", side_by_side=self._side_by_side)
         return [journal[key] for key in answered]
 
     def _reply(self, question: str, ids: Ids) -> str:

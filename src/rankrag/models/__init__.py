@@ -32,10 +32,12 @@ class ModelInfo:
 
     Attributes:
         batch_multiplier: batch size that takes no longer than one, relative to a CPU; 1 if unknown.
+        calls_at_once: calls that it works on at the same time, each on hardware of its own.
         states: passage states wanted and found so far; None if the model keeps none.
     """
 
     batch_multiplier: int = 1
+    calls_at_once: int = 1
     states: StateUse | None = None
 
 
