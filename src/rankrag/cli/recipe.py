@@ -35,6 +35,15 @@ TrainedOn = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
+OwnIndex = Annotated[
+    str | None,
+    typer.Option(
+        "--from-index",
+        parser=options.index_place,
+        metavar="INDEX",
+        help="Index (folder or address) to fit to instead: a model writes questions about its passages.",
+    ),
+]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
@@ -204,15 +213,7 @@ def train(
 def fit(
     config: Annotated[Path | None, typer.Argument(help="YAML file of the blend that the model was trained on.")] = None,
     *,
-    from_index: Annotated[
-        str | None,
-        typer.Option(
-            "--from-index",
-            parser=options.index_place,
-            metavar="INDEX",
-            help="Index (folder or address) to fit to instead: a model writes questions about its passages.",
-        ),
-    ] = None,
+    from_index: OwnIndex = None,
     out: RunFolder = Path("runs/fit"),
     save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
     source: WeightedSources = None,
