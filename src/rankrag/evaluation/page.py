@@ -19,7 +19,6 @@ from markdown_it import MarkdownIt
 
 from rankrag.data.files import write_whole
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
-from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.lines import QuestionLine, read_kept_passages
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.report import render_report
@@ -35,7 +34,6 @@ PASSAGES_AT_ONCE = 500
 class _Column:
     """A system on a set: the numbers of both in the page, and its lines."""
 
-    of_set: SetDescription
     set_number: int
     system: System
     system_number: int
@@ -72,7 +70,7 @@ def _columns(evaluation: Evaluation) -> list[_Column]:
     names = [system.name for system in evaluation.description.systems if system.role == "compared"]
     sets = {s.name: number for number, s in enumerate(evaluation.description.sets)}
     return [
-        _Column(s, sets[s.name], system, names.index(system.name), evaluation.lines(s.name, system.name))
+        _Column(sets[s.name], system, names.index(system.name), evaluation.lines(s.name, system.name))
         for s, system, _ in evaluation.all("compared")
     ]
 
