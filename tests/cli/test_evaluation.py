@@ -130,3 +130,18 @@ def test_first_stages_alone_need_no_model(run, tmp_path, capsys):
     assert "retrievers.0: must be 'bm25', 'dense' or 'hybrid' (found: 'bm52')" in capsys.readouterr().err
     assert run("evaluate", "--data", data, "--seed", "1") == 2
     assert "evaluate --seed: use --set seed=…" in capsys.readouterr().err
+
+
+def test_questions_are_fetched_before_they_are_measured(run, tmp_path, monkeypatch, capsys):
+    import rankrag.data.load
+
+    data, fetched = squad(tmp_path / "data"), []
+    monkeypatch.setattr(rankrag.data.load, "fetch", lambda one, into: fetched.append((one.name, into)) or into / "hub")
+    measured = ("--set", "squad", "--no-model", "--retriever", "bm25", "--out", tmp_path / "run")
+    monkeypatch.setenv("RANKRAG_DATA", str(data))
+    assert run("evaluate", "--fetch", *measured) == 0
+    assert fetched == [("squad", data)]
+    assert f"squad: its questions are in {data / 'hub'}" in capsys.readouterr().err
+    monkeypatch.delenv("RANKRAG_DATA")
+    assert run("evaluate", "--fetch", *measured) == 2
+    assert "no data: pass --data FOLDER" in capsys.readouterr().err

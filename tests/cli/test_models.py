@@ -6,7 +6,7 @@ import pytest
 
 from rankrag import cores
 from rankrag.cli import models as command
-from rankrag.models import auto, prepared
+from rankrag.models import prepared
 from rankrag.models.family import FAMILY, base_of
 
 
@@ -18,8 +18,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(prepared, "_merge", lambda _gguf, _adapter, out: (out / "model.safetensors").write_bytes(b"w"))
     monkeypatch.setattr(prepared, "_check_room", lambda *_: None)
     monkeypatch.setattr(cores, "others_running", lambda: 0)
-    monkeypatch.setattr(auto, "others_running", lambda: 0)
-    monkeypatch.setattr(auto, "_machine_speed", lambda: {auto._MULTIPLICATIONS: 1e11, auto._BYTES: 1e10})
     return tmp_path / "cache"
 
 
@@ -72,3 +70,10 @@ def test_an_unknown_name_and_a_file_that_is_no_base_are_refused(run, cache, tmp_
     (tmp_path / "x.gguf").write_bytes(b"x")
     assert run("models", "--add", tmp_path / "x.gguf") == 2
     assert base_of("rankrag-small").file in capsys.readouterr().err
+
+
+def test_a_question_is_measured_over_twenty_passages(model):
+    assert command.seconds_of("rankrag-mini") > 0
+    ranked, answered = model.prompts[1:21], model.prompts[21:]
+    assert [sum(s.kind == "passage" for s in prompt) for prompt in ranked] == [1] * 20
+    assert [sum(s.kind == "passage" for s in prompt) for prompt in answered] == [3]

@@ -186,3 +186,13 @@ def test_a_download_is_a_bar_on_a_terminal_a_line_elsewhere_and_nothing_if_there
     shown = capsys.readouterr().err
     assert "━" in shown
     assert "3/3" in shown
+
+
+def test_on_a_terminal_the_bar_of_the_next_short_step_replaces_the_last(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with step_lines(passing=True) as step:
+        step("reading", 1, 2)
+        step("mining", 2, 2)
+    last = capsys.readouterr().err.rpartition("mining")
+    assert "2/2" in last[2]
+    assert "reading" not in last[2]
