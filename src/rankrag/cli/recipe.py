@@ -17,7 +17,7 @@ from rankrag.cli.options import say
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rankrag.config.blend import BlendConfig, WritingConfig
     from rankrag.contract import Contract
@@ -41,8 +41,11 @@ OwnIndex = Annotated[
         "--from-index",
         parser=options.index_place,
         metavar="INDEX",
-        help="Index (folder or address) to fit to instead: a model writes questions about its passages.",
+        help="Index (folder or address) whose passages a model asks questions about.",
     ),
+]
+NoVectors = Annotated[
+    bool, typer.Option("--no-vectors", help="Find candidates by BM25 alone and order them by the model alone.")
 ]
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
@@ -53,15 +56,7 @@ def blend(
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the examples and their manifest.")] = None,
-    from_index: Annotated[
-        str | None,
-        typer.Option(
-            "--from-index",
-            parser=options.index_place,
-            metavar="INDEX",
-            help="Index (folder or address) whose passages a model asks questions about.",
-        ),
-    ] = None,
+    from_index: OwnIndex = None,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
@@ -222,9 +217,7 @@ def fit(
     answers: Annotated[int, typer.Option(min=0, help="Questions per source that are answered to choose k.")] = 30,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Candidates of each first stage.")] = 20,
     seed: int = 0,
-    no_vectors: Annotated[
-        bool, typer.Option("--no-vectors", help="Find candidates by BM25 alone and order them by the model alone.")
-    ] = False,
+    no_vectors: NoVectors = False,
     model: options.Model = "rankrag-mini",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -237,18 +230,13 @@ def fit(
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
     only printed. With --from-index, ask.yaml of the run folder has threshold and k for `rankrag ask --config`.
     """
-    from rankrag.config.blend import BlendConfig
-    from rankrag.config.schema import load_config
     from rankrag.fitting import fit as fitting
     from rankrag.models.prepared import resolve_model
     from rankrag.opening import open_model
     from rankrag.retrieval.encoder import Encoder
 
-    if (config is None) == (from_index is None):
-        raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
     opened = partial(open_model, device=device, dtype=dtype, say=say)
-    own = _to_fit_to(from_index, out, model, questions) if from_index else ()
-    wanted = load_config(BlendConfig, config, (*own, *(set_ or ())))
+    wanted = _to_fit_to(config, from_index, out, model, questions, set_ or ())
     if from_index and wanted.writing:
         written = _with_own_documents(wanted, wanted.writing, out, opened, encoder)
         wanted = written.model_copy(update={"held_back": 1.0})  # nothing is trained on these questions
@@ -288,13 +276,22 @@ def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, 
         say(f"Saved in {save}; how they were found is in {out / 'fit.json'}.")
 
 
-def _to_fit_to(index: str, out: Path, model: str, questions: int) -> tuple[str, ...]:
-    """Return the settings of a blend that is only questions about an index, best written by the model's own base."""
+def _to_fit_to(
+    config: Path | None, index: str | None, out: Path, model: str, questions: int, changes: Sequence[str]
+) -> BlendConfig:
+    """Return a blend's configuration; for an index only questions about it, best written by the model's own base."""
+    from rankrag.config.blend import BlendConfig
+    from rankrag.config.schema import load_config
     from rankrag.models.family import FAMILY, base_of
 
+    if (config is None) == (index is None):
+        raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
+    if index is None:
+        return load_config(BlendConfig, config, changes)
     writer = base_of(model).name if model in FAMILY else model
     asked = {"index": index, "model": writer, "passages": questions, "questions": 1}
-    return (f"data={json.dumps(str(out))}", *(f"writing.{key}={json.dumps(value)}" for key, value in asked.items()))
+    own = (f"data={json.dumps(str(out))}", *(f"writing.{key}={json.dumps(value)}" for key, value in asked.items()))
+    return load_config(BlendConfig, None, (*own, *changes))
 
 
 def _weighted(source: str) -> tuple[str, float]:
