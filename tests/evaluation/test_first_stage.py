@@ -51,6 +51,28 @@ def test_a_conversation_is_searched_by_the_last_turn_by_all_or_by_both(loaded, t
     assert stage.ids("bm25", "both") == {"c1": ("d/visa/0", "d/tax/0")}
 
 
+def test_the_second_round_is_kept_in_a_journal_of_its_own_by_query(loaded, tmp_path):
+    squad = loaded("squad")
+    question = replace(squad.questions[0].question, text="lake of hill and dale")
+    asked = replace(squad, questions=(replace(squad.questions[0], question=question),))
+    stage = stage_of(asked, tmp_path)
+    first = {"q1": (("s/lake/0",), 0.5)}
+    ids, seconds = stage.again(first, 2, 2, "bm25", None)["q1"]
+    assert ids == ("s/lake/0", "s/hill/0")
+    assert seconds > 0.5
+    journal = stage.folder / "again-bm25-last.jsonl"
+    assert [row["id"] for _, row in read_rows(journal)] == ["hill dale"]
+    journal.write_text(journal.read_text().replace("s/hill/0", "s/town/0"))
+    assert stage_of(asked, tmp_path).again(first, 2, 2, "bm25", None)["q1"][0] == ("s/lake/0", "s/town/0")
+
+
+@pytest.mark.parametrize(("name", "rounds"), [("squad", 1), ("msmarco", 2), ("trec_dl19", 2)])
+def test_there_is_no_second_round_if_one_is_asked_for_or_nothing_can_be_searched(loaded, tmp_path, name, rounds):
+    stage = stage_of(loaded(name), tmp_path)
+    first = stage.found("bm25")
+    assert stage.again(first, 5, rounds, "bm25", None) is first
+
+
 def test_own_candidates_are_ordered_and_none_is_lost(loaded, tmp_path, encoder):
     stage = stage_of(loaded("msmarco"), tmp_path, encoder)
     assert stage.ids("bm25") == {"m1": ("m1/c1", "m1/c2", "m1/c0")}

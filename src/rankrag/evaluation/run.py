@@ -5,6 +5,7 @@ A run folder holds::
     run.json                                     what was measured: systems, sets, questions
     indexes/CORPUS/                              the passages, once for all sets that share them
     SET-DATA/bm25-HISTORY.jsonl                  ids that retrieval found (also dense-HISTORY-ENCODER.jsonl)
+    SET-DATA/again-bm25-last.jsonl               ids that second rounds found, by query
     SET-DATA/nearness-HISTORY-ENCODER.jsonl      cosines of questions and candidates
     SET-DATA/MODEL/*.jsonl                       what the model said: judgements, replies, citations
     SET-DATA/system-NAME/questions.jsonl         the lines of a system
