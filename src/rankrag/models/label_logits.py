@@ -65,17 +65,16 @@ def choice_logprobs(
 
     `rows` and `columns` [prompts] are the places of the prompts' last tokens in the input [rows, columns].
     """
-    # the layers alone, then the head at the columns where any prompt ends: the vocabulary is far wider than a state
-    kept, place = torch.unique(columns, return_inverse=True)
-    states = model.base_model(**inputs).last_hidden_state[:, kept]
-    logits = vocabulary_logits(model, states.flatten(0, 1)).view(*states.shape[:2], -1)[rows, place].float()
+    # the layers alone, then the head at the last tokens: the vocabulary is far wider than a state
+    states = model.base_model(**inputs).last_hidden_state[rows, columns]
+    logits = vocabulary_logits(model, states).float()
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.weight.dtype == torch.float32 or rescales(model):
         found = logits[:, choices]
     else:
         # the head is one row of weights for each label: again in float32, this costs nothing
         bias = None if head.bias is None else head.bias[choices].float()
-        found = nn.functional.linear(states[rows, place].float(), head.weight[choices].float(), bias)
+        found = nn.functional.linear(states.float(), head.weight[choices].float(), bias)
     logprobs: torch.Tensor = found - logits.logsumexp(dim=-1, keepdim=True)
     return logprobs
 
