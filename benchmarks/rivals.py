@@ -72,8 +72,8 @@ def row_for_each(model: TransformersModel) -> Scorer:
     """Return our scoring of models that cannot share prefixes: sorted padded batches, the head at last tokens only."""
 
     def score(pairs: Pairs) -> list[float]:
-        rows = model.plain_logprobs(model.encoder.encode(_prompts(model, pairs)), list(model.contract.label_ids))
-        return [true - false for _, (true, false) in sorted(rows)]
+        encoded, labels = model.encoder.encode(_prompts(model, pairs)), list(model.contract.label_ids)
+        return [true - false for true, false in model.next_logprobs(encoded, labels, sharing=False)]
 
     return score
 

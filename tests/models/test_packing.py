@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -102,7 +104,7 @@ def test_positions_that_do_not_restart_are_seen(llama, monkeypatch):
         laid = lay_out(rows, pad_id, device)
         root = len(rows[0].past)
         straight = torch.arange(root, root + laid.positions.shape[1]).expand_as(laid.positions)
-        return packing.Layout(laid.input_ids, straight, laid.visible, laid.ends)
+        return replace(laid, positions=straight)
 
     monkeypatch.setattr(packing, "lay_out", shifted)
     assert apart(llama, prompts_of(llama)) > 1e-2

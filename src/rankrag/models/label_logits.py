@@ -1,30 +1,20 @@
 """Log-probabilities of a few next tokens, with everything left out that they do not need.
 
-Two steps surprise. In 16 bits the labels' logits are computed again in float32 (`choice_logprobs`): a bfloat16 logit
-between 16 and 32 is a multiple of 1/8, so labels tie and passages change places by rounding alone. And the last
-layer's feed-forward part is computed at the last tokens only (`last_tokens_only`): nothing reads it elsewhere. Keys
-and values of that layer come before it, so kept states are the same. This saves 2.5 % of the work of 30 layers.
+One step surprises. In 16 bits the labels' logits are computed again in float32: a bfloat16 logit between 16 and 32 is a
+multiple of 1/8, so labels tie and passages change places by rounding alone.
 """
 
 from __future__ import annotations
 
 import copy
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
-from rankrag.models.loading import layers_of
-
 _RESCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
 """Settings by which architectures change logits after the head."""
-
-_FEED_FORWARD = ("mlp", "feed_forward")
-"""Names of the part of a layer that reads each token by itself."""
 
 
 def rescales(model: Any) -> list[str]:
@@ -77,42 +67,3 @@ def choice_logprobs(
         found = nn.functional.linear(states.float(), head.weight[choices].float(), bias)
     logprobs: torch.Tensor = found - logits.logsumexp(dim=-1, keepdim=True)
     return logprobs
-
-
-def last_tokens_only(causal: Any, rows: torch.Tensor, columns: torch.Tensor) -> Any:
-    """Within this context, compute the last layer's feed-forward part only at these places [prompts] of a batch.
-
-    If the part has no known name, or is a mixture of experts (which may return more than states), nothing changes.
-    """
-    last = layers_of(causal)[-1]
-    part = next((found for name in _FEED_FORWARD if (found := getattr(last, name, None)) is not None), None)
-    if part is None or any("expert" in name or "router" in name for name, _ in part.named_modules()):
-        return nullcontext()
-    return _only_at(part, rows, columns)
-
-
-@contextmanager
-def _only_at(part: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
-    shape: list[torch.Size] = []
-    owner = threading.get_ident()
-
-    def before(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        if threading.get_ident() != owner:
-            return None
-        hidden, *others = inputs
-        shape.append(hidden.shape)
-        return (hidden[rows, columns][None], *others)
-
-    def after(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor | None:
-        if threading.get_ident() != owner:
-            return None
-        whole = output.new_zeros(shape.pop())
-        whole[rows, columns] = output[0]
-        return whole
-
-    handles = [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

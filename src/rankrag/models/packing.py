@@ -43,12 +43,14 @@ class SharedRow:
 class Layout:
     """Rows as tensors behind their pasts, the longest of which has R tokens.
 
-    `input_ids` and `positions` are [rows, length], `visible` is [rows, 1, length, R + length]. `ends` holds for each
-    prompt: its place among the prompts, its row, and the column of its last token in the row.
+    `input_ids`, `positions` and `is_text` (false for padding) are [rows, length], `visible` is [rows, 1, length,
+    R + length]. `ends` holds for each prompt: its place among the prompts, its row, and the column of its last token in
+    the row.
     """
 
     input_ids: torch.Tensor
     positions: torch.Tensor
+    is_text: torch.Tensor
     visible: torch.Tensor
     ends: tuple[tuple[int, int, int], ...]
 
@@ -80,6 +82,11 @@ def share(prompts: Sequence[EncodedPrompt]) -> tuple[tuple[int, ...], list[Share
         row.tails.append(tail)
         row.places.append(place)
     return _joined(prompts[0].segments[:depth]) if prompts else (), rows
+
+
+def unshared(prompts: Sequence[EncodedPrompt]) -> list[SharedRow]:
+    """Return each prompt as a row of its own that shares nothing."""
+    return [SharedRow((), [tuple(prompt.ids)], [place]) for place, prompt in enumerate(prompts)]
 
 
 def batches(
@@ -134,7 +141,7 @@ def lay_out(rows: Sequence[SharedRow], pad_id: int, device: torch.device | str =
     furthest = torch.arange(max(len(row.past) for row in rows), device=device)
     behind = (furthest < pasts[:, None])[:, None].expand(-1, length, -1)
     seen = torch.cat([behind, visible(tail.to(device))], dim=-1)[:, None]
-    return Layout(input_ids.to(device), positions.to(device), seen, tuple(ends))
+    return Layout(input_ids.to(device), positions.to(device), (tail >= 0).to(device), seen, tuple(ends))
 
 
 def visible(tail: torch.Tensor) -> torch.Tensor:

@@ -17,9 +17,9 @@ from rankrag.contract import Contract
 from rankrag.cores import share_cores
 from rankrag.encoding import EncodedPrompt
 from rankrag.models import ModelInfo, packing
-from rankrag.models.label_logits import choice_logprobs, last_tokens_only
+from rankrag.models.label_logits import choice_logprobs
 from rankrag.models.memory import in_halves
-from rankrag.models.packing import SharedRow
+from rankrag.models.packing import Layout, SharedRow
 from rankrag.models.state_cache import StateCache
 from rankrag.models.states import NOTHING, Before, State
 
@@ -67,24 +67,25 @@ class PromptReader:
             return "the model reads the question first, so its states of a passage change with every question"
         return "" if self.can_share([]) else f"{self.model.config.model_type} models cannot share a prefix"
 
-    def next_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[list[float]]:
-        """Return the log-probabilities of these next tokens of each prompt, over the whole vocabulary."""
-        read = self.shared_logprobs if self.can_share(encoded) else self.plain_logprobs
-        found = read(encoded, choices)
-        return [row for _, row in sorted(found)]
-
     @torch.inference_mode()
-    def shared_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
-        """Return (place of the prompt, log-probabilities); what prompts share is computed once (`packing`)."""
+    def next_logprobs(
+        self, encoded: Sequence[EncodedPrompt], choices: list[int], *, sharing: bool | None = None
+    ) -> list[list[float]]:
+        """Return the log-probabilities of these next tokens of each prompt, over the whole vocabulary.
+
+        What prompts share is computed once (`packing`), unless the model cannot (`can_share`) or `sharing` is False.
+        """
+        shares = self.can_share(encoded) if sharing is None else sharing
 
         def scored(rows: list[SharedRow]) -> list[tuple[int, list[float]]]:
-            return self._row_logprobs(rows, choices)
+            return self._row_logprobs(rows, choices, shares=shares)
 
         # lazily: a pass keeps states that the next one finds, and running out of memory makes later batches smaller
-        passes = self._passes(encoded)
-        return [
+        passes = self._passes(encoded) if shares else packing.batches(packing.unshared(encoded), self._budget)
+        found = [
             one for rows in passes for one in in_halves(rows, scored, split=packing.alone, on_shortage=self._shrink)
         ]
+        return [row for _, row in sorted(found)]
 
     def _passes(self, encoded: Sequence[EncodedPrompt]) -> Iterator[list[SharedRow]]:
         """Yield rows that go through the model together: first tails behind kept states, then rows to read whole.
@@ -147,63 +148,35 @@ class PromptReader:
                 self.states.put(state)
         return made
 
-    def _row_logprobs(self, rows: list[SharedRow], choices: list[int]) -> list[tuple[int, list[float]]]:
+    def _row_logprobs(
+        self, rows: list[SharedRow], choices: list[int], *, shares: bool
+    ) -> list[tuple[int, list[float]]]:
+        """Return place and log-probabilities of each prompt in rows that go through the model together."""
         share_cores(self.device)
         laid = packing.lay_out(rows, self._pad_id, self.device)
         before = Before(
             [row.past for row in rows], [row.prefix if self.states and row.reusable else () for row in rows]
         )
-        # the lowest number, not infinity: a padding token sees nothing, and its softmax must not be nan
-        unseen = torch.finfo(self.model.dtype).min
-        mask = torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
         ends = torch.tensor(laid.ends, device=self.device)
-        with last_tokens_only(self.model, ends[:, 1], ends[:, 2]):
-            found = choice_logprobs(
-                self.model,
-                choices,
-                ends[:, 1],
-                ends[:, 2],
-                input_ids=laid.input_ids,
-                attention_mask=mask,
-                position_ids=laid.positions,
-                past_key_values=before,
-                use_cache=True,
-            )
+        found = choice_logprobs(
+            self.model,
+            choices,
+            ends[:, 1],
+            ends[:, 2],
+            input_ids=laid.input_ids,
+            attention_mask=self._mask(laid) if shares else laid.is_text.long(),
+            position_ids=laid.positions,
+            past_key_values=before if shares else None,
+            use_cache=shares,
+        )
         self._kept(before)
         return list(zip(ends[:, 0].tolist(), found.tolist(), strict=True))
 
-    @torch.inference_mode()
-    def plain_logprobs(self, encoded: Sequence[EncodedPrompt], choices: list[int]) -> list[tuple[int, list[float]]]:
-        """Return the same, with each prompt as a row of its own."""
-
-        def scored(batch: list[int]) -> list[tuple[int, list[float]]]:
-            share_cores(self.device)
-            ids = [encoded[i].ids for i in batch]
-            width = max(map(len, ids))
-            lengths = torch.tensor([len(row) for row in ids], device=self.device)
-            positions = torch.arange(width, device=self.device)[None].expand(len(ids), width)
-            found = choice_logprobs(
-                self.model,
-                choices,
-                torch.arange(len(ids), device=self.device),
-                lengths - 1,
-                input_ids=torch.tensor([row + [self._pad_id] * (width - len(row)) for row in ids], device=self.device),
-                attention_mask=(positions < lengths[:, None]).long(),
-                position_ids=positions,
-                use_cache=False,
-            )
-            return list(zip(batch, found.tolist(), strict=True))
-
-        batches = self._batches(encoded)
-        return [row for batch in batches for row in in_halves(batch, scored, on_shortage=self._shrink)]
-
-    def _batches(self, encoded: Sequence[EncodedPrompt], *, extra: int = 0) -> Iterator[list[int]]:
-        """Yield places of prompts, longest first, so that each padded batch stays within the token budget."""
-        order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
-        while order:
-            rows = max(1, self.tokens_per_batch // (len(encoded[order[0]]) + extra))
-            yield order[:rows]
-            order = order[rows:]
+    def _mask(self, laid: Layout) -> torch.Tensor:
+        """Return what is added to attention scores: nothing where a token sees another, else the lowest number."""
+        # not infinity: a padding token may see nothing, and its softmax must not be nan
+        unseen = torch.finfo(self.model.dtype).min
+        return torch.zeros_like(laid.visible, dtype=self.model.dtype).masked_fill_(~laid.visible, unseen)
 
     @property
     def _pad_id(self) -> int:

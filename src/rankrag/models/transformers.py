@@ -15,7 +15,7 @@ from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.cores import share_cores
 from rankrag.devices import pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.models import SamplingParams
+from rankrag.models import SamplingParams, packing
 from rankrag.models.attention import slice_attention
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves
@@ -85,8 +85,9 @@ class TransformersModel(PromptReader):
             output = self._generate(params, **inputs)[:, inputs["input_ids"].shape[1] :]
             return list(zip(batch, self.tokenizer.batch_decode(output, skip_special_tokens=True), strict=True))
 
-        for batch in self._batches(prompts, extra=params.max_new_tokens):
-            for place, text in in_halves(batch, written, on_shortage=self._shrink):
+        rows = packing.unshared(prompts)
+        for batch in packing.batches(rows, self._budget, lambda row: len(row) + params.max_new_tokens):
+            for place, text in in_halves([row.places[0] for row in batch], written, on_shortage=self._shrink):
                 texts[place] = cut(text, params.stop).strip()
         return texts
 

@@ -49,10 +49,10 @@ class ScorePath:
 def paths_of(model: TransformersModel, groups: Sequence[Sequence[int]]) -> list[ScorePath]:
     """Return the paths that score with this model on this machine; `groups` are the places of each question's pairs."""
     labels = model.encoder.label_ids(model.contract.labels)
-    found: dict[str, Scorer] = {"padded batch": lambda prompts: _rows(model.plain_logprobs(prompts, labels))}
+    found: dict[str, Scorer] = {"padded batch": partial(model.next_logprobs, choices=labels, sharing=False)}
     probe = ranking_prompt(model.contract.format, Question("", "why?"), Passage("", "so"))
     if model.can_share(model.encode([probe])):
-        found["prefix + tails"] = lambda prompts: _rows(model.shared_logprobs(prompts, labels))
+        found["prefix + tails"] = partial(model.next_logprobs, choices=labels, sharing=True)
     found |= {
         "one prompt a call": lambda prompts: [row for prompt in prompts for row in _asked(model, [prompt])],
         "small batches, shuffled": partial(_shuffled, model),
@@ -85,11 +85,6 @@ def bfloat16(model: TransformersModel) -> TransformersModel:
     return half
 
 
-def _rows(found: Sequence[tuple[int, list[float]]]) -> Rows:
-    """Return rows in the order of their prompts."""
-    return [row for _, row in sorted(found)]
-
-
 def _asked(model: TransformersModel | OpenAIModel, prompts: Sequence[EncodedPrompt]) -> Rows:
     return model.choice_logprobs(prompts, model.contract.labels)
 
@@ -98,7 +93,8 @@ def _shuffled(model: TransformersModel, prompts: list[EncodedPrompt]) -> Rows:
     order = random.Random(0).sample(range(len(prompts)), len(prompts))
     small = copy.copy(model)
     small.tokens_per_batch = max(1, max(map(len, prompts)) * 2)
-    return _rows(list(zip(order, _asked(small, [prompts[place] for place in order]), strict=True)))
+    found = zip(order, _asked(small, [prompts[place] for place in order]), strict=True)
+    return [row for _, row in sorted(found)]
 
 
 def _beside_strangers(model: TransformersModel, prompts: list[EncodedPrompt]) -> Rows:
