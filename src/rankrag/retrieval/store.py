@@ -81,10 +81,7 @@ class PassageStore:
 
     @classmethod
     def create_or_open(cls, path: Path | str, *, lock_timeout: float = 10.0) -> PassageStore:
-        """Return the index in the folder `path`, a new one when the folder is missing or empty.
-
-        An index in the last format is brought up to date.
-        """
+        """Return the index in the folder `path`, brought up to date; a new one if the folder is missing or empty."""
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -278,8 +275,7 @@ class PassageStore:
         return HybridRetriever([self.lexical(), self.dense(encoder)])
 
     def _table(self, name: str) -> Table:
-        with explained(self._path):
-            return self._db.open_table(name)
+        return self._db.open_table(name)
 
     def _snapshot(self, name: str) -> Table:
         table = self._table(name)

@@ -23,14 +23,14 @@ from rankrag.errors import IndexStoreError
 from rankrag.retrieval.dense import vector_key
 from rankrag.retrieval.encoder import PassageEncoder, Vectors, document_text
 from rankrag.retrieval.rows import other_encoder
-from rankrag.retrieval.snapshot import explained, scan
+from rankrag.retrieval.snapshot import scan
 from rankrag.types import Passage
 
 _ENCODER, _SIMILARITY = b"rankrag.encoder", b"rankrag.similarity"
 
 
 class VectorTable:
-    """The vectors of an index, all made by one encoder."""
+    """The vectors of an index, all made by one encoder; callers explain what LanceDB raises (`snapshot.explained`)."""
 
     name = "vectors"
 
@@ -41,8 +41,7 @@ class VectorTable:
         """Return the table, `None` before the first vector; `encoder` must be the one that made them."""
         if never_written(self._path, self.name):
             return None
-        with explained(self._path):
-            table = self._db.open_table(self.name)
+        table = self._db.open_table(self.name)
         made_by = self._made_by(table)
         if encoder is not None and encoder.name != made_by:
             raise other_encoder(self._path, made_by, encoder.name)
@@ -101,8 +100,7 @@ class VectorTable:
         table.optimize(cleanup_older_than=keep)
 
     def _made_by(self, table: Table) -> str:
-        with explained(self._path):
-            name: bytes | None = (table.schema.metadata or {}).get(_ENCODER)
+        name: bytes | None = (table.schema.metadata or {}).get(_ENCODER)
         if name is None:
             raise IndexStoreError(f"{self._path}: the vectors are damaged; build the index anew in an empty folder")
         return name.decode()
