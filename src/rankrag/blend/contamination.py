@@ -80,6 +80,18 @@ def marks_of(wanted: EvaluationConfig, data: Path) -> EvaluationSet:
     )
 
 
+def cleaned(
+    source: QuestionSet, sets: Sequence[EvaluationSet], max_overlap: float, progress: Progress = quiet
+) -> tuple[QuestionSet, dict[str, dict[str, int]]]:
+    """Return a source without its overlap with evaluation sets, and what was found of each set in it."""
+    counted = {}
+    for one, overlap in zip(sets, overlaps(source, sets, max_overlap, progress), strict=True):
+        if any((counts := overlap.counts()).values()):
+            counted[one.name] = counts
+            source = without(source, overlap)
+    return source, counted
+
+
 def overlaps(
     source: QuestionSet, sets: Sequence[EvaluationSet], max_overlap: float, progress: Progress = quiet
 ) -> list[Overlap]:

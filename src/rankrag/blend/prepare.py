@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rankrag.blend.contamination import EvaluationSet, evaluation_files, marks_of, overlaps, without
+from rankrag.blend.contamination import EvaluationSet, cleaned, evaluation_files, marks_of
 from rankrag.blend.kinds import LIST_KINDS
 from rankrag.blend.licences import allows_commercial
 from rankrag.blend.sources import FORBIDDEN, QuestionSet, read_source, split_held_back
@@ -118,31 +118,32 @@ class _Reading:
         self.left_out: dict[str, str] = {}
         self.wanted: list[SourceConfig] = []
         self.problems = config_problems(config)
-        data = Path(config.data)
-        absent = {
-            one.rows: [str(f) for f in evaluation_files(one, data) if not f.is_file()] for one in config.evaluation
-        }
-        self.absent_sets = {name: files for name, files in absent.items() if files}
+        self.absent_sets: dict[str, list[str]] = {}
         for one in config.evaluation:
-            if not one.optional:
-                self.problems += [f"evaluation: {file} is not there" for file in absent[one.rows]]
+            if absent := [str(f) for f in evaluation_files(one, Path(config.data)) if not f.is_file()]:
+                self.absent_sets[one.rows] = absent
+                self.problems += [] if one.optional else [f"evaluation: {file} is not there" for file in absent]
         for source in config.sources:
             self._look_at(source)
 
     def _look_at(self, source: SourceConfig) -> None:
         data = Path(self.config.data)
         absent = [str(data / f) for f in (source.rows, source.corpus) if f and not (data / f).is_file()]
-        forbidden = bool(source.licence) and not allows_commercial(source.licence)
-        if forbidden and self.leaves_out:
-            self.left_out[source.name] = f"licence: {source.licence}"
-        elif forbidden and self.refuses:
-            self.problems.append(f"source {source.name!r}: its licence ({source.licence}) {_REFUSED}")
+        if source.licence and not allows_commercial(source.licence) and (self.leaves_out or self.refuses):
+            self._forbid(source, f"its licence ({source.licence})")
         elif absent and source.optional:
             self.left_out[source.name] = f"absent: {', '.join(absent)}"
         elif absent:
             self.problems.append(f"source {source.name!r}: {', '.join(absent)} is not there")
         else:
             self.wanted.append(source)
+
+    def _forbid(self, source: SourceConfig, what: str) -> None:
+        """Leave out a source whose data does not allow commercial use, or refuse it."""
+        if self.leaves_out:
+            self.left_out[source.name] = f"licence: {source.licence or 'not stated'}"
+        else:
+            self.problems.append(f"source {source.name!r}: {what} {_REFUSED}")
 
     def unread(self, made: Made) -> list[SourceConfig]:
         """Return the sources that are still to be read."""
@@ -175,13 +176,11 @@ class _Reading:
             progress=self.progress,
         )
         forbidden = found.dropped[FORBIDDEN]
-        if forbidden and self.refuses:
-            self.problems.append(f"source {source.name!r}: the licence of {forbidden} rows {_REFUSED}")
+        if forbidden and (self.refuses or not found.records):
+            self._forbid(source, f"the licence of {forbidden} rows")
         elif found.records:
             self.read[source.name] = found
             self.report(f"{source.name}: {len(found.records)} rows read")
-        elif forbidden:
-            self.left_out[source.name] = f"licence: {source.licence or 'not stated'}"
         else:
             self.problems += data_problems(found, (), config.list_size)
 
@@ -204,7 +203,7 @@ class _Reading:
             kept, held = split_held_back(self.read[name], config.held_back)
             if held.records:
                 kept.dropped["held back for fitting"] += len(held.records)
-            sources[name], contamination[name] = self._without(kept, sets)
+            sources[name], contamination[name] = cleaned(kept, sets, config.max_overlap, self.progress)
         slots = tuple(blend_slots(config, frozenset(self.left_out)))
         problems: list[str] = []
         for name, source in sources.items():
@@ -218,19 +217,6 @@ class _Reading:
             self.report(f"evaluation {name}: not compared with, absent: {', '.join(files)}")
         rows = {name: len(source.records) for name, source in self.read.items()}
         return PreparedBlend(sources, slots, rows, self.left_out, contamination, self.absent_sets)
-
-    def _without(
-        self, source: QuestionSet, sets: Sequence[EvaluationSet]
-    ) -> tuple[QuestionSet, dict[str, dict[str, int]]]:
-        """Return the source to train on, and its overlap with evaluation sets, by set."""
-        contamination = {}
-        found = overlaps(source, sets, self.config.max_overlap, self.progress)
-        for one, overlap in zip(sets, found, strict=True):
-            counts = overlap.counts()
-            if any(counts.values()):
-                contamination[one.name] = counts
-                source = without(source, overlap)
-        return source, contamination
 
 
 def _source_problems(source: SourceConfig) -> Iterator[str]:
