@@ -54,6 +54,8 @@ def test_thirteen_words_in_a_row_of_a_question_are_found_and_twelve_are_not(tmp_
     (found,) = overlaps(source, [seen], 0.5)
     assert found.shared_words == {"a"}
     assert not found.same_question
+    assert [r.question.id for r in without(source, found).records] == ["b"]
+    assert source.dropped == {"13 words of an evaluation question": 1}
 
 
 def test_a_passage_counts_where_more_than_the_allowed_share_of_it_is_in_a_gold_passage(tmp_path):

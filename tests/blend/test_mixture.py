@@ -14,6 +14,7 @@ from rankrag.blend.mixture import EXAMPLES_FILE, build_blend, group_tokens
 from rankrag.blend.sources import held_back_part
 from rankrag.config.blend import BlendConfig
 from rankrag.data.examples import read_examples
+from rankrag.data.hub import HubUnreachableError
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
@@ -483,3 +484,22 @@ def test_words_count_one_point_three_tokens_and_a_passage_that_examples_share_co
     passage = Passage("p", " ".join(["word"] * 20))
     group = [Example(DataKind.CONTEXT_QA, "s", question, (passage,), "four words of target")] * 2
     assert group_tokens(group) == 26 + 2 * (13 + 1 + 5)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(config_of, tmp_path, monkeypatch):
+    asked = []
+
+    def unreachable(hub, **_):
+        asked.append(hub.name)
+        raise HubUnreachableError(hub.name, "no route")
+
+    monkeypatch.setattr("rankrag.blend.sources.hub_rows", unreachable)
+    sources = [{"name": name, "hub": {"name": f"hub/{name}"}} for name in "ab"]
+    with pytest.raises(ConfigError, match=r"hub/a: the hub .* \(no route\).*hub/b: .*asked for another source"):
+        build_blend(config_of(sources=sources), tmp_path / "a")
+    assert asked == ["hub/a"]
+
+
+def test_a_source_of_which_evaluation_sets_leave_nothing_is_named(config_of, tmp_path):
+    with pytest.raises(ConfigError, match=r"source 's': no rows are left \(.*question of an evaluation set"):
+        build_blend(config_of(evaluation=[{"rows": "train.jsonl"}]), tmp_path / "a")

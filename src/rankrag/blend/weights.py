@@ -82,8 +82,6 @@ def _source_of(key: str) -> str:
 def _drawn(left: dict[Slot, int], groups: Groups, seed: str) -> Iterator[list[Example]]:
     for number in range(max(left.values())):
         open_slots = {kind: slot for slot, n in left.items() if n for kind in slot.kinds}
-        if not open_slots:
-            return
         taken: Counter[str] = Counter()
         for group in _shuffled(groups, frozenset(open_slots), random.Random(f"{seed}/{number}")):
             kept = []
