@@ -14,12 +14,13 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.cli.written import with_own_documents, with_replies
 from rankrag.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rankrag.config.blend import BlendConfig, WritingConfig
+    from rankrag.config.blend import BlendConfig
     from rankrag.contract import Contract
     from rankrag.fitting.fit import FitReport
     from rankrag.models import LanguageModel
@@ -94,9 +95,9 @@ def blend(
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
     opened = _opener(device, dtype, ray)
     if wanted.teacher:
-        wanted = _with_replies(wanted, opened(wanted.teacher), out)
+        wanted = with_replies(wanted, opened(wanted.teacher), out)
     if wanted.writing:
-        wanted = _with_own_documents(wanted, wanted.writing, out, opened, encoder)
+        wanted = with_own_documents(wanted, wanted.writing, out, opened, encoder)
     with options.step_lines(passing=True) as step:
         manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
@@ -111,61 +112,6 @@ def _opener(device: str, dtype: str, ray: str | None) -> Callable[[str], Languag
     from rankrag.cluster.model import cluster_opener
 
     return cluster_opener(ray, device=device, dtype=dtype, say=say)
-
-
-def _with_replies(config: BlendConfig, teacher: LanguageModel, out: Path) -> BlendConfig:
-    """Let the teacher write replies for the sources that want some; return the configuration with these sources."""
-    from rankrag.blend.own_words import replied, write_replies
-    from rankrag.blend.sources import read_source, split_held_back
-    from rankrag.evaluation.model_key import model_key
-    from rankrag.models.prepared import resolve_model
-
-    name = model_key(teacher, resolve_model(str(config.teacher)))
-    sources = []
-    for source in config.sources:
-        if source.replies is None:
-            sources.append(source)
-            continue
-        with options.step_lines() as progress:
-            read = read_source(source, Path(config.data), seed=config.seed, progress=progress)
-            part, _ = split_held_back(read, config.held_back)
-            counted = write_replies(
-                part, teacher, out, questions=source.replies, seed=config.seed, name=name, progress=progress
-            )
-        say(f"{source.name}: {counted['kept']} of {counted.total()} replies kept")
-        sources.append(replied(source, out))
-    return config.model_copy(update={"sources": tuple(sources)})
-
-
-def _with_own_documents(
-    config: BlendConfig, writing: WritingConfig, out: Path, opened: Callable[[str], LanguageModel], encoder: Path | None
-) -> BlendConfig:
-    """Write questions about the passages of an index; return the configuration with them as one source more."""
-    from rankrag.blend.own_corpus import own_source, write_own
-    from rankrag.blend.prepare import config_problems
-    from rankrag.evaluation.model_key import model_key
-    from rankrag.models.family import FAMILY, base_of
-    from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_retriever
-    from rankrag.retrieval.homes import open_store
-
-    whole = config.model_copy(update={"sources": (*config.sources, own_source(writing, out))})
-    if problems := config_problems(whole):
-        raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")
-    passages = open_store(writing.index).passages()
-    retriever = open_retriever(writing.index, writing.retriever, encoder=encoder, say=say)
-    member = {base_of(name).name: name for name in FAMILY}
-    names = (writing.model, writing.reader or member.get(writing.model, writing.model))
-    models = {name: opened(name) for name in dict.fromkeys(names)}
-    writer, reader = (models[name] for name in names)
-    keys = [model_key(models[name], resolve_model(name)) for name in names]
-    with options.step_lines() as step:
-        counted = write_own(
-            writing, passages, retriever, writer, reader, out, seed=config.seed, models=keys, progress=step
-        )
-    why = ", ".join(f"{n} {reason}" for reason, n in counted.most_common() if reason != "kept")
-    say(f"{counted['kept']} of {counted.total()} questions kept" + (f"; left out: {why}." if why else "."))
-    return whole
 
 
 def train(
@@ -238,7 +184,7 @@ def fit(
     opened = partial(open_model, device=device, dtype=dtype, say=say)
     wanted = _to_fit_to(config, from_index, out, model, questions, set_ or ())
     if from_index and wanted.writing:
-        written = _with_own_documents(wanted, wanted.writing, out, opened, encoder)
+        written = with_own_documents(wanted, wanted.writing, out, opened, encoder)
         wanted = written.model_copy(update={"held_back": 1.0})  # nothing is trained on these questions
     directory = resolve_model(model, say)
     with options.step_lines() as step:
