@@ -232,6 +232,7 @@ def test_a_run_is_reranked_to_the_same_bytes_though_a_worker_is_killed(
     many.write_text("".join(f"{json.dumps(row | {'id': str(n) + row['id']})}\n" for n in range(4) for row in rows))
     assert run("retrieve", "--questions", many, "--index", index, "--retriever", "bm25", "--out", first) == 0
     asked = ("rerank", "--run", first, "--index", index, "--model", tiny_model_dir, "--dtype", "float32")
+    asked = (*asked, "--set", "state_cache=off")  # what a worker knows from before would change the rounding
     assert run(*asked, "--out", here) == 2  # the questions that are too long
     watching = kill_one_once(tmp_path / "there.jsonl.journal", 2)
     assert run(*asked, "--out", there, "--ray", cluster) == 2
@@ -259,6 +260,7 @@ def test_an_evaluation_has_the_same_lines(run, cluster, tiny_model_dir, tmp_path
     rows = [{"question": f"Where does the {name} reach the sea?", "answers": [f"{name}mouth"]} for name in NAMES]
     (own / "questions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     asked = ("evaluate", "--examples", own, "--retriever", "bm25", "--model", tiny_model_dir, "--dtype", "float32")
+    asked = (*asked, "--set", "state_cache=off")
     found = {}
     for place, options in (("here", ()), ("there", ("--ray", cluster))):
         out = tmp_path / place

@@ -99,7 +99,7 @@ def _outcomes(wanted: Sequence[_Asked], settings: AskConfig, store: str | None, 
     """Yield what reranking finds for each question; what a killed run has found is in the journal at `path`.
 
     The passages of some questions are judged together. These batches do not depend on what is found already, nor on who
-    judges them, and so the scores do not.
+    judges them; so scores do not either, but for the rounding by which a known passage differs from a new one.
     """
     from rankrag.data.in_order import in_order
     from rankrag.data.journal import Journal, content_key

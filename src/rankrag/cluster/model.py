@@ -20,7 +20,8 @@ from rankrag.types import Prompt
 class ClusterModel:
     """Workers' models, seen as one; it takes as many calls at the same time as there are workers.
 
-    A call is not divided: batches are what they would be without a cluster, and so are the scores, to the last bit.
+    A call is not divided: batches are what they would be without a cluster, and so are the scores, to the last bit
+    unless a worker keeps states of passages.
     """
 
     def __init__(self, held: Held[LanguageModel]) -> None:
