@@ -8,7 +8,9 @@ import pytest
 from rankrag.documents.document import Note
 from rankrag.documents.parts import SourcePassages
 from rankrag.errors import IndexStoreError
+from rankrag.retrieval.homes import create_store, open_store
 from rankrag.retrieval.lexical import analyse
+from rankrag.retrieval.s3.address import parse_bucket
 from rankrag.retrieval.snapshot import FORMAT_WITHOUT_FIELDS, SCHEMA, rows_of
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Source
@@ -59,3 +61,15 @@ def test_an_upgraded_index_has_the_scores_of_a_new_one(old, tmp_path):
     new.put([DOCUMENT])
     old = PassageStore.create_or_open(old)
     assert old.lexical().retrieve(["sitting cats"], 5) == new.lexical().retrieve(["sitting cats"], 5)
+
+
+def test_an_index_without_fields_in_a_bucket_is_brought_up_to_date_by_a_writer(old, s3_address, ids_of):
+    from rankrag.retrieval.s3.bucket import Bucket
+    from rankrag.retrieval.s3.versions import Head, files_in, publish_version
+
+    bucket = Bucket(parse_bucket(s3_address))
+    publish_version(bucket, Head(), old, files_in(old, None, ()))
+    with pytest.raises(IndexStoreError, match=f"^{s3_address}: an earlier rankrag made this index"):
+        open_store(s3_address)
+    assert ids_of(create_store(s3_address).lexical().retrieve(["cats"], 2)[0]) == ["a#0"]
+    assert open_store(s3_address).missing_vectors() == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ pytest.importorskip("obstore")
 
 from rankrag.retrieval.s3 import replica
 from rankrag.retrieval.s3 import store as module
-from rankrag.retrieval.s3.versions import KEPT, read_head, read_version
+from rankrag.retrieval.s3.versions import CURRENT, FORMAT, KEPT, read_head, read_version
 
 WORDS = [f"word{i}" for i in range(30)]
 
@@ -204,13 +205,19 @@ def test_the_last_versions_stay_in_the_bucket_and_nothing_else(s3, s3_store, s3_
     assert files <= set(keys)
 
 
-def test_an_index_in_the_last_format_is_brought_up_to_date(s3_store, s3_address, document_of, monkeypatch):
-    from rankrag.retrieval import store as folder_module
-
-    s3_store.put([document_of("a", "cat")])
-    monkeypatch.setattr(folder_module, "FORMAT", "4")
-    with pytest.raises(IndexStoreError, match=f"^{s3_address}: the index has format 3"):
-        open_store(s3_address)
+def test_an_older_version_comes_back_where_the_pointer_names_no_newer_one(s3_store, s3_address, elsewhere, document_of):
+    for text in ("cat", "dog"):
+        s3_store.put([document_of("a", text)])
+    bucket = s3_store._replica.bucket
+    back = read_head(bucket).names[1:]
+    bucket.put(CURRENT, json.dumps({"format": FORMAT, "versions": back}).encode())
+    for _ in range(2):
+        store = open_store(s3_address)
+        assert [passage.text for passage in store.passages("a")] == ["cat"]
+        elsewhere("another machine")
+    store.put([document_of("b", "mouse")])
+    store.refresh()
+    assert {passage.text for passage in open_store(s3_address).passages()} == {"cat", "mouse"}
 
 
 def test_states_of_passages_stay_on_this_machine(s3, s3_store, s3_address, document_of):
