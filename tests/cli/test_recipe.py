@@ -164,6 +164,14 @@ def test_a_fit_to_nothing_or_to_two_things_is_refused(run, index, tmp_path, caps
     assert capsys.readouterr().err.count("--from-index INDEX") == 2
 
 
+def test_a_fit_that_could_not_be_saved_is_refused_before_any_work(run, index, tmp_path, capsys):
+    assert run("fit", "--from-index", index, "--out", tmp_path / "run", "--save", tmp_path / "none") == 2
+    said = capsys.readouterr().err
+    assert "--save" in said
+    assert "does not exist" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_of_short_steps_a_pipe_sees_nothing_and_of_long_ones_a_line(capsys):
     for seconds in (60, 0):
         with step_lines(seconds, passing=True) as step:

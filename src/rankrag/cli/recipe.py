@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rankrag.fitting.fit import FitReport
     from rankrag.models import LanguageModel
 
+Fitted = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, writable=True, help="Checkpoint whose contract gets the fitted values."),
+]
 WeightedSources = Annotated[
     list[str] | None, typer.Option(help="Source to fit on, or NAME=WEIGHT (repeatable; default: `fit` in CONFIG).")
 ]
@@ -156,7 +160,7 @@ def fit(
     *,
     from_index: OwnIndex = None,
     out: RunFolder = Path("runs/fit"),
-    save: Annotated[Path | None, typer.Option(help="Checkpoint whose contract gets the fitted values.")] = None,
+    save: Fitted = None,
     source: WeightedSources = None,
     unseen: TrainedOn = None,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions per source, at most.")] = 60,
