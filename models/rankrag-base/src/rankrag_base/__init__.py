@@ -1,1 +1,1 @@
-"""rankrag-base as data files: contract, and adapter once it is trained; `rankrag.models.prepared` merges them."""
+"""rankrag-base as data files: adapter and contract; `rankrag.models.prepared` merges them with the base."""
