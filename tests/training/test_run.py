@@ -18,6 +18,7 @@ from rankrag.errors import ConfigError, ContractError, ModelError
 from rankrag.models.loading import layers_of
 from rankrag.models.transformers import TransformersModel
 from rankrag.rerank import judge
+from rankrag.training import run
 from rankrag.training.card import model_card
 from rankrag.training.run import train
 from rankrag.training.start import find_start, load_model
@@ -57,6 +58,18 @@ def test_a_run_says_where_it_is_and_what_it_has_learnt_so_far(config_of):
     assert [line.partition(",")[0] for line in steps] == ["step 1 of 4", "step 2 of 4", "step 4 of 4"]
     assert all("tokens/s" in line and "left" in line for line in steps)
     assert "loss_context_ranking" in steps[-1]
+
+
+def test_a_second_run_reads_the_rows_of_the_first_unless_they_would_be_others(tmp_path, config_of, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("built again")
+
+    train(config_of(max_steps=2))
+    monkeypatch.setattr(run, "build_rows", refuse)
+    train(config_of(max_steps=2, out=str(tmp_path / "second")))
+    assert losses_of(tmp_path, "second") == losses_of(tmp_path)
+    with pytest.raises(AssertionError, match="built again"):
+        train(config_of(max_steps=2, out=str(tmp_path / "third"), label_weight=3.0))
 
 
 def test_an_adapter_on_other_weights_than_its_own_is_refused(tmp_path, config_of, tiny_model_dir):

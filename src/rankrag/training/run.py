@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import random
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig
 
 from rankrag.config.training import TrainConfig
 from rankrag.data.examples import read_examples
+from rankrag.data.files import sha256
 from rankrag.devices import has_bf16
 from rankrag.errors import ConfigError
 from rankrag.training.batches import Step, pack, plan
@@ -20,10 +23,11 @@ from rankrag.training.checkpoints import newest_checkpoint, prune
 from rankrag.training.checks import CheckedRun, check_run
 from rankrag.training.dev import Split, dev_examples, split_of
 from rankrag.training.folder import check_same_run, open_folder, save_results, write_log
+from rankrag.training.kept_rows import kept_rows
 from rankrag.training.loss import RowModel
 from rankrag.training.rows import Row, build_rows
 from rankrag.training.shards import is_first, shard, whole_weights, without_weights
-from rankrag.training.start import load_model, tune
+from rankrag.training.start import load_model, tokenizer_fingerprint, tune
 from rankrag.training.step_report import Report, Say, StepReport
 from rankrag.training.trainer import RowTrainer, Shares, arguments, average_checkpoints
 from rankrag.types import Example
@@ -106,7 +110,12 @@ def row_model(config: TrainConfig, prepared: CheckedRun, device: torch.device, *
 
 def plan_of(config: TrainConfig, prepared: CheckedRun, split: Split, say: Say = lambda _: None) -> list[Step]:
     """Return the steps of a run; `DataError` lists the examples that do not fit."""
-    rows = _rows(config, prepared, filter(split.learns, read_examples(prepared.examples)), say)
+    rows = kept_rows(
+        prepared.examples.parent,
+        _decides_rows(config, prepared, split),
+        lambda: _rows(config, prepared, filter(split.learns, read_examples(prepared.examples)), say),
+        say,
+    )
     if not rows:
         raise ConfigError(f"{config.blend}: the blend holds no examples; run `rankrag blend` first")
     return plan(
@@ -128,6 +137,18 @@ def dev_step(config: TrainConfig, prepared: CheckedRun, split: Split) -> Step | 
         raise ConfigError("dev: nothing is held back to be measured; raise dev.share, or name a file as dev.examples")
     rows = _rows(config, prepared, examples)
     return Step(tuple(pack(rows, tokens=config.tokens_per_batch, rng=random.Random(config.seed))))
+
+
+def _decides_rows(config: TrainConfig, prepared: CheckedRun, split: Split) -> dict[str, Any]:
+    contract = prepared.encoder.contract
+    return {
+        "blend": sha256(prepared.examples),
+        "held out": split.share,  # it decides the held-out questions of a blend
+        "tokenizer": tokenizer_fingerprint(prepared.tokenizer),
+        "format": asdict(contract.format),
+        "limits": [contract.passage_tokens, contract.max_tokens, prepared.limit, config.tokens_per_batch],
+        "weights": [config.label_weight, config.answer_weight],
+    }
 
 
 def _rows(
