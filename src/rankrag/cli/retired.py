@@ -27,14 +27,17 @@ RETIRED = {
     "--dtype int8": "it was slower and saved nothing while loading; serve a GGUF file of fewer bits (docs/backends.md)",
     "retrieve --set": "in a checkout of rankrag, python -m experiments.freezing keeps the first stage of a set; for "
     "questions of your own, use --questions FILE --out FOLDER/runs/NAME.trec --freeze",
-    "parity --questions": "name pairs instead: --candidates FILE, whose rows have a question and its candidates",
+    **dict.fromkeys(
+        ("parity --questions", "parity --index", "parity --k"),
+        "name pairs instead: --candidates FILE, whose rows have a question and its candidates",
+    ),
     "blend --questions": "use --set writing.questions=…, or the same key in the configuration",
     "blend --licence": "use --set licence=…, or the same key in the configuration",
     "evaluate --freeze": "in a checkout of rankrag, python -m experiments.freezing takes its place",
     "export --weights int8": "ONNX Runtime lost the order of passages in eight bits; leave it out",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
-        f"{command} {option}": f"use --set {setting}, or the same key in a --config file"
+        f"{command} {option}": f"use --set {setting}, or the same key in a settings file"
         for command in ("ask", "chat", "rerank", "evaluate")
         for option, setting in _NOW_SETTINGS.items()
     },
