@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+import weakref
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,22 @@ def cluster():
         yield found.address
         ray.shutdown()
         found.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def ended(monkeypatch):
+    """End the workers of each test: one that still waits for a place would take that of the next test's."""
+    made: list[weakref.ref[Workers]] = []  # no more: those of a command end when nothing holds them
+    begin_workers = Workers.__init__
+
+    def begun(self, *arguments, **options):
+        made.append(weakref.ref(self))
+        begin_workers(self, *arguments, **options)
+
+    monkeypatch.setattr(Workers, "__init__", begun)
+    yield
+    for workers in filter(None, (ref() for ref in made)):
+        workers.close()
 
 
 @pytest.fixture

@@ -73,6 +73,13 @@ def test_a_worker_that_dies_is_replaced_and_its_work_done_again(workers, ray, sa
     assert said[-1].startswith("A worker died (The actor died unexpectedly: killed by 9.)")
 
 
+def test_workers_that_are_closed_end_all(ray, workers):
+    workers.hold("a list", begin)
+    workers.close()
+    assert len(ray.killed) == workers.size
+    assert len(set(map(id, ray.killed))) == workers.size
+
+
 def test_work_that_kills_every_worker_is_an_error_of_its_own(workers):
     def die(_, n):
         raise RayError("died")

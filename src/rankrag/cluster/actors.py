@@ -104,6 +104,8 @@ class Workers:
     """
 
     def __init__(self, address: ClusterAddress, *, gpu: bool = True, say: Say = lambda _: None) -> None:
+        self._actors: list[Any] = []
+        self._closed = False
         self._ray = _connected(address)
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self._takes = address.fitted(nodes, gpu=gpu)
@@ -129,6 +131,12 @@ class Workers:
                 except _DiedError:  # the one in its place opens the part when it is first called
                     continue
         return Held(self, part)
+
+    def close(self) -> None:
+        """End the workers, also those that still wait for a place; what they have in hand is lost."""
+        self._closed = True
+        for actor in self._actors:
+            self._ray.kill(actor)
 
     def release(self, name: str) -> None:
         """Let workers close a part at their next call."""
@@ -178,6 +186,8 @@ class Workers:
         """Begin a worker in the place of a dead one; it gets no work before it has a node."""
         self._ray.kill(dead)
         for _ in range(_TRIES):
+            if self._closed:
+                return
             actor = self._begin()
             with suppress(self._ray.exceptions.RayError):
                 self._ray.get(actor.ready.remote())
@@ -188,7 +198,11 @@ class Workers:
         takes = self._takes
         # not restarted by Ray: work of a lost node goes to those that are left, while the new one waits for a place
         made = self._ray.remote(num_cpus=takes.cpus, num_gpus=takes.gpus, scheduling_strategy="SPREAD")(_Actor)
-        return made.remote()
+        actor = made.remote()
+        self._actors.append(actor)
+        if self._closed:  # in the meantime
+            self._ray.kill(actor)
+        return actor
 
 
 class Held(Generic[B]):
