@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from rankrag.data.files import sha256
+from rankrag.data.files import sha256, whole
 from rankrag.training.rows import Row, Tail
 from rankrag.training.step_report import Say
 from rankrag.types import DataKind
@@ -59,12 +58,8 @@ def _write(path: Path, rows: Sequence[Row]) -> None:
         {"prefix": row.prefix, "tails": [{name: getattr(tail, name) for name in _TAIL} for tail in row.tails]}
         for row in rows
     ]
-    partial = path.with_suffix(".partial")
-    try:
+    with whole(path) as partial:
         pq.write_table(pa.Table.from_pylist(found, _SCHEMA), partial, compression="zstd")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     for old in sorted(path.parent.glob("rows-*.parquet"), key=lambda p: p.stat().st_mtime)[:-KEPT_FILES]:
         old.unlink()
 

@@ -67,9 +67,10 @@ def read_head(bucket: Bucket) -> Head:
     try:
         found = json.loads(data)
         format_, names = found["format"], tuple(map(str, found["versions"]))
-        assert names
-        list(map(_number, names))
-    except (ValueError, TypeError, KeyError, AssertionError):
+        numbers = [_number(name) for name in names]
+        if not numbers:
+            raise ValueError("no version")
+    except (ValueError, TypeError, KeyError):
         raise IndexStoreError(f"{bucket.place}/{CURRENT}: damaged, or not an index of rankrag; restore it") from None
     if format_ != FORMAT:
         raise IndexStoreError(
