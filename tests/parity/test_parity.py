@@ -158,7 +158,7 @@ def test_a_server_of_the_model_is_compared_with_a_tolerance_of_its_own(run, llam
     [
         (("parity",), "a server; parity runs a model in this process; name its directory, and --against ADDRESS"),
         (
-            ("export", "--to", "onnx", "--out", "nowhere"),
+            ("export", "--to", "gguf", "--out", "nowhere"),
             "a server; an export is made of weights; name their directory",
         ),
     ],

@@ -16,7 +16,7 @@ from rankrag.errors import ConfigError
 if TYPE_CHECKING:
     from rankrag.models.transformers import TransformersModel
 
-Target = Literal["sentence-transformers", "sequence-classifier", "gguf", "onnx"]
+Target = Literal["sentence-transformers", "sequence-classifier", "gguf"]
 Weights = Literal["f32", "f16", "q8_0", "q4_0"]
 
 
@@ -30,7 +30,7 @@ def export(
         Weights | None, typer.Option(help="Number type in a gguf file: f16 (default), q8_0, q4_0 or f32.")
     ] = None,
 ) -> None:
-    """Write a model for sentence-transformers, llama.cpp or ONNX Runtime, or as a sequence classifier.
+    """Write a model for sentence-transformers or llama.cpp, or as a sequence classifier.
 
     Scores are compared with ours before anything is written.
     """
@@ -55,10 +55,6 @@ def _writer(to: Target, weights: Weights | None) -> Callable[[TransformersModel,
         return partial(export_gguf, weights=weights or "f16")
     if weights is not None:
         raise ConfigError(f"--weights {weights}: {to} takes none; --dtype sets its number type")
-    if to == "onnx":
-        from rankrag.export.onnx import export_onnx
-
-        return export_onnx
     if to == "sentence-transformers":
         from rankrag.export.cross_encoder import export_cross_encoder
 

@@ -34,7 +34,8 @@ RETIRED = {
     "blend --questions": "use --set writing.questions=…, or the same key in the configuration",
     "blend --licence": "use --set licence=…, or the same key in the configuration",
     "evaluate --freeze": "in a checkout of rankrag, python -m experiments.freezing takes its place",
-    "export --weights int8": "ONNX Runtime lost the order of passages in eight bits; leave it out",
+    "export --to onnx": "it was slower than torch (docs/performance.md); --to sequence-classifier has the form that "
+    "exporters of transformers models to ONNX take",
     "--score layer_head": "a middle layer no longer ranks; use --set score=true_vs_false",
     **{
         f"{command} {option}": f"use --set {setting}, or the same key in a settings file"
