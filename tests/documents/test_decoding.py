@@ -33,10 +33,26 @@ FORMS = [
 
 @pytest.mark.parametrize(("language", "encoding"), FORMS)
 def test_an_encoding_that_nobody_states_is_found_and_said(language: str, encoding: str):
-    read = decode(TEXTS[language].encode(encoding), "a.txt")
-    assert read.text == TEXTS[language]
+    text = f"{TEXTS[language]}\n"
+    read = decode(text.encode(encoding), "a.txt")
+    assert read.text == text
     assert read.note is not None
     assert not read.note.lost
+
+
+EIGHT_BITS = [form for form in FORMS if not form[1].startswith(("utf", "iso2022", "hz"))]
+
+
+@pytest.mark.parametrize(("language", "encoding"), EIGHT_BITS)
+def test_a_sentence_in_a_long_english_text_decides_its_encoding(language: str, encoding: str):
+    english = "The mill stands by the river, and the gate is opened early in the morning.\n" * 40
+    text = f"{english}{TEXTS[language]}\n{english}"
+    assert decode(text.encode(encoding), "a.txt").text == text
+
+
+def test_escapes_of_a_terminal_are_no_encoding():
+    text = "\x1b[31mweir\x1b[0m and ~{ gate } or \x1b(B mill\n"
+    assert (decode(text.encode(), "a.log").encoding, decode(text.encode(), "a.log").text) == ("utf-8", text)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
