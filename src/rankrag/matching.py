@@ -15,6 +15,8 @@ _UNSPACED = re.compile(  # Thai, Lao, Burmese, Khmer, kana, Han: scripts that pu
     "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
 
+_REMARK = re.compile(r"\s*\([^()]*\)$")
+
 
 def normalise(text: str) -> str:
     """Return text as SQuAD's scorer compares it: lower case, no punctuation, no English articles, single spaces.
@@ -39,6 +41,11 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
     """Whether `text` contains one of the phrases."""
     padded = _padded(text)
     return any(wanted in padded for wanted in map(_padded, phrases) if wanted.strip())
+
+
+def without_remark(title: str) -> str:
+    """Return a title without a remark in brackets at its end, as in "Casablanca (film)"."""
+    return _REMARK.sub("", title)
 
 
 def has_answer(text: str, answers: Iterable[str]) -> bool:

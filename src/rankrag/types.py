@@ -85,18 +85,19 @@ Ranking = tuple[ScoredPassage, ...]
 
 
 class DataKind(StrEnum):
-    """The five kinds of training data (paper, section 4.2 and table 1)."""
+    """The kinds of training data: the five of the paper (section 4.2 and table 1), and queries for a second round."""
 
     SFT = "sft"
     CONTEXT_QA = "context_qa"
     RETRIEVAL_QA = "retrieval_qa"
     CONTEXT_RANKING = "context_ranking"
     RETRIEVAL_RANKING = "retrieval_ranking"
+    SECOND_QUERY = "second_query"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A training example. All five kinds have this form: question, contexts, target (paper, section 4.2)."""
+    """A training example. All kinds have this form: question, contexts, target (paper, section 4.2)."""
 
     kind: DataKind
     source: str

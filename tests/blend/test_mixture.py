@@ -18,6 +18,8 @@ from rankrag.data.hub import HubUnreachableError
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
+DEFAULT_KINDS = set(DataKind) - {DataKind.SFT, DataKind.SECOND_QUERY}
+
 
 @pytest.fixture
 def config_of(tmp_path):
@@ -62,8 +64,8 @@ def test_another_seed_gives_another_blend(config_of, tmp_path):
     assert built(config_of(), tmp_path / "a") != built(config_of(seed=1), tmp_path / "b")
 
 
-def test_all_kinds_but_sft_are_there(config_of, tmp_path):
-    assert {e.kind for e in built(config_of(), tmp_path / "a")} == set(DataKind) - {DataKind.SFT}
+def test_by_default_the_paper_s_four_kinds_with_passages_are_made(config_of, tmp_path):
+    assert {e.kind for e in built(config_of(), tmp_path / "a")} == DEFAULT_KINDS
 
 
 def test_no_positive_appears_as_a_negative(config_of, tmp_path):
@@ -130,7 +132,7 @@ def test_problems_of_configuration_sources_and_evaluation_sets_stand_in_one_erro
         assert problem in str(caught.value)
 
 
-WEIGHTS = {f"s/{kind}": w for kind, w in zip(sorted(set(DataKind) - {DataKind.SFT}), (1, 2, 3, 4), strict=True)}
+WEIGHTS = {f"s/{kind}": w for kind, w in zip(sorted(DEFAULT_KINDS), (1, 2, 3, 4), strict=True)}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ _RUNS = re.compile(rf"([{UNSPACED}]+)|((?:(?![{UNSPACED}])[^\W_]|[{_MARKS}])+)(?
 Mined = Sequence[Sequence[str]]
 """For each record of a source the ids of its hard negatives, best first."""
 
+Find = Callable[[str, int], list[str]]
+"""Returns the ids of the k best passages for a text, best first."""
+
 
 def mine(source: QuestionSet, depth: int, progress: Progress = quiet) -> list[tuple[str, ...]]:
     """Return, for each record, ids of the `depth` best BM25 passages of the source that do not answer it, best first.
@@ -36,18 +39,26 @@ def mine(source: QuestionSet, depth: int, progress: Progress = quiet) -> list[tu
     Ties keep the order of the source's passages; one that shares no term with the question is not found. Left out, and
     counted in `dropped`, are gold passages, passages that contain an answer, and near-duplicates of a gold passage.
     """
-    ids = list(source.passages)
-    if not ids or not depth:
+    if not source.passages or not depth:
         return [() for _ in source.records]
-    index = _index(source, progress)
+    find = finder(source, progress)
     mined = []
     for record in watched(source.records, progress, f"{source.name}: mining negatives", len(source.records)):
-        terms = index.get_tokens_ids(terms_of(search_text(record))) if index else []
         # some of the best are no negatives: the gold passages and those that only look like negatives
-        found = best(index.get_scores_from_ids(terms), depth + 10) if terms else []
-        usable = (ids[place] for place in found if is_negative(source, record, ids[place], "mined"))
-        mined.append(tuple(usable)[:depth])
+        found = find(search_text(record), depth + 10)
+        mined.append(tuple(i for i in found if is_negative(source, record, i, "mined"))[:depth])
     return mined
+
+
+def finder(source: QuestionSet, progress: Progress = quiet) -> Find:
+    """Return a BM25 search over the source's passages; ties keep their order, and a text without terms finds none."""
+    ids, index = list(source.passages), _index(source, progress)
+
+    def find(text: str, k: int) -> list[str]:
+        terms = index.get_tokens_ids(terms_of(text)) if index else []
+        return [ids[place] for place in best(index.get_scores_from_ids(terms), k)] if terms else []
+
+    return find
 
 
 def best(scores: npt.NDArray[np.float32], k: int) -> list[int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Literal
 
+from rankrag.matching import without_remark
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fields import passage_terms
 from rankrag.retrieval.fusion import HybridRetriever, search
@@ -34,7 +35,6 @@ OPEN_IF_NAMED, OPEN = 2, 5
 """Words of the question that its first passage lacks where a second round begins: fitted on training questions."""
 
 _WORD = re.compile(r"\w\w+")
-_REMARK = re.compile(r"\s*\([^()]*\)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def lacking(question: str, passage: Passage) -> int:
 
 def is_named(question: str, passage: Passage) -> bool:
     """Whether the question has all words of the passage's title; a remark in brackets at its end does not count."""
-    title = set(analyse(_REMARK.sub("", passage.title)))
+    title = set(analyse(without_remark(passage.title)))
     return bool(title) and title <= set(analyse(question))
 
 
