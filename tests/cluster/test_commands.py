@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import rankrag.cluster.model
 from rankrag.cluster.documents import ClusterEncoder, IndexingCluster
 from rankrag.cluster.model import ClusterModel, cluster_opener
 from rankrag.documents.loading import load_documents
-from rankrag.documents.workers import HERE, Readers
+from rankrag.documents.workers import passages_in
 from rankrag.errors import ConfigError, ModelError
 from rankrag.models import SamplingParams
 from rankrag.templates import ranking_prompt
@@ -84,7 +85,7 @@ def test_passages_are_encoded_in_the_batches_of_one_process(ray, monkeypatch):
 
 
 def test_documents_are_read_by_workers_and_must_be_on_their_node(ray, tmp_path, monkeypatch):
-    monkeypatch.setattr("rankrag.cluster.documents.Readers", lambda _: Readers(HERE))  # no processes of their own
+    monkeypatch.setattr("rankrag.cluster.documents.Readers", lambda _: partial(passages_in, ocr=False))  # no processes
     files = [tmp_path / f"{name}.md" for name in "abc"]
     for file in files:
         file.write_text(f"# {file.stem}\n\nSome words.\n")
@@ -95,4 +96,4 @@ def test_documents_are_read_by_workers_and_must_be_on_their_node(ray, tmp_path, 
     readers = cluster.reading(ocr=False).elsewhere
     assert readers
     with pytest.raises(ModelError, match=r"worker on .*none.md is not there; documents must be at the same place"):
-        readers.submit(tmp_path / "none.md")()
+        readers(tmp_path / "none.md")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,21 +19,6 @@ from rankrag.types import Passage
 
 _AT_ONCE = 64
 """Passages in one call of a worker, as many as `rankrag index` encodes at once by itself."""
-
-
-class ClusterReaders:
-    """Workers that each read one file at a time; every node must see the files under the same names."""
-
-    def __init__(self, held: Held[Readers]) -> None:
-        self._held, self._threads = held, ThreadPoolExecutor(held.size)
-
-    def submit(self, path: Path) -> Callable[[], Read]:
-        """Begin to read a file; the result returns its passages or raises why there are none."""
-        return self._threads.submit(self._held, _read, path).result
-
-    def close(self) -> None:
-        """Begin no other file."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class ClusterEncoder:
@@ -64,7 +48,7 @@ class IndexingCluster:
     def reading(self, *, ocr: bool) -> ReadSettings:
         """Return how documents are read: by the workers, each with a process for files that hang or crash it."""
         held = self._workers.hold("the readers of documents", partial(_readers, ReadSettings(ocr=ocr, processes=1)))
-        return ReadSettings(ocr=ocr, processes=held.size, elsewhere=ClusterReaders(held))
+        return ReadSettings(ocr=ocr, processes=held.size, elsewhere=partial(held, _read))
 
     def encoder(self, name: Path | None) -> ClusterEncoder:
         """Return the encoder with that name, or all-MiniLM-L6-v2."""
@@ -79,7 +63,7 @@ def _readers(settings: ReadSettings, _say: Say) -> Readers:
 def _read(readers: Readers, path: Path) -> Read:
     if not path.exists():
         raise ModelError(f"{path} is not there; documents must be at the same place on every node: mount their folder")
-    return readers.submit(path)()
+    return readers(path)
 
 
 def _encoder(name: str | None, _say: Say) -> Encoder:

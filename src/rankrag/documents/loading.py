@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from rankrag.data.files import Row, read_rows, read_table
+from rankrag.data.in_order import in_order
 from rankrag.data.rows import parse_passage, passage_row
 from rankrag.documents.chunking import split
 from rankrag.documents.document import Document, Note, Section
 from rankrag.documents.files import ROWS, kind
 from rankrag.documents.parts import LAST, part_name
 from rankrag.documents.readers import NoTextError
-from rankrag.documents.workers import HERE, FileReaders, Read, Readers, ReadSettings
+from rankrag.documents.workers import HERE, FileReader, Read, ReadSettings
 from rankrag.errors import DataError
 from rankrag.types import Passage, Source
 
 PART_PASSAGES = 20_000
 """Passages of one part of a large file of rows."""
-
-_AHEAD = 4  # files for each process that are read or wait to be taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,54 +75,38 @@ def load_documents(files: Sequence[Path], known: Mapping[str, str], reading: Rea
     Rows of `.jsonl` files that have `id` and `text`, by any of the names of `data.rows.passage_row`, are passages and
     stay whole; rows with `text` alone are documents.
     """
-    readers = reading.elsewhere or Readers(reading)
-    begun: deque[Iterator[Outcome]] = deque()
-    try:
-        for path in files:
-            begun.append(_outcomes(path, known, readers))
-            if len(begun) > _AHEAD * reading.processes:
-                yield from begun.popleft()
-        while begun:
-            yield from begun.popleft()
-    finally:
-        readers.close()
+    with reading.reader() as read:
+        begun = in_order(lambda path: _begun(path, known, read), files, at_once=max(1, reading.processes))
+        for outcomes in begun:
+            yield from outcomes
 
 
-def _outcomes(path: Path, known: Mapping[str, str], readers: FileReaders) -> Iterator[Outcome]:
-    """Begin to read a file unless it is unchanged; return an iterator that ends the reading."""
+def _begun(path: Path, known: Mapping[str, str], read: FileReader) -> Iterator[Outcome]:
+    """Return the outcomes of a file, which is read by now unless it holds rows: those are read as they are taken."""
+    outcomes = _outcomes(path, known, read)
+    return outcomes if kind(path) in ROWS else iter(list(outcomes))
+
+
+def _outcomes(path: Path, known: Mapping[str, str], read: FileReader) -> Iterator[Outcome]:
+    """Yield the outcomes of a file; an error becomes the last of them."""
     name = path.as_posix()
     try:
         name.encode()
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if known.get(name) == sha256 or known.get(f"{name}/{LAST}") == sha256:
-            return iter([Unchanged(name)])
-        if kind(path) in ROWS and _is_of_rows(path):
-            return _guarded(path, lambda: _parts(path, sha256, known))
-        result = readers.submit(path)
+            yield Unchanged(name)
+        elif kind(path) in ROWS and _is_of_rows(path):
+            yield from _parts(path, sha256, known)
+        else:
+            yield _whole(name, sha256, read(path))
     except UnicodeEncodeError:
-        return iter([Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")])
-    except (OSError, MemoryError) as error:
-        return iter([_unreadable(path, error)])
-    return _guarded(path, lambda: iter([_whole(name, sha256, result())]))
-
-
-def _guarded(path: Path, begin: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:
-    """Yield the outcomes of a file; an error becomes the last of them."""
-    name = path.as_posix()
-    try:
-        yield from begin()
-    except NoTextError as error:
-        yield Failed(name, str(error), empty=True)
+        yield Failed(name, f"{name!a}: the file's name is not valid Unicode; rename it")
     except DataError as error:
-        yield Failed(name, str(error))
+        yield Failed(name, str(error), empty=isinstance(error, NoTextError))
     except (OSError, MemoryError) as error:
-        yield _unreadable(path, error)
-
-
-def _unreadable(path: Path, error: OSError | MemoryError) -> Failed:
-    reason = getattr(error, "strerror", None) or type(error).__name__
-    return Failed(path.as_posix(), f"{path}: cannot be read ({reason}); check its permissions")
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        yield Failed(name, f"{path}: cannot be read ({reason}); check its permissions")
 
 
 def _whole(name: str, sha256: str, read: Read) -> Outcome:

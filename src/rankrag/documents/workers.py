@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
+import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, Protocol
 
 from rankrag.documents.chunking import split
 from rankrag.documents.document import Note
@@ -25,16 +25,16 @@ _LARGE = 10 << 20  # bytes; larger files get more time
 _SECONDS_PER_MB = 2
 
 
-class FileReaders(Protocol):
-    """Readers of files that give their outcomes in any order."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The passages of a file and what should be said about it."""
 
-    def submit(self, path: Path) -> Callable[[], Read]:
-        """Begin to read a file; the result returns its passages or raises why there are none."""
-        ...
+    passages: tuple[Passage, ...]
+    notes: tuple[Note, ...]
 
-    def close(self) -> None:
-        """Read no other file."""
-        ...
+
+FileReader = Callable[[Path], Read]
+"""Returns what is in a file that holds no rows, or raises why nothing is; several threads may call it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +42,29 @@ class ReadSettings:
     """How files are read.
 
     `processes` readers work at once, each for at most `seconds` on a file; 0 reads in this process, without a limit.
-    They may be `elsewhere`, on the nodes of a cluster.
+    `elsewhere` reads the files in their place, on the nodes of a cluster.
     """
 
     ocr: bool = False
     processes: int = 0
     seconds: float = 60.0
-    elsewhere: FileReaders | None = None
+    elsewhere: FileReader | None = None
+
+    @contextmanager
+    def reader(self) -> Iterator[FileReader]:
+        """Yield what reads files; afterwards its processes are ended, whatever they do."""
+        if self.elsewhere or not self.processes:
+            yield self.elsewhere or partial(passages_in, ocr=self.ocr)
+            return
+        readers = Readers(self)
+        try:
+            yield readers
+        finally:
+            readers.close()
 
 
 HERE = ReadSettings()
 """Files are read in this process, one after the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """The passages of a file and what should be said about it."""
-
-    passages: tuple[Passage, ...]
-    notes: tuple[Note, ...]
 
 
 def passages_in(path: Path, *, ocr: bool) -> Read:
@@ -70,37 +74,25 @@ def passages_in(path: Path, *, ocr: bool) -> Read:
 
 
 class Readers:
-    """A pool of readers; files are read in the background and their outcomes taken in any order."""
+    """Reads files in processes, one for each thread that calls it."""
 
     def __init__(self, reading: ReadSettings) -> None:
         self._reading = reading
-        count = max(1, reading.processes)
-        self._pool = ThreadPoolExecutor(count) if reading.processes else None
-        self._idle: SimpleQueue[_Process] = SimpleQueue()
-        self._all = [_Process(reading) for _ in range(count)] if reading.processes else []
-        for process in self._all:
-            self._idle.put(process)
+        self._own = threading.local()
+        self._all: list[_Process] = []
 
-    def submit(self, path: Path) -> Callable[[], Read]:
-        """Begin to read a file; the result returns its passages or raises why there are none."""
-        if self._pool is None:
-            return lambda: passages_in(path, ocr=self._reading.ocr)
-        future: Future[Read] = self._pool.submit(self._take, path)
-        return future.result
+    def __call__(self, path: Path) -> Read:
+        """Return the passages of a file, or raise why there are none."""
+        if not hasattr(self._own, "process"):
+            self._own.process = _Process(self._reading)
+            self._all.append(self._own.process)
+        read: Read = self._own.process.read(path)
+        return read
 
     def close(self) -> None:
-        """End the processes; files that were not read yet are not read."""
+        """End the processes; what they are reading, and what is asked for later, raises `DataError`."""
         for process in self._all:
             process.stop()
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def _take(self, path: Path) -> Read:
-        process = self._idle.get()
-        try:
-            return process.read(path)
-        finally:
-            self._idle.put(process)
 
 
 class _Process:
@@ -108,97 +100,63 @@ class _Process:
 
     def __init__(self, reading: ReadSettings) -> None:
         self._reading = reading
-        self._running: subprocess.Popen[bytes] | None = None
+        self._running: tuple[SpawnProcess, Connection] | None = None
         self._stopped = False
 
     def read(self, path: Path) -> Read:
         large = max(0, os.path.getsize(path) - _LARGE) / (1 << 20)
         seconds = self._reading.seconds + large * _SECONDS_PER_MB
-        late = threading.Event()
-        running = self._start()
-
-        def end() -> None:
-            late.set()
-            running.kill()
-
-        timer = threading.Timer(seconds, end)
-        timer.start()
+        process, pipe = self._running = self._running or self._start()
         try:
-            outcome = self._exchange(running, path)
-        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
-            self._end()
-            if late.is_set():
-                raise DataError(f"{path}: not read within {seconds:.0f} seconds; split it, or leave it out") from None
+            pipe.send(path)
+            if pipe.poll(seconds):  # also when the process has ended, and then there is nothing to receive
+                outcome: Read | Exception = pipe.recv()
+            else:
+                outcome = DataError(f"{path}: not read within {seconds:.0f} seconds; split it, or leave it out")
+                self._end(process)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._end(process)
             raise DataError(f"{path}: its reader crashed; save the file anew, or leave it out") from None
-        finally:
-            timer.cancel()
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def _exchange(self, running: subprocess.Popen[bytes], path: Path) -> Read | BaseException:
-        assert running.stdin
-        assert running.stdout
-        pickle.dump(path, running.stdin)
-        running.stdin.flush()
-        outcome: Read | BaseException = pickle.load(running.stdout)  # from our own process
-        return outcome
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        if self._running is None or self._running.poll() is not None:
-            if self._stopped:
-                raise DataError("reading was stopped")
-            code = f"from rankrag.documents.workers import serve; serve(ocr={self._reading.ocr})"
-            pipe = subprocess.PIPE
-            self._running = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
-            )
-        return self._running
 
     def stop(self) -> None:
         """End the process, and begin no other."""
         self._stopped = True
-        self._end()
+        if self._running:
+            self._running[0].kill()
 
-    def _end(self) -> None:
-        running, self._running = self._running, None
-        if running is None:
+    def _start(self) -> tuple[SpawnProcess, Connection]:
+        if self._stopped:
+            raise DataError("reading was stopped")
+        # a process that is spawned, not forked: it inherits neither locks nor threads of this one
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._reading.ocr), daemon=True)
+        process.start()
+        theirs.close()  # so that the pipe ends with the process
+        return process, ours
+
+    def _end(self, process: SpawnProcess) -> None:
+        self._running = None
+        process.kill()
+        process.join()
+
+
+def _serve(pipe: Connection, ocr: bool) -> None:
+    """Answer paths that come through the pipe with what is in the files, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; it is for the first process to act
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):  # libraries print what they think of a file
+        os.dup2(silence, output)
+    while True:
+        try:
+            path: Path = pipe.recv()
+        except EOFError:
             return
-        running.kill()
-        running.wait()
-        for pipe in (running.stdin, running.stdout):
-            if pipe is not None:
-                with suppress(OSError):  # what was not written is of no use any more
-                    pipe.close()
-
-
-def serve(*, ocr: bool) -> None:
-    """Read the files whose paths come from standard input, until it ends; results go to standard output."""
-    with os.fdopen(os.dup(1), "wb") as results:
-        os.dup2(2, 1)  # what libraries print must not come between results
-        while (path := _next(sys.stdin.buffer)) is not None:
-            try:
-                outcome: Read | BaseException = passages_in(path, ocr=ocr)
-            except BaseException as error:
-                outcome = _portable(error)
-            pickle.dump(outcome, results)
-            results.flush()
-
-
-def _next(requests: IO[bytes]) -> Path | None:
-    try:
-        path: Path = pickle.load(requests)
-    except EOFError:
-        return None
-    return path
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error that another process can load."""
-    if isinstance(error, OSError):
-        return OSError(error.errno, error.strerror)
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return DataError(str(error))
-    return error
+        try:
+            outcome: Read | Exception = passages_in(path, ocr=ocr)
+        except Exception as error:
+            outcome = error
+        pipe.send(outcome)
