@@ -69,7 +69,11 @@ def test_a_worker_that_dies_is_replaced_and_its_work_done_again(workers, ray, sa
         return n
 
     assert list(in_order(partial(held, die_once), range(9), at_once=2)) == list(range(9))
+    for _ in range(workers.size):  # until the new one has begun
+        workers._free.get(timeout=30)
     assert len(ray.killed) == 1
+    assert ray.killed[0] not in workers._actors
+    assert len(workers._actors) == workers.size
     assert said[-1].startswith("A worker died (The actor died unexpectedly: killed by 9.)")
 
 

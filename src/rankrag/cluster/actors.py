@@ -12,7 +12,6 @@ import socket
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -135,7 +134,7 @@ class Workers:
     def close(self) -> None:
         """End the workers, also those that still wait for a place; what they have in hand is lost."""
         self._closed = True
-        for actor in self._actors:
+        for actor in list(self._actors):  # another thread may be replacing one
             self._ray.kill(actor)
 
     def release(self, name: str) -> None:
@@ -184,15 +183,23 @@ class Workers:
 
     def _replace(self, dead: Any) -> None:
         """Begin a worker in the place of a dead one; it gets no work before it has a node."""
-        self._ray.kill(dead)
+        self._end(dead)
         for _ in range(_TRIES):
             if self._closed:
                 return
             actor = self._begin()
-            with suppress(self._ray.exceptions.RayError):
+            try:
                 self._ray.get(actor.ready.remote())
-                self._free.put(actor)
-                return
+            except self._ray.exceptions.RayError:
+                self._end(actor)
+                continue
+            self._free.put(actor)
+            return
+
+    def _end(self, actor: Any) -> None:
+        """End a worker for good, and let go of it: a long run may see many die."""
+        self._ray.kill(actor)
+        self._actors.remove(actor)
 
     def _begin(self) -> Any:
         takes = self._takes

@@ -244,10 +244,45 @@ def test_an_index_that_stayed_empty_is_taken_away(s3, s3_store, s3_address, docu
     assert len(open_store(s3_address)) == 1
     s3_store.remove("a")
     s3_store.discard_empty()
-    assert keys_of(s3, s3_address) == []
+    assert keys_of(s3, s3_address) == [CURRENT]
     with pytest.raises(IndexStoreError, match=r"no index there; make one with: rankrag index DOCUMENTS --index s3://"):
         open_store(s3_address)
     assert len(create_store(s3_address)) == 0
+
+
+@pytest.mark.parametrize("writer_first", [True, False])
+def test_taking_an_empty_index_away_loses_nothing_that_is_written_meanwhile(
+    writer_first, s3_store, s3_address, elsewhere, document_of, ids_of, monkeypatch
+):
+    """One of the two looks at the bucket, the other one does all its work, and then the first goes on."""
+    writer, interleaved = open_store(s3_address), []
+    elsewhere("another machine")
+    other = open_store(s3_address)
+
+    def at(place, doing):
+        original = getattr(replica, place)
+
+        def late(*given):
+            if not interleaved:
+                interleaved.append(place)
+                doing()
+            return original(*given)
+
+        monkeypatch.setattr(replica, place, late)
+
+    if writer_first:
+        at("take_away", lambda: writer.put([document_of("a", "cat")]))
+        other.discard_empty()
+    else:
+        at("publish_version", other.discard_empty)
+        writer.put([document_of("a", "cat")])
+    assert interleaved
+    elsewhere("a third machine")
+    read = open_store(s3_address)
+    assert ids_of(read.lexical().retrieve(["cat"], 1)[0]) == ["a#0"]
+    number = read_head(read._replica.bucket).number
+    writer.put([document_of("b", "dog")])
+    assert (len(open_store(s3_address)), read_head(read._replica.bucket).number) == (2, number + 1)
 
 
 def test_a_folder_of_the_cache_is_an_index_of_its_own(s3_store, s3_address, document_of):

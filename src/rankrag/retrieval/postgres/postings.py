@@ -76,13 +76,25 @@ def _scores(connection: Connection, terms: list[str]) -> tuple[npt.NDArray[np.ui
     _, passages, length = rows[0]
     mean = length / passages
     weights = [bm25_weights(own["count"], own["length"], passages=passages, mean_length=mean) for own in found]
-    numbers = np.concatenate([own["passage"] for own in found])
-    order = np.argsort(numbers)
-    numbers = numbers[order]
-    first = np.flatnonzero(np.diff(numbers, prepend=numbers[0] + 1))
+    numbers, sums = _summed(np.concatenate([own["passage"] for own in found]), np.concatenate(weights))
     # float32, so that the order of the sum makes no difference between passages that should tie
-    return numbers[first], np.add.reduceat(np.concatenate(weights)[order], first).astype(np.float32)
+    return numbers, sums.astype(np.float32)
 
+
+def _summed(
+    numbers: npt.NDArray[np.uint32], weights: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.float64]]:
+    """Return each number once, and the sum of its weights, which are above 0."""
+    first = numbers.min()
+    if numbers.max() - first > max(_SPAN, 16 * len(numbers)):  # numbers are not given again, so that gaps grow
+        found, places = np.unique(numbers, return_inverse=True)
+        return found, np.asarray(np.bincount(places, weights), np.float64)
+    sums = np.asarray(np.bincount(numbers - first, weights), np.float64)  # 2.5 times as fast as sorting 300,000
+    places = np.flatnonzero(sums)
+    return (places + first).astype(np.uint32), sums[places]
+
+
+_SPAN = 1_000_000  # numbers in a row of which most may be missing
 
 _POSTINGS = """
     SELECT (SELECT string_agg(data, ''::bytea) FROM postings WHERE postings.term = wanted.term), passages, terms

@@ -19,7 +19,7 @@ from rankrag.errors import IndexStoreError
 from rankrag.retrieval.s3.address import BucketPlace
 from rankrag.retrieval.s3.bucket import Bucket, MissingObjectError, SwapError, UnreachableError
 from rankrag.retrieval.s3.snapshots import Snapshots, cache_of, hold
-from rankrag.retrieval.s3.versions import Head, check_swaps, files_in, publish_version, read_head
+from rankrag.retrieval.s3.versions import Head, check_swaps, files_in, publish_version, read_head, take_away
 from rankrag.retrieval.store import PassageStore
 
 TRIES = 50
@@ -94,12 +94,22 @@ class Replica:
         check_swaps(self.bucket)
         self.change(len)
 
+    def take_away_empty(self) -> None:
+        """Take the index out of the bucket if its newest version holds no passage; one that comes meanwhile stands."""
+        with self._writing(), self._named(), self._snapshots.moving():
+            head = self._fetched()
+            if head.names:
+                self._use(head.names[0])
+                if not len(self._local):
+                    with suppress(SwapError):
+                        take_away(self.bucket, head)
+
     def _changed(self, change: Callable[[PassageStore], Result]) -> Result:
         """Do `change` once; `SwapError` if another machine has published meanwhile."""
         with self._snapshots.moving():
             head = self._fetched()
             base = head.names[0] if head.names else None
-            if base is None and self.name is not None:
+            if head.etag is None and self.name is not None:
                 raise IndexStoreError(f"{self.place}: the index was taken away; make it again with rankrag index")
             folder = self._snapshots.copy(base)
             copy = PassageStore.create_or_open(folder)

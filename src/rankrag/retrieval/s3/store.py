@@ -18,7 +18,7 @@ from rankrag.retrieval.encoder import Encoder, PassageEncoder
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.s3.address import parse_bucket
 from rankrag.retrieval.s3.replica import Replica
-from rankrag.retrieval.s3.versions import delete_all, drop_old, read_head
+from rankrag.retrieval.s3.versions import drop_old, read_head
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Passage, Ranking
 
@@ -97,16 +97,18 @@ class BucketStore:
     def refresh(self) -> None:
         """Publish a version with its indices up to date, and delete what the kept versions do not use."""
         self._change(lambda local: local.refresh(keep=_NO_OLD_STATES))
+        self._drop_old()
+
+    def _drop_old(self) -> None:
         try:
             drop_old(self._replica.bucket, read_head(self._replica.bucket))
         except IndexStoreError as error:
             log.warning("old versions are not deleted: %s", error)
 
     def discard_empty(self) -> None:
-        """Take an index that holds no passage out of the bucket."""
-        self._replica.move()
-        if not len(self):
-            delete_all(self._replica.bucket)
+        """Take an index that holds no passage out of the bucket; what another process publishes meanwhile stands."""
+        self._replica.take_away_empty()
+        self._drop_old()
 
     def why_no_vectors(self) -> str:
         """Return nothing: a snapshot can always hold vectors."""

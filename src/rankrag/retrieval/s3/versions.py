@@ -7,7 +7,8 @@ Below the index's prefix:
     files/NUMBER-ATTEMPT/SHA256    a file, written by one attempt to publish version NUMBER
 
 A version begins when `CURRENT` is swapped, which the server does only for who has seen the `CURRENT` before. Versions
-are numbers: no clock counts.
+are numbers: no clock counts. An index that is taken away leaves a `CURRENT` without versions, which took a number too:
+to delete the object instead would also delete what a writer has published since it was read.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What `CURRENT` says: the names of the versions that are kept, the newest first, and its ETag."""
+    """What `CURRENT` says, and its ETag.
+
+    `names` are those of the versions that are kept, the newest first. `number` is the newest version's, or the one
+    that the index was taken away with; 0 before the first.
+    """
 
     names: tuple[str, ...] = ()
     etag: str | None = None
-
-    @property
-    def number(self) -> int:
-        """The newest version's number; 0 before the first."""
-        return _number(self.names[0]) if self.names else 0
+    number: int = 0
 
 
 def read_head(bucket: Bucket) -> Head:
@@ -67,16 +68,14 @@ def read_head(bucket: Bucket) -> Head:
     try:
         found = json.loads(data)
         format_, names = found["format"], tuple(map(str, found["versions"]))
-        numbers = [_number(name) for name in names]
-        if not numbers:
-            raise ValueError("no version")
+        numbers = [_number(name) for name in names] or [int(found["taken_away"])]
     except (ValueError, TypeError, KeyError):
         raise IndexStoreError(f"{bucket.place}/{CURRENT}: damaged, or not an index of rankrag; restore it") from None
     if format_ != FORMAT:
         raise IndexStoreError(
             f"{bucket.place}: the index has format {format_}, this rankrag reads format {FORMAT}; upgrade rankrag"
         )
-    return Head(names, etag)
+    return Head(names, etag, numbers[0])
 
 
 def read_version(bucket: Bucket, name: str) -> tuple[StoredFile, ...]:
@@ -153,10 +152,18 @@ def drop_old(bucket: Bucket, head: Head) -> None:
     bucket.delete([key for key in stored if key not in used and _is_past(key, head.number)])
 
 
-def delete_all(bucket: Bucket) -> None:
-    """Take the whole index out of the bucket."""
-    bucket.delete([CURRENT])
-    bucket.delete([*bucket.keys("files"), *bucket.keys("versions")])
+def take_away(bucket: Bucket, head: Head) -> None:
+    """Let the bucket hold no index any more; `drop_old` deletes its files.
+
+    `SwapError` if another process has published a version after `head`, which then stands.
+    """
+    current = {"format": FORMAT, "versions": [], "taken_away": head.number + 1}
+    try:
+        bucket.swap(CURRENT, json.dumps(current).encode(), etag=head.etag)
+    except SwapError:
+        now = read_head(bucket)
+        if now.names or now.number != head.number + 1:  # else the reply was lost, or another one has taken it away
+            raise
 
 
 def check_swaps(bucket: Bucket) -> None:
