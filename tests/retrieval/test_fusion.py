@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,28 @@ def test_hybrid_asks_for_k_when_that_is_more():
     first = Fixed("a")
     HybridRetriever([first], depth=5).retrieve(["q"], 9)
     assert first.asked == [9]
+
+
+def test_hybrid_asks_both_at_once():
+    """Each answers only when the other one is asked, too."""
+    meeting = threading.Barrier(2, timeout=30)
+
+    class Meeting(Fixed):
+        def retrieve(self, queries, k):
+            meeting.wait()
+            return super().retrieve(queries, k)
+
+    assert len(HybridRetriever([Meeting("a"), Meeting("b")]).retrieve(["q"], 2)[0]) == 2
+
+
+def test_hybrid_raises_what_either_raises():
+    class Failing:
+        def retrieve(self, queries, k):
+            raise OSError("gone")
+
+    for parts in ([Failing(), Fixed("a")], [Fixed("a"), Failing()]):
+        with pytest.raises(OSError, match="gone"):
+            HybridRetriever(parts).retrieve(["q"], 2)
 
 
 class Echo:

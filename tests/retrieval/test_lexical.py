@@ -131,8 +131,9 @@ def test_a_query_is_never_syntax(store, document_of, ids_of):
     assert ids_of(ranking) == ["a#0"]
 
 
-def test_ties_are_ordered_by_id_wherever_the_cut_falls(store, document_of, ids_of):
-    store.put([document_of("z", *["same words"] * 30), document_of("b", *["same words"] * 30)])
+@pytest.mark.parametrize("each", [30, 90])
+def test_ties_are_ordered_by_id_wherever_the_cut_falls(each, store, document_of, ids_of):
+    store.put([document_of("z", *["same words"] * each), document_of("b", *["same words"] * each)])
     (ranking,) = store.lexical().retrieve(["same"], 4)
     assert ids_of(ranking) == ["b#0", "b#1", "b#10", "b#11"]
 

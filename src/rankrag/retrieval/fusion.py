@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import fsum
 
 from rankrag.retrieval import Retriever
@@ -61,7 +62,12 @@ class HybridRetriever:
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[Ranking]:
         """Return for each query the `k` best passages of the fused rankings."""
-        found = [retriever.retrieve(queries, max(k, self._depth)) for retriever in self.retrievers]
+        *others, last = self.retrievers
+        depth = max(k, self._depth)
+        with ThreadPoolExecutor(max(len(others), 1)) as pool:  # they wait for disk, server or engine most of the time
+            asked = [pool.submit(retriever.retrieve, queries, depth) for retriever in others]
+            ours = last.retrieve(queries, depth)  # here: torch would begin new threads in each new thread
+            found = [*(ranking.result() for ranking in asked), ours]
         return [fuse(rankings)[:k] for rankings in zip(*found, strict=True)]
 
 

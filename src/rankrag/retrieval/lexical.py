@@ -129,7 +129,9 @@ def bm25_weights(
 
 
 def bm25_search(table: Table, queries: Sequence[str], k: int) -> list[list[Hit]]:
-    """Return for each query at most `k` rows of `table` that share a term with it, best first, ties by passage id.
+    """Return for each query the `k` rows of `table` that share most with it, and others that share the last place.
+
+    Their order says nothing: ties go by the passages' ids, which are read with the passages.
 
     A query is a bag of its terms, never query syntax. One of stop words only finds the passages that have them in this
     order, else all of them. Rows not yet in the text index are found as well, more slowly, and scored by statistics
@@ -153,12 +155,24 @@ def _search_bag(table: Table, bag: str, k: int) -> list[Hit]:
 
     limit = k + 8  # a few more than asked, to see whether the last place is shared
     while True:
-        search = table.search(MatchQuery(bag, "terms"), query_type="fts").select(["id", "_score"])
-        found = search.with_row_id(True).limit(limit).to_arrow().to_pylist()
-        if len(found) < limit or found[-1]["_score"] < found[k - 1]["_score"]:
-            found.sort(key=lambda hit: (-hit["_score"], hit["id"]))
-            return [(hit["_rowid"], hit["_score"]) for hit in found[:k]]
+        search = table.search(MatchQuery(bag, "terms"), query_type="fts").select(["_score"])
+        found = search.with_row_id(True).limit(limit).to_arrow()
+        hits = list(zip(found["_rowid"].to_pylist(), found["_score"].to_pylist(), strict=True))
+        if len(hits) < limit or hits[-1][1] < hits[k - 1][1]:
+            last = hits[:k][-1][1] if hits else 0.0
+            best = [hit for hit in hits if hit[1] >= last]
+            return best if len(best) <= k + _TIES else _first_by_id(table, best, k)
         limit *= 4
+
+
+_TIES = 100
+"""Rows beyond `k` that share the last place and whose passages are all read; of more, the ids are read first."""
+
+
+def _first_by_id(table: Table, hits: Sequence[Hit], k: int) -> list[Hit]:
+    rows = table.take_row_ids([row for row, _ in hits]).select(["id"]).with_row_id().to_arrow()
+    names = dict(zip(rows["_rowid"].to_pylist(), rows["id"].to_pylist(), strict=True))
+    return sorted(hits, key=lambda hit: (-hit[1], names[hit[0]]))[:k]
 
 
 def search_words(query: str, k: int, scan: Scan) -> list[Hit]:

@@ -13,7 +13,7 @@ from rankrag.errors import DataError, IndexStoreError
 from rankrag.retrieval.dense import vector_key
 from rankrag.retrieval.encoder import document_text
 from rankrag.retrieval.fields import passage_terms
-from rankrag.types import Passage, Source
+from rankrag.types import Passage, ScoredPassage, Source
 
 PASSAGE_COLUMNS = ("id", "text", "title", "path", "heading", "page", "start", "end")
 """Columns that `passage_of` takes; from `path` on they are the passage's `Source`, null if it has none."""
@@ -76,6 +76,11 @@ def passage_of(
     """Return the passage whose columns these are."""
     place = None if path is None else Source(path, page=page, heading=heading, start=start, end=end)
     return Passage(id, text, title=title, source=place)
+
+
+def best_first(scored: ScoredPassage) -> tuple[float, str]:
+    """Return the key that sorts passages by their score, ties by their id."""
+    return -scored.score, scored.passage.id
 
 
 def notes_to_json(notes: Sequence[Note]) -> str | None:

@@ -21,7 +21,7 @@ from rankrag.retrieval import Retriever
 from rankrag.retrieval.dense import ApproximateSearch, exact_search
 from rankrag.retrieval.encoder import Encoder, Vectors
 from rankrag.retrieval.lexical import Hit, bm25_search
-from rankrag.retrieval.rows import PASSAGE_COLUMNS, notes_from_json, notes_to_json, passage_of, row_of
+from rankrag.retrieval.rows import PASSAGE_COLUMNS, best_first, notes_from_json, notes_to_json, passage_of, row_of
 from rankrag.types import Passage, Ranking, ScoredPassage
 
 FORMAT, FORMAT_WITHOUT_FIELDS = "3", "2"
@@ -110,7 +110,10 @@ def explained(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _SnapshotRetriever:
-    """A `Retriever` over one state of the index: `search` gives rows and scores, `table` has the passages."""
+    """A `Retriever` over one state of the index: `search` gives rows and scores, `table` has the passages.
+
+    `search` may give rows beyond `k` that share the last place, in any order.
+    """
 
     path: Path
     table: Table
@@ -123,7 +126,8 @@ class _SnapshotRetriever:
         hits = [next(found) if query.strip() else [] for query in queries]
         with explained(self.path):
             passages = passages_at(self.table, sorted({row for ranking in hits for row, _ in ranking}))
-        return [tuple(ScoredPassage(passages[row], score) for row, score in ranking) for ranking in hits]
+        rankings = ([ScoredPassage(passages[row], score) for row, score in ranking] for ranking in hits)
+        return [tuple(sorted(ranking, key=best_first)[:k]) for ranking in rankings]
 
 
 def lexical_retriever(path: Path, table: Table) -> Retriever:

@@ -13,7 +13,7 @@ from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.lexical import Hit
 from rankrag.retrieval.postgres.connections import Connections
 from rankrag.retrieval.postgres.postings import search_terms
-from rankrag.retrieval.rows import PASSAGE_COLUMNS, passage_of
+from rankrag.retrieval.rows import PASSAGE_COLUMNS, best_first, passage_of
 from rankrag.types import Passage, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
@@ -67,11 +67,7 @@ class _DatabaseRetriever:
             hits = [next(found) if query.strip() else [] for query in queries]
             passages = _passages_at(connection, {number for ranking in hits for number, _ in ranking})
         found_passages = ([ScoredPassage(passages[number], score) for number, score in ranking] for ranking in hits)
-        return [tuple(sorted(own, key=_best_first)[:k]) for own in found_passages]
-
-
-def _best_first(scored: ScoredPassage) -> tuple[float, str]:
-    return -scored.score, scored.passage.id
+        return [tuple(sorted(own, key=best_first)[:k]) for own in found_passages]
 
 
 def _passages_at(connection: Connection, numbers: set[int]) -> dict[int, Passage]:
