@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter
 
-from rankrag.cli.options import EncoderDir, HistoryQueryName, RetrieverName, say, step_lines
+from rankrag.cli.options import Given, say, step_lines, with_options
+from rankrag.config.answering import AskConfig
 from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS, CORPUS_SIZES
 from rankrag.data.files import write_whole
@@ -27,7 +28,7 @@ from rankrag.data.frozen import frozen_files, keep_passages
 from rankrag.data.journal import Journal
 from rankrag.data.load import load_set
 from rankrag.data.progress import Progress, quiet
-from rankrag.data.runs import trec_lines
+from rankrag.data.runs import run_row, trec_lines
 from rankrag.data.sets import Benchmark, Judged, Origin
 from rankrag.errors import ConfigError, DataError, RankragError
 from rankrag.evaluation.first_stage import BATCH, FirstStage
@@ -48,19 +49,19 @@ NAMED = 5
 """Documents of an index that are named if it is not the benchmark's own corpus."""
 
 
+@with_options(AskConfig, "retriever", "history_query", "encoder", retriever="hybrid", history_query="last")
 def main(
     name: str,
     *,
     data: Annotated[Path | None, typer.Option(envvar="RANKRAG_DATA", help="Folder of the data sets.")] = None,
     index: Annotated[str | None, typer.Option(help="Index to search; by default the set's own passages.")] = None,
-    retriever: RetrieverName = "hybrid",
     k: Annotated[int, typer.Option(min=1, help="Passages of each question, from an index.")] = DEPTH,
-    history_query: HistoryQueryName = "last",
-    encoder: EncoderDir = None,
+    given: Given,
 ) -> None:
     """Keep what a retriever finds for the questions of a set in runs/ of the data folder."""
     try:
-        run = _kept(name, data, index, retriever=retriever, k=k, history=history_query or "last", encoder=encoder)
+        encoder, history = given.get("encoder"), given["history_query"]
+        run = _kept(name, data, index, retriever=given["retriever"], k=k, history=history, encoder=encoder)
     except RankragError as error:
         say(str(error))
         sys.exit(2)
@@ -75,7 +76,7 @@ def _kept(
     retriever: RetrieverKind,
     k: int,
     history: HistoryQuery,
-    encoder: Path | None,
+    encoder: str | None,
 ) -> Path:
     if name not in BENCHMARKS:
         raise ConfigError(f"{name}: not known; sets are {', '.join(BENCHMARKS)}")
@@ -200,7 +201,9 @@ def freeze(
         for judged in questions
         for ids in [rankings.get(judged.question.id, ())]
         for line in trec_lines(
-            judged.question, tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids, start=1))
+            run_row(
+                judged.question, tuple(ScoredPassage(passages[i], -float(rank)) for rank, i in enumerate(ids, start=1))
+            )
         )
     ]
     text = "".join(f"{line}\n" for line in lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from rankrag.cli import app
+from rankrag.cli import COMMANDS, command_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "EXPERIMENTS.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -19,11 +19,11 @@ WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 
 
 def options_by_command() -> dict[str, set[str]]:
-    commands = getattr(typer.main.get_command(app), "commands")  # noqa: B009 - typer's click has no such type
-    return {
-        name: {option for given in command.params for option in [*given.opts, *given.secondary_opts]}
-        for name, command in commands.items()
-    }
+    found = {}
+    for name in COMMANDS:
+        (command,) = typer.main.get_command(command_line(name)).commands.values()
+        found[name] = {option for given in command.params for option in [*given.opts, *given.secondary_opts]}
+    return found
 
 
 def shown(page: Path) -> list[str]:

@@ -143,7 +143,7 @@ def test_many_questions_go_on_where_they_stopped(
     asked = len(model.prompts)
     assert run("ask", "--questions", questions, "--index", index, "--out", out) == 0
     assert [json.loads(line)["id"] for line in out.read_text(encoding="utf-8").splitlines()] == ["a", "b", "c"]
-    assert "1 of 3 questions are answered" in capsys.readouterr().err
+    assert "1 of 3 questions are done already" in capsys.readouterr().err
     assert len(model.prompts) - asked == asked // 3 * 2
 
 

@@ -13,7 +13,7 @@ RANKING = (ScoredPassage(Passage("d 1", "x"), 2.0), ScoredPassage(Passage("d%2",
 
 def test_a_run_goes_out_in_trecs_form_and_comes_back(tmp_path):
     path = tmp_path / "run.trec"
-    path.write_text("\n".join(line for q in QUESTIONS.values() for line in trec_lines(q, RANKING)))
+    path.write_text("\n".join(line for q in QUESTIONS.values() for line in trec_lines(run_row(q, RANKING))))
     assert path.read_text().splitlines()[0] == "q%201 Q0 d%201 1 2.000000 rankrag"
     found = list(read_run(path, QUESTIONS, {"d 1", "d%2"}))
     assert [(r.question.id, r.ids, r.scores) for r in found] == [(q, ("d 1", "d%2"), (2.0, -1.5)) for q in QUESTIONS]

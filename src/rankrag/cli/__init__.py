@@ -6,57 +6,73 @@ Answers and data go to standard output, progress and errors to standard error. E
 
 from __future__ import annotations
 
+import ast
 import atexit
 import gc
 import logging
 import os
 import sys
 import traceback
+from importlib import import_module
+from pathlib import Path
 
 import typer
 
-from rankrag.cli import ask, documents, evaluation, export, models, parity, ranking, recipe, reranking, serve, show
-from rankrag.cli.options import is_debugging
 from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
 
-app = typer.Typer(
-    name="rankrag",
-    help="One language model that ranks passages and answers from them, with citations.",
-    epilog="Start with: rankrag index DOCUMENTS, then: rankrag ask QUESTION. Any command takes --debug.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+COMMANDS = {
+    "index": "documents",
+    "ask": "ask",
+    "chat": "ask",
+    "retrieve": "ranking",
+    "rerank": "reranking",
+    "show": "show",
+    "parity": "parity",
+    "export": "export",
+    "blend": "recipe",
+    "train": "recipe",
+    "fit": "recipe",
+    "push": "recipe",
+    "models": "models",
+    "evaluate": "evaluation",
+    "report": "evaluation",
+    "serve": "serve",
+    "mcp": "serve",
+}
+"""The modules of the commands, each with a function of the command's name."""
 
-for command in (
-    documents.index,
-    ask.ask,
-    ask.chat,
-    ranking.retrieve,
-    reranking.rerank,
-    show.show,
-    parity.parity,
-    export.export,
-    recipe.blend,
-    recipe.train,
-    recipe.fit,
-    recipe.push,
-    models.models,
-    evaluation.evaluate,
-    evaluation.report,
-    serve.serve,
-    serve.mcp,
-):
-    app.command()(command)
+
+def command_line(asked: str = "") -> typer.Typer:
+    """Return the command line with the command that is asked for, or with the help of all commands.
+
+    A command's module imports all that the command needs, so no other module is imported: the help reads docstrings.
+    """
+    app = typer.Typer(
+        name="rankrag",
+        help="One language model that ranks passages and answers from them, with citations.",
+        epilog="Start with: rankrag index DOCUMENTS, then: rankrag ask QUESTION. Any command takes --debug.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(lambda: None)  # without one, a single command has no name
+    if asked in COMMANDS:
+        app.command()(getattr(import_module(f"rankrag.cli.{COMMANDS[asked]}"), asked))
+        return app
+    for name, module in COMMANDS.items():
+        tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+        (command,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+        app.command(name, help=ast.get_docstring(command))(lambda: None)
+    return app
 
 
 def main() -> None:
     """Run the command that the arguments name, and exit."""
     gc.set_threshold(500_000, 10, 10)  # imports make a million objects that stay; checking them took a second
     atexit.register(gc.freeze)  # and another second at exit
-    debug = is_debugging(sys.argv)
+    debug = "--debug" in sys.argv
     shown = logging.StreamHandler(sys.stderr)
     shown.setLevel(logging.INFO if debug else logging.ERROR)  # bm25s sets its own logger to DEBUG
     logging.basicConfig(level=shown.level, handlers=[shown])
@@ -70,7 +86,7 @@ def main() -> None:
     try:
         arguments = [a for a in sys.argv[1:] if a != "--debug"]
         refuse_retired(arguments)
-        app(args=arguments, prog_name="rankrag")
+        command_line(next(iter(arguments), ""))(args=arguments, prog_name="rankrag")
     except RankragError as error:
         if debug:
             traceback.print_exc()

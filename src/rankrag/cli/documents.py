@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.cluster.documents import IndexingCluster
+from rankrag.config.answering import AskConfig
+from rankrag.documents.indexing import Summary, bring_up_to_date
+from rankrag.documents.parts import by_file
+from rankrag.documents.workers import ReadSettings
 from rankrag.errors import ConfigError, DataError, IndexStoreError
-
-if TYPE_CHECKING:
-    from rankrag.cluster.documents import IndexingCluster
-    from rankrag.documents.indexing import Summary
-    from rankrag.retrieval.encoder import PassageEncoder
-    from rankrag.retrieval.homes import Store
+from rankrag.retrieval.encoder import Encoder, PassageEncoder
+from rankrag.retrieval.homes import Store, create_store, open_store
+from rankrag.retrieval.places import checked_place
 
 _NOTES_SHOWN = 20
 _ENCODED_AT_ONCE = 64  # also for a worker of a cluster (cluster.documents): then vectors are the same to the last bit
@@ -32,7 +36,7 @@ Out = Annotated[
         "--index",
         "-o",
         "-i",
-        parser=options.index_place,
+        parser=checked_place,
         metavar="INDEX",
         help=f"{options.INDEX_HELP} Made where missing.",
     ),
@@ -44,6 +48,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Leave out files that can
 Ocr = Annotated[bool, typer.Option("--ocr", help="Read scanned pages of PDFs with ocrmypdf or tesseract.")]
 
 
+@options.with_options(AskConfig, "encoder", "ray")
 def index(
     paths: Paths = None,
     *,
@@ -53,8 +58,7 @@ def index(
     no_vectors: NoVectors = False,
     strict: Strict = False,
     ocr: Ocr = False,
-    encoder: options.EncoderDir = None,
-    ray: options.Ray = None,
+    given: options.Given,
 ) -> None:
     """Index documents, or bring an index up to date.
 
@@ -67,19 +71,17 @@ def index(
         raise ConfigError(
             "--remove got an empty name, which would mean all of this folder; name a document or a folder"
         )
-    from rankrag.retrieval.homes import create_store, open_store
-
     for source in remove or ():
         removed = open_store(out).remove(os.path.abspath(source), os.path.normpath(source))
         say(f"Removed {source}: {removed} passages.")
     if paths:
         fresh = _is_new(out)
-        cluster = _cluster(ray)
+        cluster = IndexingCluster(given["ray"], say) if "ray" in given else None
         store = create_store(out)
         try:
             _update(store, paths, cluster, strict=strict, ocr=ocr)
             if not no_vectors:
-                _fill_vectors(store, encoder, cluster)
+                _fill_vectors(store, given.get("encoder"), cluster)
         except KeyboardInterrupt:
             say(f"\nInterrupted. {len(store)} passages are safe in {out}; the same command goes on from there.")
             raise typer.Exit(130) from None
@@ -94,8 +96,6 @@ def index(
 
 
 def _is_new(place: str) -> bool:
-    from rankrag.retrieval.homes import open_store
-
     try:
         open_store(place)
     except IndexStoreError:
@@ -103,19 +103,8 @@ def _is_new(place: str) -> bool:
     return False
 
 
-def _cluster(ray: str | None) -> IndexingCluster | None:
-    if ray is None:
-        return None
-    from rankrag.cluster.documents import IndexingCluster
-
-    return IndexingCluster(ray, say)
-
-
 def _update(store: Store, paths: list[Path], cluster: IndexingCluster | None, *, strict: bool, ocr: bool) -> None:
     """Bring the index up to date and say what happened to the files."""
-    from rankrag.documents.indexing import bring_up_to_date
-    from rankrag.documents.workers import ReadSettings
-
     here = ReadSettings(ocr=ocr, processes=min(2, os.cpu_count() or 1))
     reading = here if cluster is None else cluster.reading(ocr=ocr)
     with options.step_lines(passing=True) as progress:
@@ -160,15 +149,13 @@ def _say_summary(summary: Summary) -> None:
         say(f"Passed over files of other kinds: {kinds}.")
 
 
-def _fill_vectors(store: Store, encoder: Path | None, cluster: IndexingCluster | None) -> None:
+def _fill_vectors(store: Store, encoder: str | None, cluster: IndexingCluster | None) -> None:
     if reason := store.why_no_vectors():
         say(reason)
         return
     missing = store.missing_vectors()
     if not missing:
         return
-    from rankrag.retrieval.encoder import Encoder
-
     made_by: PassageEncoder
     if cluster is None:
         made_by, at_once = Encoder(encoder), _ENCODED_AT_ONCE
@@ -182,11 +169,6 @@ def _fill_vectors(store: Store, encoder: Path | None, cluster: IndexingCluster |
 
 
 def _print_list(store: Store) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from rankrag.documents.parts import by_file
-
     files = by_file(store.sources())
     table = Table(box=None, pad_edge=False)
     table.add_column("document")

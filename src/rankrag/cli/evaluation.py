@@ -8,19 +8,30 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from rankrag import opening
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.cluster.model import cluster_opener
+from rankrag.config.evaluation import ComparisonConfig
+from rankrag.config.schema import load_config
+from rankrag.data import load
+from rankrag.data.catalogue import BENCHMARKS
 from rankrag.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rankrag.config.evaluation import ComparisonConfig
-    from rankrag.evaluation.parts import Openers
-    from rankrag.evaluation.systems import System
-    from rankrag.models import LanguageModel
+from rankrag.evaluation.aggregate import read_results
+from rankrag.evaluation.own_documents import own_documents
+from rankrag.evaluation.page import write_page
+from rankrag.evaluation.parts import Openers
+from rankrag.evaluation.report import render_report
+from rankrag.evaluation.run import Settings
+from rankrag.evaluation.run import evaluate as run_evaluation
+from rankrag.evaluation.standard import standard_systems
+from rankrag.evaluation.systems import VECTORS, System
+from rankrag.models import LanguageModel, prepared
+from rankrag.retrieval.encoder import Encoder
 
 Sets = Annotated[
     list[str] | None,
@@ -36,7 +47,6 @@ FirstStages = Annotated[
 ]
 DataFolder = Annotated[Path | None, typer.Option(help="Folder of the data sets; docs/data.md. Default: $RANKRAG_DATA.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/results).")]
-Sample = Annotated[int | None, typer.Option(min=0, help="Questions of a set that the model sees; 0 for all of them.")]
 Report = Annotated[Path | None, typer.Option(help="File for the tables, such as docs/results.md.")]
 NoModel = Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and which are here.")]
@@ -46,6 +56,7 @@ Examples = Annotated[
 ]
 
 
+@options.with_options(ComparisonConfig, "n", "k", "sample", "model", "device", "dtype", "ray")
 def evaluate(
     config: ConfigFile = None,
     *,
@@ -53,51 +64,35 @@ def evaluate(
     out: Out = None,
     set_: Sets = None,
     retriever: FirstStages = None,
-    n: options.NChoice = None,
-    k: options.K = None,
-    sample: Sample = None,
     no_model: NoModel = False,
     list_: Listed = False,
     fetch: Fetched = False,
     examples: Examples = None,
     report: Report = None,
-    model: options.ModelChoice = None,
-    device: options.DeviceChoice = None,
-    dtype: options.DtypeChoice = None,
-    ray: options.Ray = None,
+    given: options.Given,
 ) -> None:
     """Measure retrieval, reranking, answers, citations and refusals; CONFIG may name systems of your own.
 
     Finished work is kept in the run folder, so that a killed run goes on where it stopped. `rankrag report` makes pages
     of a run folder.
     """
-    from rankrag.config.evaluation import ComparisonConfig
-    from rankrag.config.schema import load_config
-    from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.data.load import set_listing
-
     folder = data or (Path(os.environ["RANKRAG_DATA"]) if "RANKRAG_DATA" in os.environ else None)
     if list_:
-        print("\n".join(set_listing(list(BENCHMARKS.values()), folder)))
+        print("\n".join(load.set_listing(list(BENCHMARKS.values()), folder)))
         return
     names = tuple(one for one in set_ or () if "=" not in one)
     if folder is None and (fetch or (config is None and (examples is None or names))):
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     if fetch and folder is not None:
         _fetch(names, folder)
-    asked: dict[str, object] = {
-        "data": data and str(data),
-        "out": out and str(out),
-        "sets": names or None,
-        "sample": sample,
-    }
-    asked |= {"model": "none" if no_model else model, "device": device, "dtype": dtype, "ray": ray}
-    asked |= {"retrievers": retriever or None, "n": n, "k": k}
+    folders = {"data": data and str(data), "out": out and str(out)}
+    given |= folders | {"sets": names or None, "retrievers": retriever or None}
+    given |= {"model": "none"} if no_model else {}
     wanted = load_config(
         ComparisonConfig,
         config,
         [one for one in set_ or () if "=" in one],
-        options=asked,
+        options=given,
         defaults={"data": ""} if config is None and folder is None else None,
     )
     _evaluate(wanted, examples, report)
@@ -105,19 +100,14 @@ def evaluate(
 
 def _evaluate(wanted: ComparisonConfig, examples: Path | None, report: Path | None) -> None:
     """Run the systems on the sets, and show the tables."""
-    from rankrag.data.load import at_hand
-    from rankrag.evaluation.own_documents import own_documents
-    from rankrag.evaluation.report import render_report
-    from rankrag.evaluation.run import Settings, evaluate
-
-    named = wanted.sets or (at_hand(Path(wanted.data)) if wanted.data else ())
+    named = wanted.sets or (load.at_hand(Path(wanted.data)) if wanted.data else ())
     sets = [*named, *(own_documents(examples) if examples else ())]
     command = shlex.join(["rankrag", *sys.argv[1:]])
     settings = Settings(wanted.sample, wanted.seed, wanted.history_query, command, machine())
     out = Path(wanted.out)
     with options.step_lines() as step:
         openers, systems = _openers(wanted), _systems(wanted)
-        found = evaluate(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
+        found = run_evaluation(Path(wanted.data), out, systems, openers, settings, sets=sets, progress=step, say=say)
     _put(render_report(found), report)
     say(f"The lines of all questions are in {out}.")
 
@@ -132,10 +122,6 @@ def report(
 
     Without --markdown and --html, the Markdown is printed.
     """
-    from rankrag.evaluation.aggregate import read_results
-    from rankrag.evaluation.page import write_page
-    from rankrag.evaluation.report import render_report
-
     found = read_results(run)
     if html is not None:
         say(f"The page is {write_page(found, html)}.")
@@ -158,9 +144,6 @@ def _systems(wanted: ComparisonConfig) -> tuple[System, ...]:
 
     Those that search by vectors get the run's encoder if they name none.
     """
-    from rankrag.evaluation.standard import standard_systems
-    from rankrag.evaluation.systems import VECTORS, System
-
     own = dict.fromkeys(VECTORS, wanted.encoder)
     return tuple(
         System(**(one.model_dump() | {"encoder": one.encoder or own.get(one.retriever)})) for one in wanted.systems
@@ -169,20 +152,13 @@ def _systems(wanted: ComparisonConfig) -> tuple[System, ...]:
 
 def _openers(wanted: ComparisonConfig) -> Openers:
     """Return what opens the models and encoders of a run."""
-    from rankrag.evaluation.parts import Openers
-    from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_model
-    from rankrag.retrieval.encoder import Encoder
-
     settings: dict[str, Any] = {"device": wanted.device, "dtype": wanted.dtype, "state_cache": wanted.state_cache}
     if wanted.ray is not None:
-        from rankrag.cluster.model import cluster_opener
-
         everywhere = cluster_opener(wanted.ray, say=say, **settings)
 
     def opened(name: str) -> tuple[LanguageModel, str]:
-        directory = resolve_model(name, say)
-        return open_model(directory, **settings, say=say) if wanted.ray is None else everywhere(name), directory
+        directory = prepared.resolve_model(name, say)
+        return opening.open_model(directory, **settings, say=say) if wanted.ray is None else everywhere(name), directory
 
     return Openers(opened, lambda name: Encoder(name or wanted.encoder))
 
@@ -201,11 +177,8 @@ def machine() -> str:
 
 
 def _fetch(names: Sequence[str], data: Path) -> None:
-    from rankrag.data.catalogue import BENCHMARKS
-    from rankrag.data.load import fetch
-
     unknown = sorted(set(names) - set(BENCHMARKS))
     if unknown or not names:
         raise ConfigError(f"--fetch {', '.join(unknown)}: name the sets with --set; they are {', '.join(BENCHMARKS)}")
     for name in names:
-        say(f"{name}: its questions are in {fetch(BENCHMARKS[name], data)}")
+        say(f"{name}: its questions are in {load.fetch(BENCHMARKS[name], data)}")

@@ -8,9 +8,18 @@ from typing import Annotated
 
 import typer
 
+from rankrag import cores, opening
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.data.files import cache_dir
 from rankrag.errors import ConfigError
+from rankrag.generate import answer_many
+from rankrag.models import auto
+from rankrag.models.base_file import add_file
+from rankrag.models.family import FAMILY, base_of, is_trained
+from rankrag.models.prepared import is_prepared, needed_disk, remove_model, resolve_model, used_disk
+from rankrag.rerank import judge
+from rankrag.types import Passage, Question
 
 
 def models(
@@ -23,10 +32,6 @@ def models(
 
     A model that is here is measured once.
     """
-    from rankrag.models.base_file import add_file
-    from rankrag.models.family import FAMILY
-    from rankrag.models.prepared import remove_model, resolve_model
-
     if unknown := [name for name in (prepare, remove) if name is not None and name not in FAMILY]:
         raise ConfigError(f"{unknown[0]}: not one of rankrag's models; known are {', '.join(FAMILY)}")
     if add is not None:
@@ -41,11 +46,6 @@ def models(
 
 
 def _print_table() -> None:
-    from rankrag.data.files import cache_dir
-    from rankrag.models import auto
-    from rankrag.models.family import FAMILY, base_of, is_trained
-    from rankrag.models.prepared import is_prepared, needed_disk, used_disk
-
     print(f"{'model':14} {'base':28} {'adapter':8} {'disk':>16} {'memory':>9} {'a question here':>16}")
     for name in FAMILY:
         here = is_prepared(name)
@@ -60,15 +60,12 @@ def _print_table() -> None:
 
 def _measured(name: str) -> float:
     """Return the seconds of a question, measured at the first call at which no other program runs."""
-    from rankrag.cores import others_running
-    from rankrag.models import auto
-
     if (kept := auto.measured_seconds(name)) is not None:
         return kept
     say(f"Measuring {name} (once) …")
-    busy = others_running()
+    busy = cores.others_running()
     found = seconds_of(name)
-    if busy or others_running():
+    if busy or cores.others_running():
         say(f"Other programs were running, so {name} will be measured again.")
     else:
         auto.keep_seconds(name, found)
@@ -77,12 +74,7 @@ def _measured(name: str) -> float:
 
 def seconds_of(name: str) -> float:
     """Return the seconds that a question with 20 passages of 110 words takes: judged, and answered from three."""
-    from rankrag.generate import answer_many
-    from rankrag.opening import open_model
-    from rankrag.rerank import judge
-    from rankrag.types import Passage, Question
-
-    model = open_model(name)
+    model = opening.open_model(name)
     text = "The ferry over the river leaves at noon and takes people, bicycles and letters to the other side. " * 6
     passages = [Passage(str(number), f"Timetable {number}. {text}") for number in range(20)]
     question = Question("q", "When does the ferry leave, and what does it take to the other side?")

@@ -1,104 +1,75 @@
-"""Options that several commands share, and what they print while they work."""
+"""Options that several commands share, most of them made from settings, and what they print while they work."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Optional
 
 import typer
+from pydantic.fields import FieldInfo
 
+from rankrag.config.schema import Schema
 from rankrag.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rankrag.config.answering import AskConfig
-    from rankrag.models import LanguageModel
+from rankrag.models import LanguageModel
+from rankrag.models.address import is_address
+from rankrag.retrieval.places import checked_place
 
 DEFAULT_INDEX = "rankrag.index"
 INDEX_HELP = "Folder of the index, postgresql://HOST/DATABASE/NAME or s3://BUCKET/NAME (docs/object-storage.md)."
 
 
-def index_place(text: str) -> str:
-    """Return where an index is; `ConfigError` for an address that holds a password, before anything repeats it."""
-    from rankrag.retrieval.places import checked_place
-
-    return checked_place(text)
-
-
-Index = Annotated[str, typer.Option("--index", "-i", parser=index_place, metavar="INDEX", help=INDEX_HELP)]
-
-# Where a model runs. A command with a settings file takes `…Choice`: None leaves the file's value as it is.
-
-_MODEL = typer.Option(
-    "--model",
-    "-m",
-    help="rankrag-mini (default), rankrag-small, rankrag-base, auto (the best of them for this machine), a model "
-    "directory, a Hugging Face id, or the address of a server, such as "
-    "http://HOST:PORT/v1?model=NAME#DIRECTORY (docs/backends.md).",
-)
-_DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, …; cuda:0,cuda:1 shares the work.")
-_DTYPE = typer.Option(help="auto, float32, bfloat16 or float16.")
-Model = Annotated[str, _MODEL]
-ModelChoice = Annotated[str | None, _MODEL]
-Device = Annotated[str, _DEVICE]
-DeviceChoice = Annotated[str | None, _DEVICE]
-Dtype = Annotated[str, _DTYPE]
-DtypeChoice = Annotated[str | None, _DTYPE]
-
-
-_RAY = typer.Option(
-    metavar="CLUSTER",
-    help="Let the workers of a Ray cluster do it: local, auto or HOST:PORT, with ?workers=4&cpus=8&gpus=1 "
-    "(docs/cluster.md).",
-)
-Ray = Annotated[str | None, _RAY]
-
-# How passages are found and how many are used.
-
-_RETRIEVER = typer.Option("--retriever", "-r", help="First stage: hybrid (default), bm25 or dense.")
-RetrieverName = Annotated[Literal["bm25", "dense", "hybrid"], _RETRIEVER]
-RetrieverChoice = Annotated[Literal["bm25", "dense", "hybrid"] | None, _RETRIEVER]
-EncoderDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--encoder",
-        help="sentence-transformers directory, or dragon-plus, dragon-multiturn, dpr-nq, contriever-msmarco or medcpt "
-        "from the hub; by default all-MiniLM-L6-v2.",
-    ),
-]
-HistoryQueryName = Annotated[
-    Literal["last", "all", "speakers", "both"] | None,
-    typer.Option("--history-query", help="Turns of a conversation to search for; by default the last."),
-]
-NChoice = Annotated[int | None, typer.Option("--n", "-n", min=1, help="Passages to retrieve and rerank (default: 20).")]
-K = Annotated[int | None, typer.Option("--k", "-k", min=1, help="Passages to answer from; by default the contract's.")]
-
-# Settings.
-
+Index = Annotated[str, typer.Option("--index", "-i", parser=checked_place, metavar="INDEX", help=INDEX_HELP)]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with more settings; docs/configuration.md.")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value, over the file's (repeatable).")]
 
+Given = dict[str, Any]
+"""Settings that were given as options, by their keys."""
 
-def asked_for(
-    file: Path | None, changes: list[str] | None, defaults: Mapping[str, object] | None = None, **options: object
-) -> AskConfig:
-    """Return the settings of a file, changed by `--set` and then by options; None is an option that was not given."""
-    from rankrag.config.answering import AskConfig
-    from rankrag.config.schema import load_config
+Command = Callable[..., None]
+_SHORT = {"model": "-m", "retriever": "-r", "n": "-n", "k": "-k"}
 
-    return load_config(AskConfig, file, changes or (), options=options, defaults=defaults)
+
+def with_options(schema: type[Schema], *keys: str, **defaults: str) -> Callable[[Command], Command]:
+    """Give a command an option for each of these keys of its settings; what the user gives arrives as `given`.
+
+    An option's name, kind and help are those of the schema's field. With a default of the command's own it is always
+    given; else the settings file or the schema decides.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = [p for p in signature(command, eval_str=True).parameters.values() if p.name != "given"]
+        shown = own + [_option(key, schema.model_fields[key], defaults.get(key)) for key in keys]
+
+        @wraps(command)
+        def run(**options: Any) -> None:
+            found = {key: options.pop(key) for key in keys}
+            command(**options, given={key: value for key, value in found.items() if value is not None})
+
+        run.__signature__ = Signature(shown)  # type: ignore[attr-defined]  # typer reads it
+        run.__annotations__ = {p.name: p.annotation for p in shown}
+        return run
+
+    return decorate
+
+
+def _option(key: str, field: FieldInfo, default: str | None) -> Parameter:
+    names = [f"--{key.replace('_', '-')}", *([_SHORT[key]] if key in _SHORT else [])]
+    usual = f" [default: {field.default}]" if default is None and field.default is not None else ""
+    made = typer.Option(*names, help=f"{field.description}{usual}")
+    annotation: Any = Annotated[Optional[field.annotation], made]  # noqa: UP045 - a value, not a type that is written
+    return Parameter(key, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def model_here(name: str, instead: str) -> str:
     """Return the name of a model that must run in this process; `ConfigError` for a server's, with what to do."""
-    from rankrag.models.address import is_address
-
     if is_address(name):
         raise ConfigError(f"--model {name}: a server; {instead}")
     return name
@@ -109,11 +80,6 @@ def refuse_input(out: Path | None, **inputs: Path | None) -> None:
     for option, path in inputs.items():
         if out and path and out.exists() and path.exists() and out.samefile(path):
             raise ConfigError(f"{out}: --out is the file of --{option} and would be overwritten; choose another one")
-
-
-def is_debugging(arguments: Sequence[str]) -> bool:
-    """Whether the user asked for traces."""
-    return "--debug" in arguments
 
 
 def shown(path: str) -> str:

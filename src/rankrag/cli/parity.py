@@ -9,6 +9,10 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.config.answering import AskConfig
+from rankrag.data.runs import read_candidates
+from rankrag.models.prepared import resolve_model
+from rankrag.opening import open_server
 
 if TYPE_CHECKING:
     from rankrag.parity.compare import Parity
@@ -18,6 +22,7 @@ Candidates = Annotated[
 ]
 
 
+@options.with_options(AskConfig, "model", "device", "dtype", model="rankrag-mini", device="cpu", dtype="float32")
 def parity(
     *,
     candidates: Candidates = None,
@@ -28,25 +33,22 @@ def parity(
         str | None, typer.Option(help="Compare a server of this model, too; its tokenizer is --model's by default.")
     ] = None,
     against_tolerance: Annotated[float, typer.Option(min=0.0, help="How far the server may be off.")] = 1.0,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "cpu",
-    dtype: options.Dtype = "float32",
+    given: options.Given,
 ) -> None:
     """Compare the scores of all paths with one pair at a time.
 
     Exit code 1 when an exact path is off, or when fewer than five paths could be compared.
     """
-    from rankrag.data.runs import read_candidates
-    from rankrag.models.prepared import resolve_model
-    from rankrag.models.transformers import TransformersModel
-    from rankrag.opening import open_server
+    here = options.model_here(
+        given["model"], "parity runs a model in this process; name its directory, and --against ADDRESS"
+    )
+    from rankrag.models.transformers import TransformersModel  # seconds, which a mistake should not take
     from rankrag.parity.compare import PAIRS, compare
     from rankrag.parity.paths import of_server
 
-    here = options.model_here(model, "parity runs a model in this process; name its directory, and --against ADDRESS")
     pairs = list(read_candidates(candidates or PAIRS))
     served = [of_server(open_server(against, directory=here, say=say), against_tolerance)] if against else []
-    opened = TransformersModel(resolve_model(here, say), device=device, dtype=dtype)
+    opened = TransformersModel(resolve_model(here, say), device=given["device"], dtype=given["dtype"])
     found = compare(opened, pairs, tolerance=tolerance, more=served)
     _print(found)
     if not found.holds:

@@ -5,25 +5,35 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+import yaml
 
+from rankrag import opening
+from rankrag.blend.mixture import build_blend
+from rankrag.blend.plan import plan_lines
 from rankrag.cli import options
 from rankrag.cli.options import say
 from rankrag.cli.written import with_own_documents, with_replies
+from rankrag.cluster.model import cluster_opener
+from rankrag.config.answering import AskConfig
+from rankrag.config.blend import BlendConfig
+from rankrag.config.schema import load_config
+from rankrag.config.training import TrainConfig
+from rankrag.contract import Contract, save_contract
+from rankrag.data.files import write_whole
 from rankrag.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from rankrag.config.blend import BlendConfig
-    from rankrag.contract import Contract
-    from rankrag.fitting.fit import FitReport
-    from rankrag.models import LanguageModel
+from rankrag.fitting import fit as fitting
+from rankrag.models import LanguageModel
+from rankrag.models.family import FAMILY, base_of
+from rankrag.models.prepared import resolve_model
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.places import checked_place
 
 Fitted = Annotated[
     Path | None,
@@ -44,7 +54,7 @@ OwnIndex = Annotated[
     str | None,
     typer.Option(
         "--from-index",
-        parser=options.index_place,
+        parser=checked_place,
         metavar="INDEX",
         help="Index (folder or address) whose passages a model asks questions about.",
     ),
@@ -55,6 +65,7 @@ NoVectors = Annotated[
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file; its keys are in docs/configuration.md.")]
 
 
+@options.with_options(AskConfig, "device", "dtype", "encoder", "ray", device="auto", dtype="auto")
 def blend(
     config: Annotated[
         Path | None, typer.Argument(help="YAML file; its keys are in docs/configuration.md.", show_default=False)
@@ -67,21 +78,13 @@ def blend(
         typer.Option("--model", "-m", help="Writes and answers them; by default rankrag-mini's base and it."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print parts, rows and shares; write nothing.")] = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    encoder: options.EncoderDir = None,
     set_: options.Set = None,
-    ray: options.Ray = None,
+    given: options.Given,
 ) -> None:
     """Build the training blend, from data sets, from your own documents, or from both.
 
     A killed run goes on with the sources that are done.
     """
-    from rankrag.blend.mixture import build_blend
-    from rankrag.blend.plan import plan_lines
-    from rankrag.config.blend import BlendConfig
-    from rankrag.config.schema import load_config
-
     if not (config or from_index):
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
     texts = {"writing.index": from_index, "writing.model": model}
@@ -97,25 +100,22 @@ def blend(
         return
     if out is None:
         raise ConfigError("--out is missing: name the folder for the examples, or ask for a --dry-run")
-    opened = _opener(device, dtype, ray)
+    opened = _opener(given)
     if wanted.teacher:
         wanted = with_replies(wanted, opened(wanted.teacher), out)
     if wanted.writing:
-        wanted = with_own_documents(wanted, wanted.writing, out, opened, encoder)
+        wanted = with_own_documents(wanted, wanted.writing, out, opened, given.get("encoder"))
     with options.step_lines(passing=True) as step:
         manifest = build_blend(wanted, out, say, step)
     say(f"{manifest['examples']} examples in {out}, sha256 {str(manifest['sha256'])[:16]}.")
 
 
-def _opener(device: str, dtype: str, ray: str | None) -> Callable[[str], LanguageModel]:
+def _opener(given: options.Given) -> Callable[[str], LanguageModel]:
     """Return what opens a model by name, in this process or on a cluster."""
-    if ray is None:
-        from rankrag.opening import open_model
-
-        return partial(open_model, device=device, dtype=dtype, say=say)
-    from rankrag.cluster.model import cluster_opener
-
-    return cluster_opener(ray, device=device, dtype=dtype, say=say)
+    machine = {key: given[key] for key in ("device", "dtype")}
+    if "ray" in given:
+        return cluster_opener(given["ray"], **machine, say=say)
+    return partial(opening.open_model, **machine, say=say)
 
 
 def train(
@@ -134,9 +134,6 @@ def train(
 
     A killed run goes on from its newest checkpoint. For several GPUs: torchrun --nproc-per-node 8 -m rankrag train …
     """
-    from rankrag.config.schema import load_config
-    from rankrag.config.training import TrainConfig
-
     wanted = load_config(TrainConfig, config, tuple(set_ or ()))
     if estimate:
         from rankrag.training.estimate import estimate_lines
@@ -155,6 +152,9 @@ def train(
         say(f"The result is in {result}.")
 
 
+@options.with_options(
+    AskConfig, "model", "device", "dtype", "encoder", model="rankrag-mini", device="auto", dtype="auto"
+)
 def fit(
     config: Annotated[Path | None, typer.Argument(help="YAML file of the blend that the model was trained on.")] = None,
     *,
@@ -168,11 +168,8 @@ def fit(
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Candidates of each first stage.")] = 20,
     seed: int = 0,
     no_vectors: NoVectors = False,
-    model: options.Model = "rankrag-mini",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    encoder: options.EncoderDir = None,
     set_: options.Set = None,
+    given: options.Given,
 ) -> None:
     """Fit thresholds and weights on held-out training data, or on your own documents.
 
@@ -180,12 +177,7 @@ def fit(
     bound at which judging may stop, the turns that conversations are searched by, and k. Without --save the values are
     only printed. With --from-index, ask.yaml of the run folder has threshold and k for `rankrag ask --config`.
     """
-    from rankrag.fitting import fit as fitting
-    from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_model
-    from rankrag.retrieval.encoder import Encoder
-
-    opened = partial(open_model, device=device, dtype=dtype, say=say)
+    opened, model, encoder = _opener(given), given["model"], given.get("encoder")
     wanted = _to_fit_to(config, from_index, out, model, questions, set_ or ())
     if from_index and wanted.writing:
         written = with_own_documents(wanted, wanted.writing, out, opened, encoder)
@@ -206,13 +198,8 @@ def fit(
     _write_fitted(contract, report, out, model if from_index else "", save)
 
 
-def _write_fitted(contract: Contract, report: FitReport, out: Path, model: str, save: Path | None) -> None:
+def _write_fitted(contract: Contract, report: fitting.FitReport, out: Path, model: str, save: Path | None) -> None:
     """Print and keep what was fitted; with a model's name also as settings for `rankrag ask`."""
-    import yaml
-
-    from rankrag.contract import save_contract
-    from rankrag.data.files import write_whole
-
     write_whole(out / "fit.json", json.dumps(asdict(report), indent=1) + "\n")
     fitted = ("similarity_weight", "abstain_below", "settled_from")
     print(json.dumps({name: getattr(contract, name) for name in (*fitted, "history_query", "k")}))
@@ -230,10 +217,6 @@ def _to_fit_to(
     config: Path | None, index: str | None, out: Path, model: str, questions: int, changes: Sequence[str]
 ) -> BlendConfig:
     """Return a blend's configuration; for an index only questions about it, best written by the model's own base."""
-    from rankrag.config.blend import BlendConfig
-    from rankrag.config.schema import load_config
-    from rankrag.models.family import FAMILY, base_of
-
     if (config is None) == (index is None):
         raise ConfigError("fit takes the configuration of a blend, or --from-index INDEX; see rankrag fit --help")
     if index is None:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
-from rankrag.cli.ranking import Out, Outcome, write_run
+from rankrag.cli.ranking import Out
+from rankrag.cli.rows import Making, made_rows, write_run
+from rankrag.cluster.pipelines import hold_reranker, reranked
+from rankrag.config.answering import AskConfig
+from rankrag.config.schema import load_config
+from rankrag.data.files import Row
+from rankrag.data.frozen import passages_beside
+from rankrag.data.journal import Journal, content_key
+from rankrag.data.rows import read_passages, read_questions
+from rankrag.data.runs import is_trec, known_id, read_candidates, read_run, run_row
 from rankrag.errors import ConfigError, DataError
+from rankrag.evaluation.model_key import ranker_key
+from rankrag.models import LanguageModel
+from rankrag.opening import open_reranker
+from rankrag.rerank import Decision
+from rankrag.retrieval.homes import open_store
+from rankrag.retrieval.places import checked_place
 from rankrag.types import Question, Ranking, ScoredPassage
-
-if TYPE_CHECKING:
-    from rankrag.config.answering import AskConfig
-    from rankrag.data.files import Row
-    from rankrag.data.journal import Journal
-    from rankrag.rerank import Decision
 
 _AT_ONCE = 16
 """Questions whose passages are judged together."""
@@ -36,7 +45,7 @@ RunIndex = Annotated[
     typer.Option(
         "--index",
         "-i",
-        parser=options.index_place,
+        parser=checked_place,
         metavar="INDEX",
         help="Its index, or a file with its passages; by default the file beside the run.",
     ),
@@ -53,9 +62,10 @@ SettledTop = Annotated[
 ]
 
 _Asked = tuple[Question, Ranking]
-_RerankMany = Callable[[Sequence[_Asked]], "Sequence[Decision]"]
+_RerankMany = Callable[[Sequence[_Asked]], Sequence[Decision]]
 
 
+@options.with_options(AskConfig, "model", "device", "dtype", "ray")
 def rerank(
     *,
     run: RunFile = None,
@@ -65,12 +75,9 @@ def rerank(
     n: RunDepth = None,
     out: Out = None,
     k: SettledTop = None,
-    model: options.ModelChoice = None,
-    device: options.DeviceChoice = None,
-    dtype: options.DtypeChoice = None,
     config: options.ConfigFile = None,
     set_: options.Set = None,
-    ray: options.Ray = None,
+    given: options.Given,
 ) -> None:
     """Order passages by the model's relevance.
 
@@ -78,33 +85,26 @@ def rerank(
     """
     if (run is None) == (candidates is None):
         raise ConfigError("rerank takes --run RUN, or --candidates FILE; see rankrag rerank --help")
-    from rankrag.data.frozen import passages_beside
-    from rankrag.data.runs import read_candidates
-
-    settings = options.asked_for(config, set_, _DEFAULTS, model=model, device=device, dtype=dtype, n=n, k=k, ray=ray)
+    settings = load_config(AskConfig, config, set_ or (), options=given | {"n": n, "k": k}, defaults=_DEFAULTS)
     passages = Path(index) if index else passages_beside(run) if run is not None else None
     options.refuse_input(out, run=run, candidates=candidates, questions=questions, index=passages)
-    given = read_candidates(candidates) if candidates else ()
-    wanted = list(_run_candidates(run, index, questions, settings.n) if run else given)
+    own = read_candidates(candidates) if candidates else ()
+    wanted = list(_run_candidates(run, index, questions, settings.n) if run else own)
     store = None if index is None or Path(index).is_file() else index
     journal = None if out is None else out.with_name(f"{out.name}.journal")
-    failed = write_run(out, _outcomes(wanted, settings, store, journal))
+    failed = write_run(out, _reranked(wanted, settings, store, journal))
     if journal is not None:
         journal.unlink(missing_ok=True)
     if failed:
         raise DataError(f"{failed} of {len(wanted)} questions could not be ranked; shorten them, the others are done")
 
 
-def _outcomes(wanted: Sequence[_Asked], settings: AskConfig, store: str | None, path: Path | None) -> Iterator[Outcome]:
-    """Yield what reranking finds for each question; what a killed run has found is in the journal at `path`.
+def _reranked(wanted: Sequence[_Asked], settings: AskConfig, store: str | None, path: Path | None) -> Iterator[Row]:
+    """Yield the row of each question; what a killed run has found is in the journal at `path`.
 
     The passages of some questions are judged together. These batches do not depend on what is found already, nor on who
     judges them; so scores do not either, but for the rounding by which a known passage differs from a new one.
     """
-    from rankrag.data.in_order import in_order
-    from rankrag.data.journal import Journal, content_key
-    from rankrag.evaluation.model_key import ranker_key
-
     size = _AT_ONCE if settings.settled_from is None else 1
     batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     made_by = [ranker_key("model", settings.model), settings.model_dump(exclude={"ray", "state_cache"})]
@@ -112,39 +112,31 @@ def _outcomes(wanted: Sequence[_Asked], settings: AskConfig, store: str | None, 
     journal: Journal[str, list[Row]] = Journal(
         path, lambda row: [(row["key"], row["rows"])], is_row=lambda row: {"key", "rows"} <= set(row)
     )
-    todo = {key: batch for key, batch in zip(keys, batches, strict=True) if key not in journal}
-    if done := sum(key in journal for key in keys):
-        say(f"{done} of {len(batches)} batches were ranked by a run that ended before; the rest follows.")
-    with _reranking(settings, store) as (rerank_many, at_once):
-        made = in_order(partial(_rows, rerank_many), todo.values(), at_once=at_once)
-        with options.step_lines(passing=True) as step:
-            for place, (batch, key) in enumerate(zip(batches, keys, strict=True)):
-                if key not in journal:
-                    journal.append([{"key": key, "rows": next(made)}])
-                yield from map(_outcome, batch, journal[key])
-                step("Reranking", min((place + 1) * size, len(wanted)), len(wanted))
+    here: list[LanguageModel] = []
+    opened = partial(_reranking, settings, store, here)
+    rows = made_rows(list(zip(keys, batches, strict=True)), opened, journal, "Reranking")
+    for (question, _), row in zip(wanted, rows, strict=True):
+        yield {"id": question.id, "question": question.text} | row
+    for model in here:
+        options.say_state_use(model)
 
 
-@contextmanager
-def _reranking(settings: AskConfig, store: str | None) -> Iterator[tuple[_RerankMany, int]]:
-    """Yield what reranks a batch, here or on a cluster, and how many batches it takes at a time."""
+def _reranking(settings: AskConfig, store: str | None, here: list[LanguageModel]) -> Making[_Asked]:
+    """Return what reranks a batch, here or on a cluster, and how many batches it takes at a time."""
     if settings.ray is not None:
-        from rankrag.cluster.pipelines import hold_reranker, reranked
-
         held = hold_reranker(settings, store, say)
-        yield partial(held, reranked), held.size
-        return
-    from rankrag.opening import open_reranker
-
+        return partial(_row, partial(held, reranked)), held.size
     reranker = open_reranker(settings, index=store, say=say)
-    yield reranker.rerank_many, 1
-    options.say_state_use(reranker.model)
+    here.append(reranker.model)
+    return partial(_row, reranker.rerank_many), 1
+
+
+def _row(rerank_many: _RerankMany, key: str, batch: Sequence[_Asked]) -> Row:
+    return {"key": key, "rows": _rows(rerank_many, batch)}
 
 
 def _rows(rerank_many: _RerankMany, batch: Sequence[_Asked]) -> list[Row]:
     """Rerank questions together; if one of them cannot be, each alone."""
-    from rankrag.data.runs import run_row
-
     try:
         decisions = rerank_many(batch)
     except DataError as error:
@@ -157,32 +149,12 @@ def _rows(rerank_many: _RerankMany, batch: Sequence[_Asked]) -> list[Row]:
     ]
 
 
-def _outcome(asked: _Asked, row: Row) -> Outcome:
-    question, candidates = asked
-    if "error" in row:
-        return Outcome(question, error=row["error"])
-    known, found = {c.passage.id: c.passage for c in candidates}, row["ranking"]
-    return Outcome(
-        question,
-        tuple(ScoredPassage(known[p["id"]], p["score"]) for p in found),
-        {p["id"]: p["relevance"] for p in found if "relevance" in p},
-        frozenset(p["id"] for p in found if p.get("truncated")),
-    )
-
-
 def _content(asked: _Asked) -> list[object]:
     question, candidates = asked
     return [asdict(question), [[c.passage.id, c.passage.title, c.passage.text, c.score] for c in candidates]]
 
 
 def _run_candidates(run: Path, index: str | None, questions: Path | None, n: int) -> Iterator[tuple[Question, Ranking]]:
-    from urllib.parse import unquote
-
-    from rankrag.data.frozen import passages_beside
-    from rankrag.data.rows import read_passages, read_questions
-    from rankrag.data.runs import is_trec, known_id, read_run
-    from rankrag.retrieval.homes import open_store
-
     if is_trec(run) and questions is None:
         raise ConfigError(f"{run}: a TREC run holds no questions; pass theirs with --questions FILE")
     ranked = list(read_run(run, {q.id: q for q in read_questions(questions)} if questions else {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,14 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.config.answering import AskConfig
+from rankrag.config.schema import load_config
 from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.opening import load, model_of
+from rankrag.retrieval.encoder import Encoder
+from rankrag.retrieval.places import checked_place
 
 if TYPE_CHECKING:
-    from rankrag.config.answering import AskConfig
     from rankrag.server.app import Engine
 
 DEFAULT_FOLDER = Path("rankrag.collections")
@@ -24,7 +29,7 @@ KEY_VARIABLE = "RANKRAG_API_KEY"
 Indexes = Annotated[
     list[str] | None,
     typer.Argument(
-        parser=options.index_place,
+        parser=checked_place,
         metavar="[INDEX]...",
         help="Folders of indexes, or addresses (postgresql://, s3://). The first is the default; missing are made.",
     ),
@@ -44,6 +49,7 @@ Upload = Annotated[int, typer.Option("--max-upload", min=1, help="Largest upload
 Open = Annotated[bool, typer.Option("--open", help="Show the page in a browser.")]
 
 
+@options.with_options(AskConfig, "model")
 def serve(
     indexes: Indexes = None,
     *,
@@ -56,9 +62,9 @@ def serve(
     max_waiting: Waiting = 256,
     max_upload: Upload = 256,
     open_: Open = False,
-    model: options.ModelChoice = None,
     config: options.ConfigFile = None,
     set_: options.Set = None,
+    given: options.Given,
 ) -> None:
     """Serve one model: a web page, rerank and chat APIs, MCP. Stop it with Ctrl-C: accepted requests are finished."""
     with _extra():
@@ -68,7 +74,7 @@ def serve(
         from rankrag.server.running import Server
     key = _key(api_key, api_key_file)
     check_exposed(host, key)
-    asked = options.asked_for(config, set_, model=model)
+    asked = load_config(AskConfig, config, set_ or (), options=given)
     shown = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}{root_path}/"
     settings = ServerSettings(key=key, max_waiting=max_waiting, upload_limit=max_upload * 1024 * 1024, base_url=shown)
     found = indexes or [options.DEFAULT_INDEX]
@@ -78,23 +84,22 @@ def serve(
     Server(app, host=host, port=port, root_path=root_path, stop_seconds=wait, page=page).until_stopped()
 
 
+@options.with_options(AskConfig, "model")
 def mcp(
     indexes: Indexes = None,
     *,
     collections: Folder = DEFAULT_FOLDER,
-    model: options.ModelChoice = None,
     config: options.ConfigFile = None,
     set_: options.Set = None,
+    given: options.Given,
 ) -> None:
     """Offer the tools search, fetch, ask and rerank to an agent that starts this command (MCP over stdio)."""
-    import asyncio
-
     with _extra():
         from rankrag.server.app import ServerSettings, open_parts
         from rankrag.server.collections import Collections
         from rankrag.server.mcp import mcp_server
         from rankrag.server.metrics import Metrics
-    asked = options.asked_for(config, set_, model=model)
+    asked = load_config(AskConfig, config, set_ or (), options=given)
 
     async def run() -> None:
         found = indexes or [options.DEFAULT_INDEX]
@@ -117,8 +122,6 @@ def _extra() -> Iterator[None]:
 
 def _engine(asked: AskConfig, first: Path | str) -> Engine:
     """Return the engine; the states of all collections' passages are kept in the first index."""
-    from rankrag.opening import load, model_of
-    from rankrag.retrieval.encoder import Encoder
     from rankrag.server.app import Engine
 
     encoder = None if asked.retriever == "bm25" else Encoder(asked.encoder)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from rankrag.cli import options
 from rankrag.cli.options import say
+from rankrag.config.answering import AskConfig
+from rankrag.contract import load_contract
+from rankrag.data.examples import read_examples
+from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import ConfigError
+from rankrag.models.address import is_address, parse_address
+from rankrag.models.family import MINI
+from rankrag.models.loading import load_tokenizer
+from rankrag.models.prepared import resolve_model
+from rankrag.templates import example_prompt
 from rankrag.types import DataKind, Example, Passage, Question
-
-if TYPE_CHECKING:
-    from rankrag.encoding import PromptEncoder
 
 Kind = Literal["context_ranking", "retrieval_ranking", "context_qa"]
 ExamplesFile = Annotated[Path | None, typer.Argument(help="Training examples in the form of `rankrag blend`.")]
@@ -23,6 +31,7 @@ QuestionText = Annotated[str | None, typer.Option("--question", "-q", help="Show
 PassageTexts = Annotated[list[str] | None, typer.Option("--passage", "-p", help="Passage in this prompt (repeatable).")]
 
 
+@options.with_options(AskConfig, "model", model="rankrag-mini")
 def show(
     examples: ExamplesFile = None,
     *,
@@ -30,7 +39,7 @@ def show(
     passage: PassageTexts = None,
     kind: Annotated[Kind, typer.Option(help="Kind of prompt.")] = "context_ranking",
     number: Annotated[int, typer.Option(min=1, help="Number of examples to show.")] = 3,
-    model: options.Model = "rankrag-mini",
+    given: options.Given,
 ) -> None:
     """Show prompts as the model sees them.
 
@@ -38,10 +47,8 @@ def show(
     """
     if (examples is None) == (question is None):
         raise ConfigError("show takes a file of examples, or --question with --passage; see rankrag show --help")
-    from rankrag.data.examples import read_examples
-
     shown = read_examples(examples) if examples else _asked(str(question), passage or [], kind)
-    encoder = _encoder(model)
+    encoder = _encoder(given["model"])
     for example in islice(shown, number):
         _print(encoder, example)
 
@@ -54,13 +61,6 @@ def _asked(question: str, passages: list[str], kind: Kind) -> Iterator[Example]:
 
 
 def _encoder(model: str) -> PromptEncoder:
-    from rankrag.contract import load_contract
-    from rankrag.encoding import PromptEncoder, default_contract
-    from rankrag.models.address import is_address, parse_address
-    from rankrag.models.family import MINI
-    from rankrag.models.loading import load_tokenizer
-    from rankrag.models.prepared import resolve_model
-
     if is_address(model):
         model = parse_address(model, MINI).directory
     directory = resolve_model(model, say)
@@ -69,11 +69,6 @@ def _encoder(model: str) -> PromptEncoder:
 
 
 def _print(encoder: PromptEncoder, example: Example) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from rankrag.templates import example_prompt
-
     console = Console(soft_wrap=True, highlight=False)
     prompt, target = example_prompt(encoder.contract.format, example)
     reply = encoder.encode_target(target) if target else []

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rankrag.blend.own_corpus import own_source, write_own
+from rankrag.blend.own_words import replied, write_replies
+from rankrag.blend.prepare import config_problems
+from rankrag.blend.sources import read_source, split_held_back
 from rankrag.cli.options import say, step_lines
+from rankrag.config.blend import BlendConfig, WritingConfig
 from rankrag.errors import ConfigError
-
-if TYPE_CHECKING:
-    from rankrag.config.blend import BlendConfig, WritingConfig
-    from rankrag.models import LanguageModel
+from rankrag.evaluation.model_key import model_key
+from rankrag.models import LanguageModel
+from rankrag.models.family import FAMILY, base_of
+from rankrag.models.prepared import resolve_model
+from rankrag.opening import open_retriever
+from rankrag.retrieval.homes import open_store
 
 
 def with_replies(config: BlendConfig, teacher: LanguageModel, out: Path) -> BlendConfig:
     """Let the teacher write replies for the sources that want some; return the configuration with these sources."""
-    from rankrag.blend.own_words import replied, write_replies
-    from rankrag.blend.sources import read_source, split_held_back
-    from rankrag.evaluation.model_key import model_key
-    from rankrag.models.prepared import resolve_model
-
     name = model_key(teacher, resolve_model(str(config.teacher)))
     sources = []
     for source in config.sources:
@@ -39,17 +40,9 @@ def with_replies(config: BlendConfig, teacher: LanguageModel, out: Path) -> Blen
 
 
 def with_own_documents(
-    config: BlendConfig, writing: WritingConfig, out: Path, opened: Callable[[str], LanguageModel], encoder: Path | None
+    config: BlendConfig, writing: WritingConfig, out: Path, opened: Callable[[str], LanguageModel], encoder: str | None
 ) -> BlendConfig:
     """Write questions about the passages of an index; return the configuration with them as one source more."""
-    from rankrag.blend.own_corpus import own_source, write_own
-    from rankrag.blend.prepare import config_problems
-    from rankrag.evaluation.model_key import model_key
-    from rankrag.models.family import FAMILY, base_of
-    from rankrag.models.prepared import resolve_model
-    from rankrag.opening import open_retriever
-    from rankrag.retrieval.homes import open_store
-
     whole = config.model_copy(update={"sources": (*config.sources, own_source(writing, out))})
     if problems := config_problems(whole):
         raise ConfigError(f"the blend cannot be built: {'; '.join(problems)}")

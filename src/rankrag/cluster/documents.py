@@ -50,9 +50,9 @@ class IndexingCluster:
         held = self._workers.hold("the readers of documents", partial(_readers, ReadSettings(ocr=ocr, processes=1)))
         return ReadSettings(ocr=ocr, processes=held.size, elsewhere=partial(held, _read))
 
-    def encoder(self, name: Path | None) -> ClusterEncoder:
+    def encoder(self, name: str | None) -> ClusterEncoder:
         """Return the encoder with that name, or all-MiniLM-L6-v2."""
-        opened = partial(_encoder, same_anywhere(str(name)) if name else None)
+        opened = partial(_encoder, same_anywhere(name) if name else None)
         return ClusterEncoder(self._workers.hold(f"encoder {name or ''}".strip(), opened))
 
 

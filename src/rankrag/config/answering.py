@@ -15,15 +15,19 @@ class PipelineSettings(Schema):
 
     model: str = Field(
         default="rankrag-mini",
-        description="rankrag-mini, a model directory, a Hugging Face id, or a server's address (docs/backends.md).",
+        description="rankrag-mini, rankrag-small, rankrag-base, auto (the best of them for this machine), a model "
+        "directory, a Hugging Face id, or the address of a server, such as "
+        "http://HOST:PORT/v1?model=NAME#DIRECTORY (docs/backends.md).",
     )
     encoder: str | None = Field(
-        default=None, description="Encoder of the index, a directory or a name; by default all-MiniLM-L6-v2."
+        default=None,
+        description="Encoder of the index: a sentence-transformers directory, or dragon-plus, dragon-multiturn, "
+        "dpr-nq, contriever-msmarco or medcpt from the hub; by default all-MiniLM-L6-v2.",
     )
     history_query: Literal["last", "all", "speakers", "both"] | None = Field(
         default=None,
         description="Turns of a conversation to search for; `speakers` adds who said them (dragon-multiturn). By "
-        "default the contract's.",
+        "default the contract's, or the last if there is no model.",
     )
     rounds: Literal[1, 2, "auto"] = Field(
         default=1,

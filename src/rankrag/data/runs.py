@@ -56,10 +56,10 @@ def run_row(
     return {**_asked(question), "style": question.style, "ranking": passages}
 
 
-def trec_lines(question: Question, ranking: Ranking) -> Iterator[str]:
-    """Yield one line for each passage, ranks from 1."""
-    for rank, c in enumerate(ranking, start=1):
-        yield f"{escaped(question.id)} Q0 {escaped(c.passage.id)} {rank} {c.score:.6f} {TAG}"
+def trec_lines(row: Row) -> Iterator[str]:
+    """Yield one line for each passage of a row of `run_row`, ranks from 1."""
+    for rank, passage in enumerate(row["ranking"], start=1):
+        yield f"{escaped(row['id'])} Q0 {escaped(passage['id'])} {rank} {passage['score']:.6f} {TAG}"
 
 
 def read_run(
