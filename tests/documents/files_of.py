@@ -52,7 +52,8 @@ def paragraph(text: str, look: str = "") -> str:
     return f'<w:p>{look}<w:r><w:t xml:space="preserve">{text}</w:t></w:r></w:p>'
 
 
-def odt(body: str, styles: str = "") -> bytes:
+def odt(body: str, styles: str = "", **parts: str) -> bytes:
+    """An OpenDocument text with this body and these styles; `parts` are further files by name."""
     return zipped(
         {
             "mimetype": "application/vnd.oasis.opendocument.text",
@@ -61,6 +62,7 @@ def odt(body: str, styles: str = "") -> bytes:
             "</office:document-content>",
             "meta.xml": f'<office:document-meta {ODF} xmlns:dc="http://purl.org/dc/elements/1.1/"><office:meta>'
             "<dc:title>Dyke book</dc:title></office:meta></office:document-meta>",
+            **parts,
         }
     )
 

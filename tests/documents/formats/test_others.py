@@ -44,40 +44,6 @@ def test_a_hidden_slide_is_named():
     assert [note.text for note in document.notes] == ["slide 2 is hidden and not read"]
 
 
-def test_opendocument_has_headings_lists_notes_tables_and_scripts():
-    styles = '<style:style style:name="up"><style:text-properties style:text-position="super 58%"/></style:style>'
-    document = read(
-        "a.odt",
-        odt(
-            '<text:h text:outline-level="1">Dykes</text:h><text:p>It is 9 m<text:span text:style-name="up">2</text:span>'
-            "<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>In 1890.</text:p></text:note-body>"
-            '</text:note> wide<text:s text:c="2"/>.</text:p><text:list><text:list-item><text:p>Pay</text:p></text:list-item>'
-            "<text:list-item><text:p>Go</text:p></text:list-item></text:list><table:table><table:table-row>"
-            "<table:table-cell><text:p>lock</text:p></table:table-cell><table:table-cell><text:p>fee</text:p>"
-            "</table:table-cell></table:table-row><table:table-row><table:table-cell><text:p>Mill</text:p>"
-            "</table:table-cell><table:table-cell><text:p>9</text:p></table:table-cell></table:table-row></table:table>"
-            "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes>",
-            styles,
-        ),
-    )
-    assert document.title == "Dyke book"
-    assert document.text == "Dykes\n\nIt is 9 m² [1] wide  .\n\n- Pay\n- Go\n\nlock | fee\nMill | 9\n\n[1] In 1890."
-
-
-def test_rich_text_has_its_encodings_footnotes_tables_and_no_hidden_text():
-    document = read(
-        "a.rtf",
-        rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0\fcharset0 A;}{\f1\fcharset238 B;}}{\info{\title Tolls}}"
-        rb"{\header File 9\par}\f0 It costs 5 \'80{\footnote In summer.}.{\v secret}\par"
-        rb"\f1 \'b3\'f3d\'9f \u322?\u-10179?\u-8704?\par m{\super 2} H{\sub 2}O\par"
-        rb"\trowd\intbl lock\cell fee\cell\row\intbl Mill\cell 9\cell\row\pard End.\par}",
-    )
-    assert document.title == "Tolls"
-    assert document.text == (
-        "File 9\n\nIt costs 5 € [1].\n\nłódź ł😀\n\nm² H₂O\n\nlock | fee\nMill | 9\n\nEnd.\n\n[1] In summer."
-    )
-
-
 def test_a_book_has_its_chapters_in_order_and_an_element_that_closes_itself():
     first = '<html><head><title/></head><body><h1>One</h1><p>Mill<a id="x"/> race.</p></body></html>'
     document = read("a.epub", epub(first, "<html><body><h1>Two</h1><p>Weir.</p></body></html>"))
@@ -110,31 +76,6 @@ def test_an_e_mail_in_an_e_mail_is_read_once():
         b"--b\nContent-Type: message/rfc822\n\nSubject: Inner\nContent-Type: text/plain\n\nThe gate is open.\n--b--\n"
     )
     assert read("a.eml", outer).text.count("The gate is open.") == 1
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_manual_page_has_headings_options_and_plain_letters(packed: bool):
-    page = (
-        '.\\" a remark\n.TH WEIR 1 2026\n.SH NAME\nweir \\- hold water\n.SH OPTIONS\n.TP\n.BR \\-w ", " \\-\\-wide\n'
-        "Make it \\fIwide\\fP, about 5\\ m.\n.IP \\(bu 2\nsecond\n.nf\n  code\n    more\n.fi\n"
-    )
-    data = gzip.compress(page.encode()) if packed else page.encode()
-    document = read("weir.1.gz" if packed else "weir.1", data)
-    assert document.title == "weir(1)"
-    assert [(s.heading, s.text.strip()) for s in document.sections] == [
-        ("NAME", "NAME\n\nweir - hold water"),
-        ("OPTIONS", "OPTIONS\n\n-w, --wide\nMake it wide, about 5 m.\n\n- second\n\n  code\n    more"),
-    ]
-
-
-def test_a_page_of_mdoc_is_read():
-    page = ".Dd May 1\n.Dt WEIR 8\n.Sh NAME\n.Nm weir\n.Nd hold water\n.Sh SYNOPSIS\n.Nm\n.Op Fl w Ar width\n.Ar file ...\n"
-    assert read("weir.8", page).text == "NAME\n\nweir — hold water\n\nSYNOPSIS\n\nweir [-w width] file ..."
-
-
-def test_a_log_is_no_manual_page():
-    with pytest.raises(DataError, match="no manual page"):
-        read("server.log.1", "started\nstopped\n")
 
 
 def test_restructured_text_is_cut_at_its_underlined_headings():

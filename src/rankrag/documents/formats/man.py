@@ -154,8 +154,8 @@ class _Page:
             if len(words) > 1:
                 self.title = f"{words[0].lower() if words[0].isupper() else words[0]}({words[1]})"
         elif name in ("de", "de1", "ig", "am"):
-            end = rest.split()[1] if len(rest.split()) > 1 else ""
-            self._skipping = f".{end}" if end else ".."
+            ends = rest.split()[0 if name == "ig" else 1 :]  # a definition is named first
+            self._skipping = f".{ends[0]}" if ends else ".."
         elif name == "ds":
             key, _, text = rest.strip().partition(" ")
             self._strings[key] = shown_text(text.strip().removeprefix('"'), self._strings)

@@ -23,7 +23,8 @@ _DROPPED = {
 def read_odt(path: Path, data: bytes, where: str) -> Document:
     """Return the text of an OpenDocument file: headers, body, notes, footers."""
     package = Package(data, where, ".odt")
-    if "META-INF/manifest.xml" in package.names and any(below(package.xml("META-INF/manifest.xml"), "encryption-data")):
+    manifest = "META-INF/manifest.xml"
+    if manifest in package.names and any(True for _ in below(package.xml(manifest), "encryption-data")):
         raise DataError(f"{where}: encrypted; save it without a password and index it again")
     content = package.xml("content.xml")
     styles = [content, *([package.xml("styles.xml")] if "styles.xml" in package.names else [])]
