@@ -67,7 +67,8 @@ def odt(body: str, styles: str = "", **parts: str) -> bytes:
     )
 
 
-def pptx(*slides: str, hidden: int | None = None) -> bytes:
+def pptx(*slides: str, hidden: int | None = None, **parts: str) -> bytes:
+    """A presentation of these slides, of which one may be hidden; `parts` are further files by name."""
     ids = "".join(f'<p:sldId id="{255 + n}" r:id="r{n}"/>' for n in range(1, len(slides) + 1))
     files: dict[str, str | bytes] = {
         "_rels/.rels": relations(("officeDocument", "ppt/presentation.xml")),
@@ -81,7 +82,7 @@ def pptx(*slides: str, hidden: int | None = None) -> bytes:
         files[f"ppt/slides/slide{number}.xml"] = (
             f"<p:sld {P} {A}{show}><p:cSld><p:spTree>{content}</p:spTree></p:cSld></p:sld>"
         )
-    return zipped(files)
+    return zipped(files | parts)
 
 
 def shape(*paragraphs: str, kind: str = "") -> str:

@@ -72,7 +72,10 @@ def test_commands_of_mdoc_are_shown_as_text(line: str, shown: str):
 
 
 def test_the_name_of_an_mdoc_page_is_put_in_where_its_command_stands_alone():
-    assert text(".Nm weir\n.Pp\n.Rs\n.Ex -std\n") == "weir\n\nThe weir utility exits 0 on success, and >0 if an error occurs."
+    assert (
+        text(".Nm weir\n.Pp\n.Rs\n.Ex -std\n")
+        == "weir\n\nThe weir utility exits 0 on success, and >0 if an error occurs."
+    )
 
 
 def test_items_of_mdoc_lists_begin_with_their_tag():

@@ -78,7 +78,9 @@ def test_lists_show_their_numbers_and_their_depth():
 
 def test_a_table_in_a_list_and_a_table_in_a_table_are_read():
     def table(*cells: str, header: bool = False) -> str:
-        row = f"<table:table-row>{''.join(f'<table:table-cell>{c}</table:table-cell>' for c in cells)}</table:table-row>"
+        row = (
+            f"<table:table-row>{''.join(f'<table:table-cell>{c}</table:table-cell>' for c in cells)}</table:table-row>"
+        )
         return f"<table:table-header-rows>{row}</table:table-header-rows>" if header else row
 
     inner = f"<table:table>{table('<text:p>Mill</text:p>')}</table:table>"

@@ -1,9 +1,9 @@
 # ruff: noqa: E501
-"""Slides, OpenDocument, RTF, EPUB, e-mails, manual pages and reStructuredText."""
+"""Slides, EPUB, e-mails, reStructuredText, and what is wrong with files of any format."""
 
 from __future__ import annotations
 
-import gzip
+import base64
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from rankrag.documents.document import Document
 from rankrag.documents.readers import read_bytes
 from rankrag.errors import DataError
 
-from ..files_of import MAIL, epub, odt, pptx, shape, zipped
+from ..files_of import MAIL, A, P, R, epub, pptx, relations, shape, zipped
 
 
 def read(name: str, data: bytes | str) -> Document:
@@ -42,6 +42,39 @@ def test_a_hidden_slide_is_named():
     document = read("a.pptx", pptx(shape("Shown."), shape("Secret."), hidden=2))
     assert document.text.strip() == "Shown."
     assert [note.text for note in document.notes] == ["slide 2 is hidden and not read"]
+
+
+def test_shapes_are_read_from_top_to_bottom_and_runs_keep_their_scripts():
+    def placed(text: str, y: str, x: str) -> str:
+        return f'<p:sp><p:spPr><a:off x="{x}" y="{y}"/></p:spPr><p:txBody><a:p>{text}</a:p></p:txBody></p:sp>'
+
+    def run(text: str, look: str = "") -> str:
+        return f"<a:r><a:rPr {look}/><a:t>{text}</a:t></a:r>"
+
+    squared = run("9 m") + run("2", 'baseline="30000"') + "<a:br/>" + run("H") + run("2", 'baseline="-25000"')
+    slide = placed(run("last"), "900000", "0") + placed(squared, "0", "500000") + placed(run("left"), "0", "x")
+    slide += "<a:AlternateContent><a:Fallback><p:sp><p:txBody><a:p><a:r><a:t>old</a:t></a:r></a:p></p:txBody></p:sp></a:Fallback></a:AlternateContent>"
+    assert read("a.pptx", pptx(slide)).text == "left\n\n9 m²\nH₂\n\nlast"
+
+
+def test_notes_of_a_slide_are_read_and_what_is_not_is_said():
+    notes = f"<p:notes {P} {A}>{shape('7', kind='sldNum')}{shape('Say hello.', kind='body')}</p:notes>"
+    slides = pptx(
+        shape("Tolls"),
+        **{
+            "ppt/slides/_rels/slide1.xml.rels": relations(("notesSlide", "../notes1.xml"), ("chart", "../chart1.xml")),
+            "ppt/notes1.xml": notes,
+        },
+    )
+    document = read("a.pptx", slides)
+    assert document.text == "Tolls\n\nSay hello."
+    assert [note.text for note in document.notes] == ["slide 1: a chart, diagram or embedded file is not read"]
+
+
+def test_a_slide_that_is_missing_in_the_file_is_named():
+    two = f'<p:presentation {P} {R}><p:sldIdLst><p:sldId r:id="r1"/><p:sldId r:id="r9"/></p:sldIdLst></p:presentation>'
+    document = read("a.pptx", pptx(shape("Tolls"), **{"ppt/presentation.xml": two}))
+    assert [note.text for note in document.notes] == ["slide 2 is missing in the file"]
 
 
 def test_a_book_has_its_chapters_in_order_and_an_element_that_closes_itself():
@@ -76,6 +109,38 @@ def test_an_e_mail_in_an_e_mail_is_read_once():
         b"--b\nContent-Type: message/rfc822\n\nSubject: Inner\nContent-Type: text/plain\n\nThe gate is open.\n--b--\n"
     )
     assert read("a.eml", outer).text.count("The gate is open.") == 1
+
+
+def mail(*parts: str, kind: str = "mixed") -> bytes:
+    head = f"Subject: Weir\nContent-Type: multipart/{kind}; boundary=b\n\n"
+    return (head + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n").encode()
+
+
+def test_a_page_is_read_where_the_plain_part_only_says_that_there_is_one():
+    page = "<h1>Gates</h1>" + "<p>The gate is open.</p>" * 40
+    parts = ["Content-Type: text/plain\n\nsee page", f"Content-Type: text/html\n\n{page}"]
+    assert read("a.eml", mail(*parts, kind="alternative")).text.count("The gate is open.") == 40
+
+
+def test_an_attachment_that_cannot_be_read_is_named_and_a_picture_of_the_text_is_not():
+    text = "Content-Type: text/plain\n\nHello."
+    broken = "Content-Type: text/rtf\nContent-Disposition: attachment; filename=a.rtf\n\nhello"
+    picture = "Content-Type: image/png\nContent-ID: <x>\n\nxx"
+    document = read("a.eml", mail(text, broken, picture))
+    assert document.text == "Subject: Weir\n\nHello."
+    (note,) = document.notes
+    assert note.text.startswith("the attachment a.rtf is not read (a broken or foreign .rtf file")
+
+
+def test_what_is_lost_of_an_attachment_is_said_below_its_name():
+    slides = base64.encodebytes(pptx(shape("Shown."), shape("Secret."), hidden=2)).decode()
+    part = (
+        "Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n"
+        f"Content-Disposition: attachment; filename=a.pptx\n\n{slides}"
+    )
+    document = read("a.eml", mail(part))
+    assert document.text.endswith("a.pptx\n\nShown.")
+    assert [note.text for note in document.notes] == ["a.pptx: slide 2 is hidden and not read"]
 
 
 def test_restructured_text_is_cut_at_its_underlined_headings():

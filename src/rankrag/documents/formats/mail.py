@@ -88,7 +88,7 @@ def _attachment(writer: Writer, part: EmailMessage, where: str, depth: int) -> N
     try:
         document = read_bytes(path, _bytes(part), f"{where}: {name}")
     except DataError as error:
-        writer.note(f"the attachment {name} is not read ({str(error).removeprefix(f'{where}: ')[:160]})")
+        writer.note(f"the attachment {name} is not read ({str(error).removeprefix(f'{where}: {name}: ')[:160]})")
         return
     writer.heading(1, name)
     for section in document.sections:
