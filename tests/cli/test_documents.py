@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -347,25 +345,6 @@ def test_ctrl_c_leaves_what_was_done_and_says_so(
     monkeypatch.setattr("rankrag.documents.indexing.load_documents", interrupted)
     assert index(run, "docs") == 130
     assert "Interrupted. 1 passages are safe in ix" in capsys.readouterr().err
-
-
-def test_a_killed_index_run_leaves_a_usable_index_that_the_next_run_completes(run: Run, folder: Path) -> None:
-    index(run, "docs")
-    for number in range(400):
-        text = f"Stream {number} reaches the river {number}. " * 40
-        (folder / f"stream{number}.txt").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "rankrag", "index", "docs", "--out", "ix", "--no-vectors"]
-    process = subprocess.Popen(command, cwd=folder.parent, stderr=subprocess.DEVNULL)
-    before = len(PassageStore.open("ix"))
-    deadline = time.monotonic() + 60
-    while len(PassageStore.open("ix")) == before and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)  # the moment of the kill is what is tested: in the middle of the work
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (ranking,) = PassageStore.open("ix").lexical().retrieve(["Tagus Lisbon"], 1)
-    assert ranking[0].passage.id == f"{folder}/tagus.md#0"
-    assert index(run, "docs") == 0
-    assert len(PassageStore.open("ix").sources()) == 402
 
 
 def test_help_is_there_at_once_and_imports_nothing_heavy() -> None:

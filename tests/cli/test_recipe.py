@@ -63,6 +63,8 @@ def speaker(model):
 
 OWN = (
     "--set",
+    "writing.model=a-writer",  # a name of ours would be prepared, to tell its weights apart
+    "--set",
     "writing.questions=5",
     "--set",
     "writing.min_words=5",

@@ -60,12 +60,18 @@ def tiny(tiny_model_dir, tmp_path_factory):
     return open_model(str(folder), device="cpu")
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run folder: its indexes are made once."""
+    return tmp_path_factory.mktemp("run")
+
+
 @pytest.fixture
-def same(data, tmp_path, encoder):
+def same(data, run, encoder):
     """Ask the questions of all sets both ways and compare everything that comes of them."""
 
     def check(model, system, **asked):
-        openers, run = Openers(lambda name: (model, name), lambda _: encoder), tmp_path / "run"
+        openers = Openers(lambda name: (model, name), lambda _: encoder)
         evaluation = evaluate(data, run, [system], openers, Settings(sample=0), sets=list(INDEXES))
         lines = {(name, line.id): line for name in INDEXES for line in evaluation.lines(name, system.name)}
         for name, index in INDEXES.items():
@@ -95,7 +101,7 @@ def test_the_default_system_is_what_ask_does_by_default(same, tiny):
 
 def test_answers_are_withheld_and_cited_as_ask_does(same):
     contract = {**FITTED, "similarity_weight": 0.0, "similarity_encoder": ""}
-    lines = same(golden(**contract), System(name="shipped", model="m", retriever="bm25"), retriever="bm25")
+    lines = same(golden(**contract), System(name="shipped", model="golden", retriever="bm25"), retriever="bm25")
     assert {line.withheld for line in lines.values()} == {True, False}
     assert any(line.cited for line in lines.values())
 

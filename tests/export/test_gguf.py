@@ -13,7 +13,6 @@ from rankrag.export import gguf
 from rankrag.export.checking import pairs_to_check
 from rankrag.export.gguf import export_gguf, write_gguf
 from rankrag.models import SamplingParams
-from rankrag.models.prepared import prepare_model
 from rankrag.models.transformers import TransformersModel
 from rankrag.parity.compare import kendall_tau
 from rankrag.rerank import judge
@@ -135,9 +134,3 @@ def test_a_file_whose_scores_are_not_ours_is_not_kept(model, tmp_path, monkeypat
     with pytest.raises(ModelError, match="log-odds differ from ours"):
         export_gguf(model, tmp_path / "out", "f32")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_rankrag_mini_in_llama_cpp_ranks_as_here(tmp_path):
-    mini = TransformersModel(prepare_model("rankrag-mini"), device="cpu", dtype="float32")
-    assert export_gguf(mini, tmp_path / "out", "f16") < 0.1

@@ -283,16 +283,3 @@ def test_the_command_fails_where_a_path_is_off(run, llama_dir, tmp_path, capsys,
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert run("parity", "--model", llama_dir, "--candidates", path) == 1
     assert "off by more than 0.0001: prefix + tails" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_rankrag_mini_gives_a_pair_one_score(run, tmp_path, capsys):
-    row = {
-        "id": "q",
-        "question": "Which river is long?",
-        "candidates": ["The Tagus is a long river.", "Bread is baked."],
-    }
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(json.dumps(row), encoding="utf-8")
-    assert run("parity", "--candidates", path) == 0
-    assert "exact paths agree within 0.0001" in capsys.readouterr().out

@@ -1,13 +1,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -158,40 +152,3 @@ for sha in range(1, 400):
     store.refresh()
     print("refreshed", flush=True)
 """
-
-
-def start_writer(index: Path) -> subprocess.Popen[str]:
-    code = textwrap.dedent(WRITER).format(tests=str(Path(__file__).parent), index=str(index))
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_a_killed_writer_leaves_every_document_whole(tmp_path, encoder, document_of, seed):
-    lines = random.Random(seed).randint(1, 60)
-    with start_writer(tmp_path / "index") as writer:
-        for _ in range(lines):
-            writer.stdout.readline()
-        writer.send_signal(signal.SIGKILL)
-    store = PassageStore.open(tmp_path / "index")
-    for source in store.sources():
-        assert source.passages == int(source.sha256) % 5 + 1
-    assert store.lexical().retrieve(["cat"], 100)[0]
-    store.put([document_of("s0", "a last dog")])
-    store.fill_vectors(encoder)
-    store.refresh()
-    assert store.missing_vectors() == 0
-    assert len(store.hybrid(encoder).retrieve(["dog"], 1000)[0]) == len(store)
-
-
-@pytest.mark.slow
-def test_two_writers_at_once_lose_nothing(tmp_path, document_of):
-    with start_writer(tmp_path / "index") as writer:
-        writer.stdout.readline()
-        store = PassageStore.create_or_open(tmp_path / "index", lock_timeout=60)
-        for i in range(15):
-            store.put([document_of(f"mine{i}", "horse", "cow")])
-            writer.stdout.readline()
-        store.refresh()
-        writer.kill()
-    assert sum(source.path.startswith("mine") for source in store.sources()) == 15

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -14,10 +13,10 @@ from safetensors.torch import load_file
 from rankrag.config.training import TrainConfig
 from rankrag.data.examples import write_examples
 from rankrag.training.run import train
+from tests.acceptance.conftest import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.acceptance
 
-SOURCE = Path(__file__).parents[2] / "src"
 WORKER = """
 import json, os, shutil, sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def runs(tmp_path_factory, tiny_model_dir, mixed):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*launch, folder / "worker.py", folder, *(json.dumps(c.model_dump(mode="json")) for c in others)],
-        env=os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         check=False,
         capture_output=True,
         text=True,
