@@ -1,20 +1,19 @@
 """The report as one HTML file: tables, plots, and every question to browse. It opens from disk and loads nothing else.
 
 Passages and answers are foreign text. They are in the file as JSON that holds no `<`, and the page's script inserts
-them as text, never as markup. Questions and passages are in chunks that are only parsed when they are looked at, so
-that ten thousand questions open at once.
+them as text, never as markup; the template (`page.html`) escapes all other text. Questions and passages are in chunks
+that are only parsed when they are looked at, so that ten thousand questions open at once.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader
 from markdown_it import MarkdownIt
 
 from rankrag.data.files import write_whole
@@ -44,16 +43,23 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
     """Write the page of a run; return its path."""
     columns = _columns(evaluation)
     systems = list(dict.fromkeys(column.system.name for column in columns))
-    parts = {
-        "style": _resource("page.css"),
-        "script": _resource("page.js"),
-        "overview": _overview(evaluation),
-        "index": _embedded("index", _index(evaluation, columns, systems)),
-        "chunks": "\n".join(_all_chunks(evaluation, columns)),
-        "title": escape(", ".join(systems)),
-    }
-    before, *rest = _resource("page.html").split("{{")
-    write_whole(path, before + "".join(parts[name] + after for name, _, after in (p.partition("}}") for p in rest)))
+    found = [
+        (s.title, [f for one, _, f in evaluation.all("compared") if one is s]) for s in evaluation.description.sets
+    ]
+    environment = Environment(loader=FunctionLoader(_resource), autoescape=True, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    page = environment.get_template("page.html").render(
+        systems=systems,
+        index=_index(evaluation, columns, systems),
+        chunks=_all_chunks(evaluation, columns),
+        outcomes=[(number, kind, meaning) for number, (kind, meaning) in enumerate(OUTCOMES.items())],
+        used={kind for _, compared in found for figures in compared for kind in figures.outcomes},
+        sets=[(title, compared, _curves(compared[0]) if compared else ()) for title, compared in found],
+        style=_resource("page.css"),
+        script=_resource("page.js"),
+        tables=as_html(render_report(evaluation)),
+    )
+    write_whole(path, page.lstrip())
     return path
 
 
@@ -94,7 +100,8 @@ def _index(evaluation: Evaluation, columns: Sequence[_Column], systems: Sequence
     }
 
 
-def _all_chunks(evaluation: Evaluation, columns: Sequence[_Column]) -> Iterator[str]:
+def _all_chunks(evaluation: Evaluation, columns: Sequence[_Column]) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Yield the ids and rows of the chunks of passages and questions, set by set."""
     for number, s in enumerate(evaluation.description.sets):
         passages = read_kept_passages(evaluation.run / s.folder)
         place = {name: i for i, name in enumerate(passages)}
@@ -126,64 +133,24 @@ def _detail(line: QuestionLine, place: Mapping[str, int]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, (), [], {})}
 
 
-def _chunks(name: str, rows: Sequence[Any], size: int) -> Iterator[str]:
+def _chunks(name: str, rows: Sequence[Any], size: int) -> Iterator[tuple[str, Sequence[Any]]]:
     for start in range(0, len(rows), size):
-        yield _embedded(f"{name}.{start // size}", rows[start : start + size])
+        yield f"{name}.{start // size}", rows[start : start + size]
 
 
-def _embedded(name: str, value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{name}">{text}</script>'
+def _curves(figures: SystemFigures) -> Iterator[tuple[str, Sequence[tuple[float, float]], str]]:
+    """Yield caption, points and ideal of two curves: how well P(True) fits the gold passages, what abstaining buys."""
+    name, found = figures.system, figures.calibration
+    if found.bins:
+        caption = f"{name}: passages by P(True) →, and the share of them that is gold ↑ (ECE {found.ece:.3f})"
+        yield caption, [(one.confidence, one.accuracy) for one in found.bins], "M0 1L1 0"
+    if found.risks:
+        yield (
+            f"{name}: the surest are answered →, and that share of them is wrong ↑ (area {found.aurc:.3f})",
+            found.risks,
+            "",
+        )
 
 
 def _resource(name: str) -> str:
     return resources.files("rankrag.evaluation").joinpath(name).read_text(encoding="utf-8")
-
-
-def _overview(evaluation: Evaluation) -> str:
-    """Return the outcomes and two curves of each set, then the tables of the Markdown report."""
-    legend = "".join(
-        f'<li><span class="swatch b{number}"></span><b>{kind}</b> {escape(meaning)}</li>'
-        for number, (kind, meaning) in enumerate(OUTCOMES.items())
-        if any(kind in f.outcomes for _, _, f in evaluation.all("compared"))
-    )
-    sections = []
-    for s in evaluation.description.sets:
-        found = [figures for one, _, figures in evaluation.all("compared") if one is s]
-        bars, curves = "".join(map(_outcome_bar, found)), "".join(_curves(found[0]) if found else ())
-        sections.append(f"<section><h2>{escape(s.title)}</h2>{bars}<div class=squares>{curves}</div></section>")
-    tables = as_html(render_report(evaluation))
-    return f"<ul class=legend>{legend}</ul>{''.join(sections)}<div class=tables>{tables}</div>"
-
-
-def _outcome_bar(figures: SystemFigures) -> str:
-    """Return a bar of what became of a system's questions; its parts add up to all of them."""
-    parts = "".join(
-        f'<i class="b{number}" style="flex:{count}" title="{kind}: {count} of {figures.questions}">'
-        f"{count / figures.questions:.0%}</i>"
-        for number, kind in enumerate(OUTCOMES)
-        if (count := figures.outcomes.get(kind, 0))
-    )
-    return f"<div class=outcomes><b>{escape(figures.system)}</b>{parts}</div>"
-
-
-def _curves(figures: SystemFigures) -> Iterator[str]:
-    """Yield how well P(True) of a system fits the gold passages of a set, and what abstaining by it would buy."""
-    name, found = figures.system, figures.calibration
-    if found.bins:
-        caption = f"{name}: passages by P(True) →, and the share of them that is gold ↑ (ECE {found.ece:.3f})"
-        yield curve([(one.confidence, one.accuracy) for one in found.bins], caption, "M0 1L1 0")
-    if found.risks:
-        caption = f"{name}: the surest are answered →, and that share of them is wrong ↑ (area {found.aurc:.3f})"
-        yield curve(found.risks, caption, "")
-
-
-def curve(points: Sequence[tuple[float, float]], caption: str, ideal: str) -> str:
-    """Return points of the unit square joined by a line, as SVG; `ideal` is the path of a perfect curve, or ""."""
-    places = " ".join(f"{x:.4f},{1 - y:.4f}" for x, y in points)
-    grid = "".join(f"M0 {t / 4}H1M{t / 4} 0V1" for t in range(5))
-    return (
-        f'<figure><svg viewBox="0 0 1 1" role="img" aria-label="{escape(caption)}"><path class="grid" d="{grid}"/>'
-        f'<path class="ideal" d="{ideal}"/><polyline class="curve" points="{places}"/></svg>'
-        f"<figcaption>{escape(caption)}; both from 0 to 1</figcaption></figure>"
-    )
