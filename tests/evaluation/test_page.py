@@ -82,7 +82,7 @@ def test_the_page_asks_for_nothing(page):
 def test_the_overview_has_bars_curves_and_the_tables_of_the_report(page):
     text = page.read_text()
     assert text.count("<svg") == 3  # the second set is not answered, so abstaining has no curve
-    bars = re.findall(r"<div class=outcomes><b>(.*?)</b>(.*?)</div>", text)
+    bars = re.findall(r"<div class=outcomes><b>(.*?)</b>(.*?)</div>", text, re.DOTALL)
     assert [name for name, _ in bars] == ["mini", "no &lt;b&gt;rerank&lt;/b&gt;"] * 2
     assert [sum(map(int, re.findall(r"flex:(\d+)", parts))) for _, parts in bars] == [2, 2, 1, 1]
     assert "(ECE " in text
