@@ -241,19 +241,19 @@ def test_a_bound_that_the_contract_lacks_is_refused_before_any_question(rivers):
         RankRAG(rivers, model(), settled_from="fitted")
 
 
-def test_windows_of_five_are_gone_and_the_error_says_what_to_use(rivers):
-    with pytest.raises(ConfigError, match="use 'model', with settled_from"):
+def test_a_reranker_of_another_name_is_refused(rivers):
+    with pytest.raises(ConfigError, match="must be 'model', None or a function"):
         RankRAG(rivers, model(), reranker="windows")
 
 
 def test_the_answer_and_its_steps_called_one_by_one_agree(rivers):
     rag = RankRAG(rivers, model(contract=Contract(abstain_below=0.0)), n=4, k=2)
     question = Question("q", "Which?")
-    (found,) = rag.retrieve_many([question])
+    found = rag.retrieve(question)
     retrieved = found.ranking
     decision = rag.decide(retrieved, judge(rag.model, [(question, c.passage) for c in retrieved]))
     (text,) = answer_many(rag.model, [(question, [c.passage for c in decision.contexts])])
-    reply = rag.conclude(question, decision, text)
+    reply = rag.conclude(question, found, decision, text, prompt=None, times=(0, 0, 0), states=None)
     answer = rag.ask(question)
     assert (answer.retrieved, answer.reranked, answer.contexts) == (retrieved, decision.ranking, decision.contexts)
     assert (answer.text, answer.abstained, answer.citations) == (reply.text, reply.abstained, reply.citations)

@@ -21,15 +21,12 @@ from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_a
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.rounds import Retrieved, Rounds, search_rounds
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Citation, Message, Question, Ranking, StateUse, Timings
+from rankrag.types import Answer, Message, Question, Ranking, StateUse, Timings
 
 if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
 
 Reranker = Callable[[Question, Ranking], Ranking]
-
-_REMOVED = {"windows": "windows of five ranked worse; use 'model', with settled_from to judge fewer passages"}
-"""Values of `reranker` that are gone, and what replaces them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,7 @@ class RankRAG:
         if self.rounds not in get_args(Rounds):
             raise ConfigError(f"rounds={self.rounds!r}: must be 1, 2 or 'auto'")
         if isinstance(self.reranker, str) and self.reranker != "model":
-            instead = _REMOVED.get(self.reranker, "must be 'model', None or a function")
-            raise ConfigError(f"reranker={self.reranker!r}: {instead}")
+            raise ConfigError(f"reranker={self.reranker!r}: must be 'model', None or a function")
         bound_of(self.model.contract, self.settled_from)
 
     @property
@@ -93,43 +89,30 @@ class RankRAG:
         question = Question("", question) if isinstance(question, str) else question
         if not question.text.strip():
             raise DataError("the question is empty; ask something")
-        started, states_before = time.perf_counter(), self.model.info.states
+        started, before = time.perf_counter(), self.model.info.states
         retrieved = self.retrieve(question)
         after_retrieval = time.perf_counter()
         decision = self.rerank(question, retrieved.ranking)
-        after_rerank, states = time.perf_counter(), self.model.info.states
-        text, truncated = UNANSWERABLE, frozenset[str]()
+        after_rerank, after = time.perf_counter(), self.model.info.states
+        text = UNANSWERABLE
+        prompt: EncodedPrompt | None = None
         if decision.withheld:
             yield text
         else:
             text, prompt = "", encode_answer(self.model, question, [c.passage for c in decision.contexts])
-            truncated = cut_contexts(decision.contexts, prompt)
             for piece in stream_answer(self.model, question, prompt):
                 text += piece
                 yield piece
-        reply = self.conclude(question, decision, text)
-        done = time.perf_counter()
-        yield whole_answer(
-            question,
-            retrieved,
-            decision,
-            reply,
-            timings=Timings(after_retrieval - started, after_rerank - after_retrieval, done - after_rerank),
-            states=states - states_before if states and states_before and decision.relevance else None,
-            contexts_truncated=truncated,
-        )
+        times = (started, after_retrieval, after_rerank)
+        states = after - before if after and before else None
+        yield self.conclude(question, retrieved, decision, text, prompt=prompt, times=times, states=states)
 
     def retrieve(self, question: Question) -> Retrieved:
         """Return the first stage's `n` passages, and as many from a second round if there is one."""
-        (found,) = self.retrieve_many([question])
-        return found
-
-    def retrieve_many(self, questions: Sequence[Question]) -> list[Retrieved]:
-        """Return what the first stage finds for each question (`retrieve`)."""
         if self.retriever is None:
             raise ConfigError("this pipeline has no retriever; it only reranks passages that it is given")
-        asked = [(question.text, self.queries(question)) for question in questions]
-        return search_rounds(self.retriever, asked, self.n, self.rounds)
+        (found,) = search_rounds(self.retriever, [(question.text, self.queries(question))], self.n, self.rounds)
+        return found
 
     def rerank(self, question: Question, retrieved: Ranking) -> Decision:
         """Return the final order, and what follows from it."""
@@ -137,20 +120,21 @@ class RankRAG:
         return decision
 
     def rerank_many(self, asked: Sequence[tuple[Question, Ranking]]) -> list[Decision]:
-        """Return the decision for each question; the model judges the passages of all questions together."""
+        """Return the decision for each question; the model judges the passages of all questions together.
+
+        It judges as many of the first passages as `settled_from` asks for.
+        """
         if callable(self.reranker):
             return [self.decide(self.reranker(question, found), ()) for question, found in asked]
-        judged = self.judge_many(asked) if self.reranker else [() for _ in asked]
-        return [self.decide(found, own) for (_, found), own in zip(asked, judged, strict=True)]
-
-    def judge_many(self, asked: Sequence[tuple[Question, Ranking]]) -> Sequence[Sequence[Judgement]]:
-        """Return the judgements of each question's first passages, as many as `settled_from` asks for."""
         bound = bound_of(self.model.contract, self.settled_from)
+        if self.reranker is None:
+            return [self.decide(found, ()) for _, found in asked]
         if bound == NEVER:
             judged = judge_all(self.model, asked)
         else:
             judged = [judge_until_settled(self.model, *one, k=self.depth, bound=bound) for one in asked]
-        return self.with_nearness(asked, judged)
+        final = self.with_nearness(asked, judged)
+        return [self.decide(found, own) for (_, found), own in zip(asked, final, strict=True)]
 
     def is_settled(self, judged: Sequence[Judgement]) -> bool:
         """Return whether judging more passages is not expected to change the first `depth` (`settled_from`)."""
@@ -175,57 +159,51 @@ class RankRAG:
             contract = replace(contract, abstain_below=None if self.abstain_below == "never" else self.abstain_below)
         return decide(retrieved, judgements, contract, self.depth)
 
-    def conclude(self, question: Question, decision: Decision, text: str) -> Reply:
-        """Return what a written text means: a refusal in the one wording, or an answer with citations."""
-        if is_refusal(text):
-            return Reply(UNANSWERABLE, abstained=True)
-        return Reply(text, citations=cite(self.model, question, text, decision.contexts, decision.relevance))
+    def conclude(
+        self,
+        question: Question,
+        retrieved: Retrieved,
+        decision: Decision,
+        text: str,
+        *,
+        prompt: EncodedPrompt | None,
+        times: tuple[float, float, float],
+        states: StateUse | None,
+    ) -> Answer:
+        """Return what the steps of a question come to: a refusal in the one wording, or an answer with citations.
+
+        Args:
+            question: the question.
+            retrieved: what was found.
+            decision: what followed from the judgements.
+            text: what was written, or the refusal.
+            prompt: the prompt that it was written for; None if nothing was.
+            times: when retrieving, reranking and writing began, by `time.perf_counter`.
+            states: use of kept passage states in ranking.
+        """
+        abstained = is_refusal(text)
+        citations = () if abstained else cite(self.model, question, text, decision.contexts, decision.relevance)
+        ends = (*times[1:], time.perf_counter())
+        cut = zip(decision.contexts, prompt.cut, strict=True) if prompt is not None else ()
+        return Answer(
+            question=question,
+            text=UNANSWERABLE if abstained else text,
+            abstained=abstained,
+            citations=citations,
+            contexts=decision.contexts,
+            reranked=decision.ranking,
+            retrieved=retrieved.ranking,
+            timings=Timings(*(end - begin for begin, end in zip(times, ends, strict=True))),
+            relevance=decision.relevance,
+            states=states if decision.relevance else None,
+            truncated=decision.truncated,
+            contexts_truncated=frozenset(c.passage.id for c, is_cut in cut if is_cut),
+            second_round=retrieved.second,
+        )
 
     def queries(self, question: Question) -> tuple[str, ...]:
         """Return the queries that the retriever gets for a question."""
         return search_queries(question, self.history_query or self.model.contract.history_query)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The text of an answer, whether it abstains, and its citations."""
-
-    text: str
-    abstained: bool = False
-    citations: tuple[Citation, ...] = ()
-
-
-def whole_answer(
-    question: Question,
-    retrieved: Retrieved,
-    decision: Decision,
-    reply: Reply,
-    *,
-    timings: Timings,
-    states: StateUse | None,
-    contexts_truncated: frozenset[str],
-) -> Answer:
-    """Return what these steps of a question come to, as one `Answer`."""
-    return Answer(
-        question=question,
-        text=reply.text,
-        abstained=reply.abstained,
-        citations=reply.citations,
-        contexts=decision.contexts,
-        reranked=decision.ranking,
-        retrieved=retrieved.ranking,
-        timings=timings,
-        relevance=decision.relevance,
-        states=states,
-        truncated=decision.truncated,
-        contexts_truncated=contexts_truncated,
-        second_round=retrieved.second,
-    )
-
-
-def cut_contexts(contexts: Ranking, prompt: EncodedPrompt) -> frozenset[str]:
-    """Return the ids of the passages that were cut in the answer's prompt."""
-    return frozenset(c.passage.id for c, is_cut in zip(contexts, prompt.cut, strict=True) if is_cut)
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

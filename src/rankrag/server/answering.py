@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from rankrag.pipeline import RankRAG, cut_contexts, whole_answer
+from rankrag.pipeline import RankRAG
 from rankrag.rerank import Decision
 from rankrag.retrieval.rounds import Retrieved
 from rankrag.server.collections import shown_place
 from rankrag.server.scheduler import Scheduler
 from rankrag.server.work import Pair, Ticket
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Answer, Question, Ranking, Timings
+from rankrag.types import Answer, Question, Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ async def answering(asked: Asked, scheduler: Scheduler, ticket: Ticket) -> Async
     decision = pipeline.decide(found, final)
     after_rerank = time.perf_counter()
     yield Ranked(decision, found, len(judged) < len(found) and ticket.late)
-    text, truncated = UNANSWERABLE, frozenset[str]()
+    text, prompt = UNANSWERABLE, None
     if decision.withheld:
         yield text
     else:
@@ -62,19 +62,10 @@ async def answering(asked: Asked, scheduler: Scheduler, ticket: Ticket) -> Async
         async for piece in writing.read():
             text += piece
             yield piece
-        assert writing.prompt is not None
-        truncated = cut_contexts(decision.contexts, writing.prompt)
-    reply = await scheduler.call(partial(pipeline.conclude, question, decision, text), ticket)
-    done = time.perf_counter()
-    yield whole_answer(
-        question,
-        retrieved,
-        decision,
-        reply,
-        timings=Timings(after_retrieval - started, after_rerank - after_retrieval, done - after_rerank),
-        states=ticket.states if decision.relevance else None,
-        contexts_truncated=truncated,
-    )
+        prompt = writing.prompt
+    times, states = (started, after_retrieval, after_rerank), ticket.states
+    conclude = partial(pipeline.conclude, prompt=prompt, times=times, states=states)
+    yield await scheduler.call(partial(conclude, question, retrieved, decision, text), ticket)
 
 
 def sources_list(answer: Answer, links: Sequence[str]) -> str:
