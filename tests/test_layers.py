@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "rankrag"
 LAYERS = (
-    {"types", "errors", "matching", "devices", "cores"},
+    {"types", "errors", "retired", "matching", "devices", "cores"},
     {"templates", "contract", "config"},
     {"encoding"},
     {"data"},

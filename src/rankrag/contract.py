@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from rankrag.errors import ContractError
+from rankrag.retired import FIELDS
 from rankrag.templates import Format, Turns, Wordings
 
 VERSION = 1
@@ -89,14 +90,6 @@ class Contract:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 
-_RETIRED = {
-    "head": "was for ranking from a middle layer, which P(True) replaces; delete it and run `rankrag fit --save` again",
-    "layer_head": "is no longer a score; set 'score' to 'true_vs_false'",
-    "first_stage_weight": "is replaced by 'similarity_weight'; delete it and run `rankrag fit --save` again",
-}
-"""Fields and scores that contracts once had, with what replaces each."""
-
-
 def save_contract(contract: Contract, directory: Path) -> None:
     """Write the contract beside the weights in `directory`, atomically."""
     path = directory / FILE_NAME
@@ -148,7 +141,7 @@ def _refuse_other_formats(path: Path, found: dict[str, Any]) -> None:
             f"{path}: contract version {version}, this rankrag reads version {VERSION}; "
             "install the rankrag that wrote the checkpoint, or export the checkpoint again"
         )
-    for name, instead in _RETIRED.items():
+    for name, instead in FIELDS.items():
         if name in found or name == found.get("score"):
             raise ContractError(f"{path}: '{name}' {instead}")
 

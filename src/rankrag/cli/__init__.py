@@ -18,8 +18,8 @@ from pathlib import Path
 
 import typer
 
-from rankrag.cli.retired import refuse_retired
 from rankrag.errors import RankragError
+from rankrag.retired import refuse_retired
 
 COMMANDS = {
     "index": "documents",

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rankrag.errors import ConfigError
+from rankrag.retired import KEYS
 
 StateCache = Annotated[str, BeforeValidator(lambda value: "off" if value is False else value)]
 """Where passage states are kept; YAML reads the word `off` as false."""
@@ -37,17 +38,6 @@ class MachineSettings(Schema):
         "`?workers=4&cpus=8&gpus=1` (docs/cluster.md). By default this process does the work.",
     )
 
-
-_RETIRED = {
-    "remove_contaminated": "what is in an evaluation set is always removed; leave it out",
-    "tokenizer": "tokens of a blend are counted as words times 1.3; leave it out",
-    "aux_layer": "ranking is learnt after the last layer only; leave it out",
-    "aux_weight": "ranking is learnt after the last layer only; leave it out",
-    "ranking_loss": "each label is learnt by itself, as in the paper; a listwise loss gained nothing; leave it out",
-    "state_form": "states are kept exactly; leave it out",
-    "pure": "use similarity: false, which `rankrag ask` has too",
-}
-"""Keys that YAML files once had, with what replaces each."""
 
 S = TypeVar("S", bound=Schema)
 
@@ -115,8 +105,8 @@ def _problem(schema: type[Schema], error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg'].replace('Input should', 'must')} (found: {error['input']!r})"
-    if key in _RETIRED:
-        return f"{place}: {_RETIRED[key]}"
+    if key in KEYS:
+        return f"{place}: {KEYS[key]}"
     known = sorted(_schema_at(schema, above).model_fields)
     close = difflib.get_close_matches(str(key), known, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.cli.retired import RETIRED, refuse_retired
 from rankrag.errors import ConfigError
+from rankrag.retired import OPTIONS, refuse_retired
 
 
-@pytest.mark.parametrize("name", RETIRED)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_what_is_gone_is_refused_with_one_line_that_names_its_successor(name):
     with pytest.raises(ConfigError) as caught:
         refuse_retired(
             ["index", "--k", "3", *name.split(" ")] if name.startswith("-") else [*name.split(" "), "x.yaml"]
         )
-    assert str(caught.value) == f"{name}: {RETIRED[name]}"
+    assert str(caught.value) == f"{name}: {OPTIONS[name]}"
 
 
 def test_a_value_behind_an_equals_sign_is_refused_too():
@@ -28,4 +28,4 @@ def test_a_question_that_holds_a_retired_word_is_asked():
 
 def test_the_command_line_ends_with_that_line_and_exit_code_2(run, capsys):
     assert run("fit", "blend.yaml", "--head", "auto") == 2
-    assert capsys.readouterr().err == f"rankrag: fit --head: {RETIRED['fit --head']}\n"
+    assert capsys.readouterr().err == f"rankrag: fit --head: {OPTIONS['fit --head']}\n"
