@@ -98,16 +98,8 @@ def model_of(
     progress: Progress | None = None,
 ) -> LanguageModel:
     """Return the config's model; passage states are kept in `index` if the config says so."""
-    return open_model(
-        config.model,
-        device=config.device,
-        dtype=config.dtype,
-        score=config.score,
-        state_cache=config.state_cache,
-        index=index,
-        say=say,
-        progress=progress,
-    )
+    settings = config.model_dump(include={"device", "dtype", "score", "state_cache"})
+    return open_model(config.model, **settings, index=index, say=say, progress=progress)
 
 
 def open_model(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from rankrag.contract import save_contract
 from rankrag.data.runs import read_candidates
 from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ModelError
@@ -41,29 +36,12 @@ def encoded(model: TransformersModel, pairs: Sequence[Pair]) -> list[EncodedProm
     return model.encode([ranking_prompt(model.contract.format, *pair) for pair in pairs])
 
 
-@contextmanager
-def made_beside(out: Path, model: TransformersModel) -> Iterator[Path]:
-    """Yield a folder with tokenizer and contract, which takes the place of `out` if the block ends without an error."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as folder:
-        whole = Path(folder) / out.name
-        whole.mkdir()
-        model.tokenizer.save_pretrained(whole)
-        save_contract(model.contract, whole)
-        yield whole
-        os.replace(whole, out)
-
-
 def check(
-    name: str,
-    model: TransformersModel,
-    pairs: Sequence[Pair],
-    scores: list[float],
-    *,
-    tolerance: float = TOLERANCE,
+    name: str, model: TransformersModel, log_odds: Callable[[list[Pair]], Sequence[float]], tolerance: float = TOLERANCE
 ) -> float:
-    """Return the largest difference of log-odds; `ModelError` if it is more than rounding."""
-    apart = max(abs(a - j.log_odds) for a, j in zip(scores, judge(model, pairs), strict=True))
+    """Return the largest difference of `log_odds` from ours on `pairs_to_check`; `ModelError` if it is not rounding."""
+    pairs = pairs_to_check(model)
+    apart = max(abs(a - j.log_odds) for a, j in zip(log_odds(pairs), judge(model, pairs), strict=True))
     if not apart <= tolerance:
         raise ModelError(f"{name}: its log-odds differ from ours by up to {apart:.3g}, so nothing was written")
     return apart

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from rankrag.errors import ModelError
-from rankrag.export.checking import check, encoded, pairs_to_check
+from rankrag.export.checking import Pair, check, encoded
 from rankrag.export.template import bordered
 from rankrag.models.transformers import TransformersModel
 
@@ -18,12 +18,13 @@ from rankrag.models.transformers import TransformersModel
 def export_classifier(model: TransformersModel, out: Path) -> float:
     """Write the classifier; return the largest difference of its logits from our log-odds on the check's pairs."""
     classifier = classifier_of(model)
-    pairs = pairs_to_check(model)
-    scores = []
-    for prompt in encoded(model, pairs):
+
+    def logits(pairs: list[Pair]) -> list[float]:
+        rows = [torch.tensor([prompt.ids], device=model.device) for prompt in encoded(model, pairs)]
         with torch.inference_mode():
-            scores.append(float(classifier(torch.tensor([prompt.ids], device=model.device)).logits[0, 0]))
-    apart = check("sequence-classifier", model, pairs, scores)
+            return [float(classifier(row).logits[0, 0]) for row in rows]
+
+    apart = check("sequence-classifier", model, logits)
     classifier.save_pretrained(out)
     bordered(model.tokenizer, model.contract).save_pretrained(out)
     return apart

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rankrag.export.checking import check, pairs_to_check
+from rankrag.export.checking import Pair, check
 from rankrag.export.template import bordered
 from rankrag.models.transformers import TransformersModel
 from rankrag.templates import passage_text
@@ -27,8 +27,11 @@ def export_cross_encoder(model: TransformersModel, out: Path) -> float:
         true, false = model.contract.label_ids
         modules = [backbone, LogitScore(true, false)]
         encoder: Any = CrossEncoder(modules=modules, device=str(model.device), activation_fn=torch.nn.Identity())
-        pairs = pairs_to_check(model)
-        texts = [(question.text, passage_text(passage)) for question, passage in pairs]
-        apart = check("sentence-transformers", model, pairs, encoder.predict(texts).tolist())
+
+        def predicted(pairs: list[Pair]) -> list[float]:
+            texts = [(question.text, passage_text(passage)) for question, passage in pairs]
+            return [float(score) for score in encoder.predict(texts)]
+
+        apart = check("sentence-transformers", model, predicted)
         encoder.save_pretrained(str(out))
     return apart

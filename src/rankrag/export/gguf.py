@@ -7,14 +7,17 @@ here: scaled rotary frequencies, and the tokenizer's rule for words.
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from rankrag.contract import save_contract
 from rankrag.errors import ModelError
-from rankrag.export.checking import check, made_beside, pairs_to_check
+from rankrag.export.checking import check
 from rankrag.models.gguf_weights import ARCHITECTURES, names_in_gguf, with_rows_for
 from rankrag.models.llamacpp import serving
 from rankrag.models.transformers import TransformersModel
@@ -41,13 +44,18 @@ _WORDS = {
 
 def export_gguf(model: TransformersModel, out: Path, weights: Weights = "f16") -> float:
     """Write `model.gguf` and the tokenizer; return the largest difference of log-odds in llama.cpp."""
-    pairs = pairs_to_check(model)
-    with made_beside(out, model) as folder:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as beside:
+        folder = Path(beside) / out.name
+        folder.mkdir()
+        model.tokenizer.save_pretrained(folder)
+        save_contract(model.contract, folder)
         write_gguf(model, folder / FILE_NAME, weights)
         limits = {"context": model.contract.max_tokens, "threads": torch.get_num_threads()}
         with serving(folder / FILE_NAME, folder, **limits) as served:
-            scores = [j.log_odds for j in judge(served, pairs)]
-        return check("gguf", model, pairs, scores, tolerance=TOLERANCES[weights])
+            apart = check("gguf", model, lambda pairs: [j.log_odds for j in judge(served, pairs)], TOLERANCES[weights])
+        os.replace(folder, out)
+    return apart
 
 
 def write_gguf(model: TransformersModel, path: Path, weights: Weights) -> None:

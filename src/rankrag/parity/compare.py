@@ -38,7 +38,7 @@ class Compared:
     """How far a path is from the reference.
 
     Attributes:
-        log_odds: largest difference of log P(True) - log P(False).
+        log_odds: largest difference of log P(True) - log P(False); NaN if any score is not a number.
         log_true: largest difference of log P(True) over the vocabulary.
         tau: Kendall's tau-b of the two orders, mean over the questions with two passages or more.
         differs: the first token that differs from the reference's, in words; empty if none does.
@@ -56,7 +56,7 @@ class Compared:
     @property
     def agrees(self) -> bool:
         """Whether scores and tokens are the reference's."""
-        return max(self.log_odds, self.log_true) <= self.tolerance and not self.differs
+        return self.log_odds <= self.tolerance and self.log_true <= self.tolerance and not self.differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,8 @@ def compare(
     expected = reference(model, prompts)
     wanted = [*(paths_of(model, groups) if paths is None else paths), *more]
     odds = _log_odds(expected.rows)
-    limits = [tolerance if path.tolerance is None else path.tolerance for path in wanted]
-    compared = [_compared(path, prompts, expected, groups, own) for path, own in zip(wanted, limits, strict=True)]
-    return Parity(len(prompts), max(odds) - min(odds), tolerance, tuple(compared))
+    compared = tuple(_compared(path, prompts, expected, groups, tolerance) for path in wanted)
+    return Parity(len(prompts), float(np.ptp(odds)), tolerance, compared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,7 @@ def label_id(tokenizer: Any, contract: Contract, label: str) -> int:
     return int(after[len(before)])
 
 
-def kendall_tau(left: Sequence[float], right: Sequence[float]) -> float:
+def kendall_tau(left: Sequence[float] | np.ndarray, right: Sequence[float] | np.ndarray) -> float:
     """Return Kendall's tau-b of two scorings of the same things, in [-1, 1].
 
     If one of them ties everything, there is no order to compare: 1 if the other does so too, otherwise 0.
@@ -185,26 +184,21 @@ def _compared(
     model = path.model
     encoded = model.encode(prompts)
     found, labels = path.rows(encoded), model.encoder.label_ids(model.contract.labels)
-    odds = [_log_odds(found), _log_odds(expected.rows)]
-    taus = [kendall_tau(*([row[place] for place in places] for row in odds)) for places in groups if len(places) > 1]
+    odds, wanted = _log_odds(found), _log_odds(expected.rows)
+    taus = [kendall_tau(odds[list(places)], wanted[list(places)]) for places in groups if len(places) > 1]
     return Compared(
         name=path.name,
         exact=path.exact,
-        log_odds=_furthest(*odds),
-        log_true=_furthest(*([true for true, _ in rows] for rows in (found, expected.rows))),
+        log_odds=float(np.abs(odds - wanted).max()),
+        log_true=float(np.abs(np.subtract(found, expected.rows)[:, 0]).max()),
         tau=sum(taus) / len(taus) if taus else 1.0,
         differs=_first_difference([one.ids + labels for one in encoded], expected.ids, model.encoder.tokenizer),
-        tolerance=tolerance,
+        tolerance=tolerance if path.tolerance is None else path.tolerance,
     )
 
 
-def _log_odds(rows: Rows) -> list[float]:
-    return [true - false for true, false in rows]
-
-
-def _furthest(found: Sequence[float], expected: Sequence[float]) -> float:
-    apart = [abs(a - b) for a, b in zip(found, expected, strict=True)]
-    return math.inf if any(map(math.isnan, apart)) else max(apart)
+def _log_odds(rows: Rows) -> np.ndarray:
+    return -np.diff(rows)[:, 0]
 
 
 def _first_difference(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]], tokenizer: Any) -> str:
