@@ -184,7 +184,7 @@ def test_a_table_without_ids_is_a_document_and_a_short_row_of_passages_is_left_o
     (folder / "wiki.tsv").write_text("id\ttext\ttitle\n1\tOne.\tT\n2\tTwo.\n", encoding="utf-8")
     assert index(run, "docs") == 0
     err = capsys.readouterr().err
-    assert "docs/wiki.tsv:3: another number of columns" in err
+    assert "docs/wiki.tsv:3: not as many fields as the others" in err
     assert "the index holds 4 passages" in err
     (ranking,) = PassageStore.open("ix").lexical().retrieve(["salt"], 1)
     assert ranking[0].passage.text == "item | price\nsalt | 2"

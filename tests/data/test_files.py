@@ -5,7 +5,7 @@ import gzip
 import pytest
 import zstandard
 
-from rankrag.data.files import located_rows, read_table
+from rankrag.data.files import located_rows
 from rankrag.data.rows import read_passages
 from rankrag.documents.loading import Failed, Loaded, load_documents
 from rankrag.errors import DataError
@@ -17,18 +17,27 @@ LONG = "word " * 30_000
 
 def test_rows_have_the_names_of_the_first_line_and_their_own_line(tmp_path):
     path = tmp_path / "a.tsv"
-    path.write_text(f'id\ttext\n1\t"one ""two""\nthree"\n2\n3\t{LONG}\n', encoding="utf-8-sig")
-    assert list(read_table(path)) == [
-        (3, {"id": "1", "text": 'one "two"\nthree'}),
-        (4, None),
-        (5, {"id": "3", "text": LONG}),
+    path.write_text(f'id\ttext\n1\t"one ""two""\nthree"\n \n2\n3\t{LONG}\n', encoding="utf-8-sig")
+    bad = []
+    assert list(located_rows(path, on_bad_row=bad.append)) == [
+        (f"{path}:3", {"id": "1", "text": 'one "two"\nthree'}),
+        (f"{path}:6", {"id": "3", "text": LONG}),
     ]
+    assert [str(error) for error in bad] == [f"{path}:5: not as many fields as the others; get the file again"]
 
 
-def test_a_compressed_table_without_names_is_read_too(tmp_path):
-    path = tmp_path / "a.tsv.zst"
-    path.write_bytes(zstandard.compress(b"q,a\n"))
-    assert list(read_table(path, ("question", "answers"), delimiter=",")) == [(1, {"question": "q", "answers": "a"})]
+def test_a_table_without_names_is_read_too(tmp_path):
+    path = tmp_path / "nq.qas.csv"
+    path.write_bytes(b"q\ta\n")
+    assert list(located_rows(path)) == [(f"{path}:1", {"question": "q", "answers": "a"})]
+
+
+@pytest.mark.parametrize("name", ["a.tsv.zst", "a.csv.gz", "a.json.zst", "a.jsonl.gz", "a.gz"])
+def test_the_name_below_that_of_the_compression_says_the_form(tmp_path, name):
+    content = {"t": b"q\n1\n", "c": b"q\n1\n", "j": b'{"q": "1"}\n', "g": b'[{"q": "1"}]'}[name[2]]
+    packed = gzip.compress(content) if name.endswith(".gz") else zstandard.compress(content)
+    (tmp_path / name).write_bytes(packed)
+    assert [row for _, row in located_rows(tmp_path / name)] == [{"q": "1"}]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +53,7 @@ def test_what_cannot_be_read_is_one_error_and_never_fails_the_other_files(tmp_pa
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: {why}"):
-        list(read_table(path))
+        list(located_rows(path))
     failed, loaded = load_documents([path, good], {})
     assert isinstance(failed, Failed)
     assert why in failed.reason
@@ -112,4 +121,4 @@ def test_a_byte_order_mark_and_other_line_ends_are_no_part_of_a_row(tmp_path, na
 def test_a_table_that_is_not_utf_8_is_named(tmp_path):
     (tmp_path / "a.tsv").write_bytes(b"id\ttext\n1\t\xff\xfe\n")
     with pytest.raises(DataError, match=r"a\.tsv: not UTF-8"):
-        list(read_table(tmp_path / "a.tsv"))
+        list(located_rows(tmp_path / "a.tsv"))

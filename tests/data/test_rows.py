@@ -49,23 +49,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path):
     path = lines(tmp_path, '{"old": 1}')
     with pytest.raises(TypeError):
         write_rows(path, [{"new": 1}, {"not json": object()}])
-    assert list(read_rows(path)) == [(1, {"old": 1})]
+    assert list(read_rows(path)) == [(f"{path}:1", {"old": 1})]
     assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_empty_lines_are_passed_over_and_numbers_kept(tmp_path):
-    assert list(read_rows(lines(tmp_path, "", '{"a": 1}'))) == [(2, {"a": 1})]
+    path = lines(tmp_path, "", '{"a": 1}')
+    assert list(read_rows(path)) == [(f"{path}:2", {"a": 1})]
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n')
-    assert list(read_rows(path)) == [(1, {"a": 1})]
+    assert list(read_rows(path)) == [(f"{path}:1", {"a": 1})]
 
 
 def test_rows_are_read_from_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO('{"a": 1}\n'))
-    assert list(read_rows(STDIN)) == [(1, {"a": 1})]
+    assert list(read_rows(STDIN)) == [("-:1", {"a": 1})]
 
 
 @pytest.mark.parametrize(("line", "problem"), [("{oops", "not JSON"), ("[1]", "holds list")])
@@ -76,7 +77,7 @@ def test_a_bad_line_is_named(tmp_path, line, problem):
 
 def test_bad_rows_can_be_told_and_passed_over(tmp_path):
     told = []
-    assert [n for n, _ in read_rows(lines(tmp_path, "oops", "{}"), told.append)] == [2]
+    assert [where[-2:] for where, _ in read_rows(lines(tmp_path, "oops", "{}"), told.append)] == [":2"]
     assert "rows.jsonl:1" in str(told[0])
 
 

@@ -24,12 +24,12 @@ def example_line(example: Example) -> bytes:
 
 def read_examples(path: Path) -> Iterator[Example]:
     """Yield the examples of a file; `DataError` names the line of a row that is none."""
-    for line, row in read_rows(path):
+    for where, row in read_rows(path):
         try:
-            yield _example(row, f"{path}:{line}")
+            yield _example(row, where)
         except (KeyError, TypeError, ValueError) as error:
             found = ", ".join(sorted(row))
-            raise DataError(f"{path}:{line}: no training example ({error!r}; found: {found})") from None
+            raise DataError(f"{where}: no training example ({error!r}; found: {found})") from None
 
 
 def _row(example: Example) -> dict[str, Any]:

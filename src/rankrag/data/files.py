@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -44,31 +44,35 @@ _LONGEST_FIELD = 1 << 24  # characters; Python's own limit is below some passage
 def located_rows(path: Path, subset: str = "", on_bad_row: OnBadRow | None = None) -> Iterator[Located]:
     """Yield the rows of a file with their places.
 
-    By the file's name it is JSON Lines (the default), JSON (`.json`, `.gz`: an array, an object of objects, or objects
-    in sequence), or a table (`.csv`, `.tsv`, with a header; DPR's `.qas.csv` has none). `subset` chooses one object of
-    an object of objects, or the rows with that `subset`. `DataError` names a bad row, unless `on_bad_row` hears of it.
+    By the file's name, `.zst` or `.gz` left out, it is JSON Lines (the default), JSON (`.json`: an array, an object of
+    objects, or objects in sequence; also a bare `.gz`), or a table (`.csv`, `.tsv`, with a header; DPR's `.qas.csv` has
+    none). `subset` chooses one object of an object of objects, or the rows with that `subset`. `DataError` names a bad
+    row, unless `on_bad_row` hears of it.
     """
-    if path.suffix in (".json", ".gz"):
+    packed = path.suffix in (".zst", ".gz")
+    form = path.with_suffix("").suffix if packed else path.suffix
+    if form == ".json" or (path.suffix == ".gz" and form not in (".jsonl", ".csv", ".tsv")):
         return _json_rows(path, subset, on_bad_row or _refuse)
-    if path.suffix in (".csv", ".tsv"):
-        return _table_rows(path, on_bad_row or _refuse)
+    if form in (".csv", ".tsv"):
+        return _table_rows(path, form, on_bad_row or _refuse)
     rows = read_rows(path, on_bad_row)
-    return ((f"{path}:{line}", row) for line, row in rows if not subset or row.get("subset") == subset)
+    return ((where, row) for where, row in rows if not subset or row.get("subset") == subset)
 
 
-def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[tuple[int, Row]]:
-    """Yield (line number, row) of JSON Lines in a file or in standard input (`-`); empty lines are skipped.
+def read_rows(path: Path, on_bad_row: OnBadRow | None = None) -> Iterator[Located]:
+    """Yield the rows of JSON Lines in a file or in standard input (`-`) with their places; empty lines are skipped.
 
     `DataError` names a line that is not a JSON object, unless `on_bad_row` hears of it, or says why the file cannot be
     read.
     """
     for number, line in text_lines(path):
+        where = f"{path}:{number}"
         try:
-            row = _row(line, f"{path}:{number}")
+            row = _row(line, where)
         except DataError as error:
             (on_bad_row or _refuse)(error)
         else:
-            yield number, row
+            yield where, row
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -79,21 +83,6 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             line = line.strip("\ufeff\r\n")  # a byte order mark may stand before the first line of standard input
             if line and not line.isspace():
                 yield number, line
-
-
-def read_table(
-    path: Path, names: Sequence[str] | None = None, *, delimiter: str = "\t"
-) -> Iterator[tuple[int, Row | None]]:
-    """Yield (line, row) of a table, None for a row with another number of fields; empty rows are skipped.
-
-    `names` are the names of the columns; by default they stand in the first line.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)
-    with _explained(path), open_text(path) as lines:
-        reader = csv.DictReader(lines, names, delimiter=delimiter)
-        for row in reader:
-            if any(isinstance(field, str) and field.strip() for field in row.values()):
-                yield reader.line_num, None if None in row or None in row.values() else dict(row)
 
 
 def read_json(path: Path) -> Any:
@@ -200,14 +189,20 @@ def _row(line: str, where: str) -> Row:
     return row
 
 
-def _table_rows(path: Path, on_bad_row: OnBadRow) -> Iterator[Located]:
+def _table_rows(path: Path, form: str, on_bad_row: OnBadRow) -> Iterator[Located]:
+    """Yield the rows of a table by the names in its first line; empty rows are skipped."""
     names = ("question", "answers") if path.name.endswith(".qas.csv") else None
-    delimiter = "," if path.suffix == ".csv" and names is None else "\t"
-    for line, row in read_table(path, names, delimiter=delimiter):
-        if row is None:
-            on_bad_row(DataError(f"{path}:{line}: not as many fields as the others; get the file again"))
-        else:
-            yield f"{path}:{line}", row
+    csv.field_size_limit(_LONGEST_FIELD)
+    with _explained(path), open_text(path) as lines:
+        reader = csv.DictReader(lines, names, delimiter="," if form == ".csv" and names is None else "\t")
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            if not any(isinstance(field, str) and field.strip() for field in row.values()):
+                continue
+            if None in row or None in row.values():
+                on_bad_row(DataError(f"{where}: not as many fields as the others; get the file again"))
+            else:
+                yield where, dict(row)
 
 
 def _json_rows(path: Path, subset: str, on_bad_row: OnBadRow) -> Iterator[Located]:

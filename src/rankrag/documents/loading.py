@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from rankrag.data.files import Row, read_rows, read_table
+from rankrag.data.files import Row, located_rows
 from rankrag.data.in_order import in_order
 from rankrag.data.rows import parse_passage, passage_row
 from rankrag.documents.chunking import split
@@ -27,6 +27,8 @@ from rankrag.types import Passage, Source
 
 PART_PASSAGES = 20_000
 """Passages of one part of a large file of rows."""
+
+_COLUMNS = {"id", "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,13 @@ def _whole(name: str, sha256: str, read: Read) -> Outcome:
 
 def _is_of_rows(path: Path) -> bool:
     """Whether the rows of a file are passages; a table without the columns id and text is a document."""
-    if ".tsv" not in kind(path):
+    if kind(path) != ".tsv":
         return True
     try:
-        _, row = next(read_table(path), (0, None))
+        _, row = next(located_rows(path), ("", {}))
     except DataError:
-        return path.suffix == ".zst"
-    return path.suffix == ".zst" or (row is not None and {"id", "text"} <= set(row))
+        return False
+    return set(row) >= _COLUMNS
 
 
 def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded | Failed]:
@@ -146,12 +148,13 @@ def _parts(path: Path, sha256: str, known: Mapping[str, str]) -> Iterator[Loaded
 
 
 def _rows(path: Path, problems: list[str]) -> Iterator[Passage]:
-    """Yield the passages of a file of rows; tell `problems` of the rows that cannot be used."""
+    """Yield the passages of a file of JSON Lines or of a table, as DPR's Wikipedia is; `problems` hears of bad rows."""
     seen: set[int] = set()  # hashes: a tenth of the memory that the ids themselves would take
-    for line, row in _records(path, problems):
-        where = f"{path}:{line}"
+    for where, row in located_rows(path, on_bad_row=lambda error: problems.append(str(error))):
+        if ".tsv" in kind(path) and not set(row) >= _COLUMNS:
+            raise DataError(f"{path}: its first line names {list(row)}, not id, text and perhaps title")
         try:
-            for passage in _row(path, line, row):
+            for passage in _row(path, where, row):
                 if hash(passage.id) in seen:
                     problems.append(f"{where}: id {passage.id!r} stands in an earlier line; ids must differ")
                     continue
@@ -161,23 +164,9 @@ def _rows(path: Path, problems: list[str]) -> Iterator[Passage]:
             problems.append(str(error))
 
 
-def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
-    """Yield (line, row) of a file of JSON lines, or of tab-separated ones below their names, as DPR's Wikipedia is."""
-    if ".tsv" not in kind(path):
-        yield from read_rows(path, lambda error: problems.append(str(error)))
-        return
-    for line, row in read_table(path):
-        if row is None:
-            problems.append(f"{path}:{line}: another number of columns than the first line names")
-        elif not {"id", "text"} <= set(row):
-            raise DataError(f"{path}: its first line names {list(row)}, not id, text and perhaps title")
-        else:
-            yield line, row
-
-
-def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
-    """Return the passages of a row: the row itself, or those of the document that it holds."""
-    row, where = passage_row(row), f"{path}:{line}"
+def _row(path: Path, where: str, row: Row) -> Iterable[Passage]:
+    """Return the passages of a row: the row itself, or those of the document that it holds, which has its place."""
+    row = passage_row(row)
     text = row.get("text")
     if isinstance(text, str) and not text.strip() and not str(row.get("title") or "").strip():
         raise DataError(f"{where}: the text is empty")
@@ -186,6 +175,5 @@ def _row(path: Path, line: int, row: Row) -> Iterable[Passage]:
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: not valid Unicode ({error.reason}); write the file anew from its source") from None
     if isinstance(text, str) and "id" not in row:
-        name, title = f"{path.as_posix()}:{line}", str(row.get("title") or path.stem)
-        return split(Document(name, title, (Section(0, text),)))
+        return split(Document(where, str(row.get("title") or path.stem), (Section(0, text),)))
     return [replace(parse_passage(row, where), source=Source(path.as_posix()))]
