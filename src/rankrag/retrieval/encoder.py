@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 Vectors = npt.NDArray[np.float32]
+
+_Encode = Callable[[Sequence[Passage], int], Vectors]
+"""Makes one side's vectors, so many texts at once."""
 
 
 class PassageEncoder(Protocol):
@@ -95,11 +98,11 @@ class Encoder:
 
     def encode_passages(self, passages: Sequence[Passage]) -> Vectors:
         """Return one vector a passage, float32 `[passages, dim]`; what is beyond the model's length is cut."""
-        return self._unit(self._passages.encode(passages, self._batch_size))
+        return self._unit(self._passages(passages, self._batch_size))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a query, float32 `[texts, dim]`."""
-        return self._unit(self._queries.encode([Passage("", text) for text in texts], self._batch_size))
+        return self._unit(self._queries([Passage("", text) for text in texts], self._batch_size))
 
     def _unit(self, vectors: Vectors) -> Vectors:
         if self.similarity == "cosine":
@@ -107,23 +110,26 @@ class Encoder:
         return vectors
 
     @cached_property
-    def _queries(self) -> _Tower:
+    def _queries(self) -> _Encode:
         form = self._form
         if form is None:
-            return self._library("encode_query")
+            return partial(self._by_library, "encode_query")
         return _Pooled(form.queries, form.pooling, form.query_tokens, "line", self._device)
 
     @cached_property
-    def _passages(self) -> _Tower:
+    def _passages(self) -> _Encode:
         form = self._form
         if form is None:
-            return self._library("encode_document")
+            return partial(self._by_library, "encode_document")
         if (form.passages, form.passage_tokens, form.titles) == (form.queries, form.query_tokens, "line"):
             return self._queries  # one encoder for both
         return _Pooled(form.passages, form.pooling, form.passage_tokens, form.titles, self._device)
 
-    def _library(self, method: str) -> _Tower:
-        return _Library(self._sentence_transformer, method)
+    def _by_library(self, method: str, passages: Sequence[Passage], batch_size: int) -> Vectors:
+        """Return what sentence-transformers makes, for a model with modules beyond pooling."""
+        encode = getattr(self._sentence_transformer, method)
+        texts = [document_text(passage) for passage in passages]
+        return np.asarray(encode(texts, batch_size=batch_size, show_progress_bar=False), dtype=np.float32)
 
     @cached_property
     def _sentence_transformer(self) -> Any:
@@ -142,12 +148,6 @@ class Encoder:
         )
 
 
-class _Tower(Protocol):
-    """One side of an encoder."""
-
-    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors: ...
-
-
 class _Pooled:
     """A transformers model whose token vectors are pooled into one."""
 
@@ -162,7 +162,7 @@ class _Pooled:
         positions = getattr(self._model.config, "max_position_embeddings", max_tokens)
         self._max_tokens = min(max_tokens, positions, self._tokenizer.model_max_length)
 
-    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
+    def __call__(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
         import torch
 
         from rankrag.cores import share_cores
@@ -186,17 +186,6 @@ class _Pooled:
         # the second segment is cut, so that a title is never lost
         titles, texts = [p.title for p in passages], [p.text for p in passages]
         return self._tokenizer(titles, texts, truncation="only_second", **settings)
-
-
-class _Library:
-    """A sentence-transformers model with modules beyond pooling."""
-
-    def __init__(self, model: Any, method: str) -> None:
-        self._encode = getattr(model, method)
-
-    def encode(self, passages: Sequence[Passage], batch_size: int) -> Vectors:
-        texts = [document_text(p) for p in passages]
-        return np.asarray(self._encode(texts, batch_size=batch_size, show_progress_bar=False), dtype=np.float32)
 
 
 def pool(output: Any, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rankrag.documents.document import Note
 from rankrag.documents.parts import IndexedSource, SourcePassages, by_file, file_of
@@ -15,7 +16,8 @@ from rankrag.retrieval.encoder import document_text
 from rankrag.retrieval.fields import passage_terms
 from rankrag.types import Passage, ScoredPassage, Source
 
-PASSAGE_COLUMNS = ("id", "text", "title", "path", "heading", "page", "start", "end")
+_SOURCE_COLUMNS = ("path", "heading", "page", "start", "end")
+PASSAGE_COLUMNS = ("id", "text", "title", *_SOURCE_COLUMNS)
 """Columns that `passage_of` takes; from `path` on they are the passage's `Source`, null if it has none."""
 
 
@@ -40,7 +42,6 @@ def clash(passage_id: str, first: str, second: str) -> DataError:
 def row_of(document: SourcePassages, passage: Passage) -> dict[str, str | int | None]:
     """Return a passage's columns, with its BM25 terms (separated by spaces) and the key of its vector."""
     text = document_text(passage)
-    place = passage.source
     try:
         key = vector_key(text)
     except UnicodeEncodeError as error:
@@ -48,34 +49,15 @@ def row_of(document: SourcePassages, passage: Passage) -> dict[str, str | int | 
             f"{document.path}: passage {passage.id!r} is not valid Unicode ({error.reason} at {error.start}); "
             "read the document again with errors='replace'"
         ) from error
-    return {
-        "id": passage.id,
-        "text": passage.text,
-        "title": passage.title,
-        "terms": " ".join(passage_terms(passage)),
-        "key": key,
-        "path": place.path if place else None,
-        "heading": place.heading if place else None,
-        "page": place.page if place else None,
-        "start": place.start if place else None,
-        "end": place.end if place else None,
-    }
+    own = {"id": passage.id, "text": passage.text, "title": passage.title}
+    place = {name: getattr(passage.source, name, None) for name in _SOURCE_COLUMNS}
+    return own | place | {"terms": " ".join(passage_terms(passage)), "key": key}
 
 
-def passage_of(
-    *,
-    id: str,  # noqa: A002 (the column's name)
-    text: str,
-    title: str,
-    path: str | None,
-    page: int | None,
-    heading: str | None,
-    start: int | None,
-    end: int | None,
-) -> Passage:
-    """Return the passage whose columns these are."""
-    place = None if path is None else Source(path, page=page, heading=heading, start=start, end=end)
-    return Passage(id, text, title=title, source=place)
+def passage_of(row: Mapping[str, Any]) -> Passage:
+    """Return the passage of a row that has `PASSAGE_COLUMNS`."""
+    place = None if row["path"] is None else Source(**{name: row[name] for name in _SOURCE_COLUMNS})
+    return Passage(row["id"], row["text"], row["title"], place)
 
 
 def best_first(scored: ScoredPassage) -> tuple[float, str]:

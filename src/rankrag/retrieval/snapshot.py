@@ -86,7 +86,7 @@ def passages_at(table: Table, rows: Sequence[int]) -> dict[int, Passage]:
     if not rows:
         return {}
     found = table.take_row_ids(list(rows)).select(list(PASSAGE_COLUMNS)).with_row_id().to_arrow()
-    return {row.pop("_rowid"): passage_of(**row) for row in found.to_pylist()}
+    return {row["_rowid"]: passage_of(row) for row in found.to_pylist()}
 
 
 _PANICS = {"RustPanic", "PanicException"}

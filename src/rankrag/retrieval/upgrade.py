@@ -41,7 +41,7 @@ def with_fields(table: Table) -> pa.RecordBatchReader:
     def rows() -> Iterator[pa.RecordBatch]:
         for batch in table.search().to_batches(_AT_ONCE):
             found = batch.select(list(PASSAGE_COLUMNS)).to_pylist()
-            terms = pa.array([" ".join(passage_terms(passage_of(**row))) for row in found], pa.string())
+            terms = pa.array([" ".join(passage_terms(passage_of(row))) for row in found], pa.string())
             columns = [terms if name == "terms" else batch[name] for name in SCHEMA.names]
             yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 

@@ -40,7 +40,7 @@ def _restored(text: str) -> str:
 def passages_from(rows: Iterable[Sequence[str | int | None]]) -> list[Passage]:
     """Return the passages in rows of `COLUMNS`."""
     texts = ((_restored(value) if isinstance(value, str) else value for value in row) for row in rows)
-    return [passage_of(**dict(zip(PASSAGE_COLUMNS, row, strict=True))) for row in texts]  # type: ignore[arg-type]
+    return [passage_of(dict(zip(PASSAGE_COLUMNS, row, strict=True))) for row in texts]
 
 
 def vector_text(vector: npt.NDArray[np.float32]) -> str:
