@@ -51,9 +51,9 @@ def serving(tmp_path):
     """Serve these indexes with a model; yields a client that has waited for the model."""
 
     @contextmanager
-    def serve(model, *indexes, wait: bool = True, **settings):
+    def serve(model, *indexes, wait: bool = True, encoder=None, **settings):
         def engine() -> Engine:
-            return Engine(model, None, lambda path: rankrag.load(path, SETTINGS, model=model))
+            return Engine(model, encoder, lambda path: rankrag.load(path, SETTINGS, model=model))
 
         collections = Collections(indexes or (tmp_path / "new.index",), tmp_path / "collections")
         app = create_app(engine, collections, ServerSettings(**settings))

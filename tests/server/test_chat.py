@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rankrag.contract import Contract
@@ -10,6 +12,7 @@ from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.types import StateUse
 from tests.server.conftest import SETTINGS
+from tests.stub_encoder import StubEncoder
 
 ASK = {"messages": [{"role": "user", "content": "Which river is the longest of Iberia?"}]}
 
@@ -192,3 +195,19 @@ def test_sources_may_be_asked_for_as_a_list_in_the_text(client):
     text = chat(client, sources_list=True).json()["choices"][0]["message"]["content"]
     assert "**Sources**" in text
     assert "tagus.md" in text
+
+
+def test_vectors_are_those_of_the_encoder_that_the_indexes_use(serving, model):
+    encoder = StubEncoder()
+    with serving(model, encoder=encoder) as client:
+        made = client.post("/v1/embeddings", json={"input": ["a river", "bread"], "encoding_format": "float"}).json()
+        coded = client.post("/v1/embeddings", json={"input": "a river", "encoding_format": "base64"}).json()
+        query = client.post("/v1/embeddings", json={"input": "a river", "input_type": "search_query"}).json()
+        refused = client.post("/v1/embeddings", json={"input": ["a"] * 2049})
+    expected = encoder.encode_queries(["a river", "bread"])
+    assert made["model"] == "stub@1"
+    assert np.array([row["embedding"] for row in made["data"]]) == pytest.approx(expected)
+    assert np.frombuffer(base64.b64decode(coded["data"][0]["embedding"]), np.float32) == pytest.approx(expected[0])
+    assert query["data"][0]["embedding"] == pytest.approx(expected[0].tolist())
+    assert refused.status_code == 400
+    assert "at most 2,048 at once" in refused.json()["error"]["message"]
