@@ -63,6 +63,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
+_About = Sequence[tuple[Question, A]]
+_Ask = Callable[[_About[A]], Sequence[B]]
+"""Asks a model about questions, each with a passage or with several."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkPlace:
@@ -123,26 +127,17 @@ class JudgingWork:
 
     def _ask(self, batch: Mapping[tuple[str, str], Question]) -> list[Row]:
         pairs = [(question, self._place.passages[i]) for (_, i), question in batch.items()]
-        said, each = _timed(self._judged_now, pairs, self._fail)
+        said, each = _timed(self._judging, pairs, self.failures)
         rows: dict[str, dict[str, list[float]]] = {}
         for (question, i), j in zip(batch, said, strict=True):
-            if j is not NOT_JUDGED:
+            if j is not None and math.isnan(j.log_odds):
+                raise ModelError(
+                    f"{self._place.title}: the score of passage {i!r} for question {question!r} is not a number; "
+                    "earlier judgements are kept: check the model's weights and dtype, then run again"
+                )
+            if j is not None:
                 rows.setdefault(question, {})[i] = [j.log_odds, j.probability]
         return [{"id": question, "judgements": row, "seconds": each} for question, row in rows.items()]
-
-    def _judged_now(self, pairs: Sequence[tuple[Question, Passage]]) -> Sequence[Judgement]:
-        said = self._judging(pairs)
-        for (question, passage), j in zip(pairs, said, strict=True):
-            if math.isnan(j.log_odds):
-                raise ModelError(
-                    f"{self._place.title}: the score of passage {passage.id!r} for question {question.id!r} is not a "
-                    "number; earlier judgements are kept: check the model's weights and dtype, then run again"
-                )
-        return said
-
-    def _fail(self, pair: tuple[Question, Passage], error: str) -> Judgement:
-        self.failures[pair[0].id] = error
-        return NOT_JUDGED
 
 
 class ModelWork:
@@ -155,7 +150,7 @@ class ModelWork:
         self._at_once, self._side_by_side = QUESTIONS_AT_ONCE * info.batch_multiplier, info.calls_at_once
         self.judging = JudgingWork(partial(judge, model), place, info)
         self._replies = Journal(place.folder / "replies.jsonl", _reply_of)
-        self.failures: dict[str, str] = {}
+        self.failures = self.judging.failures
 
     def replies(self, wanted: Wanted, *, closed_book: bool = False) -> list[str]:
         """Return the model's reply to each question from these passages.
@@ -200,18 +195,12 @@ class ModelWork:
 
     def _ask(self, batch: Mapping[_Asked, Question]) -> list[Row]:
         questions = [(asked, [self._place.passages[i] for i in ids]) for (_, ids), asked in batch.items()]
-        said, each = _timed(self._answered_now, questions, self._fail)
+        said, each = _timed(partial(answer_many, self._model), questions, self.failures)
         return [
             {"id": question, "passages": list(ids), "reply": reply, "seconds": each}
             for (question, ids), reply in zip(batch, said, strict=True)
             if reply is not None
         ]
-
-    def _answered_now(self, questions: Sequence[tuple[Question, Sequence[Passage]]]) -> Sequence[str | None]:
-        return answer_many(self._model, questions)
-
-    def _fail(self, asked: tuple[Question, Sequence[Passage]], error: str) -> None:
-        self.failures[asked[0].id] = error
 
 
 class NearnessWork:
@@ -248,24 +237,23 @@ def with_cosines(judged: Mapping[str, Judgement], cosines: Mapping[str, float], 
     return {i: replace(j, added=weight * cosines[i]) for i, j in judged.items()} if weight else dict(judged)
 
 
-def _timed(
-    ask: Callable[[Sequence[A]], Sequence[B]], asked: Sequence[A], fail: Callable[[A, str], B]
-) -> tuple[list[B], float]:
+def _timed(ask: _Ask[A, B], asked: _About[A], failures: dict[str, str]) -> tuple[list[B | None], float]:
     """Ask for all (`_one_by_one`); return what was said, and the seconds of each, the time shared evenly."""
     started = time.perf_counter()
-    said = _one_by_one(ask, asked, fail)
+    said = _one_by_one(ask, asked, failures)
     return said, round((time.perf_counter() - started) / len(asked), 6)
 
 
-def _one_by_one(ask: Callable[[Sequence[A]], Sequence[B]], asked: Sequence[A], fail: Callable[[A, str], B]) -> list[B]:
-    """Ask for all at once; where that raises `DataError`, halve until the ones that cannot be asked are found."""
+def _one_by_one(ask: _Ask[A, B], asked: _About[A], failures: dict[str, str]) -> list[B | None]:
+    """Ask for all at once; where that raises `DataError`, halve until the questions that cannot be asked are found."""
     try:
         return list(ask(asked))
     except DataError as error:
         if len(asked) == 1:
-            return [fail(asked[0], str(error))]
+            failures[asked[0][0].id] = str(error)
+            return [None]
         middle = len(asked) // 2
-        return _one_by_one(ask, asked[:middle], fail) + _one_by_one(ask, asked[middle:], fail)
+        return [*_one_by_one(ask, asked[:middle], failures), *_one_by_one(ask, asked[middle:], failures)]
 
 
 def _judgements_of(row: Row) -> Iterator[tuple[tuple[str, str], tuple[Judgement, float | None]]]:
