@@ -116,3 +116,32 @@ def test_an_embedded_picture_is_no_text():
     assert (
         read(f"<p>Before.</p><img src='data:image/png;base64,{'A' * 50_000}'><p>After.</p>").text == "Before.\n\nAfter."
     )
+
+
+def test_quotes_readings_and_numbers_of_items_are_shown():
+    body = '<p>He said <q>go</q> to <ruby>水<rt>mizu</rt></ruby>.</p><ol><li>Pay<li value="7">Go</ol>'
+    assert read(body).text == "He said “go” to 水(mizu).\n\n1. Pay\n7. Go"
+
+
+def test_a_table_in_a_cell_is_on_its_line():
+    inner = "<table><tr><th>day</th><th>fee</th></tr><tr><td>Monday</td><td>9</td></tr></table>"
+    body = f"<table><tr><th>lock</th><th>tolls</th></tr><tr><td>Mill</td><td>{inner}</td></tr></table>"
+    assert read(body).text == "lock | tolls\nMill | day | fee; Monday | 9"
+
+
+@pytest.mark.parametrize(
+    ("part", "stays"),
+    [
+        ("<footer><p>All rights.</p></footer>", False),
+        ("<aside><a href=x>More</a> <a href=y>Most</a></aside>", False),
+        ("<aside><p>A remark of the author.</p></aside>", True),
+        ("<article><header><p>By Ada.</p></header></article>", True),
+        ("<div class=cookie-consent><p>We use cookies.</p></div>", False),
+        ("<div class=cookie-consent><h1>Cookies</h1></div>", True),
+        ("<nav><h1>Locks</h1></nav>", True),
+        ("<div class=sidebar><p>Long prose that links to nothing.</p></div>", True),
+    ],
+)
+def test_frames_and_notices_go_where_they_are_no_text(part: str, stays: bool):
+    shown = read(f"<p>{'The river is long. ' * 20}</p>{part}").text.count("\n\n")
+    assert bool(shown) is stays

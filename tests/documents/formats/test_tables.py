@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import zipfile
+from datetime import datetime, time
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,35 @@ def test_a_workbook_has_a_section_a_sheet_and_says_what_is_hidden():
 def test_a_formula_without_a_stored_value_is_named():
     document = read_bytes(Path("a.xlsx"), xlsx([["lock", "fee"], ["Mill", "=1+1"]]), "a.xlsx")
     assert "1 formulas have no stored value" in document.notes[0].text
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "shown"),
+    [
+        (True, "General", "TRUE"),
+        (datetime(2026, 11, 30), "yyyy-mm-dd", "2026-11-30"),
+        (datetime(2026, 11, 30, 9, 5), "yyyy-mm-dd h:mm", "2026-11-30 09:05:00"),
+        (time(9, 5), "h:mm", "09:05:00"),
+        (0.125, "0.0%", "12.5%"),
+        (1234.5, "#,##0.00", "1,234.50"),
+        (9.5, "0", "10"),
+        (0.1 + 0.2, "General", "0.3"),
+    ],
+)
+def test_a_cell_is_read_as_the_sheet_shows_it(value: object, form: str, shown: str):
+    import openpyxl
+
+    book, held = openpyxl.Workbook(), io.BytesIO()
+    book.active["A1"] = value
+    book.active["A1"].number_format = form
+    book.save(held)
+    assert read_bytes(Path("a.xlsx"), held.getvalue(), "a.xlsx").text == f"Sheet\n\n{shown}"
+
+
+def test_what_of_a_workbook_is_not_read_is_named():
+    with_chart = xlsx([["lock", "fee"], ["Mill", 9]])
+    held = io.BytesIO(with_chart)
+    with zipfile.ZipFile(held, "a") as package:
+        package.writestr("xl/charts/chart1.xml", "<c/>")
+    notes = read_bytes(Path("a.xlsx"), held.getvalue(), "a.xlsx").notes
+    assert [note.text for note in notes] == ["charts are not read (1)"]
