@@ -60,7 +60,10 @@ class FakeFilms:
     """Finds the film for the question and its director for any other query."""
 
     film = Passage("film", "Casablanca is by Michael Curtiz.", "Casablanca")
-    others = (Passage("man", "Michael Curtiz, the Tagus of film makers."), *(Passage(f"o{i}", "") for i in range(9)))
+    others = (
+        Passage("man", "He is the Tagus of film makers.", "Michael Curtiz"),
+        *(Passage(f"o{i}", "") for i in range(9)),
+    )
 
     def retrieve(self, queries, k):
         found = [[self.film] if "Casablanca" in query else self.others for query in queries]

@@ -1,7 +1,7 @@
 """One round of retrieval, two, and two for open questions: `python -m experiments.first_stage.rounds DATA INDEXES`.
 
-`INDEXES` is a folder for the index of each set; what it holds is used again. `--fit` prints what each pair of
-thresholds of `is_open` costs and gains on training questions; without it the shipped ones are measured on dev.
+`INDEXES` is a folder for the index of each set; what it holds is used again. `--fit` prints what thresholds of
+`is_open` cost and gain on training questions; without it the shipped ones are measured on dev.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from rankrag.evaluation.statistics import paired_difference
 from rankrag.opening import open_retriever
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.rounds import Retrieved, is_named, is_open, lacking, search_rounds
+from rankrag.retrieval.rounds import is_linked, is_named, is_open, lacking, second_queries, starts, unite
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Ranking
 
@@ -32,24 +33,21 @@ SINGLE_HOP_MAY = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One question after one round and after two: whether all gold passages are among the first, by depth."""
+    """One question after one round and after two: whether all gold passages are among the first, by depth.
 
-    question: str
-    first: Ranking
+    `lacks`, `named` and `linked` are what `is_open` looks at, and `open` what it says.
+    """
+
     one: dict[int, float]
     two: dict[int, float]
+    lacks: int
+    named: bool
+    linked: bool
+    open: bool
 
-    @property
-    def open(self) -> bool:
-        """Whether "auto" begins a second round."""
-        return bool(self.first) and is_open(self.question, self.first[0].passage)
-
-    def passes(self, if_named: int, otherwise: int) -> bool:
-        """Whether it would with other thresholds."""
-        if not self.first:
-            return False
-        best = self.first[0].passage
-        return lacking(self.question, best) >= (if_named if is_named(self.question, best) else otherwise)
+    def passes(self, alone: int, if_linked: int, if_named: int) -> bool:
+        """Whether it would be open with other thresholds."""
+        return self.lacks >= alone or (self.linked and self.lacks >= (if_named if self.named else if_linked))
 
 
 def retriever_over(searched: Searched, folder: Path, kind: str) -> Retriever:
@@ -65,38 +63,42 @@ def retriever_over(searched: Searched, folder: Path, kind: str) -> Retriever:
 
 def found_in(searched: Searched, retriever: Retriever) -> list[Found]:
     """Return every question of a set after one round and after two."""
-    asked = [(queries[0], queries[:1]) for queries in searched.queries]
-    first = [search_rounds(retriever, [one], N, 1)[0] for one in asked]
-    both = [search_rounds(retriever, [one], N, 2)[0] for one in asked]
     rows = []
-    for (question, _), before, after, gold in zip(asked, first, both, searched.gold, strict=True):
+    for (question, *_), gold in zip(searched.queries, searched.gold, strict=True):
         ids = frozenset(searched.passages[place].id for place in gold)
-        rows.append(Found(question, before.ranking, all_gold(before, ids), all_gold(after, ids)))
+        (first,) = retriever.retrieve([question], N)
+        again = {query: retriever.retrieve([query], N)[0] for query in second_queries(question, first)}
+        lacks = lacking(question, first[0].passage) if first else 0
+        named = bool(first) and is_named(question, first[0].passage)
+        linked = bool(first) and is_linked(starts(question, first), again)
+        both, opened = unite(first, again, N).ranking, is_open(question, first, again)
+        rows.append(Found(all_gold(first, ids), all_gold(both, ids), lacks, named, linked, open=opened))
     return rows
 
 
-def all_gold(retrieved: Retrieved, gold: frozenset[str]) -> dict[int, float]:
+def all_gold(ranking: Ranking, gold: frozenset[str]) -> dict[int, float]:
     """Return for each depth 1 if all gold passages are among the first so many, else 0."""
-    ids = [c.passage.id for c in retrieved.ranking]
-    return {k: float(gold <= set(ids[:k])) for k in DEPTHS}
+    return {k: float(gold <= {c.passage.id for c in ranking[:k]}) for k in DEPTHS}
 
 
 def print_fit(found: dict[str, list[Found]]) -> None:
-    """Print, for pairs of thresholds, the share of questions with a second round and the gain in all-gold@5."""
-    print("| named | not named | pooled SQuAD, NQ | " + " | ".join(found) + " | mean of both |\n" + "|---" * 8 + "|")
-    for if_named in range(1, 5):
-        for otherwise in range(if_named, 9):
-            shares, gains = [], {}
-            for name, rows in found.items():
-                passed = [row.passes(if_named, otherwise) for row in rows]
-                gain = [row.two[5] - row.one[5] if again else 0.0 for row, again in zip(rows, passed, strict=True)]
-                gains[name] = float(np.mean(gain))
-                if name in SINGLE_HOP:
-                    shares += passed
-            mark = " **" if np.mean(shares) <= SINGLE_HOP_MAY else ""
-            cells = " | ".join(f"{gains[name]:+.3f}" for name in found)
-            both = np.mean([gains[name] for name in MULTI_HOP])
-            print(f"| {if_named} | {otherwise} | {np.mean(shares):.3f}{mark} | {cells} | {both:+.3f} |")
+    """Print, for thresholds, each set's share of questions with a second round and its gain in all-gold@5.
+
+    The best mean gain of the sets of several pages comes first; a single-hop set may search again for so many only.
+    """
+    print("| alone | linked | named | " + " | ".join(found) + " | mean of both |\n" + "|---" * (4 + len(found)) + "|")
+    lines = []
+    for alone, if_linked, if_named in product(range(3, 9), range(1, 5), range(1, 5)):
+        shares, gains = {}, {}
+        for name, rows in found.items():
+            passed = [row.passes(alone, if_linked, if_named) for row in rows]
+            shares[name] = np.mean(passed)
+            gains[name] = np.mean([(row.two[5] - row.one[5]) * again for row, again in zip(rows, passed, strict=True)])
+        mean = float(np.mean([gains[name] for name in MULTI_HOP]))
+        if all(shares[name] <= SINGLE_HOP_MAY for name in SINGLE_HOP):
+            cells = " | ".join(f"{shares[name]:.3f}, {gains[name]:+.3f}" for name in found)
+            lines.append((-mean, f"| {alone} | {if_linked} | {if_named} | {cells} | {mean:+.3f} |"))
+    print("\n".join(line for _, line in sorted(lines)))
 
 
 def print_sets(found: dict[str, list[Found]]) -> None:

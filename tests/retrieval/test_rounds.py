@@ -4,7 +4,17 @@ import pytest
 
 from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.fusion import HybridRetriever
-from rankrag.retrieval.rounds import NAMES, STARTS, is_named, is_open, search_rounds, second_queries, unite
+from rankrag.retrieval.rounds import (
+    LINKED_WITHIN,
+    NAMES,
+    STARTS,
+    is_linked,
+    is_named,
+    is_open,
+    search_rounds,
+    second_queries,
+    unite,
+)
 from rankrag.types import Passage, ScoredPassage
 
 FILM = Passage("film", "Casablanca is a film directed by Michael Curtiz.", "Casablanca (film)")
@@ -120,18 +130,39 @@ def test_a_title_is_named_without_its_remark_and_never_if_it_is_empty():
 
 
 @pytest.mark.parametrize(
-    ("question", "is_it"),
+    ("question", "linked", "alone"),
     [
-        (ASKED, True),  # names the page, which lacks "director" and "born"
-        ("Who directed Casablanca?", False),
-        ("When was Casablanca directed?", False),
-        ("In which town was the older brother of its second director born?", True),  # lacks five words and more
-        ("In which town was he born?", False),
-        ("Where?", False),
+        (ASKED, True, False),  # names the page, which lacks "director" and "born"
+        ("Who was Casablanca's director?", True, False),  # lacks one word
+        ("Who directed Casablanca?", False, False),
+        ("In which town was his elder brother born?", True, False),  # lacks four words, and names nothing
+        ("In which town was he born?", False, False),  # lacks two words
+        ("In which town was the older brother of its second director born?", True, True),  # lacks five words and more
+        ("Where?", False, False),
     ],
 )
-def test_a_question_is_open_if_the_first_page_lacks_much_of_it(question, is_it):
-    assert is_open(question, FILM) is is_it
+def test_a_question_is_open_if_the_first_page_lacks_much_of_it_or_leads_to_another(question, linked, alone):
+    assert is_open(question, ranking(FILM), {"again": ranking(BREAD, MAN)}) is linked
+    assert is_open(question, ranking(FILM), {"again": ranking(BREAD)}) is alone
+    assert not is_open(question, (), {})
+
+
+def test_a_page_leads_to_another_title_that_it_names_among_the_first_few():
+    assert is_linked([FILM], {"again": ranking(BREAD, FILM, MAN)})
+    assert is_linked([FILM], {"one": ranking(BREAD), "two": ranking(MAN)})
+    assert not is_linked([MAN], {"again": ranking(FILM)})  # the man's page does not name the film
+    others = (Passage(f"p{i}", "Casablanca, again", "Casablanca (film)") for i in range(LINKED_WITHIN))
+    assert not is_linked([FILM], {"again": ranking(*others, MAN)})  # the same page's other parts, and one beyond
+    assert not is_linked([FILM], {"again": ranking(Passage("p", "text"))})
+
+
+def test_what_a_settled_question_found_again_is_left_out():
+    library = Library(BREAD, FILM, Passage("other", "He was no director.", "Other Michael"))
+    (found,) = search_rounds(library, [(ASKED, (ASKED,))], 5, "auto")
+    assert (found.ranking, found.second) == (ranking(FILM), None)
+    assert len(library.asked) == 2
+    (found,) = search_rounds(library, [(ASKED, (ASKED,))], 5, 2)
+    assert ids(found.ranking) == ["film", "other"]
 
 
 def test_all_of_the_first_round_is_kept_and_at_most_k_others_in_turn():

@@ -44,7 +44,10 @@ def ask(
     set_: options.Set = None,
     given: options.Given,
 ) -> None:
-    """Answer a question, with the passages behind the answer."""
+    """Answer a question, with the passages behind the answer.
+
+    With `--set rounds=auto`, questions that need a second page are searched for twice.
+    """
     if (question is None) == (questions is None):
         raise ConfigError("ask takes one question, or --questions FILE; see rankrag ask --help")
     if question is not None and not question.strip():

@@ -30,7 +30,7 @@ from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
 from rankrag.retrieval.fusion import DEPTH, fuse, fuse_by_rank, search
-from rankrag.retrieval.rounds import Rounds, second_queries, unite
+from rankrag.retrieval.rounds import Rounds, after_rounds, second_queries
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class FirstStage:
         found = self._searched(wanted, part, "last", encoder, "again-")
         both = {}
         for name, (_, seconds) in first.items():
-            again = {query: _ranking(found[query][0][:n]) for query in asked[name]}
+            again = {query: _ranking(found[query][0][:n], self.test_set.passages) for query in asked[name]}
             times = [seconds, *(found[query][1] for query in again)]
-            united = unite(rankings[name], again, n).ranking
+            united = after_rounds(texts[name], rankings[name], again, n, rounds).ranking
             both[name] = (tuple(c.passage.id for c in united), None if None in times else sum(filter(None, times)))
         return both
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Literal
 
-from rankrag.matching import without_remark
+from rankrag.matching import contains, without_remark
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.fields import passage_terms
 from rankrag.retrieval.fusion import HybridRetriever, search
@@ -20,7 +20,7 @@ from rankrag.retrieval.lexical import analyse
 from rankrag.types import Passage, Ranking, ScoredPassage, SecondRound
 
 Rounds = Literal[1, 2, "auto"]
-"""How often a question is searched for: "auto" decides for each question (`is_open`)."""
+"""How often a question is searched for: "auto" decides for each question (`after_rounds`)."""
 
 LOOKED_AT = 5
 """Passages of the first round among which those that the question names are looked for."""
@@ -31,8 +31,11 @@ STARTS = 3
 NAMES = 60
 """Names in a query, at most: a passage may be nothing but a list of them."""
 
-OPEN_IF_NAMED, OPEN = 2, 5
+OPEN, OPEN_IF_LINKED, OPEN_IF_NAMED = 5, 3, 1
 """Words of the question that its first passage lacks where a second round begins: fitted on training questions."""
+
+LINKED_WITHIN = 5
+"""Passages of a second query's ranking among which a page that the start of the query names is looked for."""
 
 _WORD = re.compile(r"\w\w+")
 
@@ -56,30 +59,50 @@ def search_rounds(
     by_names = retriever.retrievers[0] if isinstance(retriever, HybridRetriever) else retriever
     found = []
     for (question, _), ranking in zip(asked, first, strict=True):
-        again = second_queries(question, ranking, rounds)
         # one at a time: in a batch with padding a query's vector changes in its last bits
-        found.append(unite(ranking, {query: by_names.retrieve([query], k)[0] for query in again}, k))
+        again = {query: by_names.retrieve([query], k)[0] for query in second_queries(question, ranking, rounds)}
+        found.append(after_rounds(question, ranking, again, k, rounds))
     return found
 
 
 def second_queries(question: str, first: Ranking, rounds: Rounds = 2) -> tuple[str, ...]:
-    """Return the queries of the second round; none if the first round found nothing or settled the question.
+    """Return the queries of the second round; none if the first one found nothing, or for "auto" all words.
 
     Each starts from one passage, and holds the names in it and the words of the question that it lacks.
     """
-    if rounds == 1 or not first or (rounds == "auto" and not is_open(question, first[0].passage)):
+    if rounds == 1 or not first or (rounds == "auto" and not lacking(question, first[0].passage)):
         return ()
     asked = set(analyse(question))
     queries = dict.fromkeys(_query(question, passage) for passage in starts(question, first))
     return tuple(query for query in queries if set(analyse(query)) not in (set(), asked))
 
 
-def is_open(question: str, best: Passage) -> bool:
-    """Whether the first round leaves the question open: its best passage lacks `OPEN` of the question's words.
+def after_rounds(question: str, first: Ranking, again: dict[str, Ranking], k: int, rounds: Rounds) -> Retrieved:
+    """Return what both rounds found, given the rankings of the second by query.
 
-    If the question names the passage, `OPEN_IF_NAMED` words are enough: it asks for more than that page says.
+    For "auto" the second round counts only if the question is open (`is_open`), else it is as if it had not been.
     """
-    return lacking(question, best) >= (OPEN_IF_NAMED if is_named(question, best) else OPEN)
+    return Retrieved(first) if rounds == "auto" and not is_open(question, first, again) else unite(first, again, k)
+
+
+def is_open(question: str, first: Ranking, again: dict[str, Ranking]) -> bool:
+    """Whether a question needs more than the first round found, by the words that its best passage lacks.
+
+    `OPEN` words are enough. If a second query leads to a page that its start names, `OPEN_IF_LINKED` are; if the
+    question also names the best passage, `OPEN_IF_NAMED`.
+    """
+    if not first:
+        return False
+    best, words = first[0].passage, lacking(question, first[0].passage)
+    enough = OPEN_IF_NAMED if is_named(question, best) else OPEN_IF_LINKED
+    return words >= OPEN or (words >= enough and is_linked(starts(question, first), again))
+
+
+def is_linked(begun: Sequence[Passage], again: dict[str, Ranking]) -> bool:
+    """Whether a second query finds, among `LINKED_WITHIN`, another page whose title a passage it started from holds."""
+    own = {without_remark(passage.title).casefold() for passage in begun}
+    titles = {without_remark(c.passage.title) for found in again.values() for c in found[:LINKED_WITHIN]}
+    return any(contains(p.text, title) for title in titles if title.casefold() not in own for p in begun)
 
 
 def lacking(question: str, passage: Passage) -> int:
