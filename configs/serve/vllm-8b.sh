@@ -3,7 +3,7 @@
 #   configs/serve/vllm-8b.sh runs/llama3-8b-stage2/model
 #   rankrag ask "…" --model "http://HOST:8000/v1?model=rankrag-8b&concurrency=64#runs/llama3-8b-stage2/model"
 # The directory holds weights, tokenizer and contract; of the last two, the machine that asks needs a copy.
-# NOT RUN with this model: no GPU was at hand. What was checked is in docs/backends.md.
+# NOT RUN with 8B: no GPU was at hand. It served rankrag-mini on a CPU: docs/backends.md.
 set -euo pipefail
 MODEL=${1:?the directory of the model}
 options=(
