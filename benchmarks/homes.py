@@ -1,184 +1,215 @@
 """What an index costs in each of its homes: a folder, PostgreSQL, and a bucket with a snapshot of it on this disk.
 
-    python benchmarks/homes.py --data FOLDER [--passages 10000]     docs/homes.json and docs/object-storage.md
+    python benchmarks/homes.py --data FOLDER --work FOLDER [RUN …]
 
-Each home is built in one process and searched in another, so that memory is its own; for the bucket, the second has no
-snapshot yet, as on another machine. Both servers are started here (`tests/`) and are not counted in the memory.
-`FOLDER` holds the data sets (docs/data.md): real passages and questions. Vectors are synthetic
+A run is one home at one size: folder-10000, postgresql-100000, s3-1000000, … It writes `docs/homes/RUN.json`, and one
+whose file has all steps is passed over, so that a killed benchmark goes on with the next. The last step, `page`, puts
+all of them into docs/scale.md. `--data` holds the data sets (docs/data.md), `--work` gets the passages (`corpus.py`)
+and, until the end of a run, its index: about 10 GB for a million.
+
+Every step has a process of its own. Searches are asked of a process that opened the index; for the bucket it has no
+snapshot yet, as on another machine. Both servers are started here (`tests/`). Vectors are synthetic
 (`scale.SyntheticEncoder`).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
-import pickle
+import resource
+import shutil
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+import corpus
 import scale
-from harness import put_figures
-from postgresql import BATCH, Figures, changed, everything, fill, latency, mebibytes, timed, took
+from homes_page import DATA, write_page
+from process_tree import Watched
 
+sys.path.insert(0, str(scale.ROOT))  # the servers that the tests start
+
+from rankrag.documents.indexing import bring_up_to_date
+from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.homes import Store, create_store, folder_beside, open_store
+from rankrag.retrieval.postgres.store import PostgresStore
 from rankrag.retrieval.s3.store import BucketStore
-from rankrag.retrieval.s3.versions import read_head, read_version
 from rankrag.types import Passage
 from tests.postgres_server import PostgresServer
 from tests.s3_server import BUCKET, S3Server
 
-PAGE = scale.ROOT / "docs" / "object-storage.md"
-DATA = scale.ROOT / "docs" / "homes.json"
-HOMES = {"folder": "folder", "postgresql": "PostgreSQL", "s3": "bucket"}
+DEPTH = 100
+BATCH = 10_000
+
+Figures = scale.Figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="*", default=[*RUNS, "page"], metavar="RUN", help=f"of: {' '.join(RUNS)} page")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--passages", type=int, default=10_000)
+    parser.add_argument("--work", type=Path, required=True, help="folder for passages and indices")
+    parser.add_argument("--no-vectors", action="store_true", help="measure BM25 only")
     parser.add_argument("--step", nargs=2, metavar=("STEP", "PLACE"), help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     if wanted.step:
         step, place = wanted.step
-        print(json.dumps(STEPS[step](*pickle.loads(wanted.data.read_bytes()), place)))
+        print(json.dumps(STEPS[step](place, wanted.data, wanted.work) | {"peak_mib": scale.status("VmHWM")}))
         return
-    found = {"machine": scale.machine(), "passages": wanted.passages} | measure(wanted.data, wanted.passages)
-    DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    put_figures(PAGE, "benchmarks/homes.py", list(page(found)))
+    for run in wanted.runs:
+        if run == "page":
+            write_page()
+        else:
+            steps = list(STEPS)[:2] if wanted.no_vectors else list(STEPS)
+            if not steps_of(run).issuperset(steps):
+                measure(run, wanted.data, wanted.work, steps)
 
 
-def measure(data: Path, size: int) -> Figures:
-    passages, queries = everything(data)
-    database, bucket = PostgresServer(fsync="on"), S3Server()
-    os.environ.update(bucket.environment())
+def steps_of(run: str) -> set[str]:
+    """Return the steps that a run has done."""
+    file = DATA / f"{run}.json"
+    return set(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else set()
+
+
+def measure(run: str, data: Path, work: Path, steps: list[str]) -> None:
+    """Do one run, and keep its figures step by step."""
+    home, size = run.split("-")
+    work.mkdir(parents=True, exist_ok=True)
+    DATA.mkdir(exist_ok=True)
+    passages = work / f"passages-{size}.jsonl"
+    found: Figures = {"machine": scale.machine(), "home": home, "passages": int(size)}
+    found["real"] = corpus.write_corpus(data, int(size), passages)
+    index = work / run
+    shutil.rmtree(index, ignore_errors=True)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, index, ignore_errors=True)
+        place, server = stack.enter_context(PLACES[home](index))
+        for step in steps:
+            os.environ["RANKRAG_CACHE"] = str(index / ("writer" if step in ("build", "vectors") else f"reader-{step}"))
+            print(run, step, "begins", flush=True)
+            found[step] = in_a_process(step, place, data, passages, server)
+            print(run, step, json.dumps(found[step]), flush=True)
+            (DATA / f"{run}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def in_a_process(step: str, place: str, data: Path, passages: Path, server: int | None) -> Figures:
+    """Do a step in a process; add its time, CPU and memory, and those of the server beside it."""
+    command = [sys.executable, __file__, "--data", data, "--work", passages, "--step", step, place]
+    with ExitStack() as stack:
+        beside = stack.enter_context(Watched(server)) if server else None
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = process.stdout.read()
+        wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        raise SystemExit(f"{step} failed")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found: Figures = json.loads(said) | {"process_s": wall, "process_cpu_s": cpu}
+    found |= {"server_cpu_s": beside.cpu_s, "server_peak_mib": beside.peak_mib} if beside else {}
+    return found | {"load": round(os.getloadavg()[0], 1)}
+
+
+@contextmanager
+def folder_home(folder: Path) -> Iterator[tuple[str, None]]:
+    folder.mkdir()
+    yield str(folder / "index"), None
+
+
+@contextmanager
+def database_home(_: Path) -> Iterator[tuple[str, int]]:
+    server = PostgresServer(fsync="on")
     try:
-        with TemporaryDirectory() as folder:
-            prepared = Path(folder, "passages and queries")
-            prepared.write_bytes(pickle.dumps((scale.evenly(passages, size), queries)))
-            places = {
-                "folder": f"{folder}/index",
-                "postgresql": database.address(name="homes"),
-                "s3": f"s3://{BUCKET}/homes",
-            }
-            found: Figures = {home: {} for home in places}
-            for step in STEPS:
-                for home, place in places.items():
-                    os.environ["RANKRAG_CACHE"] = f"{folder}/{step}"
-                    found[home] |= in_a_process(prepared, step, place)
-                    print(home, step, json.dumps(found[home]), f"load {os.getloadavg()[0]:.0f}", flush=True)
-            return {"homes": found, "bucket_mib": bucket_mib(bucket), "load": os.getloadavg()[2]}
+        yield server.address(name="homes"), int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
     finally:
-        database.close()
-        bucket.close()
+        server.close()
 
 
-def in_a_process(prepared: Path, step: str, place: str) -> Figures:
-    command = [sys.executable, __file__, "--data", prepared, "--step", step, place]
-    found: Figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+@contextmanager
+def bucket_home(folder: Path) -> Iterator[tuple[str, int]]:
+    folder.mkdir()
+    server = S3Server()
+    os.environ.update(server.environment())
+    try:
+        yield f"s3://{BUCKET}/homes", server._process.pid
+    finally:
+        server.close()
+
+
+PLACES: dict[str, Callable[[Path], AbstractContextManager[tuple[str, int | None]]]] = {
+    "folder": folder_home,
+    "postgresql": database_home,
+    "s3": bucket_home,
+}
+RUNS = [f"{home}-{size}" for size in scale.SIZES for home in PLACES]
+
+
+def build(place: str, _: Path, passages: Path) -> Figures:
+    """Do what `rankrag index --no-vectors passages.jsonl` does."""
+    with scale.measured() as found:
+        store = create_store(place)
+        bring_up_to_date(store, [passages])
+    assert len(store) == sum(1 for _ in passages.open("rb"))
+    return found | {"mib": size_of(store, place), "text_mib": passages.stat().st_size / 2**20}
+
+
+def bm25(place: str, data: Path, _: Path) -> Figures:
+    """Open the index and ask it."""
+    with scale.measured() as opening:
+        retriever = open_store(place).lexical()
+    return {"open": opening, **scale.timed(lambda query: retriever.retrieve([query], DEPTH), corpus.questions(data))}
+
+
+def vectors(place: str, _: Path, __: Path) -> Figures:
+    """Add vectors, and index them."""
+    store = open_store(place)
+    with scale.measured() as found:
+        store.fill_vectors(scale.SyntheticEncoder(), batch=BATCH)
+        store.refresh()
+    return found | {"mib": size_of(store, place)}
+
+
+def hybrid(place: str, data: Path, _: Path) -> Figures:
+    """Open the index with its vectors and ask it."""
+    with scale.measured() as opening:
+        retriever = open_store(place).hybrid(scale.SyntheticEncoder())
+    return {"open": opening, **scale.timed(lambda query: retriever.retrieve([query], DEPTH), corpus.questions(data))}
+
+
+def change(place: str, _: Path, __: Path) -> Figures:
+    """Add a document on this machine, and move to the change on another."""
+    here = os.environ["RANKRAG_CACHE"]
+    reader = open_store(place)
+    seen = reader.version()
+    os.environ["RANKRAG_CACHE"] = f"{here}-writer"
+    writer = open_store(place)
+    with scale.measured() as found:
+        writer.put([SourcePassages("new", "1", (Passage("new", "a document that was not there"),))])
+        writer.refresh()
+    os.environ["RANKRAG_CACHE"] = here
+    with scale.measured() as found["move"]:
+        assert reader.version() != seen
     return found
 
 
-def build(passages: Sequence[Passage], _: Sequence[str], place: str) -> Figures:
-    """Build the index, and add vectors."""
-    encoder, before, store = scale.SyntheticEncoder(), scale.status("VmRSS"), create_store(place)
-    building = took(lambda: fill(store, passages))
-    adding = took(lambda: (store.fill_vectors(encoder, batch=BATCH), store.refresh()))
-    memory = scale.status("VmHWM") - before
-    return {"build": building, "vectors": adding, "build_mib": memory, "mib": size_of(store, place)}
-
-
-def search(passages: Sequence[Passage], queries: Sequence[str], place: str) -> Figures:
-    """Open the index and ask it; then let another machine replace a document, and move to that."""
-    encoder, before = scale.SyntheticEncoder(), scale.status("VmRSS")
-    for home in ("store", "postgres.store", "s3.store"):
-        importlib.import_module(f"rankrag.retrieval.{home}")  # not a part of opening
-    stores: list[Store] = []
-    opening = took(lambda: stores.append(open_store(place)))
-    (store,) = stores
-    found = {
-        "open": opening,
-        "bm25": timed(store.lexical(), queries),
-        "hybrid": timed(store.hybrid(encoder), queries),
-        "search_mib": scale.status("VmHWM") - before,
-    }
-    here, seen = os.environ["RANKRAG_CACHE"], store.version()
-    os.environ["RANKRAG_CACHE"] = here.replace("search", "build")
-    writer = open_store(place)
-    found["change"] = took(lambda: (writer.put([changed(passages)]), writer.refresh()))
-    os.environ["RANKRAG_CACHE"] = here
-    found["move"] = took(store.version)
-    assert store.version() != seen
-    return found | (sent(writer) if isinstance(writer, BucketStore) else {})
-
-
-def sent(store: BucketStore) -> Figures:
-    """Return the MiB of the files that the last two versions have and those before them have not."""
-    bucket = store._replica.bucket
-    refreshed, changed, before = (
-        {file.key: file.size for file in read_version(bucket, name)} for name in read_head(bucket).names[:3]
-    )
-    return {"sent_mib": [new_mib(changed, before), new_mib(refreshed, changed)]}
-
-
-def new_mib(files: dict[str, int], before: dict[str, int]) -> float:
-    return sum(size for key, size in files.items() if key not in before) / 2**20
+STEPS: dict[str, Callable[[str, Path, Path], Figures]] = {
+    step.__name__: step for step in (build, bm25, vectors, hybrid, change)
+}
 
 
 def size_of(store: Store, place: str) -> float:
     """Return the MiB of an index; of a bucket, those of its snapshot."""
-    snapshot = folder_beside(place) if place.startswith("s3://") else None
-    return scale.disk(snapshot / "versions" / str(store.version())) if snapshot else mebibytes(store)
-
-
-def bucket_mib(server: S3Server) -> float:
-    import obstore
-
-    return sum(found["size"] for batch in obstore.list(server.store(), "homes") for found in batch) / 2**20
-
-
-STEPS: dict[str, Callable[[Sequence[Passage], Sequence[str], str], Figures]] = {"build": build, "search": search}
-
-
-def page(found: Figures) -> Iterator[str]:
-    yield from textwrap.wrap(
-        f"Measured by `benchmarks/homes.py` on {found['machine']}, other work beside it (load {found['load']:.0f}). "
-        "Both servers ran there, too; their memory is not counted.",
-        width=120,
-    )
-    yield ""
-    yield f"| {found['passages']:,} passages | " + " | ".join(HOMES.values()) + " |"
-    yield "|---|---|---|---|"
-    for label, figure in ROWS.items():
-        yield f"| {label} | " + " | ".join(figure(found["homes"][home]) for home in HOMES) + " |"
-    yield ""
-    put, refresh = found["homes"]["s3"]["sent_mib"]
-    yield from textwrap.wrap(
-        "Memory is what comes on top of Python and the libraries. A snapshot is a folder, so the columns of folder and "
-        f"bucket differ by noise where both only search. To replace a document sent {put:.2f} MiB, and the refresh at "
-        f"the end of the update {refresh:.1f} MiB: it merges small tables, which are then sent again. The bucket holds "
-        f"{found['bucket_mib']:.0f} MiB, the last five versions.",
-        width=120,
-    )
-
-
-ROWS: dict[str, Callable[[Figures], str]] = {
-    "build, s": lambda own: f"{own['build']['s']:.1f}",
-    "add vectors (384 numbers, synthetic), s": lambda own: f"{own['vectors']['s']:.1f}",
-    "open on another machine (bucket: copy all), s": lambda own: f"{own['open']['s']:.2f}",
-    "BM25, p50 / p99 ms": lambda own: latency(own["bm25"]),
-    "hybrid, p50 / p99 ms": lambda own: latency(own["hybrid"]),
-    "replace one document and refresh, s": lambda own: f"{own['change']['s']:.2f}",
-    "see the change on another machine, s": lambda own: f"{own['move']['s']:.2f}",
-    "memory to build, MiB": lambda own: f"{own['build_mib']:.0f}",
-    "memory to search, MiB": lambda own: f"{own['search_mib']:.0f}",
-    "disk, MiB": lambda own: f"{own['mib']:.0f}",
-}
+    if isinstance(store, PostgresStore):
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = %s::regnamespace"
+        with store._connections.reading() as connection:
+            row = connection.execute(f"{query} AND relkind = 'r'", [f'"{store._database.schema}"']).fetchone()
+        return float(row[0]) / 2**20 if row else 0.0
+    snapshot = folder_beside(place) if isinstance(store, BucketStore) else None
+    return scale.disk(snapshot / "versions" / str(store.version()) if snapshot else Path(place))
 
 
 if __name__ == "__main__":

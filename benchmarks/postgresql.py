@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import corpus
 import numpy as np
 import numpy.typing as npt
 import scale
@@ -31,7 +31,6 @@ sys.path.insert(0, str(scale.ROOT))  # the server that the tests start
 
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.load import load_set
-from rankrag.data.rows import read_passages
 from rankrag.documents.parts import SourcePassages
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
@@ -42,9 +41,7 @@ from tests.postgres_server import PostgresServer
 
 PAGE = scale.ROOT / "docs" / "postgresql.md"
 DATA = PAGE.with_suffix(".json")
-SETS = ("squad", "hotpotqa", "2wiki", "doc2dial", "inscit", "trec_dl19")
 DEPTH = 100
-QUERIES = 200
 QUESTIONS = 300
 """Questions of a set, at most."""
 PASSAGES_A_DOCUMENT = 10
@@ -80,11 +77,11 @@ def measure(data: Path, step: str) -> Figures:
     try:
         with TemporaryDirectory() as folder:
             found: Figures = {"machine": scale.machine(), "same": {}, "sizes": {}}
-            for name in SETS if step == "same" else ():
+            for name in corpus.SETS if step == "same" else ():
                 found["same"][name] = same(name, data, homes(server, Path(folder), name))
                 print(name, json.dumps(found["same"][name]), flush=True)
             if step != "same":
-                passages, queries = everything(data)
+                passages, queries = corpus.real_passages(data), corpus.questions(data)
                 drawn = passages if step == "all" else scale.evenly(passages, int(step))
                 found["sizes"][str(len(drawn))] = cost(drawn, queries, homes(server, Path(folder), "size"))
             return found
@@ -165,19 +162,6 @@ def agree(first: Ranking, second: Ranking) -> bool:
     ) and all(abs(a.score - b.score) <= close for a, b in zip(first, second, strict=True))
 
 
-def everything(data: Path) -> tuple[list[Passage], list[str]]:
-    """Return the distinct passages of all corpora in the data folder, shuffled, and questions of all sets."""
-    texts: dict[str, Passage] = {}
-    for file in sorted(data.glob("*/*.corpus.jsonl.zst")):
-        texts |= {f"{passage.title}\n{passage.text}": passage for passage in read_passages(file)}
-    passages = [Passage(f"p{number}", p.text, title=p.title) for number, p in enumerate(texts.values())]
-    random.Random(0).shuffle(passages)
-    sets = [load_set(BENCHMARKS[name], data, passages=False).questions for name in SETS]
-    asked = [[search_queries(judged.question, "last")[0] for judged in own] for own in sets]
-    queries = [query for own in asked for query in scale.evenly(own, QUERIES // len(SETS))]
-    return passages, [*queries[: scale.WARM_UP], *queries]
-
-
 def cost(passages: Sequence[Passage], queries: Sequence[str], both: dict[str, Store]) -> Figures:
     """Build and ask the index in each home, the homes in turn at every step."""
     encoder = scale.SyntheticEncoder()
@@ -187,7 +171,7 @@ def cost(passages: Sequence[Passage], queries: Sequence[str], both: dict[str, St
         "vectors": lambda store: took(lambda: (store.fill_vectors(encoder, batch=BATCH), store.refresh())),
         "dense": lambda store: timed(store.dense(encoder), queries),
         "hybrid": lambda store: timed(store.hybrid(encoder), queries),
-        "recall": lambda store: {"at_100": recall(store.dense(encoder), encoder, passages, queries[-QUERIES:])},
+        "recall": lambda store: {"at_100": recall(store.dense(encoder), encoder, passages, queries[scale.WARM_UP :])},
         "change": lambda store: took(lambda: (store.put([changed(passages)]), store.refresh())),
     }
     found: Figures = {}

@@ -356,6 +356,7 @@ def timed(ask: Callable[[str], object], queries: Sequence[str]) -> Figures:
         "first_ms": first,
         "median_ms": statistics.median(walls),
         "p95_ms": float(np.quantile(walls, 0.95)),
+        "p99_ms": float(np.quantile(walls, 0.99)),
         "cpu_ms": statistics.median(cpus),
         "cpu_p95_ms": float(np.quantile(cpus, 0.95)),
         "rss_mib": status("VmRSS"),

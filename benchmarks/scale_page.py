@@ -14,7 +14,7 @@ BEGIN, END = "<!-- figures: made by benchmarks/scale.py -->", "<!-- end of figur
 PART = 20_000
 """Passages of one commit, as `rankrag index` makes them of a large file of rows."""
 
-PLANNED = {"Wikipedia of December 2018": 21_000_000, "MedCorp": 54_000_000}
+PLANNED = {"Wikipedia of December 2018": 21_000_000, "MedCorp": 54_000_000, "a hundred million": 100_000_000}
 ENOUGH = 1_000_000
 """Passages that must have been measured before the plan is made: from fewer it would be a guess."""
 
