@@ -11,20 +11,8 @@ from rankrag.contract import Contract
 from rankrag.data.examples import write_examples
 from rankrag.encoding import PromptEncoder, chat_turns
 from rankrag.templates import Format
-from rankrag.training import folder
 from rankrag.training.rows import build_rows
 from rankrag.types import DataKind, Example, Message, Passage, Question
-
-
-@pytest.fixture(scope="package", autouse=True)
-def without_pictures():
-    """Let runs draw nothing, as where matplotlib is missing: a tiny run spends most of its time on pictures.
-
-    `test_plot` and the life cycle draw them.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "draw", lambda history, path: False)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ from rankrag.training.batches import Step
 from rankrag.training.card import model_card
 from rankrag.training.checkpoints import newest_checkpoint
 from rankrag.training.checks import CheckedRun
-from rankrag.training.plot import PLOT_FILE, draw
 from rankrag.training.start import ADAPTER, MODEL, RUN_FILE, tokenizer_fingerprint
 from rankrag.types import DataKind
 
@@ -77,10 +76,9 @@ def open_folder(config: TrainConfig, prepared: CheckedRun, steps: Sequence[Step]
 
 
 def write_log(out: Path, history: list[dict[str, float]]) -> None:
-    """Write the log so far, and a plot of it if matplotlib is installed."""
+    """Write the log so far."""
     with _writing(out):
         _write_json(out / LOG_FILE, history)
-        draw(history, out / PLOT_FILE)
 
 
 def save_results(
