@@ -16,7 +16,7 @@ import pytest
 
 from rankrag.data.examples import write_examples
 from rankrag.retrieval.store import PassageStore
-from rankrag.training.checkpoints import all_checkpoints
+from rankrag.training.checkpoints import all_checkpoints, newest_checkpoint
 from rankrag.training.run import train
 from tests.acceptance.conftest import ROOT
 from tests.conftest import Run
@@ -46,14 +46,12 @@ KILLED = """
 import json, os, signal, sys
 import rankrag.training.trainer as trainer
 from rankrag.config.training import TrainConfig
-from rankrag.training import folder
 from rankrag.training.run import train
 
-folder.draw = lambda *_: False
-publish = trainer.publish
-def stop(partial, final):  # power goes while the second checkpoint is being written
-    os.kill(os.getpid(), signal.SIGKILL) if final.name == "checkpoint-6" else publish(partial, final)
-trainer.publish = stop
+seal = trainer.seal
+def stop(checkpoint):  # power goes while the second checkpoint is being written
+    os.kill(os.getpid(), signal.SIGKILL) if checkpoint.name == "checkpoint-6" else seal(checkpoint)
+trainer.seal = stop
 train(TrainConfig.model_validate(json.loads(sys.argv[1])))
 """
 
@@ -134,8 +132,8 @@ def test_a_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path, 
         text=True,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert [path.name for path in all_checkpoints(tmp_path / "run")] == ["checkpoint-3"]
-    assert (tmp_path / "run/partial").is_dir()
+    assert [path.name for path in all_checkpoints(tmp_path / "run")] == ["checkpoint-3", "checkpoint-6"]
+    assert newest_checkpoint(tmp_path / "run") == tmp_path / "run/checkpoint-3"
     seen = []
     train(config, report=lambda done, _: seen.append(done))
     assert seen == [4, 5, 6]

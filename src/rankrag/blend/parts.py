@@ -6,7 +6,6 @@ Their name is a digest of everything the examples depend on, so a part of other 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from rankrag.blend.weights import Slot
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.examples import example_line
 from rankrag.data.files import sha256, write_whole
+from rankrag.data.journal import content_key
 from rankrag.errors import DataError, writing
 from rankrag.types import Example
 
@@ -106,8 +106,7 @@ class BlendParts:
             [self._sha256(file) if file.is_file() else "" for file in files],
             _code(),
         ]
-        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-        return self._folder / f"{digest[:24]}.jsonl"
+        return self._folder / f"{content_key(depends_on)}.jsonl"
 
 
 def lines(parts: Sequence[BlendPart], order: Sequence[int]) -> Iterator[bytes]:

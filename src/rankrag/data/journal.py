@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def content_key(parts: Sequence[Any]) -> str:
-    """Return a key for a row that depends on nothing but these texts, numbers and lists of such."""
+    """Return a key for a result that depends on nothing but these JSON values."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:24]
 
 

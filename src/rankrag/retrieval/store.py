@@ -97,7 +97,7 @@ class PassageStore:
             if format_of(store._table(_PASSAGES)) == FORMAT_WITHOUT_FIELDS:
                 store._db.create_table(_PASSAGES, with_fields(store._snapshot(_PASSAGES)), mode="overwrite")
             table = store._table(_PASSAGES)
-            if not list(table.list_indices()):
+            if not list(table.list_indices()):  # a new table, or one whose making was interrupted here
                 table.create_index("terms", config=TERMS_AS_THEY_ARE)
         return cls.open(path, lock_timeout=lock_timeout)
 
@@ -129,6 +129,7 @@ class PassageStore:
         paths = sorted({document.path for document in batch})
         with self._locked("write"), explained(self._path):
             table = self._table(_PASSAGES)
+            # LanceDB keeps no column unique; to look at all ids is faster than a filter with thousands of them
             stored = scan(table, ["id", "source"])
             ours = pc.is_in(stored["source"], value_set=pa.array(paths, pa.string()))
             others = stored.filter(pc.invert(ours))
@@ -136,9 +137,11 @@ class PassageStore:
             if clashes:
                 raise clash(clashes[0]["id"], clashes[0]["source"], owners[clashes[0]["id"]])
             if pc.any(ours).as_py():
+                # one commit: passages that stay are updated, new ones added, and those of these documents that are
+                # not among the rows any more deleted
                 merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.when_not_matched_by_source_delete(f"source IN ({sql_texts(paths)})").execute(rows)
-            elif owners:
+            elif owners:  # all documents are new; a merge would read the whole table
                 table.add(rows)
 
     def remove(self, *names: str) -> int:
@@ -221,6 +224,7 @@ class PassageStore:
         Each `batch` is committed when it is done and then reported, so a killed run goes on where it
         stopped. Passages that are put meanwhile need another call.
         """
+        # others that fill wait for the whole work, those that write only for a commit
         with self._locked("fill"):
             with explained(self._path):
                 table = self._snapshot(_PASSAGES)

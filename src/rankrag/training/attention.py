@@ -107,6 +107,7 @@ def pieces_of(mask: torch.Tensor) -> Sequence[Piece]:
     return cast(Sequence[Piece], _pieces[mask])
 
 
+# a compiled layer calls it as it is: its pieces differ from step to step, and each would be compiled anew
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def in_pieces(
     module: torch.nn.Module,
@@ -135,7 +136,7 @@ def in_pieces(
     queries, keys, values = (part.transpose(0, 1).flatten(1, 2).split(sizes, dim=1) for part in parts)
     found = []
     for place, piece in enumerate(pieces):
-        known = (*piece.earlier, place)
+        known = (*piece.earlier, place)  # the prefix and itself, in the order of the columns of its mask
         scores = queries[place] @ torch.cat([keys[i] for i in known], dim=1).transpose(1, 2)
         scores = (scores if cap is None else cap * torch.tanh(scores / cap)) + piece.mask
         shares = drop(scores.softmax(dim=-1), dropout, module.training)

@@ -134,6 +134,7 @@ def by_examples(rows: Iterable[Row], count: int) -> Iterator[list[Row]]:
     for row in rows:
         tails = row.tails
         while tails:
+            # what has no room comes in the next step, below its prefix again
             waiting.append(Row(row.prefix, tails[:room]))
             tails, room = tails[room:], room - len(tails[:room])
             if not room:
@@ -147,6 +148,7 @@ def to_batch(sequences: Sequence[Sequence[Row]], length: int, pad_id: int) -> Ba
     """Return packed rows as tensors with `length` tokens a sequence, padded on the right."""
     columns: dict[str, list[list[float]]] = {name: [] for name in TENSORS}
     for rows in sequences:
+        # a token a line, then a list a column: all tensors of a batch are laid out in one walk over the rows
         laid = [token for number, row in enumerate(rows) for token in _lay_out(row, number)]
         laid += [(pad_id, 0, -1, 0, IGNORE, 0.0)] * (length - len(laid))
         for name, values in zip(TENSORS, zip(*laid, strict=True), strict=True):
@@ -168,6 +170,7 @@ def padded(sequences: Sequences, tokens: int, pad_id: int) -> Batch:
 
 def attention_mask(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """Return the additive mask [sequences, 1, length, length]: a token sees its row's prefix and its own tail."""
+    # padding counts as a row too: a token that saw nothing at all would be a softmax of nothing
     same_row = batch.member[:, :, None] == batch.member[:, None, :]
     mask = torch.zeros(same_row.shape, dtype=dtype, device=batch.member.device)
     return mask.masked_fill_(~(same_row & visible(batch.tail)), torch.finfo(dtype).min)[:, None]
@@ -179,7 +182,7 @@ def _first_fit(rows: Sequence[Row], tokens: int) -> list[tuple[int, list[Row]]]:
     free: list[int] = []
     for row in sorted(rows, key=len, reverse=True):
         place = next((i for i, room in enumerate(free) if len(row) <= room), None)
-        if place is None:
+        if place is None:  # it opens a sequence: the shortest of the three lengths that holds it
             place, parts = len(bins), next(n for n in PARTS if len(row) <= tokens // n)
             bins.append((parts, []))
             free.append(tokens // parts)
@@ -189,6 +192,7 @@ def _first_fit(rows: Sequence[Row], tokens: int) -> list[tuple[int, list[Row]]]:
 
 
 def _stack(bins: Sequence[tuple[int, list[Row]]]) -> list[Sequences]:
+    # two halves make a batch, or three thirds; the last ones of a length may be fewer, and `padded` fills them up
     stacked = {n: [rows for parts, rows in bins if parts == n] for n in sorted(PARTS)}
     return [found[i : i + n] for n, found in stacked.items() for i in range(0, len(found), n)]
 

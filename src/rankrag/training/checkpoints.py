@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written elsewhere, moved to their place, checked before use."""
+"""Checkpoints that are whole or passed over: the list of its files is written last, and checked before use."""
 
 from __future__ import annotations
 
@@ -7,34 +7,25 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 COMPLETE = "complete.json"
 
 _PREFIX = "checkpoint-"
-_PARTIAL = "partial"
 
 log = logging.getLogger(__name__)
 
 
-def partial_dir(out: Path) -> Path:
-    """Return the folder in which the next checkpoint is written, without the remains of a killed run."""
-    partial = out / _PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)
-    return partial
-
-
-def publish(partial: Path, final: Path) -> None:
-    """Move a written checkpoint to its place with a list of its files' sizes, once its bytes are on the disk."""
-    files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+def seal(checkpoint: Path) -> None:
+    """Mark a written checkpoint as whole by a list of its files' sizes, once their bytes are on the disk."""
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
     for path in files:
         _sync(path)
-    sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
-    (partial / COMPLETE).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
-    _sync(partial / COMPLETE)
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
-    _sync(final.parent)
+    sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}
+    (checkpoint / COMPLETE).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+    _sync(checkpoint / COMPLETE)
+    _sync(checkpoint)
 
 
 def newest_checkpoint(out: Path) -> Path | None:
@@ -63,9 +54,11 @@ def checkpoint_path(out: Path, step: int) -> Path:
 
 
 def prune(out: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints."""
-    for path in all_checkpoints(out)[::-1][keep:]:
-        shutil.rmtree(path)
+    """Delete all but the newest `keep` whole checkpoints."""
+    kept = set(islice(whole_checkpoints(out), keep))
+    for path in all_checkpoints(out):
+        if path not in kept:
+            shutil.rmtree(path)
 
 
 def _is_whole(path: Path) -> bool:

@@ -5,8 +5,6 @@ Of several processes that start at once, such as torchrun's, one builds them and
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from rankrag.data.files import sha256, whole
+from rankrag.data.journal import content_key
 from rankrag.training.rows import Row, Tail
 from rankrag.training.step_report import Say
 from rankrag.types import DataKind
@@ -39,8 +38,7 @@ def kept_rows(blend: Path, depends_on: Mapping[str, Any], build: Callable[[], li
     every run builds its rows anew. What `build` raises is passed on.
     """
     code = sha256(*(Path(__file__).parents[1] / name for name in MAKERS))
-    key = hashlib.sha256(json.dumps([code, depends_on], sort_keys=True).encode()).hexdigest()[:16]
-    path = blend / f"rows-{key}.parquet"
+    path = blend / f"rows-{content_key([code, depends_on])}.parquet"
     rows: list[Row] | None = None
     try:
         with FileLock(blend / "rows.lock"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,14 +27,7 @@ from rankrag.config.training import TrainConfig
 from rankrag.cores import share_cores
 from rankrag.errors import ModelError
 from rankrag.training.batches import Batch, Step, padded
-from rankrag.training.checkpoints import (
-    checkpoint_path,
-    newest_checkpoint,
-    partial_dir,
-    prune,
-    publish,
-    whole_checkpoints,
-)
+from rankrag.training.checkpoints import checkpoint_path, newest_checkpoint, prune, seal, whole_checkpoints
 from rankrag.training.dev import figures, read_dev
 from rankrag.training.folder import write_log
 from rankrag.training.loss import RowModel, batch_loss
@@ -87,11 +81,11 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         self.is_distributed_loading_by_transformers = self.sharded
         self.config, self.label_ids = config, label_ids
         self.sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(2, dtype=torch.float64))
-        self.staging: Path | None = None
 
     def get_train_dataloader(self) -> DataLoader[Share]:  # noqa: D102
         # a GPU finishes a batch before one process has laid out the next
         workers = 4 if self.args.device.type == "cuda" else 0
+        # an item is a step, in the plan's order: a run that goes on skips as many items as it had done steps
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=_only, num_workers=workers)
 
     def training_step(self, model: Any, inputs: dict[str, Share], *_: Any) -> torch.Tensor:  # noqa: D102
@@ -149,6 +143,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         super().log({**logs, **means}, *args, **kwargs)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:  # noqa: D102
+        # the library's own schedules begin at a rate of 0, so that their first step teaches nothing
         self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda step: rate_share(self.config, step, num_training_steps)
         )
@@ -172,6 +167,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         if not self.sharded or checkpoint is None:
             super()._load_optimizer_and_scheduler(checkpoint)
             return
+        # `optimizer.optimizer`: accelerate wraps the real one, whose states are those of the shards
         load_shards(self.model, self.optimizer.optimizer, Path(checkpoint) / _SHARDS)
         self.lr_scheduler.load_state_dict(torch.load(f"{checkpoint}/{_SCHEDULER}", weights_only=True))
 
@@ -188,29 +184,25 @@ class RowTrainer(Trainer):  # type: ignore[misc]
             for name, parameter in wanted.items():
                 parameter.copy_(found[name])
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.staging) if self.staging else str(super()._get_output_dir(trial))
-
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        out, step = Path(self.args.output_dir), self.state.global_step
         if broken := [name for name, weight in _trained(self.model).items() if not weight.isfinite().all()]:
             raise ModelError(self._stopped(f"{broken[0]} has weights that are not finite"))
-        # the Trainer writes wherever `_get_output_dir` says; only a finished checkpoint moves to its place
-        self.staging = partial_dir(out) if self.args.should_save else out / "partial"
+        out = Path(self.args.output_dir)
+        checkpoint = checkpoint_path(out, self.state.global_step)
+        if self.args.should_save:
+            shutil.rmtree(checkpoint, ignore_errors=True)  # a killed run may have left files whose list is still right
         self.accelerator.wait_for_everyone()
         try:
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                publish(checkpoint_path(self.staging, step), checkpoint_path(out, step))
+                seal(checkpoint)
                 prune(out, self.config.keep_checkpoints)
                 write_log(out, self.state.log_history)
         except (OSError, RuntimeError) as error:  # torch and safetensors report a full disk as a RuntimeError
-            raise ModelError(self._stopped(f"the checkpoint cannot be written ({error})")) from error
-        finally:
             if self.args.should_save:
-                partial_dir(out)
-            self.staging = None
+                shutil.rmtree(checkpoint, ignore_errors=True)
+            raise ModelError(self._stopped(f"the checkpoint cannot be written ({error})")) from error
 
     def _count(self, batch: Batch, losses: torch.Tensor) -> None:
         for target, own in zip(batch.targets, batch.by_target(losses.cpu()), strict=True):
