@@ -64,8 +64,7 @@ def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> lis
     found = candidates(system, prepared, questions)
     decisions = _decisions(system, prepared, parts, [(judged, found[judged.question.id][0]) for judged in questions])
     answers = parts.answering if prepared.test_set.benchmark.style is not None else None
-    replies = _replies(answers, system, questions, decisions)
-    cited = _cited(answers, parts, questions, replies, decisions) if system.cites else {}
+    replies, cited = _answered(system, answers, parts.ranked_by, questions, decisions) if answers else ({}, {})
     failures = (parts.judging.failures if parts.judging else {}) | (answers.failures if answers else {})
     lines = []
     for judged in questions:
@@ -167,32 +166,27 @@ def _until_settled(
     return [(judged, ids[: counts[judged.question.id]]) for judged, ids in wanted]
 
 
-def _replies(
-    answers: ModelWork | None, system: System, questions: Sequence[Judged], decisions: Mapping[str, Decision]
-) -> dict[str, str]:
-    """Return the replies by question id, without those that are withheld."""
-    if answers is None:
-        return {}
-    wanted = [
+def _answered(
+    system: System,
+    answers: ModelWork,
+    ranked_by: str,
+    questions: Sequence[Judged],
+    decisions: Mapping[str, Decision],
+) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """Return the replies by question id, without those that are withheld, and the places of the passages they cite.
+
+    A refusal cites nothing.
+    """
+    asked = [
         (judged, _ids(decisions[judged.question.id].contexts))
         for judged in questions
         if system.closed_book or not decisions[judged.question.id].withheld
     ]
-    said = answers.replies(wanted, closed_book=system.closed_book)
-    return {judged.question.id: reply for (judged, _), reply in zip(wanted, said, strict=True)}
-
-
-def _cited(
-    answers: ModelWork | None,
-    parts: SystemParts,
-    questions: Sequence[Judged],
-    replies: Mapping[str, str],
-    decisions: Mapping[str, Decision],
-) -> dict[str, tuple[int, ...]]:
-    """Return the places of the cited passages of each answer; a refusal cites nothing."""
-    if answers is None:
-        return {}
-    names = {name for name, reply in replies.items() if not is_refusal(reply)}
-    wanted = [(q, _ids(decisions[q.question.id].contexts)) for q in questions if q.question.id in names]
-    found = answers.cited(wanted, {name: decisions[name].relevance for name in names}, parts.ranked_by)
-    return {judged.question.id: places for (judged, _), places in zip(wanted, found, strict=True)}
+    said = answers.replies(asked, closed_book=system.closed_book)
+    replies = {judged.question.id: reply for (judged, _), reply in zip(asked, said, strict=True)}
+    if not system.cites:
+        return replies, {}
+    citing = [(judged, ids) for judged, ids in asked if not is_refusal(replies[judged.question.id])]
+    relevance = {judged.question.id: decisions[judged.question.id].relevance for judged, _ in citing}
+    found = answers.cited(citing, relevance, ranked_by)
+    return replies, {judged.question.id: places for (judged, _), places in zip(citing, found, strict=True)}
