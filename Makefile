@@ -33,7 +33,7 @@ serve: $(VENV)/.core
 test: $(VENV)/.dev
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 	  --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	  --cov --cov-report=term:skip-covered --cov-fail-under=90
+	  --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 # Tests that take minutes: thousands of requests, kill -9, comparisons of whole systems, and real clients in separate
 # environments, since their versions exclude each other. MCP's conformance suite needs npm.
