@@ -99,7 +99,7 @@ def model_of(
     progress: Progress | None = None,
 ) -> LanguageModel:
     """Return the config's model; passage states are kept in `index` if the config says so."""
-    settings = config.model_dump(include={"device", "dtype", "score", "state_cache"})
+    settings = config.model_dump(include={"device", "dtype", "score", "state_cache", "short_writing"})
     return open_model(config.model, **settings, index=index, say=say, progress=progress)
 
 
@@ -110,6 +110,7 @@ def open_model(
     dtype: str = "auto",
     score: ScoreType | None = None,
     state_cache: Path | str = "off",
+    short_writing: bool = True,
     index: Path | str | None = None,
     say: Say = lambda _: None,
     progress: Progress | None = None,
@@ -121,7 +122,7 @@ def open_model(
 
     Passage states are kept in memory, in a folder, or, for the `state_cache` "index", in a folder of `index`. Only
     models in this process whose prompts begin with the passage keep any; for others `say` gets a line if a folder was
-    named.
+    named. `short_writing` is that of `TransformersModel`.
     """
     is_named = str(state_cache) not in ("off", "memory", "index")
     if is_address(name):
@@ -133,7 +134,10 @@ def open_model(
     from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel
 
-    replicas = [TransformersModel(directory, device=one.strip(), dtype=dtype, score=score) for one in device.split(",")]
+    replicas = [
+        TransformersModel(directory, device=one.strip(), dtype=dtype, score=score, short_writing=short_writing)
+        for one in device.split(",")
+    ]
     reason = replicas[0].why_no_states()
     where = _states_in(index) if state_cache == "index" else state_cache
     for replica in replicas:

@@ -66,6 +66,11 @@ class AskConfig(PipelineSettings, MachineSettings):
         description="Where passage states are kept between questions: in the `index`, if it is a folder that can be "
         "written; memory, off, or a folder.",
     )
+    short_writing: bool = Field(
+        default=True,
+        description="Whether replies are written with weights of 4 and 8 bits, on CPUs where that is faster; scores do "
+        "not change (docs/performance.md).",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> AskConfig:

@@ -46,11 +46,10 @@ def choose(say: Say = lambda _: None) -> str:
 
 
 def memory_here(name: str) -> int:
-    """Return the memory that a member takes on this machine: weights in float32 need twice as much as in 16 bits."""
+    """Return the memory that a member takes on this machine: weights in float32 need 4 bytes each."""
     from rankrag.devices import has_bf16
 
-    base = base_of(name).parameters
-    return memory_size.needed_bytes(base if has_bf16() else 2 * base)
+    return memory_size.needed_bytes(base_of(name).parameters, bytes_each=3 if has_bf16() else 4)
 
 
 def measured_seconds(name: str) -> float | None:

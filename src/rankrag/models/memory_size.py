@@ -21,6 +21,6 @@ def total_bytes() -> int:
     return found
 
 
-def needed_bytes(parameters: int) -> int:
-    """Return the memory that preparing or running a model takes, with its weights in 16 bits."""
-    return 2 * parameters + _BESIDE
+def needed_bytes(parameters: int, bytes_each: int = 3) -> int:
+    """Return the memory that preparing or running a model takes: by default, weights in 16 bits and once more in 8."""
+    return bytes_each * parameters + _BESIDE

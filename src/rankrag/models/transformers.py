@@ -15,7 +15,7 @@ from rankrag.contract import Contract, ScoreType, load_contract
 from rankrag.cores import share_cores
 from rankrag.devices import pick_device, pick_dtype
 from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
-from rankrag.models import SamplingParams, packing
+from rankrag.models import SamplingParams, packing, short_weights
 from rankrag.models.attention import slice_attention
 from rankrag.models.loading import load_weights
 from rankrag.models.memory import in_halves
@@ -25,6 +25,9 @@ from rankrag.types import Prompt
 
 COPIED = 6
 """Tokens guessed at a time: those that follow the last two tokens in the prompt, since answers copy from passages."""
+
+COPIED_SHORT = short_weights.ROWS - 1
+"""The same where a model writes with short weights: one token more is read with the guessed ones."""
 
 
 class TransformersModel(PromptReader):
@@ -39,6 +42,7 @@ class TransformersModel(PromptReader):
         score: what ranks; by default the contract's.
         tokens_per_batch: padded tokens of one forward pass (one prompt may exceed it). By default 1,024 on a CPU,
             whose caches hold no more (`make bench`), and 32,768 elsewhere. Halved when memory runs out.
+        short_writing: write replies with the short weights of a prepared model, where it has some (`short_weights`).
 
     Raises:
         ModelError: the model or its tokenizer cannot be loaded.
@@ -54,12 +58,15 @@ class TransformersModel(PromptReader):
         contract: Contract | None = None,
         score: ScoreType | None = None,
         tokens_per_batch: int | None = None,
+        short_writing: bool = True,
     ) -> None:
         where = pick_device(device)
         tokenizer, model = load_weights(str(directory), pick_dtype(dtype, where))
         model.to(where).eval()
         if where.type == "cpu":
             slice_attention(model)
+        short = short_writing and short_weights.use_short_weights(model, Path(directory) / short_weights.FILE)
+        self._copied = COPIED_SHORT if short else COPIED
         own = load_contract(Path(directory)) if Path(directory).is_dir() else None
         contract = contract or own or default_contract(tokenizer)
         contract = replace(contract, score=score or contract.score)
@@ -132,12 +139,12 @@ class TransformersModel(PromptReader):
             "attention_mask": torch.tensor(mask, device=self.device),
         }
         if copies:
-            return inputs | {"prompt_lookup_num_tokens": COPIED, "max_matching_ngram_size": 2}
+            return inputs | {"prompt_lookup_num_tokens": self._copied, "max_matching_ngram_size": 2}
         return inputs | ({"past_key_values": self._root(root).cache(self.model, len(prompts))} if root else {})
 
     def _can_take_back(self, length: int, params: SamplingParams) -> bool:
         """Whether the states of wrong guesses can be dropped: a sliding window that has moved on cannot go back."""
-        return self.can_share([]) and length + params.max_new_tokens + COPIED <= self._window
+        return self.can_share([]) and length + params.max_new_tokens + self._copied <= self._window
 
     @torch.inference_mode()
     def _generate(self, params: SamplingParams, **inputs: Any) -> torch.Tensor:
@@ -151,11 +158,12 @@ class TransformersModel(PromptReader):
             sampling |= {"begin_suppress_tokens": self.encoder.label_ids((params.not_first,))}
         share_cores(self.device)
         ends = {*self.encoder.end_ids[-1:], self.tokenizer.eos_token_id} - {None}
-        output: torch.Tensor = self.model.generate(
-            **inputs,
-            **sampling,
-            max_new_tokens=params.max_new_tokens,
-            eos_token_id=sorted(ends),
-            pad_token_id=self._pad_id,
-        )
+        with short_weights.short_writing():
+            output: torch.Tensor = self.model.generate(
+                **inputs,
+                **sampling,
+                max_new_tokens=params.max_new_tokens,
+                eos_token_id=sorted(ends),
+                pad_token_id=self._pad_id,
+            )
         return output
