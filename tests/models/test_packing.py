@@ -148,3 +148,15 @@ def test_a_token_sees_the_root_its_prefix_and_its_own_tail():
         [1, 1, 1, 0, 0, 1],
     ]
     assert laid.ends == ((0, 0, 2), (1, 0, 3))
+
+
+def test_a_batch_takes_no_rows_that_would_be_mostly_padding():
+    rows = [packing.SharedRow((1,) * length) for length in (48, 100, 50, 95, 49)]
+
+    def lengths(tokens):
+        return [[len(row) for row in batch] for batch in packing.batches(rows, lambda: tokens)]
+
+    assert lengths(400) == [[100, 95], [50, 49, 48]]
+    assert lengths(100) == [[100], [95], [50, 49], [48]]  # never more than these tokens
+    assert lengths(2000) == [[100, 95, 50, 49, 48]]  # so few that another batch would cost more
+    assert lengths(1) == [[100], [95], [50], [49], [48]]

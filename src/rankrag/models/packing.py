@@ -22,6 +22,10 @@ ROW_TOKENS = 512
 """Longest row with several tails: beyond it, attention over unrelated tails costs more than a shared prefix saves."""
 
 
+JOINS_FROM = 0.9
+"""Length of a row, relative to the longest of its batch, from which padding costs less than a batch more."""
+
+
 @dataclass(slots=True)
 class SharedRow:
     """A shared prefix and the tails behind it; `places` says which prompt each tail belongs to.
@@ -94,12 +98,15 @@ def batches(
 ) -> Iterator[list[SharedRow]]:
     """Yield rows, longest first, in batches of at most `tokens()` padded tokens (one row may exceed them).
 
-    Rows of equal `size` are ordered by the length of their prefix: if that is a kept state, padding follows it too.
+    Once a quarter of these tokens are there, only rows join that need little padding (`JOINS_FROM`). Rows of equal
+    `size` are ordered by the length of their prefix: if that is a kept state, padding follows it too.
     """
     order = sorted(rows, key=lambda row: (size(row), len(row.prefix)), reverse=True)
     while order:
         # asked again for each batch: running out of memory lowers it
-        count = max(1, tokens() // max(1, size(order[0])))
+        most, longest = tokens(), max(1, size(order[0]))
+        full, enough = max(1, most // longest), max(1, most // 4 // longest)
+        count = enough + sum(size(row) >= JOINS_FROM * longest for row in order[enough:full])
         yield order[:count]
         order = order[count:]
 
