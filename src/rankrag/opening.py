@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rankrag.config.answering import AskConfig
+from rankrag.data.files import read_ahead
 from rankrag.data.progress import Progress
 from rankrag.errors import ConfigError
 from rankrag.models import LanguageModel
@@ -130,6 +131,7 @@ def open_model(
             say(f"state_cache {state_cache}: not used, the server keeps what it has read itself")
         return open_server(name, score=score, say=say)
     directory = resolve_model(name, say, progress)
+    read_ahead(*Path(directory).glob("*.safetensors"), *Path(directory).glob("*.packed"))  # while torch is imported
     from rankrag.models.parallel import ParallelModel
     from rankrag.models.state_cache import open_cache
     from rankrag.models.transformers import TransformersModel

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import pytest
 import zstandard
 
-from rankrag.data.files import located_rows
+from rankrag.data.files import located_rows, read_ahead
 from rankrag.data.rows import read_passages
 from rankrag.documents.loading import Failed, Loaded, load_documents
 from rankrag.errors import DataError
@@ -122,3 +123,13 @@ def test_a_table_that_is_not_utf_8_is_named(tmp_path):
     (tmp_path / "a.tsv").write_bytes(b"id\ttext\n1\t\xff\xfe\n")
     with pytest.raises(DataError, match=r"a\.tsv: not UTF-8"):
         list(located_rows(tmp_path / "a.tsv"))
+
+
+def test_reading_ahead_never_fails(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *row: asked.append(row[1:]))
+    (tmp_path / "weights").write_bytes(b"x")
+    read_ahead(tmp_path / "weights", tmp_path / "missing")
+    assert asked == [(0, 0, os.POSIX_FADV_WILLNEED)]
+    monkeypatch.delattr(os, "posix_fadvise")
+    read_ahead(tmp_path / "weights")

@@ -14,7 +14,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -286,3 +286,10 @@ def _is_cut(error: json.JSONDecodeError, rest: str) -> bool:
 
 def _refuse(error: DataError) -> None:
     raise error
+
+
+def read_ahead(*paths: Path) -> None:
+    """Let the system read files into memory beside what follows, where it can."""
+    for path in paths:
+        with suppress(OSError, AttributeError), path.open("rb") as file:  # the second: not every system has the call
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)

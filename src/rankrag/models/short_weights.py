@@ -9,10 +9,8 @@ adds is small beside its steps. Others get 8 bits.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
@@ -107,8 +105,6 @@ def use_short_weights(model: Any, path: Path) -> bool:
             found = {name: (file.get_tensor(f"{name}.short"), file.get_tensor(f"{name}.scales")) for name in linears}
     except (OSError, SafetensorError):
         return False
-    # from here on the system reads the file into memory, while passages are ranked
-    threading.Thread(target=_read_ahead, args=(path,), daemon=True).start()
     for name, linear in linears.items():
         linear.__class__ = ShortLinear
         cast("ShortLinear", linear).shorten(*found[name])
@@ -154,11 +150,6 @@ def _linears(model: Any) -> Iterator[tuple[str, nn.Linear]]:
         # exactly this class: others do more with their weights
         if type(module) is nn.Linear and module.in_features % GROUP == 0 and module.out_features % 16 == 0:
             yield name, module
-
-
-def _read_ahead(path: Path) -> None:
-    with suppress(OSError, AttributeError), path.open("rb") as file:  # the second: not every system has the call
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _capability() -> str:
