@@ -1,4 +1,4 @@
-"""`rankrag rerank`: runs or candidates in, a run in the model's order out; a run that was killed goes on."""
+"""`rankrag retrieve` and `rerank`: questions in, a run out, in a retriever's order or in a model's."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ import typer
 
 from rankrag.cli import options
 from rankrag.cli.options import say
-from rankrag.cli.ranking import Out
 from rankrag.cli.rows import Making, made_rows, write_run
 from rankrag.cluster.pipelines import hold_reranker, reranked
 from rankrag.config.answering import AskConfig
 from rankrag.config.schema import load_config
 from rankrag.data.files import Row
-from rankrag.data.frozen import passages_beside
+from rankrag.data.frozen import keep_passages, passages_beside
 from rankrag.data.journal import Journal, content_key
 from rankrag.data.rows import read_passages, read_questions
 from rankrag.data.runs import is_trec, known_id, read_candidates, read_run, run_row
 from rankrag.errors import ConfigError, DataError
 from rankrag.evaluation.model_key import ranker_key
 from rankrag.models import LanguageModel
-from rankrag.opening import open_reranker
+from rankrag.opening import open_reranker, open_retriever
+from rankrag.pipeline import search_queries
 from rankrag.rerank import Decision
+from rankrag.retrieval.fusion import search
 from rankrag.retrieval.homes import open_store
 from rankrag.retrieval.places import checked_place
-from rankrag.types import Question, Ranking, ScoredPassage
+from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
-_AT_ONCE = 16
+_SEARCHED_AT_ONCE = 64
+_JUDGED_AT_ONCE = 16
 """Questions whose passages are judged together."""
 
 _DEFAULTS = {"n": 100, "state_cache": "memory"}  # runs are long, and their passages are seldom asked for again
+
+QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for stdin.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines; TREC if it ends in .trec, .run or .txt.")]
+Depth = Annotated[int, typer.Option("--k", "-k", min=1, help="Passages for each question.")]
+Freeze = Annotated[bool, typer.Option("--freeze", help="Keep the passages beside --out; then rerank needs no index.")]
 
 RunFile = Annotated[
     Path | None, typer.Option("--run", help="Run to rerank; its passages are beside it (--freeze) or in --index.")
@@ -63,6 +70,41 @@ SettledTop = Annotated[
 
 _Asked = tuple[Question, Ranking]
 _RerankMany = Callable[[Sequence[_Asked]], Sequence[Decision]]
+
+
+@options.with_options(AskConfig, "retriever", "encoder", "history_query", retriever="hybrid", history_query="last")
+def retrieve(
+    *,
+    questions: QuestionsFile,
+    index: options.Index = options.DEFAULT_INDEX,
+    k: Depth = 100,
+    out: Out = None,
+    freeze: Freeze = False,
+    given: options.Given,
+) -> None:
+    """Find the best passages for questions, without a model."""
+    if freeze and out is None:
+        raise ConfigError("--freeze keeps the passages beside the run; name the run with --out FILE")
+    options.refuse_input(out, questions=questions)
+    if out is not None and not freeze and (earlier := passages_beside(out)):
+        raise ConfigError(f"{earlier}: belongs to an earlier run; pass --freeze to replace it, or delete it")
+    wanted = list(read_questions(questions))
+    first_stage = open_retriever(index, given["retriever"], encoder=given.get("encoder"), say=say)
+    passages: dict[str, Passage] = {}
+
+    def found() -> Iterator[Row]:
+        with options.step_lines(passing=True) as step:
+            for start in range(0, len(wanted), _SEARCHED_AT_ONCE):
+                batch = wanted[start : start + _SEARCHED_AT_ONCE]
+                rankings = search(first_stage, [search_queries(q, given["history_query"]) for q in batch], k)
+                if freeze:
+                    passages.update((c.passage.id, c.passage) for ranking in rankings for c in ranking)
+                yield from map(run_row, batch, rankings)
+                step("Retrieving", start + len(batch), len(wanted))
+
+    write_run(out, found())
+    if out is not None and freeze:
+        keep_passages(out, passages.values())
 
 
 @options.with_options(AskConfig, "model", "device", "dtype", "ray")
@@ -105,7 +147,7 @@ def _reranked(wanted: Sequence[_Asked], settings: AskConfig, store: str | None, 
     The passages of some questions are judged together. These batches do not depend on what is found already, nor on who
     judges them; so scores do not either, but for the rounding by which a known passage differs from a new one.
     """
-    size = _AT_ONCE if settings.settled_from is None else 1
+    size = _JUDGED_AT_ONCE if settings.settled_from is None else 1
     batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
     made_by = [ranker_key("model", settings.model), settings.model_dump(exclude={"ray", "state_cache"})]
     keys = [content_key([made_by, [_content(asked) for asked in batch]]) for batch in batches]
