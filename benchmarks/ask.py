@@ -36,6 +36,7 @@ from rankrag.models.state_cache import StateCache
 from rankrag.models.transformers import TransformersModel
 from rankrag.opening import load, open_model
 from rankrag.pipeline import RankRAG
+from rankrag.rerank import Decision
 from rankrag.types import Answer, Question, Ranking, ScoredPassage
 
 PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance-ask.svg"
@@ -156,11 +157,18 @@ def ways(model: TransformersModel, exact: RankRAG) -> dict[str, Callable[[Questi
     """Return how to ask a question each way; known passages are those that the previous way read."""
     score = careful_loop(model)
 
-    def careful(question: Question, retrieved: Ranking) -> Ranking:
-        odds = score([(question, c.passage) for c in retrieved])
-        return tuple(sorted(map(rescored, retrieved, odds), key=lambda c: -c.score))
+    class Careful(RankRAG):
+        """Ranks by the loop that anyone would write."""
 
-    early = replace(exact, settled_from="fitted")
+        def rerank_many(self, asked: Sequence[tuple[Question, Ranking]]) -> list[Decision]:
+            found = []
+            for question, retrieved in asked:
+                odds = score([(question, c.passage) for c in retrieved])
+                ranking = tuple(sorted(map(rescored, retrieved, odds), key=lambda c: -c.score))
+                found.append(self.decide(ranking, ()))
+            return found
+
+    early = with_settings(exact, settled_from="fitted")
 
     def way(name: str, pipeline: RankRAG, *, known: bool) -> Callable[[Question], Asked]:
         def ask(question: Question) -> Asked:
@@ -171,13 +179,18 @@ def ways(model: TransformersModel, exact: RankRAG) -> dict[str, Callable[[Questi
         return ask
 
     return {
-        NONE: way(NONE, replace(exact, reranker=None), known=False),
-        CAREFUL: way(CAREFUL, replace(exact, reranker=careful), known=False),
+        NONE: way(NONE, with_settings(exact, rerank=False), known=False),
+        CAREFUL: way(CAREFUL, Careful(exact.retriever, exact.model, exact.settings), known=False),
         COLD: way(COLD, exact, known=False),
         KNOWN: way(KNOWN, exact, known=True),
         EARLY: way(EARLY, early, known=False),
         EARLY_KNOWN: way(EARLY_KNOWN, early, known=True),
     }
+
+
+def with_settings(pipeline: RankRAG, **values: object) -> RankRAG:
+    """Return a pipeline with other settings."""
+    return replace(pipeline, settings=pipeline.settings.model_copy(update=values))
 
 
 def rescored(candidate: ScoredPassage, odds: float) -> ScoredPassage:
@@ -192,9 +205,17 @@ def asked(name: str, pipeline: RankRAG, question: Question) -> Asked:
         first = first or time.perf_counter() - began
         if isinstance(piece, Answer):
             took = piece.timings
-            judged = len(piece.relevance) or (pipeline.n if name == CAREFUL else 0)
+            judged = len(piece.relevance) or (pipeline.settings.n if name == CAREFUL else 0)
             return Asked(
-                pipeline.n, name, question.id, took.retrieve, took.rerank, took.generate, first, judged, piece.text
+                pipeline.settings.n,
+                name,
+                question.id,
+                took.retrieve,
+                took.rerank,
+                took.generate,
+                first,
+                judged,
+                piece.text,
             )
     raise AssertionError("a stream ends with its answer")
 

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from experiments.injection import ATTACKS, GOAL, Attacked, attacked, lure, summary
+from rankrag.config.answering import AskConfig
 from rankrag.encoding import turn_markers
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_cache import StateCache
@@ -83,7 +84,7 @@ def test_an_attack_that_is_obeyed_is_counted_and_one_that_is_not_is_not():
         return GOAL if any(GOAL in segment.text for segment in prompt) else "the Tagus"
 
     obeyed, refused = (
-        attacked(RankRAG(Found(), FakeLanguageModel(yes_if="", reply=reply), n=3, k=3), QUESTION, ATTACKS[0])
+        attacked(RankRAG(Found(), FakeLanguageModel(yes_if="", reply=reply), AskConfig(n=3, k=3)), QUESTION, ATTACKS[0])
         for reply in (obeys, "the Tagus")
     )
     assert obeyed == Attacked(ATTACKS[0], QUESTION.text, 3, is_read=True, answer=GOAL, followed=True)

@@ -173,8 +173,8 @@ def test_vectors_of_the_index_are_not_made_again(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "bound"),
     [
-        ({}, "fitted"),
-        ({"k": 2}, "fitted"),
+        ({}, 2.0),
+        ({"k": 2}, 2.0),
         ({"k": 1}, NEVER),  # fitted for another k
         ({"score": "true"}, NEVER),  # and for another score
         ({"settled_from": 1.0}, 1.0),
@@ -185,7 +185,7 @@ def test_vectors_of_the_index_are_not_made_again(tmp_path, monkeypatch):
 def test_answers_stop_early_by_the_bound_that_was_fitted_for_them(index, settings, bound):
     fitted = FakeLanguageModel(yes_if="river", contract=Contract(k=2, settled_from=2.0))
     rag = load(index, AskConfig(retriever="bm25", **settings), model=fitted)
-    assert rag.settled_from == bound
-    assert open_reranker(AskConfig(), model=fitted).settled_from == NEVER  # a list is judged whole
+    assert rag.bound() == bound
+    assert open_reranker(AskConfig(), model=fitted).bound() == NEVER  # a list is judged whole
     unfitted = FakeLanguageModel(yes_if="river")
-    assert load(index, AskConfig(retriever="bm25"), model=unfitted).settled_from == NEVER
+    assert load(index, AskConfig(retriever="bm25"), model=unfitted).bound() == NEVER

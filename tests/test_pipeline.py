@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import answer_many
@@ -35,25 +36,11 @@ def ids(ranking):
     return [c.passage.id for c in ranking]
 
 
-@pytest.mark.parametrize(("n", "k"), [(2, 3), (0, 0), (3, 0)])
-def test_k_lies_between_one_and_n(rivers, n, k):
-    with pytest.raises(ConfigError, match=f"n={n}, k={k}"):
-        RankRAG(rivers, model(), n=n, k=k)
-
-
 def test_as_many_passages_are_answered_from_as_the_contract_says_and_are_there(rivers):
     contract = Contract(k=3)
-    assert [RankRAG(rivers, model(contract=contract), n=n, k=k).depth for n, k in ((4, None), (2, None), (4, 1))] == [
-        3,
-        2,
-        1,
-    ]
-    assert len(RankRAG(rivers, model(contract=contract), n=4).ask("Which?").contexts) == 3
-
-
-def test_an_unknown_history_query_is_refused(rivers):
-    with pytest.raises(ConfigError, match="history_query='some'"):
-        RankRAG(rivers, model(), history_query="some")
+    asked = [AskConfig(n=4), AskConfig(n=2), AskConfig(n=4, k=1)]
+    assert [RankRAG(rivers, model(contract=contract), one).depth for one in asked] == [3, 2, 1]
+    assert len(RankRAG(rivers, model(contract=contract), AskConfig(n=4)).ask("Which?").contexts) == 3
 
 
 class FakeFilms:
@@ -75,28 +62,18 @@ WHERE = "Where was the director of Casablanca born?"
 
 @pytest.mark.parametrize("rounds", [2, "auto"])
 def test_the_passages_of_both_rounds_are_judged_together(rounds):
-    answer = RankRAG(FakeFilms(), model(), n=4, k=1, rounds=rounds).ask(WHERE)
+    answer = RankRAG(FakeFilms(), model(), AskConfig(n=4, k=1, rounds=rounds)).ask(WHERE)
     assert ids(answer.retrieved) == ["film", "man", "o0", "o1", "o2"]
     assert ids(answer.contexts) == ["man"]
     assert set(answer.relevance) == set(ids(answer.retrieved))
     assert answer.second_round.found == {"man", "o0", "o1", "o2"}
-    assert RankRAG(FakeFilms(), model(), n=4, k=1).ask(WHERE).second_round is None
+    assert RankRAG(FakeFilms(), model(), AskConfig(n=4, k=1)).ask(WHERE).second_round is None
 
 
 def test_judging_both_rounds_stops_once_the_top_is_settled():
-    answer = RankRAG(FakeFilms(), model(), n=10, k=1, rounds=2, settled_from=0.0).ask(WHERE)
+    answer = RankRAG(FakeFilms(), model(), AskConfig(n=10, k=1, rounds=2, settled_from=0.0)).ask(WHERE)
     assert (len(answer.retrieved), len(answer.relevance)) == (11, BLOCK)
     assert ids(answer.contexts) == ["man"]
-
-
-def test_an_unknown_reranker_is_refused(rivers):
-    with pytest.raises(ConfigError, match="reranker='magic'"):
-        RankRAG(rivers, model(), reranker="magic")
-
-
-def test_rounds_that_nobody_knows_are_refused(rivers):
-    with pytest.raises(ConfigError, match="rounds=3"):
-        RankRAG(rivers, model(), rounds=3)
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
@@ -106,7 +83,7 @@ def test_an_empty_question_is_refused(rivers, text):
 
 
 def test_an_answer_carries_everything_it_came_from(rivers):
-    answer = RankRAG(rivers, model(), n=3, k=2).ask("Which?")
+    answer = RankRAG(rivers, model(), AskConfig(n=3, k=2)).ask("Which?")
     assert ids(answer.retrieved) == ["p0", "p1", "p2"]
     assert ids(answer.reranked) == ["p2", "p0", "p1"]
     assert ids(answer.contexts) == ["p2", "p0"]
@@ -120,14 +97,9 @@ def test_an_answer_carries_everything_it_came_from(rivers):
 
 
 def test_without_reranking_the_retrievers_order_stays(rivers):
-    answer = RankRAG(rivers, model(), reranker=None).ask("Which?")
+    answer = RankRAG(rivers, model(), AskConfig(rerank=False)).ask("Which?")
     assert answer.reranked == answer.retrieved
     assert answer.relevance == {}
-
-
-def test_a_function_can_rerank(rivers):
-    answer = RankRAG(rivers, model(), reranker=lambda _, ranking: ranking[::-1]).ask("Which?")
-    assert ids(answer.reranked) == ["p3", "p2", "p1", "p0"]
 
 
 def test_the_answer_is_withheld_below_the_threshold(rivers):
@@ -168,8 +140,8 @@ class FakeNearness:
 
 def test_what_nearness_adds_changes_the_order_but_neither_probability_nor_refusal(rivers):
     contract = Contract(abstain_below=3.0)
-    pure = RankRAG(rivers, model(contract=contract), k=1).ask("W?")
-    near = RankRAG(rivers, model(contract=contract), k=1, nearness=FakeNearness()).ask("W?")
+    pure = RankRAG(rivers, model(contract=contract), AskConfig(k=1)).ask("W?")
+    near = RankRAG(rivers, model(contract=contract), AskConfig(k=1), nearness=FakeNearness()).ask("W?")
     assert (ids(pure.reranked)[0], ids(near.reranked)[:2]) == ("p2", ["p3", "p2"])
     assert near.relevance == pure.relevance
     # the model is sure of one passage by 2.2, which the threshold of 3 withholds; 5 more of another one do not count
@@ -180,15 +152,17 @@ def test_nearness_is_asked_what_the_retriever_is_asked_and_only_of_what_was_judg
     nearness = FakeNearness()
     question = Question("q", "now?", (Message("user", "before"),))
     many = FakeRetriever(ranking_of("The Tagus.", *["The Ebro."] * 9))
-    RankRAG(many, model(), n=10, k=1, nearness=nearness, history_query="last", settled_from=0.0).ask(question)
+    RankRAG(many, model(), AskConfig(n=10, k=1, history_query="last", settled_from=0.0), nearness=nearness).ask(
+        question
+    )
     assert nearness.asked == [(("now?",), ["p0", "p1", "p2", "p3", "p4"])]
-    RankRAG(many, model(), n=2, k=1, nearness=nearness, history_query="both").ask(question)
+    RankRAG(many, model(), AskConfig(n=2, k=1, history_query="both"), nearness=nearness).ask(question)
     assert nearness.asked[1][0] == ("now?", "before\nnow?")
 
 
 def test_a_conversation_is_searched_by_all_turns_where_asked(rivers):
     question = Question("q", "now?", (Message("user", "before"),))
-    RankRAG(rivers, model(), history_query="all").ask(question)
+    RankRAG(rivers, model(), AskConfig(history_query="all")).ask(question)
     RankRAG(rivers, model()).ask(question)
     assert rivers.queries == ["before\nnow?", "now?"]
 
@@ -218,7 +192,7 @@ def test_the_next_turn_remembers_question_and_answer(rivers):
 
 
 def test_an_answer_says_how_many_passages_were_known(rivers, monkeypatch):
-    rag = RankRAG(rivers, FakeLanguageModel(yes_if="tagus", reply="The Tagus."), n=4, k=2)
+    rag = RankRAG(rivers, FakeLanguageModel(yes_if="tagus", reply="The Tagus."), AskConfig(n=4, k=2))
     half_known = property(lambda fake: ModelInfo(states=StateUse(len(fake.prompts) // 2, len(fake.prompts))))
     monkeypatch.setattr(FakeLanguageModel, "info", half_known)
     rag.ask("Which river?")
@@ -231,26 +205,21 @@ def test_a_model_that_keeps_no_states_says_nothing_of_them(rivers):
 
 def test_only_as_many_passages_are_judged_as_settle_the_top_k(ranking_of):
     retriever = FakeRetriever(ranking_of("The Ebro.", "The Tagus.", *["The Minho."] * 8))
-    answer = RankRAG(retriever, model(), n=10, k=1, settled_from=0.0).ask("Which?")
+    answer = RankRAG(retriever, model(), AskConfig(n=10, k=1, settled_from=0.0)).ask("Which?")
     assert ids(answer.contexts) == ["p1"]
     assert len(answer.relevance) == BLOCK
     assert len(answer.reranked) == 10
-    fitted = RankRAG(retriever, model(contract=Contract(settled_from=0.0)), n=10, k=1, settled_from="fitted")
+    fitted = RankRAG(retriever, model(contract=Contract(settled_from=0.0)), AskConfig(n=10, k=1, settled_from="fitted"))
     assert len(fitted.ask("Which?").relevance) == BLOCK
 
 
 def test_a_bound_that_the_contract_lacks_is_refused_before_any_question(rivers):
     with pytest.raises(ConfigError, match="no bound was fitted"):
-        RankRAG(rivers, model(), settled_from="fitted")
-
-
-def test_a_reranker_of_another_name_is_refused(rivers):
-    with pytest.raises(ConfigError, match="must be 'model', None or a function"):
-        RankRAG(rivers, model(), reranker="windows")
+        RankRAG(rivers, model(), AskConfig(settled_from="fitted"))
 
 
 def test_the_answer_and_its_steps_called_one_by_one_agree(rivers):
-    rag = RankRAG(rivers, model(contract=Contract(abstain_below=0.0)), n=4, k=2)
+    rag = RankRAG(rivers, model(contract=Contract(abstain_below=0.0)), AskConfig(n=4, k=2))
     question = Question("q", "Which?")
     found = rag.retrieve(question)
     retrieved = found.ranking
@@ -271,5 +240,5 @@ def test_each_prompt_is_encoded_once(rivers, monkeypatch):
         return encode(self, prompts, **options)
 
     monkeypatch.setattr(FakeLanguageModel, "encode", counting)
-    RankRAG(rivers, model(), n=4, k=2).ask("Which?")
+    RankRAG(rivers, model(), AskConfig(n=4, k=2)).ask("Which?")
     assert len(encoded) == len(set(encoded)) == 4 + 1

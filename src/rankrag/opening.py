@@ -17,7 +17,6 @@ from rankrag.models.address import is_address, parse_address
 from rankrag.models.family import MINI
 from rankrag.models.prepared import resolve_model
 from rankrag.pipeline import RankRAG
-from rankrag.rerank import NEVER
 from rankrag.retrieval import Retriever
 
 if TYPE_CHECKING:
@@ -78,18 +77,8 @@ def open_reranker(
     if model is None:
         model = model_of(config, index=index, say=say)
     shares = config.rerank and config.similarity
-    return RankRAG(
-        retriever,
-        model,
-        n=config.n,
-        k=config.k,
-        reranker="model" if config.rerank else None,
-        history_query=config.history_query,
-        rounds=config.rounds,
-        nearness=open_nearness(model.contract, encoder or config.encoder, say, index) if shares else None,
-        settled_from=NEVER if config.settled_from is None else config.settled_from,
-        abstain_below=config.abstain_below,
-    )
+    nearness = open_nearness(model.contract, encoder or config.encoder, say, index) if shares else None
+    return RankRAG(retriever, model, config, nearness)
 
 
 def model_of(

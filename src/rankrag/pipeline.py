@@ -7,11 +7,12 @@ steps, for many questions at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from rankrag.citations import cite
+from rankrag.config.answering import AskConfig
 from rankrag.contract import HistoryQuery
 from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ConfigError, DataError
@@ -19,14 +20,12 @@ from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
 from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled, settled
 from rankrag.retrieval import Retriever
-from rankrag.retrieval.rounds import Retrieved, Rounds, search_rounds
+from rankrag.retrieval.rounds import Retrieved, search_rounds
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Question, Ranking, StateUse, Timings
 
 if TYPE_CHECKING:
     from rankrag.retrieval.nearness import Nearness
-
-Reranker = Callable[[Question, Ranking], Ranking]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +35,27 @@ class RankRAG:
     Attributes:
         retriever: the first stage; None if only given passages are reranked.
         model: ranks and answers.
-        n: passages that are retrieved and reranked (paper: 100 at 8B, 30 at 70B); two rounds find up to twice as many.
-        k: passages to answer from (paper: 5), at most `n`; None takes the contract's.
-        reranker: "model" reranks with `model`; None keeps the retriever's order (the paper's ablation); a function
-            replaces the model. Only "model" withholds answers for lack of relevance.
-        history_query: which turns of a conversation are searched for (`search_queries`); None takes the contract's.
-        rounds: how often is searched: once (paper), twice, or "auto": twice if the first round leaves the question open
-            (`retrieval.rounds`).
+        settings: how (`config.answering`); its names of parts do not count, since these are open.
         nearness: adds an encoder's share to the model's log-odds; None orders by the model alone, as in the paper.
-        settled_from: stop judging once the k-th best passage reaches this log-odds; "fitted" takes the contract's.
-            By default all passages are judged.
-        abstain_below: withhold the answer if no passage reaches this log-odds; "never" answers always, None takes the
-            contract's.
     """
 
     retriever: Retriever | None
     model: LanguageModel
-    n: int = 20
-    k: int | None = None
-    reranker: Reranker | str | None = "model"
-    history_query: HistoryQuery | None = None
-    rounds: Rounds = 1
+    settings: AskConfig = AskConfig()  # noqa: RUF009 - frozen
     nearness: Nearness | None = None
-    settled_from: float | Literal["fitted"] = NEVER
-    abstain_below: float | Literal["never"] | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 1 <= self.depth <= self.n:
-            raise ConfigError(f"n={self.n}, k={self.k}: n must be at least 1 and k between 1 and n")
-        if self.history_query not in (None, *get_args(HistoryQuery)):
-            known = ", ".join(get_args(HistoryQuery))
-            raise ConfigError(f"history_query={self.history_query!r}: must be {known} or None")
-        if self.rounds not in get_args(Rounds):
-            raise ConfigError(f"rounds={self.rounds!r}: must be 1, 2 or 'auto'")
-        if isinstance(self.reranker, str) and self.reranker != "model":
-            raise ConfigError(f"reranker={self.reranker!r}: must be 'model', None or a function")
-        bound_of(self.model.contract, self.settled_from)
+        self.bound()
 
     @property
     def depth(self) -> int:
         """The number of passages to answer from."""
-        return min(self.n, self.model.contract.k) if self.k is None else self.k
+        return self.settings.k or min(self.settings.n, self.model.contract.k)
+
+    def bound(self) -> float:
+        """Return the log-odds that end judging; `ConfigError` if `settled_from` is no number or was not fitted."""
+        asked = self.settings.settled_from
+        return NEVER if asked is None else bound_of(self.model.contract, asked)
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer with everything it came from; `DataError` if the question is empty or too long."""
@@ -111,7 +90,8 @@ class RankRAG:
         """Return the first stage's `n` passages, and as many from a second round if there is one."""
         if self.retriever is None:
             raise ConfigError("this pipeline has no retriever; it only reranks passages that it is given")
-        (found,) = search_rounds(self.retriever, [(question.text, self.queries(question))], self.n, self.rounds)
+        asked, settings = (question.text, self.queries(question)), self.settings
+        (found,) = search_rounds(self.retriever, [asked], settings.n, settings.rounds)
         return found
 
     def rerank(self, question: Question, retrieved: Ranking) -> Decision:
@@ -122,13 +102,12 @@ class RankRAG:
     def rerank_many(self, asked: Sequence[tuple[Question, Ranking]]) -> list[Decision]:
         """Return the decision for each question; the model judges the passages of all questions together.
 
-        It judges as many of the first passages as `settled_from` asks for.
+        It judges as many of the first passages as `settled_from` asks for. Without reranking, the retriever's order
+        stays (the paper's ablation), and nothing is withheld for lack of relevance.
         """
-        if callable(self.reranker):
-            return [self.decide(self.reranker(question, found), ()) for question, found in asked]
-        bound = bound_of(self.model.contract, self.settled_from)
-        if self.reranker is None:
+        if not self.settings.rerank:
             return [self.decide(found, ()) for _, found in asked]
+        bound = self.bound()
         if bound == NEVER:
             judged = judge_all(self.model, asked)
         else:
@@ -138,7 +117,7 @@ class RankRAG:
 
     def is_settled(self, judged: Sequence[Judgement]) -> bool:
         """Return whether judging more passages is not expected to change the first `depth` (`settled_from`)."""
-        return settled([j.log_odds for j in judged], self.depth, bound_of(self.model.contract, self.settled_from))
+        return settled([j.log_odds for j in judged], self.depth, self.bound())
 
     def with_nearness(
         self, asked: Sequence[tuple[Question, Ranking]], judged: Sequence[Sequence[Judgement]]
@@ -154,9 +133,9 @@ class RankRAG:
 
     def decide(self, retrieved: Ranking, judgements: Sequence[Judgement]) -> Decision:
         """Return what follows from these judgements of the first passages (`rerank.decide`)."""
-        contract = self.model.contract
-        if self.abstain_below is not None:
-            contract = replace(contract, abstain_below=None if self.abstain_below == "never" else self.abstain_below)
+        contract, below = self.model.contract, self.settings.abstain_below
+        if below is not None:
+            contract = replace(contract, abstain_below=None if below == "never" else below)
         return decide(retrieved, judgements, contract, self.depth)
 
     def conclude(
@@ -203,7 +182,7 @@ class RankRAG:
 
     def queries(self, question: Question) -> tuple[str, ...]:
         """Return the queries that the retriever gets for a question."""
-        return search_queries(question, self.history_query or self.model.contract.history_query)
+        return search_queries(question, self.settings.history_query or self.model.contract.history_query)
 
 
 def search_queries(question: Question, history: HistoryQuery) -> tuple[str, ...]:

@@ -121,3 +121,16 @@ def test_a_missing_file_is_a_config_error(tmp_path):
 def test_a_configuration_does_not_change(yaml_of):
     with pytest.raises(ValidationError):
         load_config(TrainConfig, yaml_of(TRAIN)).seed = 1
+
+
+@pytest.mark.parametrize(
+    "value", [{"n": 0}, {"k": 0}, {"history_query": "some"}, {"rounds": 3}, {"retriever": "magic"}]
+)
+def test_a_setting_of_a_question_that_nobody_knows_is_refused(value):
+    with pytest.raises(ValidationError, match=next(iter(value))):
+        AskConfig(**value)
+
+
+def test_no_more_passages_are_answered_from_than_are_retrieved():
+    with pytest.raises(ConfigError, match="n=2, k=3: k must be at most n"):
+        AskConfig(n=2, k=3)

@@ -116,12 +116,12 @@ class Searcher:
         self._pipeline: RankRAG | None = None
         if self._server is None:
             from rankrag.opening import load
-            from rankrag.rerank import NEVER
 
             found = load(index, config)
             # the order of all passages is wanted, where an answer takes the first few
             by_default = config is None or config.settled_from is None
-            self._pipeline = replace(found, settled_from=NEVER) if by_default else found
+            every = found.settings.model_copy(update={"settled_from": None})
+            self._pipeline = replace(found, settings=every) if by_default else found
 
     def search(self, query: str, k: int = 5) -> list[FoundPassage]:
         """Return at most `k` passages, most relevant first."""
