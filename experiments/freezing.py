@@ -20,7 +20,7 @@ import typer
 from pydantic import TypeAdapter
 
 from rankrag.cli.options import Given, say, step_lines, with_options
-from rankrag.config.answering import AskConfig
+from rankrag.config.answering import AskConfig, RetrieverKind
 from rankrag.contract import HistoryQuery
 from rankrag.data.catalogue import BENCHMARKS, CORPUS_SIZES
 from rankrag.data.files import write_whole
@@ -42,7 +42,6 @@ from rankrag.types import Passage, ScoredPassage
 
 if TYPE_CHECKING:
     from rankrag.documents.parts import IndexedSource
-    from rankrag.opening import RetrieverKind
     from rankrag.retrieval.homes import Store
 
 NAMED = 5

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
-from rankrag.config.answering import AskConfig
+from rankrag.config.answering import AskConfig, RetrieverKind
 from rankrag.data.files import read_ahead
 from rankrag.data.progress import Progress
 from rankrag.errors import ConfigError
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rankrag.retrieval.encoder import Encoder
     from rankrag.retrieval.nearness import Nearness
 
-RetrieverKind = Literal["bm25", "dense", "hybrid"]
 Say = Callable[[str], None]
 
 STATES = "states"

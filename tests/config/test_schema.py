@@ -134,3 +134,9 @@ def test_a_setting_of_a_question_that_nobody_knows_is_refused(value):
 def test_no_more_passages_are_answered_from_than_are_retrieved():
     with pytest.raises(ConfigError, match="n=2, k=3: k must be at most n"):
         AskConfig(n=2, k=3)
+
+
+def test_a_key_leads_into_a_part_that_the_file_leaves_empty(yaml_of):
+    file, asked = yaml_of("writing:\ndata: d\n"), {"writing.index": "ix", "writing.model": None}
+    config = load_config(BlendConfig, file, ["writing.questions=3"], options=asked)
+    assert (config.writing.index, config.writing.model, config.writing.questions) == ("ix", "rankrag-mini-base", 3)

@@ -87,10 +87,9 @@ def blend(
     """
     if not (config or from_index):
         raise ConfigError("blend takes a configuration, or --from-index INDEX; see rankrag blend --help")
-    texts = {"writing.index": from_index, "writing.model": model}
-    overrides = [f"{key}={json.dumps(str(value))}" for key, value in texts.items() if value is not None]
-    own_data = [] if config else [f"data={json.dumps(str(out or '.'))}"]  # else asked of the environment
-    wanted = load_config(BlendConfig, config, (*own_data, *(set_ or ()), *overrides))
+    own = {"writing.index": from_index, "writing.model": model}
+    defaults = {} if config else {"data": str(out or ".")}  # else asked of the environment
+    wanted = load_config(BlendConfig, config, set_ or (), options=own, defaults=defaults)
     if dry_run:
         if wanted.writing:
             raise ConfigError("--dry-run counts rows that are there; questions of an index are still to be written")
@@ -223,8 +222,7 @@ def _to_fit_to(
         return load_config(BlendConfig, config, changes)
     writer = base_of(model).name if model in FAMILY else model
     asked = {"index": index, "model": writer, "passages": questions, "questions": 1}
-    own = (f"data={json.dumps(str(out))}", *(f"writing.{key}={json.dumps(value)}" for key, value in asked.items()))
-    return load_config(BlendConfig, None, (*own, *changes))
+    return load_config(BlendConfig, None, changes, defaults={"data": str(out), "writing": asked})
 
 
 def _weighted(source: str) -> tuple[str, float]:

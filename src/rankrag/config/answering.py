@@ -7,7 +7,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rankrag.config.schema import MachineSettings, Schema, StateCache
+from rankrag.contract import HistoryQuery, ScoreType
 from rankrag.errors import ConfigError
+
+RetrieverKind = Literal["bm25", "dense", "hybrid"]
+"""First stages that can be named; `opening.open_retriever` opens them."""
 
 
 class PipelineSettings(Schema):
@@ -24,7 +28,7 @@ class PipelineSettings(Schema):
         description="Encoder of the index: a sentence-transformers directory, or dragon-plus, dragon-multiturn, "
         "dpr-nq, contriever-msmarco or medcpt from the hub; by default all-MiniLM-L6-v2.",
     )
-    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+    history_query: HistoryQuery | None = Field(
         default=None,
         description="Turns of a conversation to search for; `speakers` adds who said them (dragon-multiturn). By "
         "default the contract's, or the last if there is no model.",
@@ -56,10 +60,12 @@ class PipelineSettings(Schema):
 class AskConfig(PipelineSettings, MachineSettings):
     """Settings of `rankrag.load`, and of `rankrag ask`, `chat` and `rerank`."""
 
-    retriever: Literal["bm25", "dense", "hybrid"] = Field(default="hybrid", description="The first stage.")
+    retriever: RetrieverKind = Field(default="hybrid", description="The first stage.")
     rerank: bool = Field(default=True, description="Whether the model reranks; `false` keeps the retriever's order.")
-    score: Literal["true", "true_vs_false"] | None = Field(
-        default=None, description="What ranks: P(True) over the vocabulary, or against False; default: the contract's."
+    score: ScoreType | None = Field(
+        default=None,
+        description="The P(True) that is shown: over the vocabulary, or against False. The order is that of the "
+        "log-odds. By default the contract's.",
     )
     state_cache: StateCache = Field(
         default="index",

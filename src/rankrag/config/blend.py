@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from rankrag.config.answering import RetrieverKind
 from rankrag.config.schema import Schema
 from rankrag.types import DataKind, Style
 
@@ -124,7 +125,7 @@ class WritingConfig(Schema):
     questions: int = Field(2, ge=1, description="Questions about one passage, at most; each from another sentence.")
     passages: int | None = Field(None, ge=1, description="Passages to ask about, drawn at random; by default all.")
     min_words: int = Field(25, ge=1, description="Passages with fewer words are not asked about.")
-    retriever: Literal["bm25", "dense", "hybrid"] = Field("hybrid", description="Searches the index.")
+    retriever: RetrieverKind = Field("hybrid", description="Searches the index.")
     found_within: int = Field(5, ge=1, description="A question must find its passage among this many.")
     max_answer_words: int = Field(12, ge=1, description="Questions with a longer answer are left out.")
     licence: str = Field("own documents", description="Licence of the documents, copied into the manifest.")

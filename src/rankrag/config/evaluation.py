@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from rankrag.config.answering import PipelineSettings
+from rankrag.config.answering import PipelineSettings, RetrieverKind
 from rankrag.config.schema import MachineSettings, Schema
+from rankrag.contract import HistoryQuery
 
 
 class SystemConfig(PipelineSettings):
@@ -23,7 +24,7 @@ class SystemConfig(PipelineSettings):
         description="`model` is the one that answers (RankRAG); `none` keeps the first stage's order. `model:NAME` is "
         "another language model; `cross-encoder:NAME` and `bi-encoder:NAME` are sentence-transformers models.",
     )
-    retriever: Literal["bm25", "dense", "hybrid", "none", "gold", "five"] = Field(
+    retriever: Literal[RetrieverKind, "none", "gold", "five"] = Field(
         "hybrid",
         description="The first stage. `none` is closed book; `gold` gives the gold passage, `five` the gold passage "
         "among BM25's four best others.",
@@ -79,7 +80,7 @@ class ComparisonConfig(MachineSettings):
         None, ge=0, description="Questions per set, 0 for all; by default the set's own number for a CPU."
     )
     seed: int = Field(0, description="Seed of the sample.")
-    history_query: Literal["last", "all", "speakers", "both"] | None = Field(
+    history_query: HistoryQuery | None = Field(
         None, description="Turns of conversations to search for, in all systems; by default each contract's."
     )
     encoder: str | None = Field(
@@ -89,7 +90,7 @@ class ComparisonConfig(MachineSettings):
         (), description="What is compared; the others are tested against the first one; by default built-in systems."
     )
     model: str = Field("rankrag-mini", description="Model of the built-in systems; `none` measures first stages only.")
-    retrievers: tuple[Literal["bm25", "dense", "hybrid"], ...] = Field(
+    retrievers: tuple[RetrieverKind, ...] = Field(
         (), description="First stages of the built-in systems; by default all three."
     )
     n: int = Field(20, ge=1, description="Passages that the built-in systems retrieve and rerank.")

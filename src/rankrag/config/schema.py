@@ -52,8 +52,9 @@ def load_config(
 ) -> S:
     """Return the configuration of a YAML file, changed by `key=value` overrides and then by command-line options.
 
-    Options that are None were not given. What nothing sets comes from `defaults`, then from the schema. `${NAME}` in a
-    text is filled in from the environment. `ConfigError` lists all problems at once.
+    Options that are None were not given; a key may lead into a part (`writing.index`). What nothing sets comes from
+    `defaults`, then from the schema. `${NAME}` in a text is filled in from the environment. `ConfigError` lists all
+    problems at once.
     """
     where = path or "the options"
     found = dict(defaults or {}) | (_read(path) if path else {})
@@ -62,7 +63,9 @@ def load_config(
         if not equals:
             raise ConfigError(f"--set {override}: must read key=value")
         _put(found, key.split("."), yaml.safe_load(value))
-    found |= {key: value for key, value in (options or {}).items() if value is not None}
+    for key, given in (options or {}).items():
+        if given is not None:
+            _put(found, key.split("."), given)
     try:
         config = schema.model_validate(found)
     except ValidationError as error:
@@ -82,7 +85,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
+        if not isinstance(tree.get(key), dict):
+            tree[key] = {}
+        tree = tree[key]
     tree[keys[-1]] = value
 
 

@@ -1,6 +1,7 @@
 """First stage: from a query to the passages worth reranking.
 
-Any `Retriever` can be given to `pipeline.RankRAG`. To choose a new one by name, open it in `opening.open_retriever`.
+Any `Retriever` can be given to `pipeline.RankRAG`. To choose a new one by name, add the name
+to `config.answering.RetrieverKind` and open it in `opening.open_retriever`.
 """
 
 from __future__ import annotations
