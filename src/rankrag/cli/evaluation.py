@@ -45,8 +45,6 @@ FirstStages = Annotated[
     list[str] | None,
     typer.Option("--retriever", "-r", help="First stage: bm25, dense or hybrid (repeatable; default: all three)."),
 ]
-DataFolder = Annotated[Path | None, typer.Option(help="Folder of the data sets; docs/data.md. Default: $RANKRAG_DATA.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/results).")]
 Report = Annotated[Path | None, typer.Option(help="File for the tables, such as docs/results.md.")]
 NoModel = Annotated[bool, typer.Option("--no-model", help="Measure first stages only.")]
 Listed = Annotated[bool, typer.Option("--list", help="List the sets, where each comes from, and which are here.")]
@@ -56,12 +54,10 @@ Examples = Annotated[
 ]
 
 
-@options.with_options(ComparisonConfig, "n", "k", "sample", "model", "device", "dtype", "ray")
+@options.with_options(ComparisonConfig, "data", "out", "n", "k", "sample", "model", "device", "dtype", "ray")
 def evaluate(
     config: ConfigFile = None,
     *,
-    data: DataFolder = None,
-    out: Out = None,
     set_: Sets = None,
     retriever: FirstStages = None,
     no_model: NoModel = False,
@@ -76,7 +72,8 @@ def evaluate(
     Finished work is kept in the run folder, so that a killed run goes on where it stopped. `rankrag report` makes pages
     of a run folder.
     """
-    folder = data or (Path(os.environ["RANKRAG_DATA"]) if "RANKRAG_DATA" in os.environ else None)
+    data = given.get("data") or os.environ.get("RANKRAG_DATA")
+    folder = Path(data) if data else None
     if list_:
         print("\n".join(load.set_listing(list(BENCHMARKS.values()), folder)))
         return
@@ -85,9 +82,7 @@ def evaluate(
         raise ConfigError("no data: pass --data FOLDER, or set RANKRAG_DATA to the folder of the data sets")
     if fetch and folder is not None:
         _fetch(names, folder)
-    folders = {"data": data and str(data), "out": out and str(out)}
-    given |= folders | {"sets": names or None, "retrievers": retriever or None}
-    given |= {"model": "none"} if no_model else {}
+    given |= {"sets": names or None, "retrievers": retriever or None} | ({"model": "none"} if no_model else {})
     wanted = load_config(
         ComparisonConfig,
         config,

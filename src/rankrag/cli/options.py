@@ -34,7 +34,7 @@ Given = dict[str, Any]
 """Settings that were given as options, by their keys."""
 
 Command = Callable[..., None]
-_SHORT = {"model": "-m", "retriever": "-r", "n": "-n", "k": "-k"}
+_SHORT = {"model": "-m", "retriever": "-r", "n": "-n", "k": "-k", "out": "-o"}
 
 
 def with_options(schema: type[Schema], *keys: str, **defaults: str) -> Callable[[Command], Command]:
