@@ -20,7 +20,6 @@ from rankrag.documents.workers import ReadSettings
 from rankrag.errors import ConfigError, DataError, IndexStoreError
 from rankrag.retrieval.encoder import Encoder, PassageEncoder
 from rankrag.retrieval.homes import Store, create_store, open_store
-from rankrag.retrieval.places import checked_place
 
 _NOTES_SHOWN = 20
 _ENCODED_AT_ONCE = 64  # also for a worker of a cluster (cluster.documents): then vectors are the same to the last bit
@@ -31,15 +30,7 @@ Paths = Annotated[
 ]
 Out = Annotated[
     str,
-    typer.Option(
-        "--out",
-        "--index",
-        "-o",
-        "-i",
-        parser=checked_place,
-        metavar="INDEX",
-        help=f"{options.INDEX_HELP} Made where missing.",
-    ),
+    options.index_option("--out", "--index", "-o", "-i", text=f"{options.INDEX_HELP} Made where missing."),
 ]
 Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index, and what could not be read of it.")]
 Remove = Annotated[list[str] | None, typer.Option(help="Take a document, or a whole folder, out of the index.")]

@@ -24,7 +24,12 @@ DEFAULT_INDEX = "rankrag.index"
 INDEX_HELP = "Folder of the index, postgresql://HOST/DATABASE/NAME or s3://BUCKET/NAME (docs/object-storage.md)."
 
 
-Index = Annotated[str, typer.Option("--index", "-i", parser=checked_place, metavar="INDEX", help=INDEX_HELP)]
+def index_option(*names: str, text: str) -> Any:
+    """Return an option for the place of an index; an address that holds a password is refused before it is repeated."""
+    return typer.Option(*names, parser=checked_place, metavar="INDEX", help=text)
+
+
+Index = Annotated[str, index_option("--index", "-i", text=INDEX_HELP)]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with more settings; docs/configuration.md.")
 ]

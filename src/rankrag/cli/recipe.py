@@ -33,7 +33,6 @@ from rankrag.models import LanguageModel
 from rankrag.models.family import FAMILY, base_of
 from rankrag.models.prepared import resolve_model
 from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.places import checked_place
 
 Fitted = Annotated[
     Path | None,
@@ -52,12 +51,7 @@ TrainedOn = Annotated[
 RunFolder = Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds is not done again.")]
 OwnIndex = Annotated[
     str | None,
-    typer.Option(
-        "--from-index",
-        parser=checked_place,
-        metavar="INDEX",
-        help="Index (folder or address) whose passages a model asks questions about.",
-    ),
+    options.index_option("--from-index", text="Index (folder or address) whose passages a model asks questions about."),
 ]
 NoVectors = Annotated[
     bool, typer.Option("--no-vectors", help="Find candidates by BM25 alone and order them by the model alone.")

@@ -30,7 +30,6 @@ from rankrag.pipeline import search_queries
 from rankrag.rerank import Decision
 from rankrag.retrieval.fusion import search
 from rankrag.retrieval.homes import open_store
-from rankrag.retrieval.places import checked_place
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
 _SEARCHED_AT_ONCE = 64
@@ -49,12 +48,8 @@ RunFile = Annotated[
 ]
 RunIndex = Annotated[
     str | None,
-    typer.Option(
-        "--index",
-        "-i",
-        parser=checked_place,
-        metavar="INDEX",
-        help="Its index, or a file with its passages; by default the file beside the run.",
+    options.index_option(
+        "--index", "-i", text="Its index, or a file with its passages; by default the file beside the run."
     ),
 ]
 Candidates = Annotated[
