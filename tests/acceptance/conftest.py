@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.training.conftest import config_of, examples_of, mixed, without_pictures  # noqa: F401 - fixtures
+from tests.training.conftest import config_of, examples_of, mixed  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]
 
