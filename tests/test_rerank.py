@@ -207,6 +207,7 @@ def test_the_number_of_judged_passages_is_known_from_their_log_odds(texts, k, bo
 def test_the_fitted_bound_is_the_contracts():
     assert bound_of(Contract(settled_from=0.5), "fitted") == 0.5
     assert bound_of(Contract(settled_from=0.5), 2.0) == 2.0
+    assert bound_of(Contract(settled_from=0.5), None) == NEVER
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,7 @@ class RankRAG:
 
     def bound(self) -> float:
         """Return the log-odds that end judging; `ConfigError` if `settled_from` is no number or was not fitted."""
-        asked = self.settings.settled_from
-        return NEVER if asked is None else bound_of(self.model.contract, asked)
+        return bound_of(self.model.contract, self.settings.settled_from)
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer with everything it came from; `DataError` if the question is empty or too long."""

@@ -112,11 +112,13 @@ def kth_best(log_odds: Sequence[float], k: int) -> float:
     return sorted(log_odds, reverse=True)[k - 1]
 
 
-def bound_of(contract: Contract, settled_from: float | Literal["fitted"]) -> float:
-    """Return `settled_from` as a number; "fitted" is the contract's bound.
+def bound_of(contract: Contract, settled_from: float | Literal["fitted"] | None) -> float:
+    """Return `settled_from` as a number: "fitted" is the contract's bound, and None judges all.
 
     `ConfigError` if it is not a number, or if the contract has no bound.
     """
+    if settled_from is None:
+        return NEVER
     bound = contract.settled_from if settled_from == "fitted" else settled_from
     if bound is None:
         raise ConfigError("settled_from: no bound was fitted for this model; run rankrag fit --save, or give a number")

@@ -14,13 +14,12 @@ from rich.text import Text
 from rankrag.cli import options
 from rankrag.cli.options import say
 from rankrag.config.answering import AskConfig
-from rankrag.contract import load_contract
 from rankrag.data.examples import read_examples
-from rankrag.encoding import PromptEncoder, default_contract
+from rankrag.encoding import PromptEncoder
 from rankrag.errors import ConfigError
 from rankrag.models.address import is_address, parse_address
 from rankrag.models.family import MINI
-from rankrag.models.loading import load_tokenizer
+from rankrag.models.loading import prompt_encoder
 from rankrag.models.prepared import resolve_model
 from rankrag.templates import example_prompt
 from rankrag.types import DataKind, Example, Passage, Question
@@ -48,7 +47,9 @@ def show(
     if (examples is None) == (question is None):
         raise ConfigError("show takes a file of examples, or --question with --passage; see rankrag show --help")
     shown = read_examples(examples) if examples else _asked(str(question), passage or [], kind)
-    encoder = _encoder(given["model"])
+    model = given["model"]
+    directory = parse_address(model, MINI).directory if is_address(model) else model
+    encoder = prompt_encoder(resolve_model(directory, say))
     for example in islice(shown, number):
         _print(encoder, example)
 
@@ -58,14 +59,6 @@ def _asked(question: str, passages: list[str], kind: Kind) -> Iterator[Example]:
         raise ConfigError(f"a ranking prompt has one passage, {len(passages)} were given with --passage")
     contexts = tuple(Passage(f"p{i}", text) for i, text in enumerate(passages, start=1))
     yield Example(DataKind(kind), "asked", Question("asked", question), contexts, "")
-
-
-def _encoder(model: str) -> PromptEncoder:
-    if is_address(model):
-        model = parse_address(model, MINI).directory
-    directory = resolve_model(model, say)
-    tokenizer = load_tokenizer(directory)
-    return PromptEncoder(tokenizer, load_contract(Path(directory)) or default_contract(tokenizer))
 
 
 def _print(encoder: PromptEncoder, example: Example) -> None:

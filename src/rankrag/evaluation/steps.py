@@ -137,7 +137,7 @@ def _judgements(
     """Return the judgements of each question's first candidates, of all of them unless judging stops early."""
     if parts.judging is None:
         return {}
-    bound = NEVER if system.settled_from is None else bound_of(parts.contract, system.settled_from)
+    bound = bound_of(parts.contract, system.settled_from)
     if bound != NEVER:
         wanted = _until_settled(parts.judging, wanted, system.depth(parts.contract), bound)
     found = parts.judging.judgements(wanted)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rankrag.contract import load_contract
+from rankrag.contract import ScoreType, load_contract
 from rankrag.data.files import sha256
+from rankrag.encoding import PromptEncoder, default_contract
 from rankrag.errors import ContractError, ModelError, RankragError, first_line
 from rankrag.models.family import bases, is_known
 from rankrag.models.prepared import made_anew, prepared_dir, resolve_model
@@ -28,6 +30,13 @@ def load_tokenizer(name: str) -> Any:
     except Exception as error:  # transformers raises many kinds for a missing or broken tokenizer
         reason = first_line(error)[:200]
         raise ModelError(f"{name}: its tokenizer cannot be loaded ({reason}); {remedy(Path(name))}") from error
+
+
+def prompt_encoder(directory: str, score: ScoreType | None = None) -> PromptEncoder:
+    """Return the encoder of a directory's tokenizer and contract, or of the default contract; `score` overrides its."""
+    tokenizer = load_tokenizer(directory)
+    contract = load_contract(Path(directory)) or default_contract(tokenizer)
+    return PromptEncoder(tokenizer, replace(contract, score=score or contract.score))
 
 
 def load_weights(name: str, dtype: torch.dtype) -> tuple[Any, Any]:

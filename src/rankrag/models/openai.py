@@ -11,16 +11,14 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from rankrag.contract import Contract, ScoreType, load_contract
-from rankrag.encoding import EncodedPrompt, PromptEncoder, default_contract
+from rankrag.contract import Contract, ScoreType
+from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ContractError, ModelError
 from rankrag.models import ModelInfo, SamplingParams
 from rankrag.models.address import FORM, Address, Kind
-from rankrag.models.loading import load_tokenizer
+from rankrag.models.loading import prompt_encoder
 from rankrag.models.remote import Remote
 from rankrag.models.stopping import tidy
 from rankrag.types import Prompt
@@ -49,9 +47,7 @@ class OpenAIModel:
     """
 
     def __init__(self, address: Address, *, score: ScoreType | None = None, wait: float = 0.5) -> None:
-        tokenizer = load_tokenizer(address.directory)
-        contract = load_contract(Path(address.directory)) or default_contract(tokenizer)
-        self.encoder = PromptEncoder(tokenizer, replace(contract, score=score or contract.score))
+        self.encoder = prompt_encoder(address.directory, score)
         self.contract: Contract = self.encoder.contract
         self._concurrency = address.concurrency
         self._path = address.path
