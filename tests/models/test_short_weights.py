@@ -70,6 +70,16 @@ def test_other_weights_are_kept_in_eight_bits():
         assert 0 < apart(linear(states), nn.functional.linear(states, weight)) < 0.02
 
 
+def test_what_an_adapter_adds_is_not_rounded_to_the_grid_of_its_base():
+    base = on_a_grid(64, 128)
+    added = torch.randn(64, 8) @ torch.randn(8, 128)
+    merged = (base + 0.015 * base.float().norm() / added.norm() * added).bfloat16()
+    linear = short(merged)
+    assert linear.short.dtype == torch.int8
+    kept = linear.short.float() * linear.scales.float()[:, None]
+    assert apart(kept, merged) < 0.01
+
+
 def test_a_row_of_zeros_stays_zero():
     weight = torch.randn(32, 64).bfloat16()
     weight[3] = 0
