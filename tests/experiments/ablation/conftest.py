@@ -10,9 +10,6 @@ import yaml
 from experiments.ablation.study import AblationConfig, open_study
 from rankrag.config.schema import load_config
 from rankrag.data.files import write_rows
-from tests.training.conftest import without_pictures
-
-__all__ = ["without_pictures"]
 
 TOWNS = ["Ashford", "Burton", "Corby", "Derby", "Exeter", "Frome", "Goole", "Hull", "Ilford", "Jarrow"]
 NO_RANKING = {"context_ranking": 0, "retrieval_ranking": 0}
