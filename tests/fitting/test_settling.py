@@ -70,7 +70,8 @@ def test_the_lowest_bound_is_taken_above_which_none_loses(recalls, bound):
     assert best_bound(trials(*recalls)) == bound
 
 
-def test_questions_with_few_candidates_have_all_of_them_judged():
+@pytest.mark.parametrize("count", [4, 6, 19])
+def test_questions_with_few_candidates_have_all_of_them_judged(count):
     question = Judged(Question("q", "?"), ("p0",), {})
-    short = Case(question, (CANDIDATES[:4],), dict.fromkeys(IDS, Judgement(0.0, 0.5)))
-    assert settling_trials([short], CONTRACT, 5) == (SettlingTrial(None, 4.0, 1.0),)
+    short = Case(question, (CANDIDATES[:count],), dict.fromkeys(IDS, Judgement(0.0, 0.5)))
+    assert settling_trials([short], CONTRACT, 5) == (SettlingTrial(None, float(count), 1.0),)
