@@ -54,9 +54,9 @@ def with_options(schema: type[Schema], *keys: str, **defaults: str) -> Callable[
         shown = own + [_option(key, schema.model_fields[key], defaults.get(key)) for key in keys]
 
         @wraps(command)
-        def run(**options: Any) -> None:
-            found = {key: options.pop(key) for key in keys}
-            command(**options, given={key: value for key, value in found.items() if value is not None})
+        def run(*arguments: Any, **options: Any) -> None:
+            found = {key: options.pop(key, defaults.get(key)) for key in keys}
+            command(*arguments, **options, given={key: value for key, value in found.items() if value is not None})
 
         run.__signature__ = Signature(shown)  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {p.name: p.annotation for p in shown}
