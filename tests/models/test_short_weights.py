@@ -6,11 +6,14 @@ import threading
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 from rankrag.models import SamplingParams, short_weights
 from rankrag.models.short_weights import (
+    ALIGNED,
     FILE,
     ShortLinear,
     is_faster,
@@ -170,3 +173,17 @@ def test_a_file_that_cannot_be_used_is_left_alone(directory, monkeypatch, damage
 def test_there_are_none_for_other_number_types_and_devices(directory):
     assert not use_short_weights(AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32), directory / FILE)
     assert not is_faster(torch.device("cuda"), torch.bfloat16)
+
+
+@pytest.mark.parametrize("shift", range(0, 64, 8))
+def test_weights_are_aligned_wherever_they_lie_in_their_file(tmp_path, shift):
+    model = nn.Sequential(nn.Linear(128, 64, bias=False), nn.Linear(64, 64, bias=False)).to(torch.bfloat16)
+    model.device, model.dtype = CPU, torch.bfloat16
+    write_short_weights(model, tmp_path / FILE)
+    with safe_open(tmp_path / FILE, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(tensors, tmp_path / FILE, {**metadata, "shift": "x" * shift})
+    assert use_short_weights(model, tmp_path / FILE)
+    assert {part.data_ptr() % ALIGNED for layer in model for part in (layer.short, layer.scales)} == {0}
+    with short_writing():
+        assert torch.isfinite(model(torch.randn(4, 128).bfloat16())).all()

@@ -39,6 +39,11 @@ that grid: 4 bits would round it away (docs/performance.md).
 _STEPS = (15, 14, 13, 12, 11, 10)
 """Steps tried between the least and the greatest weight of a group: not every group uses both ends of its grid."""
 
+ALIGNED = 64
+"""Bytes to whose multiples torch allocates."""
+
+_PARTS = ("short", "scales")
+
 _AT_ONCE = 1 << 18
 """Weights that are worked on together: they stay in the processor's cache."""
 
@@ -106,13 +111,22 @@ def use_short_weights(model: Any, path: Path) -> bool:
             if file.metadata().get("cpu") != _capability():
                 return False
             linears = dict(_linears(model))
-            found = {name: (file.get_tensor(f"{name}.short"), file.get_tensor(f"{name}.scales")) for name in linears}
+            found = {name: [_aligned(file.get_tensor(f"{name}.{part}")) for part in _PARTS] for name in linears}
     except (OSError, SafetensorError):
         return False
     for name, linear in linears.items():
         linear.__class__ = ShortLinear
         cast("ShortLinear", linear).shorten(*found[name])
     return True
+
+
+def _aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor at an address that torch would give it.
+
+    A tensor of a file is mapped where it lies, at a multiple of 8 bytes. torch's products load 16 and 32 bytes at a
+    time by instructions that end the process if the address is no multiple of that.
+    """
+    return tensor if tensor.data_ptr() % ALIGNED == 0 else tensor.clone()
 
 
 def shortened(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
