@@ -133,22 +133,3 @@ def test_an_index_that_cannot_be_written_is_named(store, document_of):
     lock.mkdir()
     with pytest.raises(IndexStoreError, match="the index cannot be written"):
         store.put([document_of("a", "one")])
-
-
-WRITER = """
-import sys
-sys.path.insert(0, {tests!r})
-from conftest import FakeEncoder, document
-from rankrag.retrieval.store import PassageStore
-
-store = PassageStore.create_or_open({index!r}, lock_timeout=60)
-for sha in range(1, 400):
-    for first in range(0, 12, 3):
-        batch = [document(f"s{{i}}", *[f"cat {{sha}} {{j}} of {{i}}" for j in range(sha % 5 + 1)], sha256=str(sha))
-                 for i in range(first, first + 3)]
-        store.put(batch)
-        print(sha, first, flush=True)
-    store.fill_vectors(FakeEncoder(), lambda done, total: print("vectors", done, flush=True), batch=4)
-    store.refresh()
-    print("refreshed", flush=True)
-"""
