@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from rankrag import opening
@@ -11,8 +9,7 @@ from rankrag.documents.parts import SourcePassages
 from rankrag.models import state_folder
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.models.state_folder import MARK
-from rankrag.opening import STATES, load, open_model, open_nearness, open_reranker
-from rankrag.rerank import NEVER
+from rankrag.opening import STATES, load, open_model, open_nearness
 from rankrag.retrieval import homes
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.store import PassageStore
@@ -168,24 +165,3 @@ def test_vectors_of_the_index_are_not_made_again(tmp_path, monkeypatch):
     assert made == []
     assert load(tmp_path, AskConfig(rerank=False), model=model).nearness is None
     assert load(tmp_path, AskConfig(similarity=False), model=model).nearness is None
-
-
-@pytest.mark.parametrize(
-    ("settings", "bound"),
-    [
-        ({}, 2.0),
-        ({"k": 2}, 2.0),
-        ({"k": 1}, NEVER),  # fitted for another k
-        ({"score": "true"}, NEVER),  # and for another score
-        ({"settled_from": 1.0}, 1.0),
-        ({"settled_from": math.inf}, math.inf),
-        ({"rerank": False}, NEVER),
-    ],
-)
-def test_answers_stop_early_by_the_bound_that_was_fitted_for_them(index, settings, bound):
-    fitted = FakeLanguageModel(yes_if="river", contract=Contract(k=2, settled_from=2.0))
-    rag = load(index, AskConfig(retriever="bm25", **settings), model=fitted)
-    assert rag.bound() == bound
-    assert open_reranker(AskConfig(), model=fitted).bound() == NEVER  # a list is judged whole
-    unfitted = FakeLanguageModel(yes_if="river")
-    assert load(index, AskConfig(retriever="bm25"), model=unfitted).bound() == NEVER

@@ -56,7 +56,6 @@ def load(
     first_stage = open_retriever(index, config.retriever, encoder=encoder or config.encoder, say=say)
     if model is None:
         model = model_of(config, index=index, say=say, progress=progress)
-    config = _stopping_early(config, model.contract)
     return open_reranker(config, model=model, retriever=first_stage, encoder=encoder, index=index, say=say)
 
 
@@ -205,17 +204,6 @@ def open_retriever(
     if missing:
         say(f"{missing} of {len(store)} passages have no vector yet; run the same `rankrag index` again to fill them.")
     return store.hybrid(encoder)
-
-
-def _stopping_early(config: AskConfig, contract: Contract) -> AskConfig:
-    """Return the config with the contract's bound, if there is one, nothing else is asked for, and it was fitted to it.
-
-    It was fitted to the contract's k and score, and for answers: a list of passages is judged whole.
-    """
-    fits = config.k in (None, contract.k) and config.score is None
-    if config.settled_from is None and config.rerank and fits and contract.settled_from is not None:
-        return config.model_copy(update={"settled_from": "fitted"})
-    return config
 
 
 def _states_in(index: Path | str | None) -> Path | str:

@@ -44,8 +44,8 @@ class PipelineSettings(Schema):
     )
     settled_from: float | Literal["fitted"] | None = Field(
         default=None,
-        description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's, "
-        "`.inf` judges all `n`. By default the contract's for answers, if it has one for this k, and all for lists.",
+        description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
+        "default all `n` are judged.",
     )
     abstain_below: float | Literal["never"] | None = Field(
         default=None,

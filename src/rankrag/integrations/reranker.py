@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rankrag.errors import ConfigError
@@ -117,11 +117,7 @@ class Searcher:
         if self._server is None:
             from rankrag.opening import load
 
-            found = load(index, config)
-            # the order of all passages is wanted, where an answer takes the first few
-            by_default = config is None or config.settled_from is None
-            every = found.settings.model_copy(update={"settled_from": None})
-            self._pipeline = replace(found, settings=every) if by_default else found
+            self._pipeline = load(index, config)
 
     def search(self, query: str, k: int = 5) -> list[FoundPassage]:
         """Return at most `k` passages, most relevant first."""
