@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
+from rankrag import cores
 from rankrag.cluster.actors import Workers
 from rankrag.cluster.address import parse_cluster
 from rankrag.data.in_order import in_order
@@ -47,7 +49,7 @@ def patient(get_node):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of two nodes with one CPU each."""
+    """The address of two nodes with one CPU each; this process takes one thread too, since sums depend on them."""
     from ray._private import services
     from ray.cluster_utils import Cluster
 
@@ -55,6 +57,9 @@ def cluster():
         patch.setattr(services, "get_node", patient(services.get_node))
         patch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT}")
         patch.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        patch.setattr(cores, "_cores", [])
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         node = {"num_cpus": 1, "object_store_memory": 80 << 20}
         found = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
@@ -64,6 +69,7 @@ def cluster():
         yield found.address
         ray.shutdown()
         found.shutdown()
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
