@@ -49,7 +49,7 @@ def memory_here(name: str) -> int:
     """Return the memory that a member takes on this machine: weights in float32 need 4 bytes each."""
     from rankrag.devices import has_bf16
 
-    return memory_size.needed_bytes(base_of(name).parameters, bytes_each=3 if has_bf16() else 4)
+    return memory_size.needed_bytes(base_of(name).parameters, memory_size.BYTES_EACH if has_bf16() else 4)
 
 
 def measured_seconds(name: str) -> float | None:

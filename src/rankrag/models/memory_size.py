@@ -9,6 +9,9 @@ from pathlib import Path
 _BESIDE = 1_200_000_000
 """Bytes beside the weights: Python, torch, the encoder, an index, one batch."""
 
+BYTES_EACH = 3
+"""Bytes for a weight, on disk and in memory: in 16 bits, and once more in 8 (`models.short_weights`)."""
+
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -21,6 +24,6 @@ def total_bytes() -> int:
     return found
 
 
-def needed_bytes(parameters: int, bytes_each: int = 3) -> int:
-    """Return the memory that preparing or running a model takes: by default, weights in 16 bits and once more in 8."""
+def needed_bytes(parameters: int, bytes_each: int = BYTES_EACH) -> int:
+    """Return the memory that preparing or running a model takes."""
     return bytes_each * parameters + _BESIDE

