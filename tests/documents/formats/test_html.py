@@ -79,6 +79,12 @@ def test_lists_and_options_stay_apart():
     assert page.text == "3. Pay.\n4. Wait.\n\n- Rope\n  - Hemp\n\n-f\nForce.\n\n-n\nDry."
 
 
+@pytest.mark.parametrize(("start", "first"), [("3", 3), ("0", 0), ("x", 1)])
+def test_a_list_is_a_paragraph_of_its_own_whatever_number_it_starts_at(start: str, first: int):
+    page = read(f"<p>Then:</p><ol start={start}><li>Pay.<li>Wait.</ol><ol><li value=5>Go.</ol>")
+    assert page.text == f"Then:\n\n{first}. Pay.\n{first + 1}. Wait.\n\n5. Go."
+
+
 def test_a_table_has_a_line_for_each_row_and_its_header():
     page = read(
         "<table><caption>Tolls</caption><thead><tr><th>Boat<th>Toll</thead>"

@@ -100,6 +100,24 @@ def test_a_table_has_a_line_for_each_row():
     assert text(".TS\nl l.\nlock\tfee\n_\nMill\tT{\nnine\nT}\n.TE\nAfter.\n") == "lock | fee\nMill | nine\n\nAfter."
 
 
+@pytest.mark.parametrize("options", ["tab(:);", "allbox, tab (:) ;", "center\ntab(:);"])
+def test_the_cells_of_a_table_stand_between_the_marks_that_it_names(options: str):
+    page = read(f".SH FEES\nFees.\n.TS\n{options}\nlb l\nl l.\nlock:fee\n_\nMill:nine\nElm:ten\n.TE\nAfter.\n")
+    (section,) = page.sections
+    (table,) = section.tables
+    assert section.text == "FEES\n\nFees.\n\nlock | fee\nMill | nine\nElm | ten\n\nAfter."
+    assert (page.text[table.start : table.end], table.header) == ("Mill | nine\nElm | ten", "lock | fee")
+
+
+def test_the_blocks_of_a_table_are_cells():
+    rows = "T{\nThe\n.B mill\n.br\nlock\nT}:nine:T{\nper\n.BR day (1)\nT}\n.T&\nr l l.\nElm:_:\\(em\n"
+    assert text(f".TS\ntab(:);\nl l l.\n{rows}.TE\n") == "The mill lock | nine | per day(1)\nElm |  | —"
+
+
+def test_a_table_without_an_end_does_not_spoil_the_page():
+    assert text("Before.\n.TS\nl l.\nlock\tfee\n") == "Before.\n\nlock | fee"
+
+
 def test_a_page_that_stands_for_another_is_named():
     with pytest.raises(DataError, match=r"the page stands for man1/weir\.1"):
         read(".so man1/weir.1\n")

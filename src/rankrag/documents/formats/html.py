@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line, row_text
-from rankrag.documents.formats.boilerplate import Element, dropped_from, main_of, size, text_of
+from rankrag.documents.formats.boilerplate import Element, dropped_from, main_of, text_of
+from rankrag.documents.formats.html_tables import Grid, has_header, is_grid, number_of, span_of
 from rankrag.documents.formats.scripts import is_mark, lowered, mark, raised
 
 _UNSEEN = frozenset(
@@ -94,41 +93,12 @@ def _is_hidden(element: Element) -> bool:
 
 
 @dataclass
-class _Grid:
-    """A table that is being read."""
+class _List:
+    """A list that is being read: its kind, the number of its next item, and whether it has one."""
 
-    header: list[list[str]] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    row: list[str] = field(default_factory=list)
-    names: int = 0  # cells of the row that are names
-    cell: list[str] | None = None
-    spans: dict[int, tuple[int, str]] = field(default_factory=dict)  # rows that a cell reaches into, and its text
-
-    def fill(self) -> None:
-        """Repeat the cells of earlier rows that reach into this one, so that each row can be read by itself."""
-        while (reach := self.spans.get(len(self.row), (0, "")))[0] > 0:
-            self.spans[len(self.row)] = (reach[0] - 1, reach[1])
-            self.row.append(reach[1])
-
-    def end_cell(self, across: int, down: int, *, name: bool) -> None:
-        """Put the cell that was read into the row."""
-        text = one_line("".join(self.cell or ()))
-        self.cell = None
-        for place in range(across):
-            self.fill()
-            if down > 1:
-                self.spans[len(self.row)] = (down - 1, "" if place else text)
-            self.row.append("" if place else text)
-        self.names += name
-
-    def end_row(self, *, in_head: bool) -> None:
-        """Put the row that was read into the header or below it."""
-        self.fill()
-        filled = sum(bool(cell) for cell in self.row)
-        if filled:
-            is_header = in_head or (self.names >= max(2, filled) and not self.rows)
-            (self.header if is_header else self.rows).append(self.row)
-        self.row, self.names = [], 0
+    numbered: bool
+    following: int = 1
+    begun: bool = False
 
 
 class _Walk:
@@ -138,8 +108,8 @@ class _Walk:
         self._writer, self._dropped, self._marks = writer, dropped, marks
         self._parts: list[str] = []
         self._pre = 0
-        self._grids: list[_Grid] = []
-        self._lists: list[list[Any]] = []  # kind of each list that is open, and the number of its next item
+        self._grids: list[Grid] = []
+        self._lists: list[_List] = []  # those that are open
         self._tight = False
         self._marker = ""  # what the first block of a list's item begins with
 
@@ -204,14 +174,14 @@ class _Walk:
         if tag in ("pre", "textarea"):
             self._pre += 1
         elif tag in ("ul", "ol", "menu", "dir"):
-            self._lists.append([tag, int(element.get("start", "1")) if element.get("start", "1").isdigit() else 1])
+            self._lists.append(_List(tag == "ol", number_of(element, "start", 1)))
         elif tag == "li":
             self._item(element)
         elif tag == "dd":
             self._tight = True
         elif tag == "table":
-            if _is_grid(element):
-                self._grids.append(_Grid())
+            if is_grid(element):
+                self._grids.append(Grid())
         elif tag in ("td", "th") and self._grids:
             self._grids[-1].cell = []
 
@@ -221,11 +191,11 @@ class _Walk:
                 self._add(")" if tag == "rt" else "”")
             return
         if tag in ("td", "th") and self._grids:
-            across, down = _span(element, "colspan"), _span(element, "rowspan")
+            across, down = span_of(element, "colspan"), span_of(element, "rowspan")
             self._grids[-1].end_cell(across, down, name=tag == "th")
         elif tag == "tr" and self._grids:
             self._grids[-1].end_row(in_head=element.getparent().tag == "thead")
-        elif tag == "table" and self._grids and _is_grid(element):
+        elif tag == "table" and self._grids and is_grid(element):
             self._break()
             self._end_table(self._grids.pop())
         else:
@@ -237,7 +207,7 @@ class _Walk:
         elif tag == "li":
             self._marker, self._tight = "", False
 
-    def _end_table(self, grid: _Grid) -> None:
+    def _end_table(self, grid: Grid) -> None:
         if self._grids and self._grids[-1].cell is not None:  # a table in a cell
             self._grids[-1].cell.append("; ".join(map(row_text, [*grid.header, *grid.rows])))
         elif not grid.header and has_header(grid.rows):
@@ -246,13 +216,12 @@ class _Walk:
             self._writer.table(grid.header, grid.rows)
 
     def _item(self, element: Element) -> None:
-        kind: list[Any] = self._lists[-1] if self._lists else ["ul", 1]
-        if (number := element.get("value", "")).isdigit():
-            kind[1] = int(number)
-        marker = f"{kind[1]}. " if kind[0] == "ol" else "- "
+        above = self._lists[-1] if self._lists else _List(numbered=False)
+        above.following = number_of(element, "value", above.following)
+        marker = f"{above.following}. " if above.numbered else "- "
         self._marker = "  " * max(0, len(self._lists) - 1) + marker
-        self._tight = kind[1] > 1 or len(self._lists) > 1
-        kind[1] += 1
+        self._tight = above.begun or len(self._lists) > 1
+        above.following, above.begun = above.following + 1, True
 
     def _script(self, element: Element) -> None:
         text = one_line(text_of(element))
@@ -272,33 +241,3 @@ class _Walk:
         """Whether raised text is the mark of a note: a link, or explained elsewhere on the page."""
         linked = next(element.iter("a"), None) is not None or element.getparent().tag == "a"
         return linked or (text in self._marks and not _CAN_HAVE_EXPONENT.search(before.rstrip()))
-
-
-def _is_grid(table: Element) -> bool:
-    """Whether a table holds data, and is no frame for the layout of a page."""
-    if table.get("role") in ("presentation", "none"):
-        return False
-    if next(table.iter("h1", "h2", "h3", "pre"), None) is not None:
-        return False
-    rows = [row for row in table.iter("tr") if next(row.iterancestors("table"), None) is table]
-    cells = [sum(cell.tag in ("td", "th") for cell in row) for row in rows]
-    if next((cell for row in rows for cell in row if cell.tag == "th"), None) is not None:
-        return max(cells, default=0) > 1 or len(rows) > 1
-    several = sum(count > 1 for count in cells)
-    nested = any(inner is not table for inner in table.iter("table"))
-    return several > 1 and several >= len(cells) / 2 and not nested and size(table) < 400 * max(1, sum(cells))
-
-
-def _span(element: Element, name: str) -> int:
-    value = element.get(name, "1").strip()
-    return min(max(int(value), 1), 100) if value.isdecimal() else 1
-
-
-def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: all filled, short and without digits, above rows that have some."""
-    if len(rows) < 3 or len(rows[0]) < 2:
-        return False
-    first, others = rows[0], rows[1:]
-    if not all(cell and len(cell) < 40 and not any(c.isdigit() for c in cell) for cell in first):
-        return False
-    return sum(any(c.isdigit() for cell in row for c in cell) for row in others) >= len(others) / 2

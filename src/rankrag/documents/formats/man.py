@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rankrag.documents.decoding import decode
 from rankrag.documents.document import Document, Writer, one_line
-from rankrag.documents.formats.troff import MDOC, mdoc_text, request_arguments, shown_text
+from rankrag.documents.formats.man_tables import read_table
+from rankrag.documents.formats.troff import FONTS, MDOC, font_text, mdoc_text, request_arguments, shown_text
 from rankrag.errors import DataError
 
 _LARGEST = 64 << 20  # bytes
 _STRINGS = {"lq": "“", "rq": "”", "R": "®", "Tm": "™", "Aq": "'", "S": ""}
-_FONTS = {"B", "I", "BI", "IB", "BR", "RB", "IR", "RI", "SM", "SB"}
 _SYSTEMS = {
     "Ux": "UNIX",
     "Bx": "BSD",
@@ -88,7 +88,7 @@ class _Page:
         self._skipping = ""
         self._heading = 0
         self._name = ""
-        self._table = False
+        self._table: list[str] | None = None  # the lines so far
         self._strings: dict[str, str] = dict(_STRINGS)
 
     def line(self, line: str) -> None:
@@ -97,16 +97,18 @@ class _Page:
             if line.startswith(self._skipping):
                 self._skipping = ""
             return
-        if line[:1] in (".", "'") and len(line) > 1:
+        if self._table is not None and not line.startswith(".TE"):
+            self._table.append(line)
+        elif line[:1] in (".", "'") and len(line) > 1:
             self._command(line[1:].lstrip())
-        elif self._table:
-            self._row(line)
         else:
             self._put(shown_text(line, self._strings))
             self._after_line()
 
     def end(self) -> None:
-        """Write what is left."""
+        """Write what is left, also of a table that has no end."""
+        if self._table is not None:
+            self._command("TE")
         self._flush()
 
     def _put(self, text: str) -> None:
@@ -159,10 +161,12 @@ class _Page:
         elif name == "ds":
             key, _, text = rest.strip().partition(" ")
             self._strings[key] = shown_text(text.strip().removeprefix('"'), self._strings)
-        elif name in ("TS", "TE"):
+        elif name == "TS":
             self._flush()
-            self._table = name == "TS"
-            self._rows: list[list[str]] = []
+            self._table = []
+        elif name == "TE":
+            self.writer.table(*read_table(self._table or (), self._strings))
+            self._table = None
         elif name == "so":
             self.writer.note(f"the page stands for {one_line(rest)}", lost=False)
         else:
@@ -182,9 +186,8 @@ class _Page:
                 self._tight = True
             elif tag:
                 self._parts = ["-"]
-        elif name in _FONTS:
-            glue = "" if len(name) == 2 and name[0] != name[1] and name not in ("SM", "SB") else " "
-            self._put(glue.join(words))
+        elif name in FONTS:
+            self._put(font_text(name, words))
             self._after_line()
         elif name in ("UR", "MT"):
             self._parts += words
@@ -219,15 +222,3 @@ class _Page:
             self._pre = True
         elif name in ("fi", "EE", "Ed"):
             self._pre = False
-
-    def _row(self, line: str) -> None:
-        """Take in a row of a table; its layout comes first and ends with a full stop."""
-        if self._rows or not re.search(r"\.\s*$", line):
-            if self._rows and line.strip() not in ("_", "=", "T{", "T}"):
-                shown = shown_text(line.replace("T}", "").replace("T{", "").replace("\t", "\x1f"), self._strings)
-                self._parts.append(" | ".join(" ".join(cell.split()) for cell in shown.split("\x1f")))
-                self._tight = True
-                if not line.rstrip().endswith("T{"):
-                    self._flush()
-        else:
-            self._rows = [[]]

@@ -112,6 +112,9 @@ _COMMANDS = """
 MDOC = frozenset(_COMMANDS.split())
 """Commands of mdoc whose arguments are text."""
 
+FONTS = frozenset({"B", "I", "BI", "IB", "BR", "RB", "IR", "RI", "SM", "SB"})
+"""Commands that set their arguments in one font, or in two by turns."""
+
 _QUOTES = {
     "Sq": "‘’",
     "Dq": "“”",
@@ -162,6 +165,12 @@ def request_arguments(rest: str, strings: dict[str, str]) -> list[str]:
     rest = re.sub(r'\\".*', "", rest)
     found = re.findall(r'"((?:[^"]|"")*)"?|((?:\\ |[^\s"])(?:\\ |\S)*)', rest)
     return [shown_text((quoted or bare).replace('""', '"'), strings) for quoted, bare in found]
+
+
+def font_text(name: str, words: list[str]) -> str:
+    """Return the arguments of a command of fonts as text; those of two fonts by turns stand without blanks."""
+    by_turns = len(name) == 2 and name[0] != name[1] and name not in ("SM", "SB")
+    return ("" if by_turns else " ").join(words)
 
 
 def mdoc_text(rest: str, page: str, strings: dict[str, str]) -> str:
