@@ -11,10 +11,9 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rankrag.blend.mining import Mined, is_negative
-from rankrag.blend.orders import order_to_rank, with_orders
 from rankrag.blend.second_round import query_examples, with_first_in_view
 from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import BlendConfig, SourceConfig
@@ -73,16 +72,11 @@ def source_groups(
         for near in watched(chosen, progress, f"{source.name}: drawing from passages", len(chosen)):
             examples = list(ranking_examples(source, wanted, near, rng)) if DataKind.CONTEXT_RANKING in kinds else []
             yield examples + (list(qa_examples(source, wanted, near, rng)) if DataKind.CONTEXT_QA in kinds else [])
-            if DataKind.CONTEXT_RANKING in kinds and wanted.orders and rng.random() < wanted.orders:
-                yield list(order_to_rank(source, rng.choice(near.positive or near.hard), rng))
     if kinds & QUERY_KINDS:
         yield from query_examples(source, mined, config.list_size, rng, progress)
     if kinds & LIST_KINDS:
         lists = passage_lists(source, wanted, mined, config.list_size, rng)
         for of_list in watched(lists, progress, f"{source.name}: drawing lists of passages"):
-            if wanted.orders and rng.random() < wanted.orders:
-                asked = (*of_list.answered, *of_list.refused)
-                of_list = replace(of_list, passages=with_orders(source, of_list.passages, asked, rng))
             examples = list(retrieval_qa_examples(source, wanted, of_list, rng))
             examples += retrieval_ranking_examples(source, of_list)
             yield [example for example in examples if example.kind in kinds]

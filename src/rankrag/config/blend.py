@@ -90,12 +90,6 @@ class SourceConfig(Schema):
     random: float = Field(0.7, ge=0, description="Random negatives for each positive; the paper has none.")
     qa: int = Field(2, ge=0, description="Questions answered from their gold passage alone, for each passage.")
     unanswerable: float = Field(0.35, ge=0, le=1, description="Share of passages with one question they do not answer.")
-    orders: float = Field(
-        0,
-        ge=0,
-        le=1,
-        description="Share of lists in which a passage says what to answer, and of ranked ones after them.",
-    )
     lists: int | None = Field(None, ge=0, description="Lists of passages for the two retrieval kinds; by default all.")
     list_questions: int = Field(4, ge=1, description="Questions asked about one list, at most.")
     max_answer_words: int | None = Field(
