@@ -151,8 +151,8 @@ def _cut(seen: torch.Tensor, pieces: list[Piece]) -> None:
     together, which see the prefix pieces and themselves.
     """
     length = len(seen)
-    # rows and tails are read off the mask: a row starts at a token that sees nothing before itself, a tail at one that
-    # does not see its predecessor
+    # rows and tails are read off the mask: a row starts at a token that sees nothing before itself (`argmax` gives the
+    # first of its zeros), a tail at one that does not see its predecessor
     starts = [i for i, first in enumerate(seen.argmax(dim=-1).tolist()) if first == i]
     tails = (seen.diagonal(-1) < 0).nonzero().flatten().add(1).tolist()
     before = pieces[-1].end if pieces else 0
@@ -180,6 +180,7 @@ def _joined(borders: list[int]) -> Iterator[tuple[int, int]]:
             start = border
 
 
+# for callers with another mask: an attention that has no function for its mask is taken to need none
 for _name, _function in ((IN_PIECES, in_pieces), (IN_BLOCKS, in_blocks)):
     AttentionInterface.register(_name, _function)
     AttentionMaskInterface.register(_name, sdpa_mask)

@@ -204,5 +204,7 @@ def _lay_out(row: Row, number: int) -> Iterator[tuple[int, int, int, int, int, f
         # every tail's positions go on from the prefix, as if it stood behind it alone
         for position, token in enumerate(tail.ids, start=len(row.prefix)):
             yield token, position, number, place, IGNORE, 0.0
+        # the logits before a label predict it (`loss`). They are this tail's own, as every prompt ends with tokens that
+        # no other shares; without `ids` they would be those of the tail before it
         for position, token in enumerate(tail.target, start=len(row.prefix) + len(tail.ids)):
             yield token, position, number, place, token, tail.weight

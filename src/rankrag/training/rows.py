@@ -87,6 +87,7 @@ def build_rows(
         ranking = example.kind is DataKind.CONTEXT_RANKING
         group = groups.setdefault(name, len(groups)) if ranking else -1
         tail = Tail(ids, target, label_weight if ranking else answer_weight, example.kind, group)
+        # without a passage there is nothing to share, and many short rows fill sequences better than a long one
         row = open_rows.get(prefix) if prefix else None
         if row is None or len(row) + len(tail) > row_tokens:
             row = open_rows[prefix] = Row(prefix)
@@ -139,7 +140,9 @@ def _encode(encoder: PromptEncoder, example: Example, limit: int) -> tuple[Ids, 
     target = tuple(encoder.encode_target(example.target))
     if len(target) >= limit:
         raise DataError(f"the target has {len(target)} tokens, the whole example may have {limit}")
+    # a prompt may have the contract's `max_tokens` less what is reserved: here that is `limit` less the target
     prompt, encoded = _fitted(encoder, example, encoder.contract.max_tokens - limit + len(target))
+    # each segment is tokenised by itself, so a shared prefix has the same tokens whatever question comes after it
     border = shared_segments(prompt, encoder.contract.format.layout)
     parts = (encoded.segments[:border], encoded.segments[border:])
     prefix, rest = (tuple(i for segment in part for i in segment) for part in parts)

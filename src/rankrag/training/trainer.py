@@ -92,6 +92,7 @@ class RowTrainer(Trainer):  # type: ignore[misc]
         model.train()
         batches, weight = inputs["share"]
         total = torch.zeros((), device=self.args.device)
+        # the Trainer's accumulation would average batches, which differ in target tokens; here their losses are summed
         for place, batch in enumerate(batches, start=1):
             last = place == len(batches)
             share_cores(self.args.device)
@@ -232,7 +233,7 @@ def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None)
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(logs)  # the Trainer takes it from nowhere else
     return TrainingArguments(
         output_dir=config.out,
-        per_device_train_batch_size=1,
+        per_device_train_batch_size=1,  # an item is a whole step
         max_steps=steps,
         learning_rate=config.learning_rate,
         adam_beta1=config.adam_betas[0],
@@ -246,7 +247,7 @@ def arguments(config: TrainConfig, steps: int, *, bf16: bool, logs: Path | None)
         eval_steps=config.dev.steps if config.dev else None,
         eval_on_start=config.dev is not None,
         seed=config.seed,
-        remove_unused_columns=False,
+        remove_unused_columns=False,  # it knows columns of tables only, and a `Share` has none
         report_to=["tensorboard"] if logs else [],
         disable_tqdm=True,
         dataloader_num_workers=0,
