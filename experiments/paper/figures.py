@@ -90,7 +90,7 @@ def plot_figure(name: str, series: Sequence[Series], path: Path) -> Path:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise MissingExtraError('figures need matplotlib; install it with: pip install "rankrag[evaluation]"') from None
+        raise MissingExtraError("figures need matplotlib; install it with: pip install matplotlib") from None
     canvas = Figure(figsize=(7, 4.2), layout="constrained")
     _draw(canvas.subplots(), figure, series)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,7 @@ from rankrag.config.evaluation import ComparisonConfig
 from rankrag.config.schema import load_config
 from rankrag.data.catalogue import own_set
 from rankrag.data.files import write_rows
-from rankrag.errors import ConfigError, DataError, MissingExtraError, ModelError
-from rankrag.evaluation import run as run_module
+from rankrag.errors import ConfigError, DataError, ModelError
 from rankrag.evaluation import work
 from rankrag.evaluation.aggregate import read_results
 from rankrag.evaluation.description import load_description
@@ -339,14 +338,6 @@ def test_a_score_that_is_not_a_number_stops_the_run(data, tmp_path):
     )
     with pytest.raises(ModelError, match=r"SQuAD: the score of passage .* is not a number"):
         evaluate(data, tmp_path / "run", [broken], nan, sets=["squad"])
-
-
-def test_a_missing_package_is_named_before_any_work(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "find_spec", lambda name: None if name == "bm25s" else object())
-    with pytest.raises(MissingExtraError, match=r"MS MARCO .* bm25s: pip install \"rankrag\[evaluation\]\""):
-        run([MINI], sets=["squad", "msmarco"])
-    assert not (tmp_path / "run").exists()
-    assert run([MINI]).of("squad", "mini")
 
 
 def test_lines_that_are_missing_or_broken_are_an_error_not_a_smaller_total(run, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -23,13 +24,14 @@ from rankrag.data.files import Row
 from rankrag.data.journal import Journal
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Judged, TestSet, folder_name
-from rankrag.errors import MissingExtraError
 from rankrag.evaluation.lines import Ids
 from rankrag.evaluation.work import WorkPlace
 from rankrag.pipeline import search_queries
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder, document_text
+from rankrag.retrieval.fields import passage_terms
 from rankrag.retrieval.fusion import DEPTH, fuse, fuse_by_rank, search
+from rankrag.retrieval.lexical import analyse, bm25_weights
 from rankrag.retrieval.rounds import Rounds, after_rounds, second_queries
 from rankrag.types import Passage, Question, Ranking, ScoredPassage
 
@@ -251,26 +253,24 @@ def _searching(retriever: Retriever, history: HistoryQuery) -> _Find:
 
 def _own_by_bm25(test_set: TestSet, history: HistoryQuery) -> _Find:
     """Order each question's own candidates by BM25, with the word statistics of all candidates of the set."""
-    try:
-        import bm25s
-    except ImportError:
-        raise MissingExtraError('ordering candidates needs bm25s: pip install "rankrag[evaluation]"') from None
-    from rankrag.retrieval.fields import passage_terms
-    from rankrag.retrieval.lexical import K1, B, analyse
-
     place = {name: i for i, name in enumerate(test_set.passages)}
-    index = bm25s.BM25(k1=K1, b=B, method="lucene")
-    index.index([passage_terms(p) for p in test_set.passages.values()], show_progress=False)
-    known = index.vocab_dict
+    terms = [passage_terms(passage) for passage in test_set.passages.values()]
+    lengths = np.array([len(own) for own in terms], np.uint32)
+    counts: dict[str, dict[int, int]] = defaultdict(dict)
+    for i, own in enumerate(terms):
+        for term, count in Counter(own).items():
+            counts[term][i] = count
+
+    def scores(query: str) -> npt.NDArray[np.float32]:
+        found = np.zeros(len(terms))
+        for own in (counts[term] for term in dict.fromkeys(analyse(query)) if term in counts):
+            places, often = list(own), np.array(list(own.values()), np.uint32)
+            found[places] += bm25_weights(often, lengths[places], passages=len(terms), mean_length=lengths.mean())
+        return found.astype(np.float32)  # the order of the sum makes no difference between passages that should tie
 
     def find(batch: Sequence[Judged]) -> list[Scored]:
-        rankings = []
-        for judged in batch:
-            (query,) = search_queries(judged.question, history)
-            terms = [term for term in dict.fromkeys(analyse(query)) if term in known]
-            scores = index.get_scores(terms) if terms else np.zeros(len(place))
-            rankings.append(_best_first({name: float(scores[place[name]]) for name in judged.given}))
-        return rankings
+        by_question = [(judged, scores(*search_queries(judged.question, history))) for judged in batch]
+        return [_best_first({name: float(own[place[name]]) for name in judged.given}) for judged, own in by_question]
 
     return find
 

@@ -22,7 +22,6 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from rankrag.config.evaluation import NamedSet, SetConfig
@@ -31,7 +30,7 @@ from rankrag.data.catalogue import BENCHMARKS, own_set
 from rankrag.data.load import at_hand, load_set
 from rankrag.data.progress import Progress, quiet
 from rankrag.data.sets import Benchmark, TestSet
-from rankrag.errors import ConfigError, MissingExtraError
+from rankrag.errors import ConfigError
 from rankrag.evaluation.aggregate import Evaluation, read_results
 from rankrag.evaluation.description import RunDescription, describe, machines, made_with, save_description
 from rankrag.evaluation.first_stage import FirstStage
@@ -88,7 +87,6 @@ def evaluate(
 
     Raises:
         ConfigError: for an unknown or repeated name, before any work.
-        MissingExtraError: for a package that a set or a system needs, before any work.
         ModelError: for a score that is not a number.
     """
     check_systems(systems)
@@ -122,7 +120,6 @@ def _loaded(
     for test_set in found:
         for system in systems:
             system.on(test_set.benchmark.paper)  # refuses a set that the paper does not have
-    check_packages(systems, found)
     return found
 
 
@@ -149,21 +146,6 @@ def prepare_set(
     part = tuple(system.name for system in systems if takes_part(system, test_set, sample, systems))
     described = describe(test_set, tuple(judged.question.id for judged in sample), part)
     return PreparedSet(test_set, sample, FirstStage(test_set, run, openers.encoder, progress), described, settings.seed)
-
-
-def check_packages(systems: Sequence[System], sets: Sequence[TestSet]) -> None:
-    """Raise `MissingExtraError` for an optional package that these systems or sets need."""
-    lexical = any(system.retriever in ("bm25", "hybrid", "five") for system in systems)
-    own = [of_set.benchmark.title for of_set in sets if lexical and not (of_set.searchable or of_set.ranked)]
-    if own and not _installed("bm25s"):
-        raise MissingExtraError(f'{own[0]}: ordering candidates needs bm25s: pip install "rankrag[evaluation]"')
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ValueError:  # what has been put in its place has no specification
-        return False
 
 
 def named_sets(sets: Sequence[NamedSet | Benchmark | TestSet]) -> list[Benchmark | TestSet]:
