@@ -91,14 +91,14 @@ def points_of(found: Evaluation) -> list[Point]:
     """Return the curve of each set, from judging all to the lowest bound."""
     return [
         Point(
-            of_set.title,
-            system.settled_from,
+            figures.of_set.title,
+            figures.system.settled_from,
             figures.figures["judged"].mean,
             figures.figures["gold read"].mean,
             1.0 if figures.same_contexts is None else figures.same_contexts,
             figures.figures["EM"].mean,
         )
-        for of_set, system, figures in found.all("compared", "stopping")
+        for figures in found.all("compared", "stopping")
     ]
 
 

@@ -11,7 +11,7 @@ from experiments.ablation.study import FULL, Row, Study
 from experiments.paper.numbers import TABLE_3, mean_of_nine
 from rankrag.evaluation.aggregate import Evaluation
 from rankrag.evaluation.report import render_report
-from rankrag.evaluation.statistics import bootstrap_interval, compared
+from rankrag.evaluation.statistics import bootstrap_interval, paired_difference, permutation_p
 from rankrag.evaluation.tables import section
 
 _SETS = ("NQ", "TriviaQA", "PopQA", "HotpotQA", "2Wiki", "FEVER", "Doc2Dial", "TopiOCQA", "Inscit")
@@ -57,8 +57,8 @@ def _figures(row: Row, found: Mapping[str, Values]) -> list[str]:
     own, full = found[row.name], found.get(FULL)
     if row.name == FULL or full is None:
         return [cell for measure in _MEASURES for cell in (str(bootstrap_interval(own[measure])), "")]
-    pairs = [compared(own[measure], full[measure]) for measure in _MEASURES]
-    return [cell for pair in pairs for cell in (str(pair.difference), f"{pair.p:.3f}")]
+    pairs = [(own[measure], full[measure]) for measure in _MEASURES]
+    return [cell for pair in pairs for cell in (str(paired_difference(*pair)), f"{permutation_p(*pair):.3f}")]
 
 
 def _claims(found: Mapping[str, Values]) -> str:

@@ -91,11 +91,9 @@ def beside_the_paper(evaluation: Evaluation) -> list[Beside]:
 
 
 def measured(evaluation: Evaluation) -> list[tuple[SetDescription, System, SystemFigures]]:
-    """Return the figures of every set and of the systems that are compared on it, set by set."""
-    run = evaluation.description
-    compared = [system for system in run.systems if system.role == "compared"]
-    found = [(one, system, evaluation.of(one.name, system.name)) for one in run.sets for system in compared]
-    return [(one, system, figures) for one, system, figures in found if figures is not None]
+    """Return each set with every system that is compared on it, as configured, and its figures, set by set."""
+    by_name = {system.name: system for system in evaluation.description.systems}
+    return [(found.of_set, by_name[found.system.name], found) for found in evaluation.all("compared")]
 
 
 def column_of(benchmark: str) -> str:

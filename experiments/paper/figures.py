@@ -127,7 +127,7 @@ _AXES = {
 
 def _value(figures: SystemFigures, figure: PaperFigure) -> Interval | None:
     """Return our value for the metric of the figure; FEVER has accuracy instead."""
-    return ours_of(figures, "Acc" if column_of(figures.benchmark) == "FEVER" else figure.metric)
+    return ours_of(figures, "Acc" if column_of(figures.of_set.name) == "FEVER" else figure.metric)
 
 
 def _x(axis: str, system: System, first_stage: str, figures: SystemFigures) -> float | str | None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from rankrag.evaluation.aggregate import Evaluation, PairFigures, SystemFigures, Times
+from rankrag.evaluation.aggregate import Evaluation, PairFigures, SystemFigures
 from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.report import render_report
-from rankrag.evaluation.statistics import Interval, Paired
+from rankrag.evaluation.statistics import Interval
 from rankrag.evaluation.systems import System
 from rankrag.evaluation.tables import section
 
@@ -43,13 +43,14 @@ def figures(name, **values):
         "first citation gold": at(0.3),
     }  # fmt: skip
     found = SystemFigures(
-        benchmark="squad",
-        system=name,
+        of_set=SQUAD,
+        system=next((one for one in SYSTEMS if one.name == name), SYSTEMS[0]),
         questions=100,
         figures=figures,
         first={"R@1": at(0.7), "R@5": at(0.9)},
         outcomes={"right": 60, "misread": 30, "beyond k": 10},
-        times=Times(Seconds(0.1, 0.02, 0.3), Seconds(1.0, 0.2, 3.0)),
+        typical=Seconds(0.1, 0.02, 0.3),
+        slow=Seconds(1.0, 0.2, 3.0),
         cost=1.0,
         reachable=0.95,
         gap=at(0.4),
@@ -63,14 +64,14 @@ FOUND = (
     figures("plain", gap=None),
     figures("gold"),
     figures("judges all", same_contexts=1.0),
-    figures("stops at 2", same_contexts=0.95, figures={**figures("x").figures, "judged": at(7.25)}),
+    figures("stops at 2", same_contexts=0.95, figures={**figures("mini").figures, "judged": at(7.25)}),
     figures("bm25 alone", questions=200),
 )
 EVALUATION = Evaluation(
     Path(),
     RunDescription("rankrag evaluate --out run", "2 cores", "2026-01-02", 0, SYSTEMS, (SQUAD,), {"rankrag": "1"}),
     FOUND,
-    (PairFigures("squad", "plain", "mini", "EM", Paired(at(-0.1), 0.04)),),
+    (PairFigures(SQUAD, "plain", "mini", "EM", at(-0.1), 0.04),),
 )
 
 
@@ -112,16 +113,16 @@ def test_parts_without_figures_are_left_out():
 
 def test_a_given_ranking_is_named():
     given = replace(SQUAD, first_stage="dense by dragon-plus", style="short")
-    text = render_report(replace(EVALUATION, description=replace(EVALUATION.description, sets=(given,))))
-    assert "| SQuAD | dense by dragon-plus (given) | all | 200 |" in text
+    text = render_report(replace(EVALUATION, systems=(figures("bm25 alone", of_set=given),)))
+    assert "| SQuAD | dense by dragon-plus (given) | all | 100 |" in text
 
 
 def test_refusals_of_unanswerable_questions_show_the_look_alikes():
     never = replace(SQUAD, unanswerable=True, metric="")
-    found = figures("mini", figures={"refused": at(0.8), "withheld": at(0.5), "look-alike found": at(0.9)})
-    text = render_report(
-        replace(EVALUATION, description=replace(EVALUATION.description, sets=(never,)), systems=(found,))
+    found = figures(
+        "mini", of_set=never, figures={"refused": at(0.8), "withheld": at(0.5), "look-alike found": at(0.9)}
     )
+    text = render_report(replace(EVALUATION, systems=(found,)))
     assert "| SQuAD | no | mini | 0.800 [0.700, 0.900] | 0.500 [0.400, 0.600] | 0.900 [0.800, 1.000] |" in text
 
 

@@ -168,7 +168,7 @@ def test_the_others_are_tested_against_the_first_or_against_what_they_name(run):
     evaluation = run([MINI, system("plain", ranker="none"), system("book", ranker="none", against="plain")])
     assert {(pair.system, pair.against) for pair in evaluation.pairs} == {("plain", "mini"), ("book", "plain")}
     (found,) = (pair for pair in evaluation.pairs if (pair.system, pair.metric) == ("plain", "R@1"))
-    assert found.paired.difference.mean == -0.5
+    assert found.difference.mean == -0.5
     with pytest.raises(ConfigError, match="'book': against: no system is called 'plain'"):
         run([MINI, system("book", against="plain")])
 
@@ -273,7 +273,7 @@ def test_a_run_that_is_killed_anywhere_loses_no_question(data, tmp_path, calls, 
         return evaluate(data, folder, SYSTEMS[:3], Openers(lambda name: (model, name)), sets=sets)
 
     def timeless(evaluation):
-        return [replace(f, times=None, cost=None) for f in evaluation.systems]
+        return [replace(f, typical=None, slow=None, cost=None) for f in evaluation.systems]
 
     whole = all_of(tmp_path / "whole", golden())
     mortal = Mortal(yes_if="golden", reply="golden land")

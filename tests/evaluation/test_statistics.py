@@ -10,7 +10,6 @@ from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.statistics import (
     Interval,
     bootstrap_interval,
-    compared,
     cost_ratio,
     gap_interval,
     paired_difference,
@@ -54,9 +53,9 @@ def test_questions_without_a_difference_change_nothing():
 def test_a_paired_interval_is_narrower_than_the_systems_own():
     rng = np.random.default_rng(0)
     before = rng.random(300)
-    found = compared(before + 0.01, before)
-    assert (found.difference.low, found.difference.high) == pytest.approx((0.01, 0.01))
-    assert found.p < 0.001
+    difference = paired_difference(before + 0.01, before)
+    assert (difference.low, difference.high) == pytest.approx((0.01, 0.01))
+    assert permutation_p(before + 0.01, before) < 0.001
 
 
 def test_the_cost_of_reranking_is_the_papers_ratio():

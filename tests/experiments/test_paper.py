@@ -14,7 +14,7 @@ from experiments.paper.tables import render_table
 from rankrag.data.catalogue import BENCHMARKS
 from rankrag.data.sets import Origin
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.aggregate import Evaluation, SystemFigures, Times
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures
 from rankrag.evaluation.description import RunDescription, SetDescription, save_description
 from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.statistics import Interval
@@ -50,13 +50,14 @@ def compared(sets, systems=(MINI,), cost=None, **means):
     found = {name: Interval(v, v - 0.1, v + 0.1) for name, v in means.items()}
     rows = tuple(
         SystemFigures(
-            benchmark=one.name,
-            system=s.name,
+            of_set=one,
+            system=s.on(one.paper),
             questions=len(one.questions),
             figures=found,
             first=found,
             outcomes={"right": 1},
-            times=Times(Seconds(), Seconds()),
+            typical=Seconds(),
+            slow=Seconds(),
             cost=cost and cost * s.n,
         )
         for one in sets

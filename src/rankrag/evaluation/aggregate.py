@@ -10,7 +10,7 @@ From Python::
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +23,14 @@ from rankrag.evaluation.description import RunDescription, SetDescription, load_
 from rankrag.evaluation.lines import FILE_NAME as LINES
 from rankrag.evaluation.lines import QuestionLine, Seconds, read_question_lines
 from rankrag.evaluation.outcomes import OUTCOMES, Outcome
-from rankrag.evaluation.statistics import Interval, Paired, bootstrap_interval, compared, cost_ratio, gap_interval
+from rankrag.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    cost_ratio,
+    gap_interval,
+    paired_difference,
+    permutation_p,
+)
 from rankrag.evaluation.systems import GIVEN, System
 
 Figures = dict[str, Interval]
@@ -31,55 +38,56 @@ Figures = dict[str, Interval]
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """Seconds of a typical question (median) and of a slow one (90th percentile)."""
-
-    median: Seconds
-    p90: Seconds
-
-
-@dataclass(frozen=True, slots=True)
 class SystemFigures:
     """One system on one set.
 
     Attributes:
-        benchmark: name of the set.
-        system: name of the system.
+        of_set: the set.
+        system: the system, as it is on this set.
         questions: how many were asked.
         figures: metrics in the final order; each is over the questions that have it.
         first: ranking metrics in the first stage's order.
         outcomes: questions by outcome, which add up to `questions`.
-        times: how long questions took.
-        cost: the paper's N·t2/(t1+t3) of the median times.
+        typical: median seconds of a question.
+        slow: their 90th percentile.
+        cost: the paper's N·t2/(t1+t3) of the typical seconds.
         reachable: the set's metric for a perfect order of the candidates.
         gap: share of the reachable gap that reranking closes by the set's metric.
         calibration: how far its scores can be believed.
         same_contexts: share of questions that read the same passages as in the system it is tested against.
     """
 
-    benchmark: str
-    system: str
+    of_set: SetDescription
+    system: System
     questions: int
     figures: Figures
     first: Figures
     outcomes: dict[Outcome, int]
-    times: Times
+    typical: Seconds
+    slow: Seconds
     cost: float | None = None
     reachable: float | None = None
     gap: Interval | None = None
     calibration: Calibration = field(default_factory=Calibration)
     same_contexts: float | None = None
 
+    @property
+    def first_stage(self) -> str:
+        """The first stage in words, with the turns that a conversation was searched by."""
+        given = f"{self.of_set.first_stage} (given)" if self.of_set.first_stage else self.system.first_stage
+        return f"{given}, turns: {self.system.history_query}" if self.of_set.style == "conversation" else given
+
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """A system tested against another one by one metric, on the same questions."""
+    """A system less another one by one metric, on the same questions: the mean difference, and p of no difference."""
 
-    benchmark: str
+    of_set: SetDescription
     system: str
     against: str
     metric: str
-    paired: Paired
+    difference: Interval
+    p: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +101,16 @@ class Evaluation:
 
     def of(self, benchmark: str, system: str) -> SystemFigures | None:
         """Return the figures of a system on a set; None if it took no part."""
-        return next((f for f in self.systems if (f.benchmark, f.system) == (benchmark, system)), None)
+        return next((f for f in self.systems if (f.of_set.name, f.system.name) == (benchmark, system)), None)
 
     def lines(self, benchmark: str, system: str) -> list[QuestionLine]:
         """Return the lines of a system on a set; none if it took no part."""
-        members = ((s, one) for s in self.description.sets for one in self.description.systems_of(s))
-        return next((lines_of(self.run, s, one) for s, one in members if (s.name, one.name) == (benchmark, system)), [])
+        found = self.of(benchmark, system)
+        return lines_of(self.run, found.of_set, found.system) if found else []
 
-    def all(self, *roles: str) -> list[tuple[SetDescription, System, SystemFigures]]:
-        """Return set, system and figures of all systems with one of these roles, set by set."""
-        return [
-            (of_set, system, figures)
-            for of_set in self.description.sets
-            for system in self.description.systems_of(of_set)
-            if system.role in roles and (figures := self.of(of_set.name, system.name)) is not None
-        ]
+    def all(self, *roles: str) -> list[SystemFigures]:
+        """Return the figures of all systems with one of these roles, set by set."""
+        return [figures for figures in self.systems if figures.system.role in roles]
 
 
 def read_results(run: Path) -> Evaluation:
@@ -125,7 +128,7 @@ def read_results(run: Path) -> Evaluation:
             own, other = lines[system.name], lines.get(_against(system, systems), [])
             figures.append(_figures(own, of_set, system, other))
             if system.role == "compared" and [line.id for line in own] == [line.id for line in other]:
-                pairs += _pairs(own, other)
+                pairs += _pairs(of_set, own, other)
     return Evaluation(run, description, tuple(figures), tuple(pairs))
 
 
@@ -151,7 +154,7 @@ def _figures(
     lines: Sequence[QuestionLine], of_set: SetDescription, system: System, other: Sequence[QuestionLine]
 ) -> SystemFigures:
     counted = Counter(line.outcome for line in lines)
-    times = Times(_seconds(lines, 50), _seconds(lines, 90))
+    typical = _seconds(lines, 50)
     best, gap = [line.reachable for line in lines if line.reachable is not None], None
     if len(best) == len(lines) and system.ranks:
         metric = of_set.metric
@@ -159,14 +162,15 @@ def _figures(
     read = {line.id: set(line.contexts) for line in other}
     same = [float(set(line.contexts) == read[line.id]) for line in lines if line.id in read]
     return SystemFigures(
-        benchmark=of_set.name,
-        system=system.name,
+        of_set=of_set,
+        system=system,
         questions=len(lines),
         figures=_means([line.metrics for line in lines]),
         first=_means([line.first for line in lines]),
         outcomes={name: counted[name] for name in OUTCOMES if counted[name]},
-        times=times,
-        cost=cost_ratio(system.n, times.median),
+        typical=typical,
+        slow=_seconds(lines, 90),
+        cost=cost_ratio(system.n, typical),
         reachable=fmean(best) if len(best) == len(lines) else None,
         gap=gap,
         calibration=calibration(lines),
@@ -180,19 +184,15 @@ def _means(rows: Sequence[dict[str, float]]) -> Figures:
     return {name: bootstrap_interval([row[name] for row in rows if name in row]) for name in names}
 
 
-def _pairs(lines: Sequence[QuestionLine], other: Sequence[QuestionLine]) -> list[PairFigures]:
-    """Return the paired tests of the metrics that every question of both systems has."""
-    everywhere = [name for name in lines[0].metrics if all(name in line.metrics for line in (*lines, *other))]
-    return [
-        PairFigures(
-            lines[0].benchmark,
-            lines[0].system,
-            other[0].system,
-            name,
-            compared([line.metrics[name] for line in lines], [line.metrics[name] for line in other]),
-        )
-        for name in everywhere
-    ]
+def _pairs(
+    of_set: SetDescription, lines: Sequence[QuestionLine], other: Sequence[QuestionLine]
+) -> Iterator[PairFigures]:
+    """Yield the paired tests of the metrics that every question of both systems has."""
+    for name in lines[0].metrics:
+        if all(name in line.metrics for line in (*lines, *other)):
+            values = [line.metrics[name] for line in lines], [line.metrics[name] for line in other]
+            difference, p = paired_difference(*values), permutation_p(*values)
+            yield PairFigures(of_set, lines[0].system, other[0].system, name, difference, p)
 
 
 def _seconds(lines: Sequence[QuestionLine], percentile: int) -> Seconds:

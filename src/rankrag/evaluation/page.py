@@ -17,7 +17,7 @@ from jinja2 import Environment, FunctionLoader
 from markdown_it import MarkdownIt
 
 from rankrag.data.files import write_whole
-from rankrag.evaluation.aggregate import Evaluation, SystemFigures
+from rankrag.evaluation.aggregate import Evaluation, SystemFigures, lines_of
 from rankrag.evaluation.lines import QuestionLine, read_kept_passages
 from rankrag.evaluation.outcomes import OUTCOMES
 from rankrag.evaluation.report import render_report
@@ -44,7 +44,8 @@ def write_page(evaluation: Evaluation, path: Path) -> Path:
     columns = _columns(evaluation)
     systems = list(dict.fromkeys(column.system.name for column in columns))
     found = [
-        (s.title, [f for one, _, f in evaluation.all("compared") if one is s]) for s in evaluation.description.sets
+        (s.title, [f for f in evaluation.all("compared") if f.of_set.name == s.name])
+        for s in evaluation.description.sets
     ]
     environment = Environment(loader=FunctionLoader(_resource), autoescape=True, trim_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
@@ -76,8 +77,8 @@ def _columns(evaluation: Evaluation) -> list[_Column]:
     names = [system.name for system in evaluation.description.systems if system.role == "compared"]
     sets = {s.name: number for number, s in enumerate(evaluation.description.sets)}
     return [
-        _Column(sets[s.name], system, names.index(system.name), evaluation.lines(s.name, system.name))
-        for s, system, _ in evaluation.all("compared")
+        _Column(sets[f.of_set.name], f.system, names.index(f.system.name), lines_of(evaluation.run, f.of_set, f.system))
+        for f in evaluation.all("compared")
     ]
 
 
@@ -140,7 +141,7 @@ def _chunks(name: str, rows: Sequence[Any], size: int) -> Iterator[tuple[str, Se
 
 def _curves(figures: SystemFigures) -> Iterator[tuple[str, Sequence[tuple[float, float]], str]]:
     """Yield caption, points and ideal of two curves: how well P(True) fits the gold passages, what abstaining buys."""
-    name, found = figures.system, figures.calibration
+    name, found = figures.system.name, figures.calibration
     if found.bins:
         caption = f"{name}: passages by P(True) →, and the share of them that is gold ↑ (ECE {found.ece:.3f})"
         yield caption, [(one.confidence, one.accuracy) for one in found.bins], "M0 1L1 0"

@@ -62,15 +62,14 @@ def _system(system: System) -> list[str]:
 
 
 def _pairs(evaluation: Evaluation) -> str:
-    titles = {s.name: s.title for s in evaluation.description.sets}
     rows = [
         [
-            titles[pair.benchmark],
+            pair.of_set.title,
             pair.system,
             pair.against,
             pair.metric,
-            signed(pair.paired.difference),
-            f"{pair.paired.p:.4f}" if pair.paired.p >= 0.0001 else "< 0.0001",
+            signed(pair.difference),
+            f"{pair.p:.4f}" if pair.p >= 0.0001 else "< 0.0001",
         ]
         for pair in evaluation.pairs
     ]

@@ -30,14 +30,6 @@ class Interval:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """The mean difference of two systems with its paired 95 % interval, and the p-value of no difference."""
-
-    difference: Interval
-    p: float
-
-
 def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
     """Return the mean of per-question values with its 95 % interval, from 2,000 resamples of the questions."""
     return Interval(float(np.mean(values)), *_percentiles(np.asarray(values)[None], lambda means: means[0], seed))
@@ -46,11 +38,6 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0) -> Interval:
 def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
     """Return the mean of after - before over the same questions, with its 95 % interval."""
     return bootstrap_interval([a - b for a, b in zip(after, before, strict=True)], seed)
-
-
-def compared(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Paired:
-    """Return the paired difference after - before of one metric; both lists name the same questions in order."""
-    return Paired(paired_difference(after, before, seed), permutation_p(after, before, seed))
 
 
 def permutation_p(after: Sequence[float], before: Sequence[float], seed: int = 0) -> float:

@@ -11,28 +11,10 @@ from typing import Any
 import yaml
 
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
-from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.metrics import ANSWER_METRICS, RANKING_METRICS
 from rankrag.evaluation.outcomes import OUTCOMES
-from rankrag.evaluation.systems import System
 
-
-@dataclass(frozen=True, slots=True)
-class SystemRow:
-    """A system on a set, with its figures and those of the system that it is tested against."""
-
-    of_set: SetDescription
-    system: System
-    figures: SystemFigures
-
-    @property
-    def first_stage(self) -> str:
-        """The first stage in words, with the turns that a conversation was searched by."""
-        given = f"{self.of_set.first_stage} (given)" if self.of_set.first_stage else self.system.first_stage
-        return f"{given}, turns: {self.system.history_query}" if self.of_set.style == "conversation" else given
-
-
-Cell = Callable[[SystemRow], str]
+Cell = Callable[[SystemFigures], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +30,8 @@ class ReportTable:
     def render(self, evaluation: Evaluation) -> str:
         """Return the table with its text; equal rows are shown once, and nothing without rows."""
         columns, shows = dict(_cells(self.columns)), SHOWS[self.shows]
-        rows = [SystemRow(*found) for found in evaluation.all(*self.roles)]
-        cells = [(row.of_set.title, *(cell(row) for cell in columns.values())) for row in rows if shows(row)]
+        rows = [row for row in evaluation.all(*self.roles) if shows(row)]
+        cells = [(row.of_set.title, *(cell(row) for cell in columns.values())) for row in rows]
         meanings = "\n".join(f"- **{kind}**: {meaning}" for kind, meaning in OUTCOMES.items())
         text = "\n\n".join(filter(None, (self.title, self.text.replace("{outcomes}", meanings))))
         return section(text, ["set", *columns], dict.fromkeys(cells))
@@ -76,20 +58,20 @@ def _cells(columns: Iterable[str | Mapping[str, str]]) -> Iterator[tuple[str, Ce
             yield header, CELLS.get(name) or partial(_shown, name=name)
 
 
-def _shown(row: SystemRow, name: str) -> str:
+def _shown(row: SystemFigures, name: str) -> str:
     """Return a metric of the final order or of answers; "" if it was not measured."""
-    return str(row.figures.figures.get(name, ""))
+    return str(row.figures.get(name, ""))
 
 
-def _before(row: SystemRow, name: str) -> str:
+def _before(row: SystemFigures, name: str) -> str:
     """Return a ranking metric in the first stage's order; "" if it was not measured."""
-    return str(row.figures.first.get(name, ""))
+    return str(row.first.get(name, ""))
 
 
-def _outcome(row: SystemRow, name: str) -> str:
+def _outcome(row: SystemFigures, name: str) -> str:
     """Return the share of the questions that ended so, and their number."""
-    count = sum(count for kind, count in row.figures.outcomes.items() if kind == name)
-    return f"{count / row.figures.questions:.1%} ({count})" if count else ""
+    count = sum(count for kind, count in row.outcomes.items() if kind == name)
+    return f"{count / row.questions:.1%} ({count})" if count else ""
 
 
 _EVERY: Mapping[str, tuple[Mapping[Any, object], Callable[..., str]]] = {
@@ -105,57 +87,57 @@ def _number(value: float | None, form: str = ".3f") -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _seconds(row: SystemRow, step: str) -> str:
-    typical, slow = (getattr(times, step) for times in (row.figures.times.median, row.figures.times.p90))
+def _seconds(row: SystemFigures, step: str) -> str:
+    typical, slow = (getattr(times, step) for times in (row.typical, row.slow))
     return "" if typical is None else f"{typical:.3f} ({slow:.3f})"
 
 
-def _most_lost(row: SystemRow) -> str:
-    lost = {kind: count for kind, count in row.figures.outcomes.items() if kind != "right"}
+def _most_lost(row: SystemFigures) -> str:
+    lost = {kind: count for kind, count in row.outcomes.items() if kind != "right"}
     return max(lost, key=lambda kind: lost[kind], default="")
 
 
-def _first_answer_metric(row: SystemRow) -> str:
-    name = next((name for name in ANSWER_METRICS if name in row.figures.figures), "")
+def _first_answer_metric(row: SystemFigures) -> str:
+    name = next((name for name in ANSWER_METRICS if name in row.figures), "")
     return f"{name} {_shown(row, name)}" if name else ""
 
 
 CELLS: Mapping[str, Cell] = {
     "system": lambda row: row.system.name,
-    "questions": lambda row: str(row.figures.questions),
+    "questions": lambda row: str(row.questions),
     "first stage": lambda row: row.first_stage,
     "candidates": lambda row: "all" if row.system.role == "first stage" else f"N = {row.system.n}",
     "ranked first stage": lambda row: row.of_set.first_stage or row.system.first_stage,
     "metric": lambda row: row.of_set.metric,
     "before": lambda row: _before(row, row.of_set.metric),
     "reranked": lambda row: _shown(row, row.of_set.metric),
-    "reachable": lambda row: _number(row.figures.reachable),
-    "gap closed": lambda row: str(row.figures.gap or ""),
+    "reachable": lambda row: _number(row.reachable),
+    "gap closed": lambda row: str(row.gap or ""),
     "answerable": lambda row: "no" if row.of_set.unanswerable else "yes",
-    "passages": lambda row: f"{row.figures.calibration.passages:,}",
-    "ECE": lambda row: _number(row.figures.calibration.ece),
-    "answers": lambda row: f"{row.figures.calibration.answers:,}",
-    "wrong": lambda row: _number(row.figures.calibration.wrong),
-    "AURC": lambda row: _number(row.figures.calibration.aurc),
+    "passages": lambda row: f"{row.calibration.passages:,}",
+    "ECE": lambda row: _number(row.calibration.ece),
+    "answers": lambda row: f"{row.calibration.answers:,}",
+    "wrong": lambda row: _number(row.calibration.wrong),
+    "AURC": lambda row: _number(row.calibration.aurc),
     "stops at": lambda row: "all are judged" if row.system.settled_from is None else str(row.system.settled_from),
-    "judged of n": lambda row: f"{row.figures.figures['judged'].mean:.1f} of {row.system.n}",
-    "same": lambda row: _number(row.figures.same_contexts, ".2f"),
+    "judged of n": lambda row: f"{row.figures['judged'].mean:.1f} of {row.system.n}",
+    "same": lambda row: _number(row.same_contexts, ".2f"),
     "first answer metric": _first_answer_metric,
     "most are lost as": _most_lost,
     **{step: partial(_seconds, step=step) for step in ("t1", "t2", "t3")},
-    "N·t2/(t1+t3)": lambda row: _number(row.figures.cost, ".1f"),
+    "N·t2/(t1+t3)": lambda row: _number(row.cost, ".1f"),
 }
 """What a column shows, by its name."""
 
-SHOWS: Mapping[str, Callable[[SystemRow], bool]] = {
+SHOWS: Mapping[str, Callable[[SystemFigures], bool]] = {
     "all": lambda _: True,
-    "retrieved": lambda row: bool(row.figures.first),
-    "reranked": lambda row: row.system.ranks and bool(row.figures.first),
-    "reranked by the set's metric": lambda row: row.system.ranks and row.of_set.metric in row.figures.first,
-    "answered": lambda row: "refused" in row.figures.figures,
-    "answered from passages": lambda row: "refused" in row.figures.figures and not row.system.closed_book,
-    "cited": lambda row: "citation recall" in row.figures.figures,
-    "judged": lambda row: bool(row.figures.calibration.passages or row.figures.calibration.answers),
+    "retrieved": lambda row: bool(row.first),
+    "reranked": lambda row: row.system.ranks and bool(row.first),
+    "reranked by the set's metric": lambda row: row.system.ranks and row.of_set.metric in row.first,
+    "answered": lambda row: "refused" in row.figures,
+    "answered from passages": lambda row: "refused" in row.figures and not row.system.closed_book,
+    "cited": lambda row: "citation recall" in row.figures,
+    "judged": lambda row: bool(row.calibration.passages or row.calibration.answers),
     "timed": lambda row: any(_seconds(row, step) for step in ("t1", "t2", "t3")),
 }
 """Which rows a table shows, by the name of the rule."""
