@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from rankrag.data.catalogue import BENCHMARKS
-from rankrag.evaluation.line_metrics import with_line_metrics
+from rankrag.evaluation.line_metrics import line_scores
 from rankrag.evaluation.lines import QuestionLine
 from rankrag.templates import UNANSWERABLE
 
@@ -16,7 +16,7 @@ def line(**values):
 
 
 def line_metrics(benchmark="squad", **values):
-    return with_line_metrics(line(**values), BENCHMARKS[benchmark]).metrics
+    return line_scores(line(**values), BENCHMARKS[benchmark])
 
 
 def test_citations_are_measured_against_gold_passages():

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rankrag.evaluation.outcomes import OUTCOMES, lost_by
+from rankrag.evaluation.lines import OUTCOMES
+from rankrag.evaluation.outcomes import lost_by
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rankrag.errors import ModelError
-from rankrag.evaluation.model_key import ranker_key
 from rankrag.evaluation.rankers import open_ranker
+from rankrag.models.model_key import ranker_key
 from rankrag.templates import passage_text
 from rankrag.types import Passage, Question
 

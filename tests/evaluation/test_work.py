@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 
-from rankrag.contract import Contract
 from rankrag.data.sets import Judged
 from rankrag.errors import DataError, ModelError
-from rankrag.evaluation.model_key import model_key
 from rankrag.evaluation.work import NOT_JUDGED, JudgingWork, ModelWork, NearnessWork, WorkPlace, with_cosines
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
@@ -173,22 +170,6 @@ def test_citations_are_places_and_are_kept(squad, work_of, tmp_path):
     assert later.prompts == []
     assert work_of(later).cited([(q1, Q1)], {"q1": {}}, "unranked") == [(1,)]
     assert (tmp_path / "work/citations-unranked.jsonl").exists()
-
-
-def test_a_model_is_known_by_its_prompts_and_weights_but_not_by_fitted_values(tmp_path):
-    plain = FakeLanguageModel()
-    fitted = FakeLanguageModel(
-        contract=replace(Contract(), abstain_below=1.0, similarity_weight=0.5, similarity_encoder="e", k=1)
-    )
-    shorter = FakeLanguageModel(contract=Contract(passage_tokens=100))
-    key = model_key(plain, "mini")
-    assert key == model_key(fitted, "mini")
-    assert len({key, model_key(plain, "other"), model_key(shorter, "mini")}) == 3
-    weights = tmp_path / "checkpoint"
-    weights.mkdir()
-    empty = model_key(plain, str(weights))
-    (weights / "model.safetensors").write_bytes(b"weights")
-    assert model_key(plain, str(weights)) != empty
 
 
 PASSAGES = {name: Passage(name, text) for name, text in (("a", "golden land"), ("b", "the lake"), ("c", "a town"))}

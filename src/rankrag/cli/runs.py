@@ -23,8 +23,8 @@ from rankrag.data.journal import Journal, content_key
 from rankrag.data.rows import read_passages, read_questions
 from rankrag.data.runs import is_trec, known_id, read_candidates, read_run, run_row
 from rankrag.errors import ConfigError, DataError
-from rankrag.evaluation.model_key import ranker_key
 from rankrag.models import LanguageModel
+from rankrag.models.model_key import ranker_key
 from rankrag.opening import open_reranker, open_retriever
 from rankrag.pipeline import search_queries
 from rankrag.rerank import Decision

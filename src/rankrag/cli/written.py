@@ -12,9 +12,9 @@ from rankrag.blend.sources import read_source, split_held_back
 from rankrag.cli.options import say, step_lines
 from rankrag.config.blend import BlendConfig, WritingConfig
 from rankrag.errors import ConfigError
-from rankrag.evaluation.model_key import model_key
 from rankrag.models import LanguageModel
 from rankrag.models.family import FAMILY, base_of
+from rankrag.models.model_key import model_key
 from rankrag.models.prepared import resolve_model
 from rankrag.opening import open_retriever
 from rankrag.retrieval.homes import open_store

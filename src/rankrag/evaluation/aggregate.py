@@ -21,8 +21,7 @@ from rankrag.errors import DataError
 from rankrag.evaluation.calibration import Calibration, calibration
 from rankrag.evaluation.description import RunDescription, SetDescription, load_description
 from rankrag.evaluation.lines import FILE_NAME as LINES
-from rankrag.evaluation.lines import QuestionLine, Seconds, read_question_lines
-from rankrag.evaluation.outcomes import OUTCOMES, Outcome
+from rankrag.evaluation.lines import OUTCOMES, Outcome, QuestionLine, Seconds, read_question_lines
 from rankrag.evaluation.statistics import (
     Interval,
     bootstrap_interval,

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import fmean
 
-from rankrag.data.sets import Benchmark
+from rankrag.data.sets import Benchmark, Judged, TestSet
 from rankrag.evaluation.lines import QuestionLine
-from rankrag.evaluation.metrics import hit_at, recall_at
+from rankrag.evaluation.metrics import answer_scores, hit_at, ranking_scores, reachable, recall_at
+from rankrag.evaluation.outcomes import outcome_of
+from rankrag.evaluation.systems import System
 from rankrag.generate import is_refusal
 
 LineFunction = Callable[[QuestionLine, Benchmark], float | None]
@@ -96,10 +98,28 @@ def passages_judged(line: QuestionLine, _: Benchmark) -> float | None:
     return float(sum(p is not None for p in line.p_true)) or None
 
 
-def with_line_metrics(line: QuestionLine, benchmark: Benchmark) -> QuestionLine:
-    """Return the line with the line metrics that it has."""
-    found = {name: metric(line, benchmark) for name, metric in LINE_METRICS.items()}
-    return replace(line, metrics=line.metrics | {name: value for name, value in found.items() if value is not None})
+def with_scores(line: QuestionLine, system: System, test_set: TestSet, judged: Judged) -> QuestionLine:
+    """Return the line of what happened to a question with all its metrics and its outcome."""
+    question, benchmark = judged.question, test_set.benchmark
+    ranked = not (system.closed_book or benchmark.unanswerable)
+    first = ranking_scores(test_set, judged, line.retrieved) if ranked else {}
+    final = ranking_scores(test_set, judged, line.reranked) if ranked and line.reranked != line.retrieved else first
+    answered = line.is_answered and not benchmark.unanswerable
+    scores = answer_scores(benchmark, line.answer or "", question.answers, question.letters) if answered else {}
+    whole = replace(
+        line,
+        metrics=final | scores,
+        first=first,
+        reachable=reachable(test_set, judged, line.retrieved) if ranked else None,
+        outcome=outcome_of(line, system, test_set, judged, scores),
+    )
+    return replace(whole, metrics=whole.metrics | line_scores(whole, benchmark))
+
+
+def line_scores(line: QuestionLine, benchmark: Benchmark) -> dict[str, float]:
+    """Return the metrics of this module that a line has, by name."""
+    found = ((name, metric(line, benchmark)) for name, metric in LINE_METRICS.items())
+    return {name: value for name, value in found if value is not None}
 
 
 def _cited_gold(line: QuestionLine, benchmark: Benchmark) -> list[bool] | None:

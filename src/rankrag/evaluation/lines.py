@@ -9,19 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from rankrag.data.files import write_whole
 from rankrag.data.journal import Journal
 from rankrag.errors import DataError
-from rankrag.evaluation.outcomes import Outcome
 from rankrag.types import Passage
 
 FILE_NAME = "questions.jsonl"
 PASSAGES = "passages.jsonl"
 
 Ids = tuple[str, ...]
+
+Outcome = Literal[
+    "right", "not retrieved", "beyond k", "ranked away", "misread", "refused", "not known", "answered in vain", "failed"
+]
+
+OUTCOMES: dict[Outcome, str] = {
+    "right": "the answer is right (if nothing is answered: the needed passages are among the k)",
+    "not retrieved": "the needed passages are not among the N candidates of the first stage",
+    "beyond k": "the question needs more passages than the k that are read",
+    "ranked away": "the needed passages are among the N candidates, but not among the k that are read",
+    "misread": "the needed passages were read, and the answer is wrong",
+    "refused": "the needed passages were read, and no answer was given (closed book: no answer was given)",
+    "not known": "the answer is wrong, without any passages (closed book)",
+    "answered in vain": "no passage holds the answer, and one was given",
+    "failed": "the model could not be asked; this counts as wrong",
+}
+"""Every outcome with its meaning, in the order of the report."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from markdown_it import MarkdownIt
 
 from rankrag.data.files import write_whole
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures, lines_of
-from rankrag.evaluation.lines import QuestionLine, read_kept_passages
-from rankrag.evaluation.outcomes import OUTCOMES
+from rankrag.evaluation.lines import OUTCOMES, QuestionLine, read_kept_passages
 from rankrag.evaluation.report import render_report
 from rankrag.evaluation.systems import System
 from rankrag.types import Passage

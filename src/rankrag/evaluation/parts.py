@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rankrag.contract import Contract
 from rankrag.evaluation.first_stage import OpenEncoder
-from rankrag.evaluation.model_key import model_key, ranker_key
 from rankrag.evaluation.rankers import open_ranker
 from rankrag.evaluation.steps import PreparedSet, SystemParts
 from rankrag.evaluation.systems import NOTHING, RankerKind, System
 from rankrag.evaluation.work import JudgeFunction, JudgingWork, ModelWork, NearnessWork
 from rankrag.models import LanguageModel
+from rankrag.models.model_key import model_key, ranker_key
 from rankrag.opening import Say, open_nearness
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.nearness import Nearness

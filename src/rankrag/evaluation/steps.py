@@ -13,8 +13,8 @@ from rankrag.contract import Contract
 from rankrag.data.sets import Judged, TestSet
 from rankrag.evaluation.description import SetDescription
 from rankrag.evaluation.first_stage import FirstStage, Found
+from rankrag.evaluation.line_metrics import with_scores
 from rankrag.evaluation.lines import Ids, QuestionLine, Seconds
-from rankrag.evaluation.scoring import with_scores
 from rankrag.evaluation.standard import OTHERS
 from rankrag.evaluation.systems import GIVEN, System
 from rankrag.evaluation.work import JudgingWork, ModelWork, NearnessWork, with_cosines

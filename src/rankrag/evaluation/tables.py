@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
+from rankrag.evaluation.lines import OUTCOMES
 from rankrag.evaluation.metrics import ANSWER_METRICS, RANKING_METRICS
-from rankrag.evaluation.outcomes import OUTCOMES
 
 Cell = Callable[[SystemFigures], str]
 

@@ -22,13 +22,13 @@ from rankrag.data.sets import TestSet
 from rankrag.errors import ConfigError
 from rankrag.evaluation.first_stage import FirstStage, Rankings
 from rankrag.evaluation.metrics import recall_at
-from rankrag.evaluation.model_key import model_key
 from rankrag.evaluation.work import ModelWork, NearnessWork
 from rankrag.fitting import selection
 from rankrag.fitting.held_back import held_back_sets, without_answers
 from rankrag.fitting.selection import Case
 from rankrag.fitting.settling import SettlingTrial, best_bound, settling_trials
 from rankrag.models import LanguageModel
+from rankrag.models.model_key import model_key
 from rankrag.retrieval.encoder import Encoder
 from rankrag.retrieval.nearness import Nearness
 from rankrag.types import Ranking, ScoredPassage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
 
@@ -12,6 +12,7 @@ import numpy as np
 from rankrag.contract import Contract
 from rankrag.data.sets import Judged
 from rankrag.evaluation.metrics import exact_match, token_f1
+from rankrag.evaluation.work import with_cosines
 from rankrag.rerank import Decision, Judgement, decide
 from rankrag.types import Ranking
 
@@ -54,10 +55,8 @@ class Case:
 
     def judgements(self, candidates: Ranking, weight: float) -> list[Judgement]:
         """Return the judgements of these candidates, in their order; a cosine adds `weight` times itself."""
-        found = [self.judged[c.passage.id] for c in candidates]
-        if not weight:
-            return found
-        return [replace(j, added=weight * self.cosines[c.passage.id]) for c, j in zip(candidates, found, strict=True)]
+        found = {c.passage.id: self.judged[c.passage.id] for c in candidates}
+        return list(with_cosines(found, self.cosines, weight).values())
 
     def decision(self, candidates: Ranking, contract: Contract, k: int) -> Decision:
         """Return what the pipeline decides with this contract."""
