@@ -10,6 +10,7 @@ from experiments.ablation.run import Measure, Values
 from experiments.ablation.study import FULL, Row, Study
 from experiments.paper.numbers import TABLE_3, mean_of_nine
 from rankrag.evaluation.aggregate import Evaluation
+from rankrag.evaluation.description import RunDescription
 from rankrag.evaluation.report import render_report
 from rankrag.evaluation.statistics import bootstrap_interval, paired_difference, permutation_p
 from rankrag.evaluation.tables import section
@@ -21,13 +22,16 @@ _MEASURES: tuple[Measure, ...] = ("hit@1", "F1", "loss")
 def render(study: Study, evaluation: Evaluation, found: Mapping[str, Values]) -> str:
     """Return the page as Markdown."""
     whole = render_report(evaluation).replace("# Results", "## The evaluation of all rows", 1)
-    return "\n\n".join([_head(study), _rows(study, found), _claims(found), _paper(study, found), whole])
+    return "\n\n".join(
+        [_head(study, evaluation.description), _rows(study, found), _claims(found), _paper(study, found), whole]
+    )
 
 
-def _head(study: Study) -> str:
-    config = study.config
+def _head(study: Study, run: RunDescription) -> str:
+    config, commit = study.config, run.made_with.get("commit")
     return (
         "# Ablations\n\n"
+        f"Made by `{run.command}`, {run.date}{f', at commit {commit}' if commit else ''}.\n\n"
         "Every row gets the same questions, drawn from those with a gold passage among BM25's first "
         f"{config.n}. The model orders these passages, and answers are written from the first {config.k}. "
         f"It also gets {config.instructions} instructions that were held out from training.\n\n"

@@ -33,7 +33,9 @@ def values(hit, f1, loss=1.0, questions=200):
 @pytest.fixture
 def page(study_of):
     systems = (System(name="full", retriever="bm25"),)
-    description = RunDescription(command="x", machine="", date="2026-01-01", seed=0, systems=systems, sets=())
+    description = RunDescription(
+        command="x", machine="", date="2026-01-01", seed=0, systems=systems, sets=(), made_with={"commit": "c0ffee"}
+    )
     return lambda found: render(study_of(ROWS), Evaluation(Path("run"), description, (), ()), found)
 
 
@@ -42,7 +44,7 @@ def test_rows_stand_with_their_figures_and_those_that_are_missing_are_not_run(pa
     text = page({"full": full, "no_ranking": values(0.3, 0.4)})
     assert "| ranking only | not run |  |  |  |  |  |  |  |" in text
     assert f"| full recipe | 3,840 | reranked | {np.mean(full['hit@1']):.3f} [" in text
-    assert text.startswith("# Ablations\n")
+    assert text.startswith("# Ablations\n\nMade by `x`, 2026-01-01, at commit c0ffee.\n")
     assert "\n\n## The evaluation of all rows\n\nMade by `x`" in text
 
 
