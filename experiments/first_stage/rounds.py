@@ -20,7 +20,8 @@ from rankrag.evaluation.statistics import paired_difference
 from rankrag.opening import open_retriever
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.encoder import Encoder
-from rankrag.retrieval.rounds import is_linked, is_named, is_open, lacking, second_queries, starts, unite
+from rankrag.retrieval.lexical import analyse
+from rankrag.retrieval.rounds import is_linked, is_named, is_open, lacking, names_another, second_queries, starts, unite
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Ranking
 
@@ -35,19 +36,23 @@ SINGLE_HOP_MAY = 0.15
 class Found:
     """One question after one round and after two: whether all gold passages are among the first, by depth.
 
-    `lacks`, `named` and `linked` are what `is_open` looks at, and `open` what it says.
+    `words`, `lacks`, `named`, `linked` and `another` are what `is_open` looks at, and `open` what it says.
     """
 
     one: dict[int, float]
     two: dict[int, float]
+    words: int
     lacks: int
     named: bool
     linked: bool
+    another: bool
     open: bool
 
-    def passes(self, alone: int, if_linked: int, if_named: int) -> bool:
+    def passes(self, long: int, if_led_on: int, if_named: int) -> bool:
         """Whether it would be open with other thresholds."""
-        return self.lacks >= alone or (self.linked and self.lacks >= (if_named if self.named else if_linked))
+        enough = if_named if self.named else if_led_on
+        led_on = (self.another and self.lacks >= if_led_on) or (self.linked and self.lacks >= enough)
+        return self.lacks > 0 and (led_on or self.words >= long)
 
 
 def retriever_over(searched: Searched, folder: Path, kind: str) -> Retriever:
@@ -71,8 +76,11 @@ def found_in(searched: Searched, retriever: Retriever) -> list[Found]:
         lacks = lacking(question, first[0].passage) if first else 0
         named = bool(first) and is_named(question, first[0].passage)
         linked = bool(first) and is_linked(starts(question, first), again)
-        both, opened = unite(first, again, N).ranking, is_open(question, first, again)
-        rows.append(Found(all_gold(first, ids), all_gold(both, ids), lacks, named, linked, open=opened))
+        another = bool(first) and names_another(question, first)
+        both, opened = unite(question, first, again, N).ranking, is_open(question, first, again)
+        before, after = all_gold(first, ids), all_gold(both, ids)
+        words = len(set(analyse(question)))
+        rows.append(Found(before, after, words, lacks, named=named, linked=linked, another=another, open=opened))
     return rows
 
 
@@ -86,18 +94,18 @@ def print_fit(found: dict[str, list[Found]]) -> None:
 
     The best mean gain of the sets of several pages comes first; a single-hop set may search again for so many only.
     """
-    print("| alone | linked | named | " + " | ".join(found) + " | mean of both |\n" + "|---" * (4 + len(found)) + "|")
+    print("| long | led on | named | " + " | ".join(found) + " | mean of both |\n" + "|---" * (4 + len(found)) + "|")
     lines = []
-    for alone, if_linked, if_named in product(range(3, 9), range(1, 5), range(1, 5)):
+    for long, if_led_on, if_named in product(range(7, 13), range(1, 5), range(1, 5)):
         shares, gains = {}, {}
         for name, rows in found.items():
-            passed = [row.passes(alone, if_linked, if_named) for row in rows]
+            passed = [row.passes(long, if_led_on, if_named) for row in rows]
             shares[name] = np.mean(passed)
             gains[name] = np.mean([(row.two[5] - row.one[5]) * again for row, again in zip(rows, passed, strict=True)])
         mean = float(np.mean([gains[name] for name in MULTI_HOP]))
         if all(shares[name] <= SINGLE_HOP_MAY for name in SINGLE_HOP):
             cells = " | ".join(f"{shares[name]:.3f}, {gains[name]:+.3f}" for name in found)
-            lines.append((-mean, f"| {alone} | {if_linked} | {if_named} | {cells} | {mean:+.3f} |"))
+            lines.append((-mean, f"| {long} | {if_led_on} | {if_named} | {cells} | {mean:+.3f} |"))
     print("\n".join(line for _, line in sorted(lines)))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rankrag.data.files import located_rows
 from rankrag.data.rows import QuestionRow, parse_row, read_passages
 from rankrag.pipeline import search_queries
-from rankrag.types import Passage
+from rankrag.types import Passage, Question
 
 SETS = {
     "squad": ("squad/squad", "dev"),
@@ -30,10 +30,11 @@ SETS = {
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """Passages, the queries of each question over them, and the places of its gold passages."""
+    """Passages, the questions with their queries over them, and the places of each question's gold passages."""
 
     name: str
     passages: tuple[Passage, ...]
+    questions: tuple[Question, ...]
     queries: tuple[tuple[str, ...], ...]
     gold: tuple[frozenset[int], ...]
 
@@ -54,7 +55,8 @@ def load(data: Path, name: str, *, split: str = "", questions: int = 300, passag
     found.sort(key=lambda passage: passage.id)
     place = {passage.id: i for i, passage in enumerate(found)}
     gold = tuple(frozenset(place[one] for one in row.positives) for row in rows)
-    return Searched(name, tuple(found), tuple(search_queries(row.question, "both") for row in rows), gold)
+    asked = tuple(row.question for row in rows)
+    return Searched(name, tuple(found), asked, tuple(search_queries(question, "both") for question in asked), gold)
 
 
 def _rows(path: Path) -> list[QuestionRow]:

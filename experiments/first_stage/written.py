@@ -76,10 +76,10 @@ def rows_of(searched: Searched, retriever: Retriever, model: str, file: Path) ->
         own = {query: retriever.retrieve([query], N)[0]} if query else {}
         found = {
             "one round": first[question],
-            "names": unite(first[question], again, N).ranking,
+            "names": unite(question, first[question], again, N).ranking,
             "auto": after_rounds(question, first[question], again, N, "auto").ranking,
-            "written": unite(first[question], own, N).ranking,
-            "both": unite(first[question], again | own, N).ranking,
+            "written": unite(question, first[question], own, N).ranking,
+            "both": unite(question, first[question], again | own, N).ranking,
         }
         yield {name: tuple(all_gold(r, ids).values()) for name, r in found.items()} | {"nothing": (float(not query),)}
 

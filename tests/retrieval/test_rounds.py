@@ -6,11 +6,13 @@ from rankrag.documents.parts import SourcePassages
 from rankrag.retrieval.fusion import HybridRetriever
 from rankrag.retrieval.rounds import (
     LINKED_WITHIN,
+    NAMED_WITHIN,
     NAMES,
     STARTS,
     is_linked,
     is_named,
     is_open,
+    names_another,
     search_rounds,
     second_queries,
     unite,
@@ -136,8 +138,10 @@ def test_a_title_is_named_without_its_remark_and_never_if_it_is_empty():
         ("Who was Casablanca's director?", True, False),  # lacks one word
         ("Who directed Casablanca?", False, False),
         ("In which town was his elder brother born?", True, False),  # lacks four words, and names nothing
-        ("In which town was he born?", False, False),  # lacks two words
-        ("In which town was the older brother of its second director born?", True, True),  # lacks five words and more
+        ("In which town was he born?", True, False),  # lacks two words
+        ("Who was born?", False, False),  # lacks one word
+        ("In which town was the older brother of its second director born?", True, False),  # six words
+        ("In which old Hungarian town was the older brother of its second director born in May?", True, True),
         ("Where?", False, False),
     ],
 )
@@ -147,6 +151,12 @@ def test_a_question_is_open_if_the_first_page_lacks_much_of_it_or_leads_to_anoth
     assert not is_open(question, (), {})
 
 
+def test_a_long_question_whose_words_the_best_page_has_is_settled():
+    asked = "Is bread baked from rye flour in old stone ovens, with salt, sugar and seeds?"
+    assert is_open(asked, ranking(BREAD), {})
+    assert not is_open(asked, ranking(Passage("p", asked)), {})
+
+
 def test_a_page_leads_to_another_title_that_it_names_among_the_first_few():
     assert is_linked([FILM], {"again": ranking(BREAD, FILM, MAN)})
     assert is_linked([FILM], {"one": ranking(BREAD), "two": ranking(MAN)})
@@ -154,6 +164,20 @@ def test_a_page_leads_to_another_title_that_it_names_among_the_first_few():
     others = (Passage(f"p{i}", "Casablanca, again", "Casablanca (film)") for i in range(LINKED_WITHIN))
     assert not is_linked([FILM], {"again": ranking(*others, MAN)})  # the same page's other parts, and one beyond
     assert not is_linked([FILM], {"again": ranking(Passage("p", "text"))})
+    assert not is_linked([FILM], {"again": ranking(Passage("p", "text", "Michael"))})  # one word may be chance
+
+
+def test_another_page_is_named_if_its_title_has_a_word_that_the_best_page_lacks():
+    assert names_another("Is bread older than Casablanca?", ranking(FILM, MAN, BREAD))
+    assert not names_another("Is baking older than Casablanca?", ranking(FILM, MAN, BREAD))
+    assert not names_another("Who directed Casablanca?", ranking(FILM, Passage("p", "text", "Casablanca")))
+    assert not names_another("Is bread older than Casablanca?", ranking(FILM, *[MAN] * NAMED_WITHIN, BREAD))
+
+
+def test_a_question_that_names_two_pages_is_open():
+    asked = "Which is older, bread or Casablanca?"
+    assert is_open(asked, ranking(FILM, BREAD), {"again": ()})
+    assert not is_open(asked, ranking(FILM, MAN), {"again": ()})
 
 
 def test_what_a_settled_question_found_again_is_left_out():
@@ -169,15 +193,22 @@ def test_all_of_the_first_round_is_kept_and_at_most_k_others_in_turn():
     one = ranking(*(Passage(f"a{i}", "") for i in range(3)))
     two = ranking(Passage("a2", ""), *(Passage(f"b{i}", "") for i in range(3)))
     three = ranking(*(Passage(f"c{i}", "") for i in range(3)))
-    found = unite(one, {"two": two, "three": three}, 3)
+    found = unite("", one, {"two": two, "three": three}, 3)
     assert ids(found.ranking) == ["a0", "a2", "c0", "a1", "b0", "c1"]
     assert found.second.found == {"b0", "c0", "c1"}
     assert found.second.queries == ("two", "three")
     assert [c.score for c in found.ranking] == [1 / place for place in range(1, 7)]
 
 
+def test_pages_that_the_question_or_a_start_names_come_first_in_their_search():
+    others = [Passage(f"p{i}", "text", f"P{i}") for i in range(4)]
+    found = unite(ASKED, ranking(others[0], FILM), {"again": ranking(*others[1:], MAN)}, 2)
+    assert ids(found.ranking) == ["film", "man", "p0", "p1"]
+    assert found.second.found == {"man", "p1"}
+
+
 def test_a_second_round_that_finds_nothing_new_is_named_all_the_same():
-    found = unite(ranking(FILM, MAN), {"again": ranking(MAN)}, 5)
+    found = unite(ASKED, ranking(FILM, MAN), {"again": ranking(MAN)}, 5)
     assert (set(ids(found.ranking)), found.second.found) == ({"film", "man"}, frozenset())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Literal
 
 from rankrag.matching import contains, without_remark
@@ -31,11 +31,20 @@ STARTS = 3
 NAMES = 60
 """Names in a query, at most: a passage may be nothing but a list of them."""
 
-OPEN, OPEN_IF_LINKED, OPEN_IF_NAMED = 5, 3, 1
-"""Words of the question that its first passage lacks where a second round begins: fitted on training questions."""
+LONG = 9
+"""Different words of a question that asks for more than one page. This and the next two: fitted on train."""
+
+OPEN_IF_LED_ON, OPEN_IF_NAMED = 2, 1
+"""Words of a shorter question that its first passage lacks, at least, where a second round begins."""
 
 LINKED_WITHIN = 5
-"""Passages of a second query's ranking among which a page that the start of the query names is looked for."""
+"""Passages of a second query's ranking among which a linked page counts as a sign of an open question."""
+
+LINK_WORDS = 2
+"""Words in the title of such a page, at least: a single word stands in a passage too often by chance."""
+
+NAMED_WITHIN = 10
+"""Passages of the first round among which another page that the question names is looked for."""
 
 _WORD = re.compile(r"\w\w+")
 
@@ -82,27 +91,58 @@ def after_rounds(question: str, first: Ranking, again: dict[str, Ranking], k: in
 
     For "auto" the second round counts only if the question is open (`is_open`), else it is as if it had not been.
     """
-    return Retrieved(first) if rounds == "auto" and not is_open(question, first, again) else unite(first, again, k)
+    if rounds == "auto" and not is_open(question, first, again):
+        return Retrieved(first)
+    return unite(question, first, again, k)
 
 
 def is_open(question: str, first: Ranking, again: dict[str, Ranking]) -> bool:
     """Whether a question needs more than the first round found, by the words that its best passage lacks.
 
-    `OPEN` words are enough. If a second query leads to a page that its start names, `OPEN_IF_LINKED` are; if the
-    question also names the best passage, `OPEN_IF_NAMED`.
+    Of a `LONG` question one is enough. If a second query leads to a page that its start names, or if the question names
+    another page, `OPEN_IF_LED_ON` are; if the first of these is so and the question names the best, `OPEN_IF_NAMED`.
     """
-    if not first:
+    words = lacking(question, first[0].passage) if first else 0
+    if not words:
         return False
-    best, words = first[0].passage, lacking(question, first[0].passage)
-    enough = OPEN_IF_NAMED if is_named(question, best) else OPEN_IF_LINKED
-    return words >= OPEN or (words >= enough and is_linked(starts(question, first), again))
+    if is_long(question) or (words >= OPEN_IF_LED_ON and names_another(question, first)):
+        return True
+    enough = OPEN_IF_NAMED if is_named(question, first[0].passage) else OPEN_IF_LED_ON
+    return words >= enough and is_linked(starts(question, first), again)
+
+
+def is_long(question: str) -> bool:
+    """Whether the question has `LONG` different words or more."""
+    return len(set(analyse(question))) >= LONG
 
 
 def is_linked(begun: Sequence[Passage], again: dict[str, Ranking]) -> bool:
-    """Whether a second query finds, among `LINKED_WITHIN`, another page whose title a passage it started from holds."""
+    """Whether a second query finds a linked page among `LINKED_WITHIN`, with `LINK_WORDS` in its title or more."""
+    found = (c for ranking in again.values() for c in linked_pages(begun, ranking[:LINKED_WITHIN]))
+    return any(len(analyse(without_remark(c.passage.title))) >= LINK_WORDS for c in found)
+
+
+def linked_pages(begun: Sequence[Passage], ranking: Ranking) -> Ranking:
+    """Return the other pages of a ranking whose titles stand in the passages that the second round starts from."""
     own = {without_remark(passage.title).casefold() for passage in begun}
-    titles = {without_remark(c.passage.title) for found in again.values() for c in found[:LINKED_WITHIN]}
-    return any(contains(p.text, title) for title in titles if title.casefold() not in own for p in begun)
+    return tuple(
+        c
+        for c in ranking
+        if (title := without_remark(c.passage.title)).casefold() not in own
+        and any(contains(p.text, title) for p in begun)
+    )
+
+
+def names_another(question: str, first: Ranking) -> bool:
+    """Whether the question names a page beside the best one, with a word in its title that the best one lacks."""
+    known = set(passage_terms(first[0].passage))
+    titles = (without_remark(c.passage.title) for c in named_pages(question, first[1:NAMED_WITHIN]))
+    return any(not known.issuperset(analyse(title)) for title in titles)
+
+
+def named_pages(question: str, ranking: Ranking) -> Ranking:
+    """Return the passages whose title stands in the question, word after word."""
+    return tuple(c for c in ranking if contains(question, without_remark(c.passage.title)))
 
 
 def lacking(question: str, passage: Passage) -> int:
@@ -134,25 +174,36 @@ def _lacking(words: Iterable[str], terms: Iterable[str]) -> list[str]:
     return [word for word, found in own.items() if found and not found & known]
 
 
-def unite(first: Ranking, again: dict[str, Ranking], k: int) -> Retrieved:
+def unite(question: str, first: Ranking, again: dict[str, Ranking], k: int) -> Retrieved:
     """Return the passages of all searches in turn, each once: all of the first round and at most `k` others.
 
-    `again` has the rankings of the second round by query. Scores of different queries do not compare, so a score is
-    1 / place. Without a second round the ranking stays as it is.
+    In each search the pages that led to it come first: of the first `NAMED_WITHIN` of the first round those that the
+    question names, and of the second round's rankings (`again`, by query) the linked ones. Scores of different queries
+    do not compare, so a score is 1 / place. Without a second round the ranking stays as it is.
     """
     if not again:
         return Retrieved(first)
+    begun = starts(question, first)
+    rankings = [_one_after_other(linked_pages(begun, ranking), ranking) for ranking in again.values()]
     known = {c.passage.id for c in first}
-    fresh = list(islice((c for c in _in_turn(again.values()) if c.passage.id not in known), k))
+    fresh = list(islice((c for c in _in_turn(rankings) if c.passage.id not in known), k))
     kept = known | {c.passage.id for c in fresh}
-    ranking = [c for c in _in_turn([first, *again.values()]) if c.passage.id in kept]
+    before = _one_after_other(named_pages(question, first[:NAMED_WITHIN]), first)
+    ranking = [c for c in _in_turn([before, *rankings]) if c.passage.id in kept]
     united = tuple(replace(c, score=1 / place) for place, c in enumerate(ranking, start=1))
     return Retrieved(united, SecondRound(tuple(again), frozenset(c.passage.id for c in fresh)))
 
 
-def _in_turn(rankings: Iterable[Ranking]) -> list[ScoredPassage]:
+def _in_turn(rankings: Iterable[Sequence[ScoredPassage]]) -> list[ScoredPassage]:
+    return _each_once(c for row in zip_longest(*rankings) for c in row if c is not None)
+
+
+def _one_after_other(*rankings: Ranking) -> list[ScoredPassage]:
+    return _each_once(chain.from_iterable(rankings))
+
+
+def _each_once(passages: Iterable[ScoredPassage]) -> list[ScoredPassage]:
     found: dict[str, ScoredPassage] = {}
-    for row in zip_longest(*rankings):
-        for c in filter(None, row):
-            found.setdefault(c.passage.id, c)
+    for c in passages:
+        found.setdefault(c.passage.id, c)
     return list(found.values())

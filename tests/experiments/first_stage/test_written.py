@@ -6,7 +6,7 @@ from experiments.first_stage.sets import Searched
 from experiments.first_stage.written import SHOWN, query_of, rows_of
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.templates import UNANSWERABLE
-from rankrag.types import Passage, ScoredPassage
+from rankrag.types import Passage, Question, ScoredPassage
 
 FILM = Passage("film", "Casablanca is a film by a Hungarian.", "Casablanca")
 MAN = Passage("man", "He was born in Budapest.", "Michael Curtiz")
@@ -39,7 +39,7 @@ def test_a_query_is_the_reply_and_not_longer_than_others():
 def test_what_a_written_query_finds_counts(tmp_path, monkeypatch, reply, found, nothing):
     model = FakeLanguageModel(reply=lambda prompt: reply)
     monkeypatch.setattr("experiments.first_stage.written.open_model", lambda name, **_: model)
-    searched = Searched("films", (FILM, MAN), ((ASKED, ASKED),), (frozenset({0, 1}),))
+    searched = Searched("films", (FILM, MAN), (Question("1", ASKED),), ((ASKED, ASKED),), (frozenset({0, 1}),))
     (row,) = rows_of(searched, Library(), "any", tmp_path / "replies.jsonl")
     assert row["written"] == (found, found)
     assert row["one round"] == row["names"] == (0.0, 0.0)  # the film's page does not name its director
@@ -54,7 +54,7 @@ def test_the_model_sees_the_first_passages_and_is_asked_once(tmp_path, monkeypat
     monkeypatch.setattr(
         Library, "retrieve", lambda self, queries, k: [tuple(ScoredPassage(p, 1.0) for p in many)] * len(queries)
     )
-    searched = Searched("films", many, ((ASKED, ASKED),), (frozenset({0}),))
+    searched = Searched("films", many, (Question("1", ASKED),), ((ASKED, ASKED),), (frozenset({0}),))
     for _ in range(2):
         list(rows_of(searched, Library(), "any", tmp_path / "replies.jsonl"))
     (prompt,) = seen
