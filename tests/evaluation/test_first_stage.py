@@ -6,7 +6,7 @@ import pytest
 
 from rankrag.data.files import read_rows
 from rankrag.data.journal import Journal
-from rankrag.evaluation.first_stage import FirstStage, fused, open_index
+from rankrag.evaluation.first_stage import FirstStage, joined, open_index
 from rankrag.retrieval.store import PassageStore
 from rankrag.types import Message
 
@@ -103,8 +103,11 @@ def test_own_candidates_stay_as_they_are_if_no_word_is_known(loaded, tmp_path):
 def test_a_given_ranking_stands_for_bm25_and_is_fused_with_dense_retrieval(loaded, tmp_path, encoder):
     stage = stage_of(loaded("trec_dl19"), tmp_path, encoder)
     assert stage.ids("bm25") == {"t1": ("1", "3", "2")}
-    parts = ({name: [(one, None) for one in ids] for name, ids in stage.ids(r).items()} for r in ("bm25", "dense"))
-    assert stage.ids("hybrid") == fused(*parts)
+    parts = [
+        {name: ([(one, None) for one in ids], None) for name, ids in stage.ids(retriever).items()}
+        for retriever in ("bm25", "dense")
+    ]
+    assert stage.found("hybrid") == joined(parts)
 
 
 def test_dense_fills_vectors_once_and_tells_how_far_it_is(loaded, tmp_path, encoder):
@@ -141,14 +144,14 @@ def test_five_passages_hold_the_gold_one_in_a_seeded_place(loaded, tmp_path):
 
 def test_hybrid_fuses_scores():
     # a: 1 + 0.1, b: 0.5 + 1, c: 0.9
-    found = fused({"q": [("a", 4.0), ("b", 2.0)]}, {"q": [("b", 1.0), ("c", 0.9), ("a", 0.1)]})
-    assert found == {"q": ("b", "a", "c")}
+    one, other = [("a", 4.0), ("b", 2.0)], [("b", 1.0), ("c", 0.9), ("a", 0.1)]
+    assert joined([{"q": (one, 1.0)}, {"q": (other, 0.5)}]) == {"q": (("b", "a", "c"), 1.5)}
 
 
 def test_hybrid_fuses_ranks_where_scores_are_missing():
     # a: 1/61 + 1/63, b: 1/62 + 1/61, c: 1/62
-    found = fused({"q": [("a", None), ("b", None)]}, {"q": [("b", 1.0), ("c", 0.9), ("a", 0.1)]})
-    assert found == {"q": ("b", "a", "c")}
+    one, other = [("a", None), ("b", None)], [("b", 1.0), ("c", 0.9), ("a", 0.1)]
+    assert joined([{"q": (one, None)}, {"q": (other, 0.5)}]) == {"q": (("b", "a", "c"), None)}
 
 
 def test_journals_without_scores_are_fused_by_rank_and_not_searched_again(loaded, tmp_path, encoder):

@@ -53,7 +53,7 @@ Found = tuple[Ids, float | None]
 Scored = Sequence[tuple[str, float | None]]
 """Ids and scores, best first; no scores where the ranking was given or an earlier rankrag searched."""
 
-_Search = tuple[Scored, float | None]
+Search = tuple[Scored, float | None]
 """What one search found for a question, and the seconds that it took."""
 
 _Find = Callable[[Sequence[Judged]], Sequence[Scored]]
@@ -83,7 +83,7 @@ class FirstStage:
         if key not in self._found:
             wanted = {judged.question.id: judged for judged in self.test_set.questions}
             searches = [(part, turns) for part in _parts(retriever) for turns in _turns(history)]
-            self._found[key] = _joined([self._searched(wanted, part, turns, encoder) for part, turns in searches])
+            self._found[key] = joined([self._searched(wanted, part, turns, encoder) for part, turns in searches])
         return self._found[key]
 
     def again(
@@ -105,9 +105,8 @@ class FirstStage:
         both = {}
         for name, (_, seconds) in first.items():
             again = {query: _ranking(found[query][0][:n], self.test_set.passages) for query in asked[name]}
-            times = [seconds, *(found[query][1] for query in again)]
             united = after_rounds(texts[name], rankings[name], again, n, rounds).ranking
-            both[name] = (tuple(c.passage.id for c in united), None if None in times else sum(filter(None, times)))
+            both[name] = (_ids(united), _total([seconds, *(found[query][1] for query in again)]))
         return both
 
     def ids(self, retriever: str, history: HistoryQuery = "last", encoder: str | None = None) -> Rankings:
@@ -144,7 +143,7 @@ class FirstStage:
         history: HistoryQuery,
         encoder: str | None,
         prefix: str = "",
-    ) -> dict[str, _Search]:
+    ) -> dict[str, Search]:
         """Return what one search finds, searching for questions that its journal lacks."""
         if retriever == "bm25" and self.test_set.ranked:
             return {q.question.id: ([(one, None) for one in q.given[:DEPTH]], None) for q in self.test_set.questions}
@@ -206,26 +205,29 @@ def _index_by(folder: Path, encoder: Encoder) -> Path:
     return folder.with_name(f"{folder.name}-{encoder.name}")
 
 
-def fused(*rankings: Mapping[str, Scored]) -> dict[str, Ids]:
-    """Return several rankings of every question fused as `fusion.search` does, or by rank where scores are missing."""
-    if len(rankings) == 1:
-        return {name: tuple(one for one, _ in found) for name, found in rankings[0].items()}
-    scored = all(score is not None for ranking in rankings for found in ranking.values() for _, score in found)
+def joined(searches: Sequence[Mapping[str, Search]]) -> dict[str, Found]:
+    """Return several searches fused as `fusion.search` does, or by rank if scores are missing; times are added up."""
+    scored = all(score is not None for search in searches for found, _ in search.values() for _, score in found)
     join = fuse if scored else fuse_by_rank
-    return {
-        name: tuple(c.passage.id for c in join([_ranking(ranking[name]) for ranking in rankings])[:DEPTH])
-        for name in rankings[0]
-    }
+    together = {}
+    for name in searches[0]:
+        rankings = [_ranking(search[name][0]) for search in searches]
+        best = join(rankings)[:DEPTH] if len(rankings) > 1 else rankings[0]
+        together[name] = (_ids(best), _total([search[name][1] for search in searches]))
+    return together
 
 
-def _joined(searches: Sequence[Mapping[str, _Search]]) -> dict[str, Found]:
-    """Return several searches fused; a question's time is the sum of theirs, None if one is not known."""
-    ids = fused(*({name: scored for name, (scored, _) in search.items()} for search in searches))
-    times = {name: [search[name][1] for search in searches] for name in ids}
-    return {name: (own, None if None in times[name] else sum(filter(None, times[name]))) for name, own in ids.items()}
+def _ids(ranking: Ranking) -> Ids:
+    return tuple(c.passage.id for c in ranking)
 
 
-def _search_in_row(row: Row) -> list[tuple[str, _Search]]:
+def _total(times: Sequence[float | None]) -> float | None:
+    """Return the sum; None if one is not known."""
+    known = [seconds for seconds in times if seconds is not None]
+    return sum(known) if len(known) == len(times) else None
+
+
+def _search_in_row(row: Row) -> list[tuple[str, Search]]:
     scores = row.get("scores") or [None] * len(row["ids"])
     return [(row["id"], (list(zip(row["ids"], scores, strict=True)), row.get("seconds")))]
 

@@ -33,9 +33,7 @@ def values(hit, f1, loss=1.0, questions=200):
 @pytest.fixture
 def page(study_of):
     systems = (System(name="full", retriever="bm25"),)
-    description = RunDescription(
-        command="x", machine="", date="2026-01-01", seed=0, systems=systems, sets=(), made_with={"commit": "c0ffee"}
-    )
+    description = RunDescription("x", "", "2026-01-01", 0, systems, (), {"commit": "c0ffee"})
     return lambda found: render(study_of(ROWS), Evaluation(Path("run"), description, (), ()), found)
 
 
