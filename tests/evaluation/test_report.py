@@ -8,6 +8,7 @@ import pytest
 from rankrag.evaluation.aggregate import Evaluation, PairFigures, SystemFigures
 from rankrag.evaluation.calibration import Calibration
 from rankrag.evaluation.description import RunDescription, SetDescription
+from rankrag.evaluation.line_metrics import LINE_METRICS
 from rankrag.evaluation.lines import Seconds
 from rankrag.evaluation.report import render_report
 from rankrag.evaluation.statistics import Interval
@@ -129,3 +130,15 @@ def test_refusals_of_unanswerable_questions_show_the_look_alikes():
 def test_a_table_has_no_empty_columns_and_is_nothing_without_rows():
     assert section("Text", ["a", "b"], [["1", ""], ["2", ""]]) == "Text\n\n| a |\n|---|\n| 1 |\n| 2 |"
     assert section("Text", ["a"], []) == ""
+
+
+def test_a_line_metric_has_a_column_as_soon_as_it_is_registered(monkeypatch):
+    def header(text):
+        return next(line for line in text.splitlines() if line.startswith("| set | system | questions | EM |"))
+
+    assert header(render_report(EVALUATION)) == "| set | system | questions | EM | refused |"
+    monkeypatch.setitem(LINE_METRICS, "passages read", lambda line, _: float(len(line.contexts)))
+    mini = figures("mini", figures={**figures("mini").figures, "passages read": at(3.0)})
+    text = render_report(replace(EVALUATION, systems=(mini,)))
+    assert header(text) == "| set | system | questions | EM | refused | passages read |"
+    assert "| SQuAD | mini | 100 | 0.500 [0.400, 0.600] | 0.100 [0.000, 0.200] | 3.000 [2.900, 3.100] |" in text

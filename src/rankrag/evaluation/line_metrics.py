@@ -1,7 +1,7 @@
 """Metrics that need a whole line: refusals, citations, what was read and judged.
 
 To add one, decorate a function of (line, benchmark) with `line_metric`. It is None where a line does not have it: then
-its mean is over the other lines.
+its mean is over the other lines. It is a column of the answers' table, unless a column of `tables.yaml` has its name.
 """
 
 from __future__ import annotations

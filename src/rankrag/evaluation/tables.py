@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Any
 
 import yaml
 
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures
+from rankrag.evaluation.line_metrics import LINE_METRICS
 from rankrag.evaluation.lines import OUTCOMES
 from rankrag.evaluation.metrics import ANSWER_METRICS, RANKING_METRICS
 
@@ -49,13 +49,16 @@ def section(text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _cells(columns: Iterable[str | Mapping[str, str]]) -> Iterator[tuple[str, Cell]]:
     """Yield header and cell of each column, "every …" column by column; what is no cell of ours is a metric."""
-    for column in columns:
-        ((header, name),) = [(column, column)] if isinstance(column, str) else column.items()
+    for header, name in map(_header_and_name, columns):
         if name in _EVERY:
             names, cell = _EVERY[name]
-            yield from ((one, partial(cell, name=one)) for one in names)
+            yield from ((one, partial(cell, name=one)) for one in names())
         else:
             yield header, CELLS.get(name) or partial(_shown, name=name)
+
+
+def _header_and_name(column: str | Mapping[str, str]) -> tuple[str, str]:
+    return (column, column) if isinstance(column, str) else next(iter(column.items()))
 
 
 def _shown(row: SystemFigures, name: str) -> str:
@@ -74,13 +77,20 @@ def _outcome(row: SystemFigures, name: str) -> str:
     return f"{count / row.questions:.1%} ({count})" if count else ""
 
 
-_EVERY: Mapping[str, tuple[Mapping[Any, object], Callable[..., str]]] = {
-    "every ranking metric": (RANKING_METRICS, _shown),
-    "every ranking metric before": (RANKING_METRICS, _before),
-    "every answer metric": (ANSWER_METRICS, _shown),
-    "every outcome": (OUTCOMES, _outcome),
+def _added() -> list[str]:
+    """Return the line metrics that no column is named after: those that somebody added."""
+    named = {word for table in TABLES for column in table.columns for word in _header_and_name(column)}
+    return [name for name in LINE_METRICS if name not in named]
+
+
+_EVERY: Mapping[str, tuple[Callable[[], Iterable[str]], Callable[..., str]]] = {
+    "every ranking metric": (RANKING_METRICS.keys, _shown),
+    "every ranking metric before": (RANKING_METRICS.keys, _before),
+    "every answer metric": (ANSWER_METRICS.keys, _shown),
+    "every added metric": (_added, _shown),
+    "every outcome": (OUTCOMES.keys, _outcome),
 }
-"""Columns of which there may be more (`answer_metric`)."""
+"""Columns of which there may be more (`answer_metric`, `line_metric`)."""
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
