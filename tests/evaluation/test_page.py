@@ -4,10 +4,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from rankrag.data.files import read_rows, write_rows
+from rankrag.evaluation.aggregate import read_results
 from rankrag.evaluation.page import as_html, write_page
 from rankrag.evaluation.parts import Openers
 from rankrag.evaluation.run import evaluate
@@ -61,6 +63,13 @@ def test_every_line_is_in_the_page_as_it_was(page):
     assert first["a"] == f"golden land {EVIL}"
     assert "p" not in data["q0.1.0"][0]
     assert data["p0.0"][0][2].endswith(EVIL)
+
+
+def test_a_system_that_took_no_part_leaves_the_others_their_names(page, tmp_path):
+    evaluation = read_results(tmp_path / "run")
+    others = tuple(one for one in evaluation.systems if one.system.name != "mini")
+    index = embedded(write_page(replace(evaluation, systems=others), page))["index"]
+    assert {index["systems"][row[1]] for row in index["rows"]} == {"no <b>rerank</b>"}
 
 
 def test_foreign_text_cannot_become_markup(page):

@@ -20,7 +20,6 @@ from rankrag.data.files import write_whole
 from rankrag.evaluation.aggregate import Evaluation, SystemFigures, lines_of
 from rankrag.evaluation.lines import OUTCOMES, QuestionLine, read_kept_passages
 from rankrag.evaluation.report import render_report
-from rankrag.evaluation.systems import System
 from rankrag.types import Passage
 
 QUESTIONS_AT_ONCE = 250
@@ -30,18 +29,18 @@ PASSAGES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A system on a set: the numbers of both in the page, and its lines."""
+    """A system on a set: the numbers of both in the page, its k, and its lines."""
 
     set_number: int
-    system: System
     system_number: int
+    k: int | None
     lines: list[QuestionLine]
 
 
 def write_page(evaluation: Evaluation, path: Path) -> Path:
     """Write the page of a run; return its path."""
-    columns = _columns(evaluation)
-    systems = list(dict.fromkeys(column.system.name for column in columns))
+    systems = [system.name for system in evaluation.description.systems if system.role == "compared"]
+    columns = _columns(evaluation, systems)
     found = [
         (s.title, [f for f in evaluation.all("compared") if f.of_set.name == s.name])
         for s in evaluation.description.sets
@@ -71,12 +70,16 @@ def as_html(markdown: str) -> str:
     )
 
 
-def _columns(evaluation: Evaluation) -> list[_Column]:
-    """Return the systems that can be browsed: all that are compared."""
-    names = [system.name for system in evaluation.description.systems if system.role == "compared"]
-    sets = {s.name: number for number, s in enumerate(evaluation.description.sets)}
+def _columns(evaluation: Evaluation, systems: Sequence[str]) -> list[_Column]:
+    """Return what can be browsed: all that is compared."""
+    sets = [s.name for s in evaluation.description.sets]
     return [
-        _Column(sets[f.of_set.name], f.system, names.index(f.system.name), lines_of(evaluation.run, f.of_set, f.system))
+        _Column(
+            sets.index(f.of_set.name),
+            systems.index(f.system.name),
+            f.system.k,
+            lines_of(evaluation.run, f.of_set, f.system),
+        )
         for f in evaluation.all("compared")
     ]
 
@@ -85,7 +88,7 @@ def _index(evaluation: Evaluation, columns: Sequence[_Column], systems: Sequence
     """Return what lists and filters need of every question."""
     kinds = list(OUTCOMES)
     sets = evaluation.description.sets
-    by_place = {(column.set_number, column.system_number): column.system.k for column in columns}
+    by_place = {(column.set_number, column.system_number): column.k for column in columns}
     return {
         "sets": [s.title for s in sets],
         "systems": systems,
