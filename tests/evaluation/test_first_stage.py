@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
+import bm25s
 import pytest
 
 from rankrag.data.files import read_rows
 from rankrag.data.journal import Journal
+from rankrag.data.sets import Judged
 from rankrag.evaluation.first_stage import FirstStage, joined, open_index
+from rankrag.retrieval.fields import passage_terms
+from rankrag.retrieval.lexical import K1, B, analyse
 from rankrag.retrieval.store import PassageStore
-from rankrag.types import Message
+from rankrag.types import Message, Passage, Question
 
 
 def test_the_index_is_made_once_and_made_anew_for_other_passages(loaded, tmp_path, monkeypatch):
@@ -91,6 +96,20 @@ def test_own_candidates_are_ordered_by_the_turns_that_are_asked_for(loaded, tmp_
     stage = stage_of(talk, tmp_path, encoder)
     assert stage.ids(retriever, "last")["m1"][0] != "m1/c2"
     assert stage.ids(retriever, "all")["m1"][0] == "m1/c2"
+
+
+def test_own_candidates_have_the_order_of_an_exact_bm25_over_all_candidates_of_the_set(loaded, tmp_path):
+    msmarco, rng = loaded("msmarco"), random.Random(3)
+    words = [f"word{n}" for n in range(12)]
+    passages = {f"p{n}": Passage(f"p{n}", " ".join(rng.choices(words, k=rng.randint(3, 30)))) for n in range(60)}
+    asked = [Question(f"q{n}", " ".join(rng.sample(words, 3))) for n in range(20)]
+    questions = tuple(Judged(question, (), {}, tuple(rng.sample(list(passages), 10))) for question in asked)
+    found = stage_of(replace(msmarco, questions=questions, passages=passages), tmp_path).ids("bm25")
+    reference = bm25s.BM25(k1=K1, b=B, method="lucene")
+    reference.index([passage_terms(passage) for passage in passages.values()], show_progress=False)
+    for judged in questions:
+        scores = dict(zip(passages, reference.get_scores(analyse(judged.question.text)), strict=True))
+        assert found[judged.question.id] == tuple(sorted(judged.given, key=lambda name: -scores[name]))
 
 
 def test_own_candidates_stay_as_they_are_if_no_word_is_known(loaded, tmp_path):
