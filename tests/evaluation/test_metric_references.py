@@ -14,7 +14,7 @@ import pytest
 import regex
 
 from rankrag.evaluation import metrics
-from rankrag.evaluation.calibration import area_under_risk, expected_calibration_error, risk_coverage
+from rankrag.evaluation.calibration import Calibration, reliability, risk_coverage
 from rankrag.evaluation.metrics import letter_of, verdict_of
 from rankrag.types import Passage
 from tests.evaluation.test_line_metrics import line_metrics
@@ -276,7 +276,7 @@ def test_the_calibration_error_is_the_weighted_distance_of_ten_bins():
         if inside:
             expected += abs(sum(p for p, _ in inside) - sum(o for _, o in inside)) / CASES
     predictions = list(zip(probabilities, outcomes, strict=True))
-    assert expected_calibration_error(predictions) == pytest.approx(expected)
+    assert Calibration(reliability(predictions)).ece == pytest.approx(expected)
     assert 0.05 < expected < 0.5
 
 
@@ -291,4 +291,4 @@ def test_risk_and_coverage_are_those_of_every_threshold():
         assert step.coverage == pytest.approx(len(answered) / CASES)
         assert step.risk == pytest.approx(sum(answered) / len(answered))
     steps = [curve[0].coverage] + [b.coverage - a.coverage for a, b in pairwise(curve)]
-    assert area_under_risk(curve) == pytest.approx(sum(s * of.risk for s, of in zip(steps, curve, strict=True)))
+    assert Calibration(risks=curve).aurc == pytest.approx(sum(s * of.risk for s, of in zip(steps, curve, strict=True)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rankrag.evaluation.aggregate import Evaluation, PairFigures, SystemFigures
-from rankrag.evaluation.calibration import Calibration
+from rankrag.evaluation.calibration import Bin, Calibration, Risk
 from rankrag.evaluation.description import RunDescription, SetDescription
 from rankrag.evaluation.line_metrics import LINE_METRICS
 from rankrag.evaluation.lines import Seconds
@@ -55,7 +55,7 @@ def figures(name, **values):
         cost=1.0,
         reachable=0.95,
         gap=at(0.4),
-        calibration=Calibration(2000, 0.1, 90, 0.2, 0.3),
+        calibration=Calibration((Bin(2000, 0.6, 0.5),), (Risk(0.5, 0.1), Risk(1.0, 0.3)), 90),
     )
     return replace(found, **values)
 

@@ -32,35 +32,45 @@ class Risk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far scores can be believed: ECE of P(True) over passages, AURC of answering by the best P(True).
+    """How far scores can be believed: two curves, and what they come to; None without any passage or answer.
 
-    `passages` and `answers` count what each is computed from; without any it is None. `wrong` is the share of wrong
-    answers if all are given: the AURC is below it if the best P(True) tells right from wrong answers. `bins` and
-    `risks` are the two curves.
+    Attributes:
+        bins: P(True) of judged passages beside the share of them that is gold.
+        risks: what each threshold of abstention by the best P(True) does.
+        answers: how many answers `risks` is computed from.
     """
 
-    passages: int = 0
-    ece: float | None = None
-    answers: int = 0
-    aurc: float | None = None
-    wrong: float | None = None
     bins: tuple[Bin, ...] = ()
     risks: tuple[Risk, ...] = ()
+    answers: int = 0
+
+    @property
+    def passages(self) -> int:
+        """How many passages `bins` is computed from."""
+        return sum(one.size for one in self.bins)
+
+    @property
+    def ece(self) -> float | None:
+        """The expected calibration error: the mean distance of confidence and accuracy over passages, bin by bin."""
+        off = sum(one.size * abs(one.confidence - one.accuracy) for one in self.bins)
+        return off / self.passages if self.bins else None
+
+    @property
+    def aurc(self) -> float | None:
+        """The mean risk over all coverages: the risk of each step, weighted by the coverage it adds."""
+        steps = zip(self.risks, (0.0, *(step.coverage for step in self.risks)), strict=False)
+        return sum(step.risk * (step.coverage - before) for step, before in steps) if self.risks else None
+
+    @property
+    def wrong(self) -> float | None:
+        """The share of wrong answers if all are given; `aurc` is below it if P(True) tells right from wrong answers."""
+        return self.risks[-1].risk if self.risks else None
 
 
 def calibration(lines: Sequence[QuestionLine]) -> Calibration:
     """Return the calibration of a system on a set."""
-    judged, answered = _relevance_pairs(lines), _confidence_pairs(lines)
-    bins, risks = reliability(judged), risk_coverage(answered)
-    return Calibration(
-        passages=len(judged),
-        ece=expected_calibration_error(judged) if judged else None,
-        answers=len(answered),
-        aurc=area_under_risk(risks) if risks else None,
-        wrong=risks[-1].risk if risks else None,
-        bins=bins,
-        risks=risks,
-    )
+    answered = _confidence_pairs(lines)
+    return Calibration(reliability(_relevance_pairs(lines)), risk_coverage(answered), len(answered))
 
 
 def _relevance_pairs(lines: Sequence[QuestionLine]) -> Pairs:
@@ -93,13 +103,6 @@ def reliability(predictions: Pairs, bins: int = BINS) -> tuple[Bin, ...]:
     return tuple(Bin(len(pairs), *(fmean(column) for column in zip(*pairs, strict=True))) for pairs in held if pairs)
 
 
-def expected_calibration_error(predictions: Pairs, bins: int = BINS) -> float:
-    """Return the mean distance of confidence and accuracy over the predictions, bin by bin (ECE); 0 without any."""
-    found = reliability(predictions, bins)
-    total = sum(size for size, _, _ in found)
-    return sum(size * abs(confidence - accuracy) for size, confidence, accuracy in found) / total if total else 0.0
-
-
 def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
     """Return what each threshold of abstention does, the highest first; equal confidences share a threshold.
 
@@ -112,9 +115,3 @@ def risk_coverage(answered: Pairs) -> tuple[Risk, ...]:
             count, lost = count + 1, lost + loss
         found.append(Risk(count / len(answered), lost / count))
     return tuple(found)
-
-
-def area_under_risk(curve: Sequence[Risk]) -> float:
-    """Return the mean risk over all coverages (AURC): the risk of each step, weighted by the coverage it adds."""
-    before = [0.0, *(step.coverage for step in curve)]
-    return sum(step.risk * (step.coverage - previous) for step, previous in zip(curve, before, strict=False))
