@@ -7,7 +7,7 @@ that hold the answer: all their passages count as gold.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rankrag.data.files import Row, read_rows
@@ -31,31 +31,29 @@ def own_documents(folder: Path) -> list[TestSet]:
     """Return the answerable questions over the documents of a folder, and the unanswerable ones, as two sets."""
     files = tuple(Path(os.path.abspath(file)) for file in find_files([folder / "corpus"]).files)
     passages = {p.id: p for one in load_documents(files, {}) if isinstance(one, Loaded) for p in one.passages}
-    asked = read_sourced_questions(folder / "questions.jsonl")
+    asked = [_judged(one, passages) for one in read_sourced_questions(folder / "questions.jsonl")]
+    answerable = tuple(judged for judged in asked if judged.question.answers)
+    unanswerable = tuple(judged for judged in asked if not judged.question.answers)
+    return [
+        TestSet(_benchmark(folder, unanswerable=questions is unanswerable), questions, passages, searchable=True)
+        for questions in (answerable, unanswerable)
+        if questions
+    ]
+
+
+def _benchmark(folder: Path, *, unanswerable: bool) -> Benchmark:
     name = folder.resolve().name
-    answerable = Benchmark(
-        name,
-        name.capitalize(),
-        "questions.jsonl",
-        (f"{name}-documents",),
-        "hit@1",
+    return Benchmark(
+        name=f"{name}-unanswerable" if unanswerable else name,
+        title=f"{name.capitalize()}, unanswerable" if unanswerable else name.capitalize(),
+        rows="questions.jsonl",
+        corpora=(f"{name}-documents",),
+        metric="hit@1",
+        unanswerable=unanswerable,
         split="all",
         source=f"a file of one's own, {folder / 'questions.jsonl'}",
         corpus=f"the documents of {folder / 'corpus'}",
     )
-    unanswerable = replace(
-        answerable, name=f"{name}-unanswerable", title=f"{answerable.title}, unanswerable", unanswerable=True
-    )
-    sets = [
-        TestSet(
-            benchmark,
-            tuple(_judged(one, passages) for one in asked if bool(one.question.answers) != benchmark.unanswerable),
-            passages,
-            searchable=True,
-        )
-        for benchmark in (answerable, unanswerable)
-    ]
-    return [one for one in sets if one.questions]
 
 
 def read_sourced_questions(path: Path) -> list[SourcedQuestion]:
