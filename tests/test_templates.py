@@ -1,7 +1,6 @@
 """Every prompt against a golden file that was typed from the paper's appendices C.2 and D, never made by the code.
 
-`writing`, for a user's own documents, and `second_query` and `evidence_ranking`, for a second round of retrieval, are
-ours: the paper has no such prompts.
+`writing`, for a user's own documents, is ours: the paper has no such prompt.
 
 The files depart from the paper in two places (docs/deviations.md): "assess" where the paper prints "access", and no
 "." after a question that ends in a mark of its own. A golden file ends with one line break that the prompt lacks.
@@ -26,8 +25,6 @@ from rankrag.templates import (
     list_ranking_target,
     passage_text,
     ranking_prompt,
-    second_query_prompt,
-    with_evidence,
     writing_prompt,
 )
 from rankrag.types import DataKind, Example, Message, Passage, Question
@@ -74,8 +71,6 @@ PROMPTS = {
     "claim_answer": lambda form: answer_prompt(form, CLAIM, [ADA]),
     "choice_answer": lambda form: answer_prompt(form, CHOICE, [ADA]),
     "conversation": lambda form: answer_prompt(form, TALK, [ADA, BABBAGE]),
-    "second_query": lambda form: second_query_prompt(form, TALK, [ADA, BABBAGE]),
-    "evidence_ranking": lambda form: ranking_prompt(form, with_evidence(WHO, ADA), BABBAGE),
     "writing": lambda form: writing_prompt(form, ADA, ADA.text),
 }
 
@@ -107,11 +102,6 @@ def test_the_training_prompt_of_context_ranking_is_the_inference_prompt():
 def test_the_training_prompt_of_retrieval_ranking_is_the_list_prompt():
     example = Example(DataKind.RETRIEVAL_RANKING, "s", WHO, (ADA, BABBAGE), "Passage 1")
     assert example_prompt(Format(), example)[0] == list_ranking_prompt(Format(), WHO, [ADA, BABBAGE])
-
-
-def test_the_training_prompt_of_a_second_query_is_the_inference_prompt():
-    example = Example(DataKind.SECOND_QUERY, "s", WHO, (ADA, BABBAGE), "nothing")
-    assert example_prompt(Format(), example) == (second_query_prompt(Format(), WHO, [ADA, BABBAGE]), "nothing")
 
 
 @pytest.mark.parametrize("kind", [DataKind.SFT, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA])

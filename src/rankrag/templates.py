@@ -25,13 +25,6 @@ WRITER = (
 )
 WRITE = "Write a question that is answered by this sentence of the passage: "
 
-NOTHING = "nothing"
-"""The reply of a model that needs no second query."""
-SECOND_QUERY = (
-    "{question}. Do not answer the above question. Return the search query for what the passages leave open, "
-    f"or {NOTHING} if they answer it."
-)
-
 _WORKED_EXAMPLES = (
     (
         "The harbour of Marle was dug in 1712 by order of Queen Ilse. Its two moles of granite are 400 metres long.",
@@ -146,21 +139,6 @@ def answer_prompt(form: Format, question: Question, passages: Sequence[Passage])
     return _conversation(form, _passages(passages, numbered=numbered), question, wording)
 
 
-def second_query_prompt(form: Format, question: Question, passages: Sequence[Passage]) -> Prompt:
-    """Return the prompt that asks what to search for next, after these passages were found; the paper has none.
-
-    The reply is a query, or `NOTHING`.
-    """
-    shown = _passages(passages, numbered=len(passages) > 1)
-    return _conversation(form, shown, question, SECOND_QUERY, ranking=True)
-
-
-def with_evidence(question: Question, passage: Passage) -> Question:
-    """Return the question as it is asked again after a passage was found: question and passage are earlier turns."""
-    turns = (Message("user", question.text), Message("assistant", passage_text(passage)))
-    return replace(question, history=(*question.history, *turns))
-
-
 def list_ranking_target(relevant: Sequence[int]) -> str:
     """Return the target of retrieval-augmented ranking for the indexes (from 0) of the relevant passages."""
     return ", ".join(f"Passage {i + 1}" for i in sorted(relevant))
@@ -193,8 +171,6 @@ def example_prompt(form: Format, example: Example) -> tuple[Prompt, str]:
         return ranking_prompt(form, question, passage), example.target
     if example.kind is DataKind.RETRIEVAL_RANKING:
         return list_ranking_prompt(form, question, contexts), example.target
-    if example.kind is DataKind.SECOND_QUERY:
-        return second_query_prompt(form, question, contexts), example.target
     return answer_prompt(form, question, contexts), example.target
 
 

@@ -85,14 +85,13 @@ Ranking = tuple[ScoredPassage, ...]
 
 
 class DataKind(StrEnum):
-    """The kinds of training data: the five of the paper (section 4.2 and table 1), and queries for a second round."""
+    """The kinds of training data: the five of the paper (section 4.2 and table 1)."""
 
     SFT = "sft"
     CONTEXT_QA = "context_qa"
     RETRIEVAL_QA = "retrieval_qa"
     CONTEXT_RANKING = "context_ranking"
     RETRIEVAL_RANKING = "retrieval_ranking"
-    SECOND_QUERY = "second_query"
 
 
 @dataclass(frozen=True, slots=True)

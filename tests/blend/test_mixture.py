@@ -18,7 +18,7 @@ from rankrag.data.hub import HubUnreachableError
 from rankrag.errors import ConfigError, DataError
 from rankrag.types import DataKind, Example, Message, Passage, Question
 
-DEFAULT_KINDS = set(DataKind) - {DataKind.SFT, DataKind.SECOND_QUERY}
+DEFAULT_KINDS = set(DataKind) - {DataKind.SFT}
 
 
 @pytest.fixture

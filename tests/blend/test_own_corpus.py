@@ -211,7 +211,7 @@ def test_the_blend_has_all_kinds_and_its_manifest_counts_what_was_dropped(write,
     )
     manifest = build_blend(config, tmp_path / "blend")
     found = list(read_examples(tmp_path / "blend" / EXAMPLES_FILE))
-    assert {e.kind for e in found} == set(DataKind) - {DataKind.SFT, DataKind.SECOND_QUERY}
+    assert {e.kind for e in found} == set(DataKind) - {DataKind.SFT}
     assert not any("Alder7 " in e.question.text for e in found)
     for e in found:
         if e.kind is DataKind.CONTEXT_RANKING:

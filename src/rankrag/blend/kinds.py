@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rankrag.blend.mining import Mined, is_negative
-from rankrag.blend.second_round import query_examples, with_first_in_view
 from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet, watched
@@ -24,8 +23,7 @@ from rankrag.types import DataKind, Example, Passage, Question
 
 PASSAGE_KINDS = frozenset({DataKind.CONTEXT_QA, DataKind.CONTEXT_RANKING})
 LIST_KINDS = frozenset({DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING})
-QUERY_KINDS = frozenset({DataKind.SECOND_QUERY})
-"""The kinds over one passage, over lists of passages, and over what a first search found; `sft` has no passages."""
+"""The kinds over one passage, and over lists of passages; `sft` has no passages."""
 
 MAX_ANSWER_WORDS = 40
 """Words of a QA target, unless the configuration says otherwise."""
@@ -61,10 +59,9 @@ def source_groups(
     """Yield the examples of one source; those that share their passages come together."""
     if DataKind.SFT in kinds:
         yield from ([example] for example in sft_examples(source))
-    if DataKind.CONTEXT_RANKING in kinds and (wanted.ranking_by == "question" or wanted.first_in_view):
+    if DataKind.CONTEXT_RANKING in kinds and wanted.ranking_by == "question":
         kinds -= {DataKind.CONTEXT_RANKING}
-        records = with_first_in_view(source, progress) if wanted.first_in_view else source.records
-        pairs, ids = list(zip(records, mined, strict=True)), tuple(source.passages)
+        pairs, ids = list(zip(source.records, mined, strict=True)), tuple(source.passages)
         for record, found in watched(pairs, progress, f"{source.name}: drawing candidates of questions", len(pairs)):
             yield candidate_examples(source, wanted, record, found, ids, rng)
     if kinds & PASSAGE_KINDS:
@@ -72,8 +69,6 @@ def source_groups(
         for near in watched(chosen, progress, f"{source.name}: drawing from passages", len(chosen)):
             examples = list(ranking_examples(source, wanted, near, rng)) if DataKind.CONTEXT_RANKING in kinds else []
             yield examples + (list(qa_examples(source, wanted, near, rng)) if DataKind.CONTEXT_QA in kinds else [])
-    if kinds & QUERY_KINDS:
-        yield from query_examples(source, mined, config.list_size, rng, progress)
     if kinds & LIST_KINDS:
         lists = passage_lists(source, wanted, mined, config.list_size, rng)
         for of_list in watched(lists, progress, f"{source.name}: drawing lists of passages"):

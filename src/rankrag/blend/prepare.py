@@ -100,10 +100,7 @@ def data_problems(source: QuestionSet, kinds: Iterable[DataKind], list_size: int
     has_lists = len(passages) >= list_size and any((r.positives and r.question.answers) or r.near for r in records)
     found = {
         "no row has a passage, so there is nothing to rank": DataKind.CONTEXT_RANKING in wanted and not passages,
-        "no row has a gold passage, so nothing can be asked of one": bool(
-            wanted & {DataKind.CONTEXT_QA, DataKind.SECOND_QUERY}
-        )
-        and not has_gold,
+        "no row has a gold passage, so nothing can be asked of one": DataKind.CONTEXT_QA in wanted and not has_gold,
         f"lists of {list_size} passages need that many, and rows with gold passages and answers "
         f"(found: {len(passages)} passages)": bool(wanted & LIST_KINDS) and not has_lists,
     }

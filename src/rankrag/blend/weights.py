@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rankrag.blend.kinds import LIST_KINDS, QUERY_KINDS
+from rankrag.blend.kinds import LIST_KINDS
 from rankrag.config.blend import BlendConfig
 from rankrag.errors import ConfigError
 from rankrag.types import DataKind, Example
@@ -101,8 +101,8 @@ def _drawn(left: dict[Slot, int], groups: Groups, seed: str) -> Iterator[list[Ex
 
 
 def _shuffled(groups: Groups, kinds: frozenset[DataKind], rng: random.Random) -> Iterable[list[Example]]:
-    """Return a source's groups in random order. Lists and queries come so already; they are costly: none is wasted."""
-    if kinds <= LIST_KINDS or kinds <= QUERY_KINDS:
+    """Return a source's groups in random order. Lists come so already; they are costly: none is wasted."""
+    if kinds <= LIST_KINDS:
         return groups(kinds, rng)
     made = list(groups(kinds, rng))
     rng.shuffle(made)
@@ -110,9 +110,9 @@ def _shuffled(groups: Groups, kinds: frozenset[DataKind], rng: random.Random) ->
 
 
 def _made_together(slots: Sequence[Slot]) -> list[frozenset[DataKind]]:
-    """Return the kinds that are drawn in one go: those of lists and queries apart, unless a slot takes from several."""
+    """Return the kinds that are drawn in one go: those of lists apart, unless a slot takes from several."""
     kinds = frozenset[DataKind]().union(*(slot.kinds for slot in slots))
-    parts = [kinds - LIST_KINDS - QUERY_KINDS, kinds & LIST_KINDS, kinds & QUERY_KINDS]
+    parts = [kinds - LIST_KINDS, kinds & LIST_KINDS]
     if all(any(slot.kinds <= part for part in parts) for slot in slots):
         return [part for part in parts if part]
     return [kinds]

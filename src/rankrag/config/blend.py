@@ -61,8 +61,7 @@ class SourceConfig(Schema):
     kinds: tuple[DataKind, ...] = Field(
         (DataKind.CONTEXT_RANKING, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING),
         min_length=1,
-        description="Kinds of examples to make; `sft`, for rows of messages, must be the only one. `second_query` "
-        "makes queries for a second round of retrieval.",
+        description="Kinds of examples to make; `sft`, for rows of messages, must be the only one.",
     )
     style: Style = Field("short", description="Kind of answer, which picks the wording of the prompt.")
     licence: str = Field("", description="Licence of the source, copied into the manifest; rows may name their own.")
@@ -77,10 +76,6 @@ class SourceConfig(Schema):
     ranking_by: Literal["passage", "question"] = Field(
         "passage",
         description="Ranking examples passage by passage, which one sequence then shares, or question by question.",
-    )
-    first_in_view: bool = Field(
-        False,
-        description="Ranking question by question, with the first gold passage as an earlier turn (a second round).",
     )
     negative_passages: int = Field(
         0, ge=0, description="By passage: passages without a positive question that get ranking examples."
