@@ -109,6 +109,12 @@ def test_the_cells_of_a_table_stand_between_the_marks_that_it_names(options: str
     assert (page.text[table.start : table.end], table.header) == ("Mill | nine\nElm | ten", "lock | fee")
 
 
+def test_a_header_of_two_rows_is_one():
+    page = read(".SH FEES\n.TS\nl l.\nlock\tfee\n\tper day\n_\nMill\tnine\n_\nElm\tten\n.TE\n")
+    assert [table.header for section in page.sections for table in section.tables] == ["lock | fee\n | per day"]
+    assert page.text.endswith("Mill | nine\nElm | ten")
+
+
 def test_the_blocks_of_a_table_are_cells():
     rows = "T{\nThe\n.B mill\n.br\nlock\nT}:nine:T{\nper\n.BR day (1)\nT}\n.T&\nr l l.\nElm:_:\\(em\n"
     assert text(f".TS\ntab(:);\nl l l.\n{rows}.TE\n") == "The mill lock | nine | per day(1)\nElm |  | —"

@@ -17,7 +17,8 @@ Rows = list[list[str]]
 def read_table(lines: Sequence[str], strings: dict[str, str]) -> tuple[Rows, Rows]:
     """Return header and rows of a table, whose lines stand between `.TS` and `.TE`.
 
-    A rule below the first row makes that row the header. A cell may be a block of lines, from T{ to T}.
+    A rule below the first row, or the second, makes what is above it the header. A cell may be a block of lines, from
+    T{ to T}.
     """
     source = iter(lines)
     separator = _separator(source)
@@ -26,7 +27,7 @@ def read_table(lines: Sequence[str], strings: dict[str, str]) -> tuple[Rows, Row
     cells: list[str] = []
     for line in source:
         if line.strip() in _RULES:
-            if len(rows) == 1 and not header:
+            if len(rows) in (1, 2) and not header:
                 header, rows = rows, []
         elif line.startswith(".T&"):  # a new layout for the rows below it
             _separator(source)
