@@ -173,6 +173,20 @@ def test_the_others_are_tested_against_the_first_or_against_what_they_name(run):
         run([MINI, system("book", against="plain")])
 
 
+def test_a_line_made_again_has_its_own_times_and_not_those_of_work_for_other_systems(run, tmp_path):
+    systems = [
+        system("early", retriever="dense", k=1, settled_from=-9.0),
+        system("all", retriever="dense", k=1, abstain=False),
+    ]
+    seconds = []
+    for _ in range(2):
+        run(systems, {"mini": golden(abstain_below=9.0)})
+        seconds.append([line.seconds for line in lines_of(tmp_path, systems[0])])
+    assert [line.withheld for line in lines_of(tmp_path, systems[0])] == [True, True]
+    assert all(one.t2 is not None and one.t3 is None for one in seconds[0])
+    assert seconds[1] == seconds[0]
+
+
 def test_an_answer_is_withheld_below_the_threshold_as_ask_does(run, tmp_path):
     model = golden(abstain_below=0.0)
     evaluation = run([MINI, system("never", abstain=False)], {"mini": model}, sets=["squad", "squad2_unanswerable"])

@@ -89,8 +89,8 @@ def run_system(system: System, prepared: PreparedSet, parts: SystemParts) -> lis
             first={},
             seconds=Seconds(
                 searched,
-                parts.judging.seconds(question.id, ids) if parts.judging else None,
-                answers.seconds(question.id, contexts) if answers else None,
+                parts.judging.seconds(question.id, tuple(decision.relevance)) if parts.judging else None,
+                answers.seconds(question.id, contexts) if answers and question.id in replies else None,
             ),
             error=failures.get(question.id),
             withheld=answers is not None and question.id not in replies,
