@@ -171,14 +171,16 @@ def orders(asked: Asked, said: Said) -> dict[str, Ranking]:
     """Return the passages of both rounds in each order.
 
     "in view" orders the second round's passages by their log-odds with evidence in view, and "higher" by the higher of
-    both; the first round's keep their own.
+    both; the first round's keep their own. "mean place" is between the union and P(True).
     """
-    both = asked.found.ranking
+    both, alone = asked.found.ranking, ordered(asked.found.ranking, said.alone)
+    places = {c.passage.id: -float(both.index(c) + alone.index(c)) for c in both}
     higher = {name: max(odds, said.alone[name]) for name, odds in said.in_view.items()}
     return {
         "first round, P(True)": ordered(asked.first, said.alone),
         "union": both,
-        "P(True)": ordered(both, said.alone),
+        "P(True)": alone,
+        "mean place": ordered(both, places),
         "in view": ordered(both, said.alone | said.in_view),
         "higher": ordered(both, said.alone | higher),
     }

@@ -57,6 +57,7 @@ def test_orders_are_by_the_log_odds_that_they_name(model, tmp_path):
         "first round, P(True)": ["film"],
         "union": ["film", "man"],
         "P(True)": ["film", "man"],
+        "mean place": ["film", "man"],
         "in view": ["man", "film"],
         "higher": ["man", "film"],
     }
