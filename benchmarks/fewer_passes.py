@@ -64,7 +64,7 @@ def main() -> None:
     model = open_model(directory, say=say)
     fitted = model.contract.settled_from
     bounds = sorted({*BOUNDS, *([fitted] if fitted is not None else [])}, reverse=True)
-    full = System(name="all judged", model=wanted.model, n=wanted.n, abstain=False)
+    full = System(name="all judged", model=wanted.model, n=wanted.n, abstain=False, settled_from=None)
     systems = [full, *(full.changed(name=f"{bound:g}", settled_from=bound, role="stopping") for bound in bounds)]
     openers, settings = Openers(lambda _: (model, directory)), Settings(wanted.sample, wanted.seed)
     with step_lines() as step:

@@ -4,12 +4,12 @@ import pytest
 
 from rankrag.config.answering import AskConfig
 from rankrag.contract import Contract
-from rankrag.errors import ConfigError, DataError
+from rankrag.errors import DataError
 from rankrag.generate import answer_many
 from rankrag.models import ModelInfo
 from rankrag.models.fake import FakeLanguageModel
 from rankrag.pipeline import RankRAG, next_turn, search_queries
-from rankrag.rerank import BLOCK, judge
+from rankrag.rerank import BLOCK, Judgement, judge
 from rankrag.templates import UNANSWERABLE
 from rankrag.types import Answer, Message, Passage, Question, ScoredPassage, StateUse
 
@@ -209,13 +209,24 @@ def test_only_as_many_passages_are_judged_as_settle_the_top_k(ranking_of):
     assert ids(answer.contexts) == ["p1"]
     assert len(answer.relevance) == BLOCK
     assert len(answer.reranked) == 10
-    fitted = RankRAG(retriever, model(contract=Contract(settled_from=0.0)), AskConfig(n=10, k=1, settled_from="fitted"))
+    fitted = RankRAG(retriever, model(contract=Contract(settled_from=0.0, k=1)), AskConfig(n=10))
     assert len(fitted.ask("Which?").relevance) == BLOCK
 
 
-def test_a_bound_that_the_contract_lacks_is_refused_before_any_question(rivers):
-    with pytest.raises(ConfigError, match="no bound was fitted"):
-        RankRAG(rivers, model(), AskConfig(settled_from="fitted"))
+@pytest.mark.parametrize("config", [AskConfig(n=10, k=2), AskConfig(n=10, settled_from=None)])
+def test_all_are_judged_for_another_k_and_where_asked_for(ranking_of, config):
+    retriever = FakeRetriever(ranking_of("The Tagus.", *["The Minho."] * 9))
+    rag = RankRAG(retriever, model(contract=Contract(settled_from=0.0, k=1)), config)
+    assert len(rag.ask("Which?").relevance) == 10
+
+
+def test_a_larger_batch_is_cut_to_what_settles_the_question(rivers):
+    rag = RankRAG(rivers, model(contract=Contract(settled_from=2.0, k=1)))
+    judged = [Judgement(value, 0.5) for value in (0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 0.0)]
+    assert not rag.is_settled(judged)
+    judged += [Judgement(0.0, 0.5)] * 5
+    assert rag.is_settled(judged)
+    assert len(rag.until_settled(judged)) == 2 * BLOCK
 
 
 def test_the_answer_and_its_steps_called_one_by_one_agree(rivers):

@@ -166,29 +166,24 @@ def test_the_encoders_share_moves_passages_but_never_the_threshold(ranking_of):
 SURE = math.log(0.9 / 0.1)
 
 
-def until(model, retrieved, **options):
-    return judge_until_settled(model, QUESTION, retrieved, **{"k": 1, "bound": 0.0} | options)
+def until(model, retrieved, bound=0.0):
+    return judge_until_settled(model, QUESTION, retrieved, bound)
 
 
-def test_judging_stops_after_the_block_that_settles_the_top_k():
+def test_judging_stops_after_the_block_that_settles_it():
     model = FakeLanguageModel(yes_if="tagus")
     found = until(model, ranking(*["ebro"] * 6, "tagus", *["ebro"] * 20))
     assert len(found) == len(model.prompts) == 2 * BLOCK
-
-
-def test_judging_goes_on_until_k_passages_reach_the_bound():
-    retrieved = ranking("tagus", *["ebro"] * 11, "tagus", *["ebro"] * 20)
-    assert len(until(FakeLanguageModel(yes_if="tagus"), retrieved, k=2)) == 3 * BLOCK
 
 
 def test_a_bound_that_nothing_reaches_judges_all():
     assert len(until(FakeLanguageModel(), ranking(*["ebro"] * 13), bound=100.0)) == 13
 
 
-def test_the_top_is_settled_once_its_last_log_odds_reach_the_bound():
-    assert settled([0.0, SURE], 1, SURE)
-    assert not settled([0.0, SURE], 2, SURE)
-    assert not settled([SURE], 2, SURE)
+def test_one_passage_that_reaches_the_bound_settles_a_question():
+    assert settled([0.0, SURE], SURE)
+    assert not settled([0.0, SURE - 0.01], SURE)
+    assert not settled([], SURE)
 
 
 @given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17))
@@ -197,25 +192,35 @@ def test_an_infinite_bound_judges_all(texts):
     assert until(model, retrieved, bound=NEVER) == judge(model, [(QUESTION, c.passage) for c in retrieved])
 
 
-@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17), st.integers(1, 4), st.sampled_from([-9.0, 0.0, 9.0]))
-def test_the_number_of_judged_passages_is_known_from_their_log_odds(texts, k, bound):
+@given(st.lists(st.sampled_from(["tagus", "ebro"]), max_size=17), st.sampled_from([-9.0, 0.0, 9.0]))
+def test_the_number_of_judged_passages_is_known_from_their_log_odds(texts, bound):
     retrieved, model = ranking(*texts), FakeLanguageModel(yes_if="tagus")
     log_odds = [j.log_odds for j in until(model, retrieved, bound=NEVER)]
-    assert settled_after(log_odds, k, bound) == len(until(model, retrieved, k=k, bound=bound))
+    assert settled_after(log_odds, bound) == len(until(model, retrieved, bound=bound))
 
 
 def test_the_fitted_bound_is_the_contracts():
-    assert bound_of(Contract(settled_from=0.5), "fitted") == 0.5
-    assert bound_of(Contract(settled_from=0.5), 2.0) == 2.0
-    assert bound_of(Contract(settled_from=0.5), None) == NEVER
+    assert bound_of(Contract(settled_from=0.5, k=3), "fitted", 3) == 0.5
+    assert bound_of(Contract(settled_from=0.5, k=3), 2.0, 3) == 2.0
 
 
 @pytest.mark.parametrize(
-    ("bound", "said"), [("fitted", "no bound was fitted"), ("3", "settled_from='3'"), (math.nan, "settled_from=nan")]
+    ("contract", "bound"),
+    [
+        (Contract(settled_from=0.5, k=3), None),
+        (Contract(settled_from=0.5, k=1), "fitted"),
+        (Contract(k=3), "fitted"),
+        (Contract(k=3), math.inf),
+    ],
 )
+def test_all_are_judged_where_no_bound_was_fitted_to_this_k(contract, bound):
+    assert bound_of(contract, bound, 3) == NEVER
+
+
+@pytest.mark.parametrize(("bound", "said"), [("3", "settled_from='3'"), (math.nan, "settled_from=nan")])
 def test_a_bound_that_is_no_number_is_refused(bound, said):
     with pytest.raises(ConfigError, match=said):
-        bound_of(Contract(), bound)
+        bound_of(Contract(), bound, 1)
 
 
 def test_the_papers_score_is_the_probability_over_the_whole_vocabulary():

@@ -62,7 +62,7 @@ class Contract:
         max_tokens: longest prompt, with its reply.
         abstain_below: the answer is withheld if no passage reaches this log-odds; None never withholds.
         similarity_weight: w of the final score, log-odds + w * cosine of question and passage; 0 in the paper.
-        settled_from: once the k-th best passage reaches this log-odds, judging more changes next to nothing
+        settled_from: once the best passage reaches this log-odds, judging more changes next to nothing
             (`rerank.judge_until_settled`); None if no such bound was found.
         similarity_encoder: name of the encoder of that cosine; empty if the weight is 0.
         history_query: which turns of a conversation are searched for (`pipeline.search_queries`).

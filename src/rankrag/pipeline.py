@@ -18,7 +18,18 @@ from rankrag.encoding import EncodedPrompt
 from rankrag.errors import ConfigError, DataError
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.models import LanguageModel
-from rankrag.rerank import NEVER, Decision, Judgement, bound_of, decide, judge_all, judge_until_settled, settled
+from rankrag.rerank import (
+    BLOCK,
+    NEVER,
+    Decision,
+    Judgement,
+    bound_of,
+    decide,
+    judge_all,
+    judge_until_settled,
+    settled,
+    settled_after,
+)
 from rankrag.retrieval import Retriever
 from rankrag.retrieval.rounds import Retrieved, search_rounds
 from rankrag.templates import UNANSWERABLE
@@ -53,8 +64,8 @@ class RankRAG:
         return self.settings.k or min(self.settings.n, self.model.contract.k)
 
     def bound(self) -> float:
-        """Return the log-odds that end judging; `ConfigError` if `settled_from` is no number or was not fitted."""
-        return bound_of(self.model.contract, self.settings.settled_from)
+        """Return the log-odds that end judging; `ConfigError` if `settled_from` is not a number."""
+        return bound_of(self.model.contract, self.settings.settled_from, self.depth)
 
     def ask(self, question: Question | str) -> Answer:
         """Return the answer with everything it came from; `DataError` if the question is empty or too long."""
@@ -110,13 +121,17 @@ class RankRAG:
         if bound == NEVER:
             judged = judge_all(self.model, asked)
         else:
-            judged = [judge_until_settled(self.model, *one, k=self.depth, bound=bound) for one in asked]
+            judged = [judge_until_settled(self.model, *one, bound) for one in asked]
         final = self.with_nearness(asked, judged)
         return [self.decide(found, own) for (_, found), own in zip(asked, final, strict=True)]
 
     def is_settled(self, judged: Sequence[Judgement]) -> bool:
-        """Return whether judging more passages is not expected to change the first `depth` (`settled_from`)."""
-        return settled([j.log_odds for j in judged], self.depth, self.bound())
+        """Whether no more need be judged (`settled_from`); looked at after whole blocks, as everywhere."""
+        return settled([j.log_odds for j in judged[: len(judged) // BLOCK * BLOCK]], self.bound())
+
+    def until_settled(self, judged: Sequence[Judgement]) -> Sequence[Judgement]:
+        """Return the judgements that `rerank` would have made, of those that a larger batch brought."""
+        return judged[: settled_after([j.log_odds for j in judged], self.bound())]
 
     def with_nearness(
         self, asked: Sequence[tuple[Question, Ranking]], judged: Sequence[Sequence[Judgement]]

@@ -82,49 +82,41 @@ def judge_all(model: LanguageModel, asked: Sequence[tuple[Question, Ranking]]) -
     return [[next(judged) for _ in candidates] for _, candidates in asked]
 
 
-def judge_until_settled(
-    model: LanguageModel, question: Question, candidates: Ranking, *, k: int, bound: float
-) -> list[Judgement]:
-    """Return the judgements of the first candidates, as many as it takes to settle the top `k`.
+def judge_until_settled(model: LanguageModel, question: Question, candidates: Ranking, bound: float) -> list[Judgement]:
+    """Return the judgements of the first candidates, as many as it takes until `settled` holds.
 
-    Judging stops after the first block of `BLOCK` candidates after which `settled` holds.
+    Judging stops after the first block of `BLOCK` candidates after which it does.
     """
     judged: list[Judgement] = []
-    while len(judged) < len(candidates) and not settled([j.log_odds for j in judged], k, bound):
+    while len(judged) < len(candidates) and not settled([j.log_odds for j in judged], bound):
         block = candidates[len(judged) : len(judged) + BLOCK]
         judged += judge(model, [(question, c.passage) for c in block])
     return judged
 
 
-def settled(log_odds: Sequence[float], k: int, bound: float) -> bool:
-    """Whether the k-th best of these log-odds reaches `bound`."""
-    return len(log_odds) >= k and kth_best(log_odds, k) >= bound
+def settled(log_odds: Sequence[float], bound: float) -> bool:
+    """Whether the best of these log-odds reaches `bound`."""
+    return max(log_odds, default=-math.inf) >= bound
 
 
-def settled_after(log_odds: Sequence[float], k: int, bound: float) -> int:
+def settled_after(log_odds: Sequence[float], bound: float) -> int:
     """Return how many of the candidates with these log-odds `judge_until_settled` judges."""
     looks = range(BLOCK, len(log_odds), BLOCK)
-    return next((count for count in looks if settled(log_odds[:count], k, bound)), len(log_odds))
+    return next((count for count in looks if settled(log_odds[:count], bound)), len(log_odds))
 
 
-def kth_best(log_odds: Sequence[float], k: int) -> float:
-    """Return the k-th best of at least `k` log-odds."""
-    return sorted(log_odds, reverse=True)[k - 1]
+def bound_of(contract: Contract, settled_from: float | Literal["fitted"] | None, k: int) -> float:
+    """Return `settled_from` as a number, for an answer from `k` passages; None judges all.
 
-
-def bound_of(contract: Contract, settled_from: float | Literal["fitted"] | None) -> float:
-    """Return `settled_from` as a number: "fitted" is the contract's bound, and None judges all.
-
-    `ConfigError` if it is not a number, or if the contract has no bound.
+    "fitted" is the contract's bound. It was fitted to the contract's k: for another one, and without a bound, all are
+    judged. `ConfigError` if it is not a number.
     """
-    if settled_from is None:
-        return NEVER
-    bound = contract.settled_from if settled_from == "fitted" else settled_from
-    if bound is None:
-        raise ConfigError("settled_from: no bound was fitted for this model; run rankrag fit --save, or give a number")
-    if not isinstance(bound, int | float) or math.isnan(bound):
-        raise ConfigError(f"settled_from={bound!r}: must be a number or 'fitted'; infinity judges all passages")
-    return bound
+    if settled_from is None or settled_from == "fitted":
+        fitted = contract.settled_from if settled_from == "fitted" and k == contract.k else None
+        return NEVER if fitted is None else fitted
+    if not isinstance(settled_from, int | float) or math.isnan(settled_from):
+        raise ConfigError(f"settled_from={settled_from!r}: must be a number or 'fitted'; null judges all passages")
+    return settled_from
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def test_the_encoder_has_its_share_in_the_order_but_for_pure(
         ("--set=settled_from=0", 5, "q/c1"),
         ("--set=settled_from=fitted", 5, "q/c1"),
         ("--set=settled_from=9", 12, "q/c1"),
+        ("--set=n=100", 12, "q/c1"),
     ],
 )
 def test_fewer_passages_are_judged_where_asked_for(
@@ -85,7 +86,7 @@ def test_fewer_passages_are_judged_where_asked_for(
     first: str,
 ) -> None:
     model.reply = "Passage 3"
-    model.contract = replace(model.contract, settled_from=0.0)
+    model.contract = replace(model.contract, settled_from=0.0, k=1)
     row = {"id": "q", "query": "Which river?", "candidates": ["a hill", "the Tagus", *["a lake"] * 10]}
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(row) + "\n"))
     assert run("rerank", "--candidates", "-", "--k", "1", option) == 0

@@ -28,7 +28,7 @@ SYSTEMS = (
     system("mini"),
     system("plain", ranker="none"),
     system("gold", ranker="none", role="reading"),
-    system("judges all", role="stopping", against="mini"),
+    system("judges all", settled_from=None, role="stopping", against="mini"),
     system("stops at 2", settled_from=2.0, role="stopping", against="mini"),
     system("bm25 alone", ranker="none", role="first stage", history_query="all"),
 )
@@ -80,7 +80,7 @@ EVALUATION = Evaluation(
     "line",
     [
         "Made by `rankrag evaluate --out run` on 2 cores, 2026-01-02.",
-        "| mini | `mini` | model | bm25 | 20 | 5 | last | as fitted | below the threshold |",
+        "| mini | `mini` | model | bm25 | 20 | 5 | last | as fitted, stops at the fitted bound | below the threshold |",
         "| SQuAD | bm25, turns: all | all | 200 | 0.700 [0.600, 0.800] | 0.900 [0.800, 1.000] |",
         "| SQuAD | bm25, turns: last | N = 20 | 100 | 0.700 [0.600, 0.800] | 0.900 [0.800, 1.000] |",
         "| SQuAD | mini | bm25 | R@1 | 0.700 [0.600, 0.800] | 0.800 [0.700, 0.900] | 0.950 | 0.400 [0.300, 0.500] |",

@@ -46,13 +46,14 @@ def test_judging_all_comes_first_and_is_exact():
     assert first.recall == pytest.approx(sum(exact) / len(exact))
     assert [t.bound for t in rest] == sorted((t.bound for t in rest), reverse=True)
     assert [t.judged for t in rest] == sorted((t.judged for t in rest), reverse=True)
-    assert rest[-1].judged == BLOCK
+    assert rest[-1].bound == 0
+    assert BLOCK <= rest[-1].judged < 20
 
 
 def test_a_trial_is_what_judging_less_gives():
     for trial in settling_trials(CASES, CONTRACT, 5):
         bound = NEVER if trial.bound is None else trial.bound
-        counts = [settled_after([j.log_odds for j in c.judged.values()], 5, bound) for c in CASES]
+        counts = [settled_after([j.log_odds for j in c.judged.values()], bound) for c in CASES]
         assert trial.judged == pytest.approx(sum(counts) / len(CASES))
         found = [c.question.gold[0] in top_of(c.judged, IDS[:n]) for c, n in zip(CASES, counts, strict=True)]
         assert trial.recall == pytest.approx(sum(found) / len(CASES))

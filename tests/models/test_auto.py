@@ -91,7 +91,7 @@ def test_what_was_measured_elsewhere_does_not_count(machine, monkeypatch):
 
 def test_a_damaged_record_is_measured_again(machine, tmp_path):
     machine(small=3.0)
-    (tmp_path / "speeds.json").write_text("[")
+    (tmp_path / "seconds.json").write_text("[")
     assert measured_seconds("rankrag-small") is None
     machine(small=4.0)
     assert measured_seconds("rankrag-small") == 4.0

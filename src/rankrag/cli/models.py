@@ -73,10 +73,13 @@ def _measured(name: str) -> float:
 
 
 def seconds_of(name: str) -> float:
-    """Return the seconds that a question with 20 passages of 110 words takes: judged, and answered from three."""
+    """Return the seconds that a question takes as it is asked by default: `auto.JUDGED` passages of 110 words are judged.
+
+    It is answered from three.
+    """
     model = opening.open_model(name)
     text = "The ferry over the river leaves at noon and takes people, bicycles and letters to the other side. " * 6
-    passages = [Passage(str(number), f"Timetable {number}. {text}") for number in range(20)]
+    passages = [Passage(str(number), f"Timetable {number}. {text}") for number in range(auto.JUDGED)]
     question = Question("q", "When does the ferry leave, and what does it take to the other side?")
     judge(model, [(question, passages[0])])  # the first pass of a process takes longer
     started = time.perf_counter()

@@ -36,7 +36,8 @@ _SEARCHED_AT_ONCE = 64
 _JUDGED_AT_ONCE = 16
 """Questions whose passages are judged together."""
 
-_DEFAULTS = {"n": 100, "state_cache": "memory"}  # runs are long, and their passages are seldom asked for again
+_DEFAULTS = {"n": 100, "state_cache": "memory", "settled_from": None}
+"""A list is judged whole; its passages are seldom asked for again."""
 
 QuestionsFile = Annotated[Path, typer.Option("--questions", "-q", help="JSON Lines with questions; `-` for stdin.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON Lines; TREC if it ends in .trec, .run or .txt.")]
@@ -60,7 +61,8 @@ RunDepth = Annotated[
     int | None, typer.Option("--n", "-n", min=1, help=f"Passages of a run to rerank (default: {_DEFAULTS['n']}).")
 ]
 SettledTop = Annotated[
-    int | None, typer.Option("--k", "-k", min=1, help="Passages that settled_from settles; by default the contract's.")
+    int | None,
+    typer.Option("--k", "-k", min=1, help="Passages of an answer, for `settled_from`; by default the contract's."),
 ]
 
 _Asked = tuple[Question, Ranking]

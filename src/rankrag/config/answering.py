@@ -43,9 +43,9 @@ class PipelineSettings(Schema):
         default=None, ge=1, description="Passages to answer from (paper: 5), at most `n`; by default the contract's."
     )
     settled_from: float | Literal["fitted"] | None = Field(
-        default=None,
-        description="Stop judging once the k-th best passage reaches this log-odds; `fitted` takes the contract's. By "
-        "default all `n` are judged.",
+        default="fitted",
+        description="Stop judging once a passage reaches this log-odds; `fitted` takes the contract's, if there is one "
+        "for this `k`. `null` judges all `n`, as lists are by default.",
     )
     abstain_below: float | Literal["never"] | None = Field(
         default=None,
@@ -82,6 +82,6 @@ class AskConfig(PipelineSettings, MachineSettings):
     def _check(self) -> AskConfig:
         if self.k is not None and self.k > self.n:
             raise ConfigError(f"n={self.n}, k={self.k}: k must be at most n")
-        if not self.rerank and self.settled_from is not None:
+        if not self.rerank and self.settled_from not in (None, "fitted"):
             raise ConfigError("rerank=false and settled_from exclude each other: nothing is judged; choose one")
         return self

@@ -47,7 +47,8 @@ def _system(system: System) -> list[str]:
         where = [system.setting, "as there", "as there"]
     ranked = system.ranked_by[0] == "model"
     order = "the model alone" if not system.similarity or system.setting != "own" else "as fitted"
-    stops = f", stops at {system.settled_from}" if system.settled_from is not None else ""
+    bound = "the fitted bound" if system.settled_from == "fitted" else system.settled_from
+    stops = "" if bound is None else f", stops at {bound}"
     withheld = "below the threshold" if system.abstain and ranked and system.model != "none" else ""
     turns = system.history_query or ""
     return [

@@ -33,7 +33,7 @@ def standard_systems(wanted: ComparisonConfig) -> tuple[System, ...]:
     """Return the built-in systems of a run; without a model ("none"), the first stages.
 
     The first system is what `rankrag ask` does: hybrid retrieval (the first of the run's retrievers, if hybrid is not
-    among them), reranked as fitted, withheld below the threshold.
+    among them), reranked as fitted until a passage settles it, withheld below the threshold. The others judge all.
     """
     retrievers, model = wanted.retrievers or ALL_RETRIEVERS, wanted.model
     if model == NOTHING:
@@ -42,7 +42,8 @@ def standard_systems(wanted: ComparisonConfig) -> tuple[System, ...]:
     name = Path(model).name if Path(model).is_dir() else model
     shipped = {"name": name, "model": model, "retriever": best, "n": wanted.n, "k": wanted.k}
     also_bm25 = best != "bm25" and "bm25" in retrievers
-    others = [{**shipped, "abstain": False, **one} for one in _others(model, wanted.k, also_bm25=also_bm25)]
+    whole = {**shipped, "abstain": False, "settled_from": None}
+    others = [whole | one for one in _others(model, wanted.k, also_bm25=also_bm25)]
     return (*map(System.model_validate, [shipped, *others]), *first_stages(retrievers))
 
 

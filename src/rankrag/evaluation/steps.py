@@ -137,9 +137,9 @@ def _judgements(
     """Return the judgements of each question's first candidates, of all of them unless judging stops early."""
     if parts.judging is None:
         return {}
-    bound = bound_of(parts.contract, system.settled_from)
-    if bound != NEVER:
-        wanted = _until_settled(parts.judging, wanted, system.depth(parts.contract), bound)
+    bound = bound_of(parts.contract, system.settled_from, system.depth(parts.contract))
+    if bound != NEVER and system.ranked_by[0] == "model":
+        wanted = _until_settled(parts.judging, wanted, bound)
     found = parts.judging.judgements(wanted)
     if parts.nearness:
         cosines, weight = parts.nearness.cosines(wanted), parts.nearness.nearness.weight
@@ -148,9 +148,9 @@ def _judgements(
 
 
 def _until_settled(
-    judging: JudgingWork, wanted: Sequence[tuple[Judged, Ids]], k: int, bound: float
+    judging: JudgingWork, wanted: Sequence[tuple[Judged, Ids]], bound: float
 ) -> list[tuple[Judged, Ids]]:
-    """Judge block by block until the k-th best passage reaches `bound`; return the candidates that were judged."""
+    """Judge block by block until a passage reaches `bound`; return the candidates that were judged."""
     counts = {judged.question.id: 0 for judged, _ in wanted}
     going = list(wanted)
     while going:
@@ -161,7 +161,7 @@ def _until_settled(
             (judged, ids)
             for judged, ids in going
             if counts[judged.question.id] < len(ids)
-            and not settled([j.log_odds for j in found[judged.question.id].values()], k, bound)
+            and not settled([j.log_odds for j in found[judged.question.id].values()], bound)
         ]
     return [(judged, ids[: counts[judged.question.id]]) for judged, ids in wanted]
 

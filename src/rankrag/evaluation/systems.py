@@ -60,7 +60,7 @@ class System(SystemConfig):
             raise ConfigError(f"{where}: encoder: {self.retriever} needs none; choose dense or hybrid")
         if self.rounds != 1 and self.retriever in (NOTHING, *GIVEN):
             raise ConfigError(f"{where}: rounds: retriever {self.retriever} searches for nothing; choose another one")
-        if self.settled_from is not None and kind != "model":
+        if self.settled_from not in (None, "fitted") and kind != "model":
             raise ConfigError(f"{where}: settled_from: only a language model can stop early; choose ranker: model")
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 from rankrag.contract import Contract
 from rankrag.evaluation.metrics import recall_at
 from rankrag.fitting.selection import Case
-from rankrag.rerank import BLOCK, NEVER, decide, kth_best, settled_after
+from rankrag.rerank import BLOCK, NEVER, decide, settled_after
 
 MAY_LOSE = 0.005
 """Recall that a bound may lose on the questions it is fitted on."""
@@ -36,16 +36,17 @@ class SettlingTrial:
 
 
 def settling_trials(cases: Sequence[Case], contract: Contract, k: int) -> tuple[SettlingTrial, ...]:
-    """Return a trial of judging all, then of falling bounds, at even quantiles of the k-th best log-odds so far.
+    """Return a trial of judging all, then of falling bounds, at even quantiles of the best log-odds so far.
 
-    Where no question has `CANDIDATES` of them, judging all is the only trial.
+    No bound is below 0: before a passage is likelier relevant than not, judging goes on. Where no question has
+    `CANDIDATES` of them, judging all is the only trial.
     """
     looks = [
-        kth_best([case.judged[c.passage.id].log_odds for c in candidates[:count]], k)
+        max(0.0, *(case.judged[c.passage.id].log_odds for c in candidates[:count]))
         for case in cases
         for candidates in case.first_stages
         for count in range(BLOCK, len(candidates), BLOCK)
-        if count >= k and len(candidates) >= CANDIDATES
+        if len(candidates) >= CANDIDATES
     ]
     shares = np.linspace(1, 0, _BOUNDS + 1)
     bounds = dict.fromkeys(math.floor(float(b) * 100) / 100 for b in np.quantile(looks, shares)) if looks else ()
@@ -68,7 +69,7 @@ def settling_trial(cases: Sequence[Case], contract: Contract, k: int, bound: flo
     for case in cases:
         for candidates in case.first_stages:
             judgements = case.judgements(candidates, contract.similarity_weight)
-            count = settled_after([j.log_odds for j in judgements], k, bound)
+            count = settled_after([j.log_odds for j in judgements], bound)
             contexts = decide(candidates, judgements[:count], contract, k).contexts
             judged.append(count)
             counts.append(case.counts)

@@ -115,8 +115,13 @@ class Searcher:
         self._server = _server(str(index), api_key) if is_address(str(index)) else None
         self._pipeline: RankRAG | None = None
         if self._server is None:
+            from rankrag.config.answering import AskConfig
             from rankrag.opening import load
 
+            # a list is wanted whole, where an answer takes its first few passages
+            config = config or AskConfig()
+            if "settled_from" not in config.model_fields_set:
+                config = config.model_copy(update={"settled_from": None})
             self._pipeline = load(index, config)
 
     def search(self, query: str, k: int = 5) -> list[FoundPassage]:

@@ -48,7 +48,7 @@ async def answering(asked: Asked, scheduler: Scheduler, ticket: Ticket) -> Async
         retrieved = Retrieved(asked.documents)
     after_retrieval, found = time.perf_counter(), retrieved.ranking
     pairs: list[Pair] = [(question, c.passage) for c in found]
-    judged = await scheduler.judge(pairs, ticket, pipeline.is_settled)
+    judged = pipeline.until_settled(await scheduler.judge(pairs, ticket, pipeline.is_settled))
     share = partial(pipeline.with_nearness, [(question, found)], [judged])
     (final,) = await scheduler.call(share, ticket)
     decision = pipeline.decide(found, final)
