@@ -6,7 +6,7 @@ import pytest
 
 from rankrag import cores
 from rankrag.cli import models as command
-from rankrag.models import prepared
+from rankrag.models import auto, prepared
 from rankrag.models.family import FAMILY, base_of
 
 
@@ -72,8 +72,8 @@ def test_an_unknown_name_and_a_file_that_is_no_base_are_refused(run, cache, tmp_
     assert base_of("rankrag-small").file in capsys.readouterr().err
 
 
-def test_a_question_is_measured_over_twenty_passages(model):
+def test_a_question_is_measured_over_as_many_passages_as_are_judged(model):
     assert command.seconds_of("rankrag-mini") > 0
-    ranked, answered = model.prompts[1:21], model.prompts[21:]
-    assert [sum(s.kind == "passage" for s in prompt) for prompt in ranked] == [1] * 20
+    ranked, answered = model.prompts[1 : auto.JUDGED + 1], model.prompts[auto.JUDGED + 1 :]
+    assert [sum(s.kind == "passage" for s in prompt) for prompt in ranked] == [1] * auto.JUDGED
     assert [sum(s.kind == "passage" for s in prompt) for prompt in answered] == [3]

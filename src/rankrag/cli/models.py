@@ -73,9 +73,9 @@ def _measured(name: str) -> float:
 
 
 def seconds_of(name: str) -> float:
-    """Return the seconds that a question takes as it is asked by default: `auto.JUDGED` passages of 110 words are judged.
+    """Return the seconds of a question as it is asked by default: `auto.JUDGED` passages judged, three read.
 
-    It is answered from three.
+    A passage has 110 words.
     """
     model = opening.open_model(name)
     text = "The ferry over the river leaves at noon and takes people, bicycles and letters to the other side. " * 6
