@@ -1,8 +1,9 @@
 """Answers after one round and after `auto`: `python -m experiments.first_stage.answers DATA INDEXES RANKER WRITER`.
 
-Questions of the sets of several pages come in one random order. Where `auto` stays with one round both answers are the
-same, so no model is asked and the difference is 0 (EM is then unknown). What the models say is kept beside the indexes,
-so that a killed run goes on. Also measured: the order by P(True) with the first round's best passage in view.
+Questions of the sets of several pages, or of `--sets`, come in one random order. Where `auto` stays with one round both
+answers are the same, so no model is asked and the difference is 0 (EM is then unknown). What the models say is kept
+beside the indexes, so that a killed run goes on. Also measured: the order by P(True) with the first round's best
+passage in view.
 """
 
 from __future__ import annotations
@@ -64,10 +65,10 @@ class Said:
     auto: str
 
 
-def asked_of(data: Path, indexes: Path) -> list[Asked]:
-    """Return the questions of all sets in one random order, each searched for."""
+def asked_of(data: Path, indexes: Path, sets: Sequence[str]) -> list[Asked]:
+    """Return the questions of the sets in one random order, each searched for."""
     rows = []
-    for name in MULTI_HOP:
+    for name in sets:
         searched = load(data, name, questions=1000)
         retriever: Retriever = retriever_over(searched, indexes / name, "bm25")
         for question, gold in zip(searched.questions, searched.gold, strict=True):
@@ -197,11 +198,12 @@ def main() -> None:
     parser.add_argument("indexes", type=Path)
     parser.add_argument("ranker")
     parser.add_argument("writer")
+    parser.add_argument("--sets", default=",".join(MULTI_HOP))
     parser.add_argument("--k", type=int, default=3)
     parser.add_argument("--in-view", type=int, default=24)
     parser.add_argument("--questions", type=int, default=1000)
     wanted = parser.parse_args()
-    asked = asked_of(wanted.data, wanted.indexes)[: wanted.questions]
+    asked = asked_of(wanted.data, wanted.indexes, wanted.sets.split(","))[: wanted.questions]
     said = say(asked, (wanted.ranker, wanted.writer), wanted.k, wanted.in_view, wanted.indexes / "answers")
     print_answers(asked, said)
     print_orders(asked, said)
