@@ -51,6 +51,7 @@ def test_the_papers_setting_is_filled_in_set_by_set():
     assert own.k == 5
     assert not own.similarity
     assert not own.abstain
+    assert own.settled_from is None
     with pytest.raises(ConfigError, match="works only for the sets of the paper"):
         System(name="a", setting="paper-8b").on(None)
 

@@ -126,8 +126,8 @@ class System(SystemConfig):
             )
         n = paper.n if self.setting == "paper-8b" else N_OF_70B
         encoder = ENCODERS[paper.retriever]
-        values = {"retriever": "dense", "encoder": encoder, "n": n, "k": paper.k, "similarity": False, "abstain": False}
-        return self.changed(**values, setting="own")
+        stage = {"retriever": "dense", "encoder": encoder, "n": n, "k": paper.k}
+        return self.changed(**stage, similarity=False, abstain=False, settled_from=None, setting="own")
 
     def with_contract(self, contract: Contract | None, history: HistoryQuery | None) -> System:
         """Return the system with k and the searched turns filled in, from the run or the contract."""
