@@ -20,7 +20,7 @@ MAY_LOSE = 0.005
 CANDIDATES = 4 * BLOCK
 """Candidates that a question must have to count: with few behind the first block, a bound hardly misses any of them.
 
-Bounds fitted to six and to ten candidates lost 3 of 48 and 6 of 44 answers on other questions (docs/backends.md).
+Bounds fitted to six and to ten candidates, of the third best then, lost 3 of 48 and 6 of 44 answers on other questions.
 """
 
 _BOUNDS = 20
