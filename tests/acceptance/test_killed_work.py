@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from rankrag import cores
 from rankrag.data.examples import write_examples
 from rankrag.retrieval.store import PassageStore
 from rankrag.training.checkpoints import all_checkpoints, newest_checkpoint
@@ -117,6 +119,14 @@ def test_a_killed_index_run_leaves_a_usable_index_that_the_next_run_completes(
     assert len(PassageStore.open("ix").sources()) == 401
 
 
+@pytest.fixture
+def fixed_threads(monkeypatch):
+    """Else a step beside another program takes fewer threads, here or in a child, and they add in another order."""
+    monkeypatch.setattr(cores, "_cores", [])
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+
+
+@pytest.mark.usefixtures("fixed_threads")
 def test_a_run_that_was_killed_ends_with_the_same_weights_bit_for_bit(tmp_path, config_of, mixed):
     write_examples(tmp_path / "dev.jsonl.zst", mixed)
     lora = {"r": 4, "alpha": 8, "dropout": 0.1}
