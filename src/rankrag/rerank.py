@@ -111,9 +111,10 @@ def bound_of(contract: Contract, settled_from: float | Literal["fitted"] | None,
     "fitted" is the contract's bound. It was fitted to the contract's k: for another one, and without a bound, all are
     judged. `ConfigError` if it is not a number.
     """
-    if settled_from is None or settled_from == "fitted":
-        fitted = contract.settled_from if settled_from == "fitted" and k == contract.k else None
-        return NEVER if fitted is None else fitted
+    if settled_from == "fitted":
+        settled_from = contract.settled_from if k == contract.k else None
+    if settled_from is None:
+        return NEVER
     if not isinstance(settled_from, int | float) or math.isnan(settled_from):
         raise ConfigError(f"settled_from={settled_from!r}: must be a number or 'fitted'; null judges all passages")
     return settled_from
