@@ -263,11 +263,17 @@ def _own_by_bm25(test_set: TestSet, history: HistoryQuery) -> _Find:
         for term, count in Counter(own).items():
             counts[term][i] = count
 
+    mean = lengths.mean()
+
+    @cache
+    def weights(term: str) -> tuple[list[int], npt.NDArray[np.float64]]:
+        places, often = list(counts[term]), np.array(list(counts[term].values()), np.uint32)
+        return places, bm25_weights(often, lengths[places], passages=len(terms), mean_length=mean)
+
     def scores(query: str) -> npt.NDArray[np.float32]:
         found = np.zeros(len(terms))
-        for own in (counts[term] for term in dict.fromkeys(analyse(query)) if term in counts):
-            places, often = list(own), np.array(list(own.values()), np.uint32)
-            found[places] += bm25_weights(often, lengths[places], passages=len(terms), mean_length=lengths.mean())
+        for places, added in (weights(term) for term in dict.fromkeys(analyse(query)) if term in counts):
+            found[places] += added
         return found.astype(np.float32)  # the order of the sum makes no difference between passages that should tie
 
     def find(batch: Sequence[Judged]) -> list[Scored]:
