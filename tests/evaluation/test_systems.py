@@ -44,6 +44,26 @@ def test_k_and_the_turns_come_from_the_contract_where_the_system_does_not_say():
     assert System(name="a", n=2).depth(contract) == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "bound"),
+    [
+        ({}, 2.0),
+        ({"settled_from": 1.0}, 1.0),
+        ({"settled_from": None}, None),
+        ({"k": 1}, None),
+        ({"ranker": "none"}, None),
+        ({"ranker": "cross-encoder:x"}, None),
+        ({"setting": "paper-8b"}, None),
+    ],
+)
+def test_the_bound_is_the_contracts_where_it_was_fitted_to_what_the_system_does(values, bound):
+    assert System(name="a", **values).with_contract(Contract(k=3, settled_from=2.0), None).settled_from == bound
+
+
+def test_a_contract_without_a_bound_judges_all():
+    assert System(name="a").with_contract(Contract(k=3), None).settled_from is None
+
+
 def test_the_papers_setting_is_filled_in_set_by_set():
     own = System(name="a", setting="paper-8b").on(BENCHMARKS["nq-kilt"].paper)
     assert own.first_stage == "dense by dragon-plus"

@@ -138,7 +138,7 @@ def _judgements(
     if parts.judging is None:
         return {}
     bound = bound_of(parts.contract, system.settled_from, system.depth(parts.contract))
-    if bound != NEVER and system.ranked_by[0] == "model":
+    if bound != NEVER:
         wanted = _until_settled(parts.judging, wanted, bound)
     found = parts.judging.judgements(wanted)
     if parts.nearness:
@@ -151,17 +151,16 @@ def _until_settled(
     judging: JudgingWork, wanted: Sequence[tuple[Judged, Ids]], bound: float
 ) -> list[tuple[Judged, Ids]]:
     """Judge block by block until a passage reaches `bound`; return the candidates that were judged."""
-    counts = {judged.question.id: 0 for judged, _ in wanted}
-    going = list(wanted)
+    counts: dict[str, int] = {}
+    going, count = list(wanted), 0
     while going:
-        for judged, ids in going:
-            counts[judged.question.id] = min(counts[judged.question.id] + BLOCK, len(ids))
-        found = judging.judgements([(judged, ids[: counts[judged.question.id]]) for judged, ids in going])
+        count += BLOCK  # all that still go on have been judged as far
+        counts |= {judged.question.id: count for judged, _ in going}
+        found = judging.judgements([(judged, ids[:count]) for judged, ids in going])
         going = [
             (judged, ids)
             for judged, ids in going
-            if counts[judged.question.id] < len(ids)
-            and not settled([j.log_odds for j in found[judged.question.id].values()], bound)
+            if count < len(ids) and not settled([j.log_odds for j in found[judged.question.id].values()], bound)
         ]
     return [(judged, ids[: counts[judged.question.id]]) for judged, ids in wanted]
 

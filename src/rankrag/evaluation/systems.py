@@ -13,6 +13,7 @@ from rankrag.config.evaluation import SystemConfig
 from rankrag.contract import Contract, HistoryQuery
 from rankrag.data.sets import PaperSetting
 from rankrag.errors import ConfigError
+from rankrag.rerank import NEVER, bound_of
 
 RankerKind = Literal["none", "model", "cross-encoder", "bi-encoder"]
 
@@ -130,11 +131,14 @@ class System(SystemConfig):
         return self.changed(**stage, similarity=False, abstain=False, settled_from=None, setting="own")
 
     def with_contract(self, contract: Contract | None, history: HistoryQuery | None) -> System:
-        """Return the system with k and the searched turns filled in, from the run or the contract."""
+        """Return the system with k, the searched turns and the bound filled in, from the run or the contract."""
         if self.setting != "own":
-            return self.changed(history_query=self.history_query or history or "last")
+            return self.changed(history_query=self.history_query or history or "last", settled_from=None)
         turns = self.history_query or history or (contract or Contract()).history_query
-        return self.changed(k=self.depth(contract), history_query=turns)
+        k, bound = self.depth(contract), NEVER
+        if self.ranked_by[0] == "model":
+            bound = bound_of(contract or Contract(), self.settled_from, k)
+        return self.changed(k=k, history_query=turns, settled_from=None if bound == NEVER else bound)
 
     def changed(self, **values: Any) -> System:
         """Return the system with other values."""
