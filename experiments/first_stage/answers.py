@@ -139,19 +139,12 @@ def print_answers(asked: Sequence[Asked], said: Mapping[str, Said]) -> None:
     print("| questions | searched twice | metric | one round | auto | difference over all |\n" + "|---" * 6 + "|")
     twice = [a for a in asked if a.found.second]
     for name, metric in {"EM": exact_match, "F1": token_f1}.items():
-        one, auto = ([metric(reply(said[a.question.id]), a.question.answers) for a in twice] for reply in (_one, _auto))
+        one = [metric(said[a.question.id].one, a.question.answers) for a in twice]
+        auto = [metric(said[a.question.id].auto, a.question.answers) for a in twice]
         same = [0.0] * (len(asked) - len(twice))
         gain = paired_difference([*auto, *same], [*one, *same])
         cells = f"{np.mean(one):.3f} | {difference(auto, one)} | {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
         print(f"| {len(asked)} | {len(twice)} | {name} | {cells} |", flush=True)
-
-
-def _one(said: Said) -> str:
-    return said.one
-
-
-def _auto(said: Said) -> str:
-    return said.auto
 
 
 def print_orders(asked: Sequence[Asked], said: Mapping[str, Said]) -> None:
