@@ -50,6 +50,7 @@ KEYS = {
     "aux_layer": "ranking is learnt after the last layer only; leave it out",
     "aux_weight": "ranking is learnt after the last layer only; leave it out",
     "ranking_loss": "each label is learnt by itself, as in the paper; a listwise loss gained nothing; leave it out",
+    "first_in_view": "no model that was trained with it ranked better; leave it out",
     "orders": "a model trained with it followed planted orders as rarely as one without it; leave it out",
     "state_form": "states are kept exactly; leave it out",
     "pure": "use similarity: false, which `rankrag ask` has too",
