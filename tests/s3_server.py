@@ -79,13 +79,17 @@ class S3Server:
         )
 
     def _wait(self) -> None:
+        """Wait until all that the bucket holds can be read: after a start some of it answers 500 for five seconds."""
         import obstore
         from obstore.exceptions import BaseError
 
         end = time.monotonic() + 60
         while time.monotonic() < end and self._process.poll() is None:
             try:
-                obstore.put(self.store(), "ready", b"")
+                store = self.store()
+                obstore.put(store, "ready", b"1")
+                for found in (found for batch in obstore.list(store) for found in batch):
+                    obstore.get(store, found["path"]).bytes()
                 return
             except (BaseError, FileNotFoundError):
                 time.sleep(0.05)
