@@ -268,6 +268,20 @@ def test_only_what_is_not_there_is_gone_not_what_cannot_be_looked_at(
     assert "docs/locked/one/a.txt: cannot be looked at (Permission denied)" in capsys.readouterr().err
 
 
+def test_states_are_made_for_the_questions_to_come(
+    run: Run, folder: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert index(run, "docs", "--states", "--model", tiny_model_dir, "--dtype", "float32") == 0
+    assert "2 states made." in capsys.readouterr().err
+    model = ("--model", tiny_model_dir, "--dtype", "float32")
+    assert run("ask", "Where is the Tagus?", "-i", "ix", "--retriever", "bm25", *model) == 0
+    assert "(1 of 1 known)" in capsys.readouterr().out
+    assert run("index", "-i", "ix", "--states", "--model", tiny_model_dir, "--dtype", "float32") == 0
+    assert "0 states made." in capsys.readouterr().err
+    assert run("index", "docs", "-i", "ix", "--model", tiny_model_dir) == 2
+    assert "--model is for --states" in capsys.readouterr().err
+
+
 def test_list_shows_documents_and_remove_takes_them_out(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from rankrag.documents.indexing import Summary, bring_up_to_date
 from rankrag.documents.parts import by_file
 from rankrag.documents.workers import ReadSettings
 from rankrag.errors import ConfigError, DataError, IndexStoreError
+from rankrag.opening import model_of
 from rankrag.retrieval.encoder import Encoder, PassageEncoder
 from rankrag.retrieval.homes import Store, create_store, open_store
 
@@ -36,10 +37,18 @@ Listing = Annotated[bool, typer.Option("--list", help="Show what is in the index
 Remove = Annotated[list[str] | None, typer.Option(help="Take a document, or a whole folder, out of the index.")]
 NoVectors = Annotated[bool, typer.Option("--no-vectors", help="Leave the vectors for later; BM25 needs none.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Leave out files that cannot be read whole, and fail.")]
+States = Annotated[
+    bool,
+    typer.Option(
+        "--states",
+        help="Let --model read all passages ahead, so that questions judge them three to four times as fast; says "
+        "first what that takes. For small indexes: 4 GiB of states are kept.",
+    ),
+]
 Ocr = Annotated[bool, typer.Option("--ocr", help="Read scanned pages of PDFs with ocrmypdf or tesseract.")]
 
 
-@options.with_options(AskConfig, "encoder", "ray")
+@options.with_options(AskConfig, "encoder", "model", "device", "dtype", "ray")
 def index(
     paths: Paths = None,
     *,
@@ -49,15 +58,21 @@ def index(
     no_vectors: NoVectors = False,
     strict: Strict = False,
     ocr: Ocr = False,
+    states: States = False,
     given: options.Given,
 ) -> None:
     """Index documents, or bring an index up to date.
 
     Unchanged files are skipped, and files that are gone are taken out, from whatever folder this is run. If it is
-    killed, the same command goes on.
+    killed, the same command goes on. --model, --device and --dtype are those of --states.
     """
-    if not paths and not list_ and not remove:
-        raise ConfigError("index takes files or folders, or --list, or --remove SOURCE; see rankrag index --help")
+    if not paths and not list_ and not remove and not states:
+        raise ConfigError(
+            "index takes files or folders, or --list, --remove SOURCE or --states; see rankrag index --help"
+        )
+    of_model = {key: given[key] for key in ("model", "device", "dtype") if key in given}
+    if of_model and not states:
+        raise ConfigError(f"--{next(iter(of_model))} is for --states, which is not given")
     if not all(remove or ()):
         raise ConfigError(
             "--remove got an empty name, which would mean all of this folder; name a document or a folder"
@@ -82,6 +97,8 @@ def index(
             raise
     elif remove:
         open_store(out).refresh()
+    if states:
+        _make_states(out, AskConfig(**of_model))
     if list_:
         _print_list(open_store(out))
 
@@ -157,6 +174,20 @@ def _fill_vectors(store: Store, encoder: str | None, cluster: IndexingCluster | 
         filled = store.fill_vectors(made_by, lambda _, done, __: step("Vectors", done, missing), batch=at_once)
     store.refresh()
     say(f"{filled} vectors made.")
+
+
+def _make_states(out: str, config: AskConfig) -> None:
+    """Let a model read all passages ahead."""
+    from rankrag.models.ahead import make_states
+
+    model = model_of(config, index=out, say=say)
+    with options.step_lines() as progress:
+        try:
+            made = make_states(model, open_store(out).passages(), say, progress)
+        except KeyboardInterrupt:
+            say("\nInterrupted. The states that were made are kept; the same command goes on from there.")
+            raise typer.Exit(130) from None
+    say(f"{made} states made.")
 
 
 def _print_list(store: Store) -> None:

@@ -67,6 +67,13 @@ class PromptReader:
             return "the model reads the question first, so its states of a passage change with every question"
         return "" if self.can_share([]) else f"{self.model.config.model_type} models cannot share a prefix"
 
+    def without_state(self, encoded: Sequence[EncodedPrompt]) -> list[EncodedPrompt]:
+        """Return the prompts whose passage has no kept state, one for each passage."""
+        root, rows = packing.share(encoded)
+        past, states = self._root(root), self.states
+        unread = {row.prefix: row.places[0] for row in rows if not (states and states.holds(past, row.prefix))}
+        return [encoded[place] for place in unread.values()]
+
     @torch.inference_mode()
     def next_logprobs(
         self, encoded: Sequence[EncodedPrompt], choices: list[int], *, sharing: bool | None = None

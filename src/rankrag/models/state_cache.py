@@ -39,13 +39,14 @@ class StateCache:
         memory_bytes: limit in memory.
 
     Attributes:
+        folder: as given.
         use: how many states were found so far, of how many wanted.
         held_bytes: bytes that are kept in memory.
     """
 
     def __init__(self, folder: StateFolder | None = None, *, memory_bytes: int = MEMORY_BYTES) -> None:
         self.use, self.held_bytes = StateUse(0, 0), 0
-        self._folder, self._memory_bytes = folder, memory_bytes
+        self.folder, self._memory_bytes = folder, memory_bytes
         self._memory: OrderedDict[str, Layers] = OrderedDict()
         self._lock = threading.Lock()
         self._unwritten: dict[str, Layers] = {}
@@ -56,7 +57,7 @@ class StateCache:
     def holds(self, before: State, ids: tuple[int, ...]) -> bool:
         """Whether the state of `ids` behind `before` is kept; counts as wanted."""
         key = _key(before, ids)
-        there = key in self._memory or key in self._unwritten or bool(self._folder and self._folder.holds(key))
+        there = key in self._memory or key in self._unwritten or bool(self.folder and self.folder.holds(key))
         self.use = StateUse(self.use.found + there, self.use.wanted + 1)
         return there
 
@@ -67,7 +68,7 @@ class StateCache:
             layers = self._memory.get(key, self._unwritten.get(key))
             if key in self._memory:
                 self._memory.move_to_end(key)
-        if layers is None and self._folder and (layers := self._folder.read(key)) is not None:
+        if layers is None and self.folder and (layers := self.folder.read(key)) is not None:
             self._remember(key, layers)
         return None if layers is None else State(ids, layers, before)
 
@@ -77,7 +78,7 @@ class StateCache:
         if key in self._memory:
             return
         self._remember(key, state.layers)
-        if self._folder:
+        if self.folder:
             waiting = sum(map(size_of, list(self._unwritten.values()))) + size_of(state.layers)
             if waiting <= WAITING_BYTES:  # a disk that is slower than the model gets what it can take
                 self._unwritten[key] = state.layers
@@ -87,8 +88,8 @@ class StateCache:
 
     def write(self) -> None:
         """Write to the folder what waits; done by itself now and then, and at the end of the process."""
-        if self._folder:
-            _write(self._folder, self._unwritten)
+        if self.folder:
+            _write(self.folder, self._unwritten)
 
     def release(self) -> None:
         """Drop all states from memory, for work that needs it more."""

@@ -1,0 +1,62 @@
+"""Passages read ahead: what is made, what is there already, what it would cost, and who cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from rankrag.errors import ConfigError
+from rankrag.models import state_folder
+from rankrag.models.ahead import make_states
+from rankrag.models.fake import FakeLanguageModel
+from rankrag.opening import open_model
+from rankrag.templates import ranking_prompt
+from rankrag.types import Passage, Question, StateUse
+
+PASSAGES = [Passage(f"p{n}", f"passage number {n} tells of rivers") for n in range(40)]
+SAME_TEXT = [Passage("again", PASSAGES[0].text)]
+
+
+@pytest.fixture
+def opened(tiny_model_dir, tmp_path):
+    return lambda: open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=pytest.fail)
+
+
+def test_a_question_about_passages_that_were_read_ahead_finds_all_of_them(opened):
+    said = []
+    assert make_states(opened(), [*PASSAGES, *SAME_TEXT], said.append) == 40
+    (cost,) = said
+    assert "the states of 40 passages take about 0.0 GiB and 0 minutes" in cost
+    later = opened()
+    prompts = later.encode([ranking_prompt(later.contract.format, Question("q", "why?"), p) for p in PASSAGES])
+    later.choice_logprobs(prompts, later.contract.labels)
+    assert later.info.states == StateUse(40, 40)
+
+
+def test_what_is_there_is_not_made_again_and_killed_work_goes_on(opened):
+    def killed(text, done, total):
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_states(opened(), PASSAGES, progress=killed)
+    steps = []
+    assert make_states(opened(), PASSAGES, progress=lambda *step: steps.append(step)) == 24
+    assert steps == [("Passages read", 16, 24), ("Passages read", 24, 24)]
+    assert make_states(opened(), PASSAGES, pytest.fail, pytest.fail) == 0
+
+
+def test_states_that_do_not_fit_are_refused_after_the_first_few(opened, monkeypatch, tmp_path):
+    monkeypatch.setattr(state_folder.StateFolder.__init__, "__kwdefaults__", {"limit": 40_000, "say": pytest.fail})
+    with pytest.raises(ConfigError, match=r"states of 40 passages take about 0\.0 GiB, and .*states may hold 0\.0"):
+        make_states(opened(), PASSAGES, pytest.fail)
+    assert len(list((tmp_path / "states").rglob("*.safetensors"))) <= 17
+
+
+def test_who_cannot_make_states_is_told_why(tiny_model_dir, tmp_path):
+    both = open_model(str(tiny_model_dir), device="cpu,cpu", dtype="float32", state_cache=tmp_path / "states")
+    for model in (FakeLanguageModel(), both):
+        with pytest.raises(ConfigError, match="one model in this process"):
+            make_states(model, PASSAGES)
+    in_memory = open_model(str(tiny_model_dir), dtype="float32", state_cache="memory")
+    with pytest.raises(ConfigError, match="no folder that can be written"):
+        make_states(in_memory, PASSAGES)
