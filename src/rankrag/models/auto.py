@@ -36,16 +36,14 @@ Say = Callable[[str], None]
 def choose(say: Say = lambda _: None) -> str:
     """Return the name of the model to take; the smallest one if no other fits. A member without adapter is no choice.
 
-    `say` gets a line that tells the choice and what a question takes.
+    `say` gets a line that tells the choice, what a question takes, and what a better one that is too slow would take.
     """
-    for name in reversed(FAMILY):
-        if name == MINI or not is_trained(name):
-            continue
-        if memory_size.total_bytes() >= memory_here(name) and expected_seconds(name) <= ACCEPTABLE_SECONDS:
-            say(f"--model {AUTO}: {name}, about {expected_seconds(name):.0f} s a question here")
-            return name
-    say(f"--model {AUTO}: {MINI}")
-    return MINI
+    fitting = [n for n in FAMILY if is_trained(n) and memory_size.total_bytes() >= memory_here(n)] or [MINI]
+    seconds = {name: expected_seconds(name) for name in {MINI, *fitting}}
+    chosen = next((name for name in reversed(fitting) if seconds[name] <= ACCEPTABLE_SECONDS), MINI)
+    slower = f"; {fitting[-1]} answers better and takes about {seconds[fitting[-1]]:.0f} s"
+    say(f"--model {AUTO}: {chosen}, about {seconds[chosen]:.0f} s a question here{slower * (chosen != fitting[-1])}")
+    return chosen
 
 
 def memory_here(name: str) -> int:
