@@ -24,6 +24,7 @@ from rankrag.config.blend import BlendConfig
 from rankrag.config.schema import load_config
 from rankrag.data.rows import read_questions
 from rankrag.data.sets import TestSet
+from rankrag.evaluation.outcomes import answers_it
 from rankrag.fitting.held_back import held_back_sets, without_answers
 from rankrag.generate import encode_answer, is_refusal, stream_answer
 from rankrag.matching import contains_any
@@ -97,22 +98,23 @@ def read_judgements(run: Path, name: str) -> dict[str, dict[str, float]]:
 def counted(answers: Sequence[Row], questions: Mapping[str, Question], below: float = -inf) -> dict[str, int]:
     """Count answers: right if the text holds a listed answer and is not refused.
 
-    Refused is what the pipeline withheld, what the model refuses in words, and what has no passage with log-odds of
-    P(True) of at least `below`: so a threshold can be tried that was fitted later.
+    A list is right if the text names all its items, too. Refused is what the pipeline withheld, what the model refuses
+    in words, and what has no passage with log-odds of P(True) of at least `below`: so a threshold can be tried that was
+    fitted later.
     """
     found = dict.fromkeys(("with an answer", "passage holds it", "right", "refused", "without", "without, refused"), 0)
     for row in answers:
-        expected = questions[str(row["id"])].answers
+        question = questions[str(row["id"])]
         best = max((log_odds(one["relevance"]) for one in row["contexts"]), default=-inf)
         refused = bool(row["abstained"]) or is_refusal(row["text"]) or best < below
-        if not expected:
+        if not question.answers:
             found["without"] += 1
             found["without, refused"] += refused
             continue
         found["with an answer"] += 1
-        found["passage holds it"] += holds(row, expected)
+        found["passage holds it"] += holds(row, question.answers)
         found["refused"] += refused
-        found["right"] += not refused and contains_any(row["text"], expected)
+        found["right"] += not refused and answers_it(row["text"], question)
     return found
 
 
@@ -135,7 +137,7 @@ def read_again(answers: Sequence[Row], questions: Mapping[str, Question], model:
         if expected and holds(row, expected):
             passages = [Passage(one["id"], one["text"], one.get("title", "")) for one in row["contexts"]]
             text = "".join(stream_answer(reader, asked, encode_answer(reader, asked, passages)))
-            yield text, contains_any(text, expected)
+            yield text, answers_it(text, questions[asked.id])
 
 
 def _rows(path: Path) -> list[Any]:

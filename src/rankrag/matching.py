@@ -43,6 +43,15 @@ def contains_any(text: str, phrases: Iterable[str]) -> bool:
     return any(wanted in padded for wanted in map(_padded, phrases) if wanted.strip())
 
 
+def names_all(text: str, items: Iterable[str]) -> bool:
+    """Whether `text` names every one of the items, each perhaps with an ending of its own ("roles" for "role").
+
+    False without items.
+    """
+    padded, wanted = _padded(text), [normalise(item) for item in items]
+    return bool(wanted) and all(item and f" {item}" in padded for item in wanted)
+
+
 def without_remark(title: str) -> str:
     """Return a title without a remark in brackets at its end, as in "Casablanca (film)"."""
     return _REMARK.sub("", title)

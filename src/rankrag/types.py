@@ -30,7 +30,8 @@ class Question:
     """A question with its earlier turns, oldest first, and the accepted answers if they are known.
 
     `style` is the kind of answer asked for; None leaves it to the model (`Format.style`). `options` are the texts of a
-    multiple choice, lettered A, B, … in this order. Then the answer is a letter.
+    multiple choice, lettered A, B, … in this order. Then the answer is a letter. `items` are what a complete answer to
+    a question for a list names.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Question:
     answers: tuple[str, ...] = ()
     style: Style | None = None
     options: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
 
     @property
     def letters(self) -> tuple[str, ...]:

@@ -202,3 +202,10 @@ def test_the_options_of_a_choice_are_read_and_others_are_not():
     assert parse_question(row, "here").options == ()
     with pytest.raises(DataError, match=r"here: the options must be lettered A, B, … in order \(found: B, A\)"):
         parse_question({**row, "style": "choice", "options": {"B": "y", "A": "x"}}, "here")
+
+
+def test_items_of_a_list_are_texts():
+    row = {"question": "Which colours?", "answers": ["red, white"], "items": ["red", "white"]}
+    assert parse_question(row, "here").items == ("red", "white")
+    with pytest.raises(DataError, match="here: 'items' must be a list of texts"):
+        parse_question(row | {"items": "red"}, "here")

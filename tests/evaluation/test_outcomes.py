@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from rankrag.evaluation.lines import OUTCOMES
-from rankrag.evaluation.outcomes import lost_by
+from rankrag.evaluation.outcomes import is_right, lost_by
+from rankrag.types import Question
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,22 @@ def test_the_first_step_that_loses_what_is_needed_is_named(needed, contexts, all
 def test_two_passages_that_would_fit_are_ranked_away_and_not_beyond_k():
     assert lost_by("ab", "abc", "ac", 2, all_needed=True) == "ranked away"
     assert lost_by("abc", "abc", "ac", 2, all_needed=True) == "beyond k"
+
+
+@pytest.mark.parametrize(
+    ("reply", "right"),
+    [
+        ("COPY takes text, CSV (comma separated) and binary files.", True),
+        ("1. binary\n2. csv\n3. texts", True),
+        ("text and csv", False),
+        ("The context has csv and binary.", False),  # an item begins a word
+        ("either of both", True),  # an accepted answer
+        ("", False),
+    ],
+)
+def test_a_list_is_right_if_all_its_items_are_named(reply, right):
+    asked = Question("q", "In which formats?", answers=("either of both",), items=("text", "csv", "Binary"))
+    assert is_right(asked, reply, {}) == right
 
 
 def test_every_outcome_has_a_meaning_and_right_comes_first():

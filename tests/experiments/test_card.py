@@ -51,16 +51,21 @@ def test_judgements_come_in_the_order_of_the_first_stage(tmp_path):
     assert list(read_judgements(tmp_path, "x")["q"].items()) == [("b", 0.5), ("a", 1.5)]
 
 
-@pytest.mark.parametrize(("below", "right", "refused"), [(-math.inf, 1, 0), (0.0, 1, 0), (3.0, 0, 1)])
+@pytest.mark.parametrize(("below", "right", "refused"), [(-math.inf, 2, 0), (0.0, 2, 0), (3.0, 0, 2)])
 def test_answers_are_counted_as_a_threshold_leaves_them(below, right, refused):
     contexts = [{"text": PASSAGES["gold"].text, "relevance": 0.9}]  # log-odds 2.2
     row = {"text": "It is 300 metres high.", "abstained": False, "contexts": contexts}
     questions = {
         "q": Question("q", "How high is the tower?", answers=("300 metres",)),
+        "l": Question("l", "Which colours?", answers=("red, white",), items=("red", "white")),
         "n": Question("n", "Who built the tower?"),
     }
-    answers = [{"id": "q", **row}, {"id": "n", **row, "text": "Sorry. I cannot find the answer based on the context."}]
+    answers = [
+        {"id": "q", **row},
+        {"id": "l", **row, "text": "White, then red."},
+        {"id": "n", **row, "text": "Sorry. I cannot find the answer based on the context."},
+    ]
     found = counted(answers, questions, below)
-    assert (found["with an answer"], found["passage holds it"]) == (1, 1)
+    assert (found["with an answer"], found["passage holds it"]) == (2, 1)
     assert (found["right"], found["refused"]) == (right, refused)
     assert (found["without"], found["without, refused"]) == (1, 1)

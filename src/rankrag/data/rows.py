@@ -135,7 +135,8 @@ def parse_question(row: Row, where: str, style: Style | None = None) -> Question
     own_style = style or row.get("style") or ("conversation" if history else None)
     if own_style not in (None, *get_args(Style)):
         raise DataError(f"{where}: style {own_style!r} is not known; known are {', '.join(get_args(Style))}")
-    question = Question(parse_id(name, where), text, history, _texts(row, "answers", where), own_style)
+    answers, items = _texts(row, "answers", where), _texts(row, "items", where)
+    question = Question(parse_id(name, where), text, history, answers, own_style, items=items)
     if own_style == "choice" and (style or row.get("options") is not None):
         question = replace(question, options=parse_options(row.get("options"), where))
         return _labelled(question, row.get("label"), where) if style else question

@@ -9,7 +9,7 @@ from rankrag.evaluation.lines import Ids, Outcome, QuestionLine
 from rankrag.evaluation.metrics import exact_match, holds_answer, token_f1
 from rankrag.evaluation.systems import System
 from rankrag.generate import is_refusal
-from rankrag.matching import contains_any
+from rankrag.matching import contains_any, names_all
 from rankrag.types import Passage, Question
 
 ENOUGH_F1 = 0.5
@@ -37,15 +37,20 @@ def outcome_of(
 
 
 def is_right(question: Question, reply: str, scores: Mapping[str, float]) -> bool:
-    """Whether a reply counts as right: it equals or contains an answer; a long reply needs an F1 of 0.5.
+    """Whether a reply counts as right: it equals or contains an answer, or names all items of a list.
 
-    A letter or a verdict is right if the set's own metric says so.
+    A long reply needs an F1 of 0.5. A letter or a verdict is right if the set's own metric says so.
     """
     if question.style in ("choice", "claim"):
         return any(scores.get(name) for name in ("FEVER accuracy", "MIRAGE strict", "EM"))
     if question.style in ("conversation", "long", "short_or_long"):
         return max(token_f1(reply, question.answers), scores.get("ChatRAG F1", 0.0)) >= ENOUGH_F1
-    return bool(exact_match(reply, question.answers)) or contains_any(reply, question.answers)
+    return bool(exact_match(reply, question.answers)) or answers_it(reply, question)
+
+
+def answers_it(reply: str, question: Question) -> bool:
+    """Whether a reply contains one of the answers, or names all items of a list."""
+    return contains_any(reply, question.answers) or names_all(reply, question.items)
 
 
 def lost_by(
