@@ -180,10 +180,11 @@ def _make_states(out: str, config: AskConfig) -> None:
     """Let a model read all passages ahead."""
     from rankrag.models.ahead import make_states
 
+    passages = open_store(out).passages()
     model = model_of(config, index=out, say=say)
     with options.step_lines() as progress:
         try:
-            made = make_states(model, open_store(out).passages(), say, progress)
+            made = make_states(model, passages, say, progress)
         except KeyboardInterrupt:
             say("\nInterrupted. The states that were made are kept; the same command goes on from there.")
             raise typer.Exit(130) from None
