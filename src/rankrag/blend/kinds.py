@@ -17,8 +17,7 @@ from rankrag.blend.mining import Mined, is_negative
 from rankrag.blend.sources import QuestionSet, Record
 from rankrag.config.blend import BlendConfig, SourceConfig
 from rankrag.data.progress import Progress, quiet, watched
-from rankrag.documents.sentences import sentences
-from rankrag.matching import contains, contains_any, normalise
+from rankrag.matching import contains, contains_any
 from rankrag.templates import UNANSWERABLE, list_ranking_target
 from rankrag.types import DataKind, Example, Passage, Question
 
@@ -151,7 +150,7 @@ def qa_examples(source: QuestionSet, wanted: SourceConfig, near: Neighbours, rng
     """
     longest = wanted.max_answer_words or MAX_ANSWER_WORDS
     for record in rng.sample(near.positive, min(wanted.qa, len(near.positive))):
-        target = target_of(wanted, record, [near.passage])
+        target = record.reply or answer_in(record.question, near.passage.text)
         if not target:
             source.dropped["no answer"] += 1
         elif len(target.split()) > longest:
@@ -162,24 +161,6 @@ def qa_examples(source: QuestionSet, wanted: SourceConfig, near: Neighbours, rng
     if refused and rng.random() < wanted.unanswerable:
         record = rng.choice(refused)
         yield Example(DataKind.CONTEXT_QA, source.name, record.question, (near.passage,), UNANSWERABLE)
-
-
-def target_of(wanted: SourceConfig, record: Record, passages: Sequence[Passage]) -> str:
-    """Return what the model learns to say: a teacher's reply, a quotation, or a bare answer; "" if there is none.
-
-    With `quotes` it is the sentence of a gold passage that holds an answer; of several, the one that shares most words
-    with the question, and none if two share as many or if it is longer than targets may be.
-    """
-    if record.reply or not wanted.quotes:
-        return record.reply or answer_in(record.question, "\n".join(p.text for p in passages))
-    asked = set(normalise(record.question.text).split())
-    gold = [p.text for p in passages if p.id in record.positives]
-    found = [" ".join(text[start:end].split()) for text in gold for start, end in sentences(text)]
-    shared = [(len(asked.intersection(normalise(one).split())), one) for one in found]
-    holding = sorted((pair for pair in shared if contains_any(pair[1], record.question.answers)), reverse=True)
-    if not holding or [count for count, _ in holding].count(holding[0][0]) > 1:
-        return ""
-    return holding[0][1] if len(holding[0][1].split()) <= (wanted.max_answer_words or MAX_ANSWER_WORDS) else ""
 
 
 def answer_in(question: Question, text: str) -> str:
@@ -229,11 +210,10 @@ def retrieval_qa_examples(
     source: QuestionSet, wanted: SourceConfig, found: PassageList, rng: random.Random
 ) -> Iterator[Example]:
     """Yield the answers of a list's records, and in some cases a question that the list does not answer."""
+    text = "\n".join(p.text for p in found.passages)
     for record in found.answered:
-        if target := target_of(wanted, record, found.passages):
-            yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, found.passages, target)
-        else:
-            source.dropped["no answer"] += 1
+        target = record.reply or answer_in(record.question, text)
+        yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, found.passages, target)
     if found.refused and rng.random() < wanted.unanswerable:
         for record in found.refused:
             yield Example(DataKind.RETRIEVAL_QA, source.name, record.question, found.passages, UNANSWERABLE)

@@ -34,7 +34,7 @@ _OF_SOURCES = {"data", "sources", "weights", "counts", "examples", "fit", "writi
 """Keys of a blend that bear on a source by its own settings, its files and its share alone."""
 
 
-MAKERS = ("documents/sentences.py", "matching.py", "retrieval/lexical.py", "templates.py", "types.py")
+MAKERS = ("matching.py", "retrieval/lexical.py", "templates.py", "types.py")
 """The files outside `blend` and `data` that examples depend on: a part that other code made is made again."""
 
 

@@ -57,11 +57,6 @@ class SourceConfig(Schema):
         description="Answers in whole sentences: this many questions are answered by the blend's `teacher` from their "
         "gold passages, and kept if the reply agrees with the answer; the other rows are left out.",
     )
-    quotes: bool = Field(
-        False,
-        description="Answers are quotations: the sentence of a gold passage that holds the answer, in place of the "
-        "bare answer; a question whose gold passages hold none is left out.",
-    )
     limit: int | None = Field(None, ge=1, description="Rows to keep, drawn at random from all; bounds memory.")
     kinds: tuple[DataKind, ...] = Field(
         (DataKind.CONTEXT_RANKING, DataKind.CONTEXT_QA, DataKind.RETRIEVAL_QA, DataKind.RETRIEVAL_RANKING),
