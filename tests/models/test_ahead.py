@@ -23,7 +23,7 @@ def opened(tiny_model_dir, tmp_path):
 
 def test_a_question_about_passages_that_were_read_ahead_finds_all_of_them(opened):
     said = []
-    assert make_states(opened(), [*PASSAGES, *SAME_TEXT], said.append) == 40
+    assert make_states(opened(), [*PASSAGES, *SAME_TEXT], say=said.append) == 40
     (cost,) = said
     assert "the states of 40 passages take about 0.0 GiB and 0 minutes" in cost
     later = opened()
@@ -42,14 +42,18 @@ def test_what_is_there_is_not_made_again_and_killed_work_goes_on(opened):
     steps = []
     assert make_states(opened(), PASSAGES, progress=lambda *step: steps.append(step)) == 24
     assert steps == [("Passages read", 16, 24), ("Passages read", 24, 24)]
-    assert make_states(opened(), PASSAGES, pytest.fail, pytest.fail) == 0
+    assert make_states(opened(), PASSAGES, None, pytest.fail, pytest.fail) == 0
 
 
 def test_states_that_do_not_fit_are_refused_after_the_first_few(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(state_folder.StateFolder.__init__, "__kwdefaults__", {"limit": 40_000, "say": pytest.fail})
     with pytest.raises(ConfigError, match=r"states of 40 passages take about 0\.0 GiB, and .*states may hold 0\.0"):
-        make_states(opened(), PASSAGES, pytest.fail)
-    assert len(list((tmp_path / "states").rglob("*.safetensors"))) <= 17
+        make_states(opened(), PASSAGES, say=pytest.fail)
+    made = len(list((tmp_path / "states").rglob("*.safetensors")))
+    assert made <= 17
+    # what is allowed once holds for every process that comes later
+    assert make_states(opened(), PASSAGES, 0.1) == 40 - made
+    assert make_states(opened(), [*PASSAGES, Passage("new", "a new passage")]) == 1
 
 
 def test_who_cannot_make_states_is_told_why(tiny_model_dir, tmp_path):

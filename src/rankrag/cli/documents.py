@@ -45,6 +45,9 @@ States = Annotated[
         "first what that takes. For small indexes: 4 GiB of states are kept.",
     ),
 ]
+StatesGib = Annotated[
+    float | None, typer.Option(min=0.1, help="With --states: GiB of states that the index may hold from now on.")
+]
 Ocr = Annotated[bool, typer.Option("--ocr", help="Read scanned pages of PDFs with ocrmypdf or tesseract.")]
 
 
@@ -59,6 +62,7 @@ def index(
     strict: Strict = False,
     ocr: Ocr = False,
     states: States = False,
+    states_gib: StatesGib = None,
     given: options.Given,
 ) -> None:
     """Index documents, or bring an index up to date.
@@ -71,8 +75,9 @@ def index(
             "index takes files or folders, or --list, --remove SOURCE or --states; see rankrag index --help"
         )
     of_model = {key: given[key] for key in ("model", "device", "dtype") if key in given}
-    if of_model and not states:
-        raise ConfigError(f"--{next(iter(of_model))} is for --states, which is not given")
+    for name in [*of_model, *(["states-gib"] if states_gib else [])]:
+        if not states:
+            raise ConfigError(f"--{name} is for --states, which is not given")
     if not all(remove or ()):
         raise ConfigError(
             "--remove got an empty name, which would mean all of this folder; name a document or a folder"
@@ -98,7 +103,7 @@ def index(
     elif remove:
         open_store(out).refresh()
     if states:
-        _make_states(out, AskConfig(**of_model))
+        _make_states(out, AskConfig(**of_model), states_gib)
     if list_:
         _print_list(open_store(out))
 
@@ -176,7 +181,7 @@ def _fill_vectors(store: Store, encoder: str | None, cluster: IndexingCluster | 
     say(f"{filled} vectors made.")
 
 
-def _make_states(out: str, config: AskConfig) -> None:
+def _make_states(out: str, config: AskConfig, gib: float | None) -> None:
     """Let a model read all passages ahead."""
     from rankrag.models.ahead import make_states
 
@@ -184,7 +189,7 @@ def _make_states(out: str, config: AskConfig) -> None:
     model = model_of(config, index=out, say=say)
     with options.step_lines() as progress:
         try:
-            made = make_states(model, passages, say, progress)
+            made = make_states(model, passages, gib, say, progress)
         except KeyboardInterrupt:
             say("\nInterrupted. The states that were made are kept; the same command goes on from there.")
             raise typer.Exit(130) from None

@@ -18,14 +18,15 @@ _AT_ONCE = 16  # passages: their states are on disk before the next are read
 def make_states(
     model: LanguageModel,
     passages: Sequence[Passage],
+    gib: float | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = quiet,
 ) -> int:
     """Put the states of passages into the folder of the model's `states`; return how many were missing and are there.
 
     The first few are read to learn what all will cost, which `say` then gets in one line. What is there is left alone,
-    so that work that was killed goes on. `ConfigError` if the model keeps no states in a folder, or all of them would
-    take more than the folder may hold.
+    so that work that was killed goes on. `gib` is what the folder may hold from now on, else its bound stays.
+    `ConfigError` if the model keeps no states in a folder, or all of them would take more than the folder may hold.
     """
     if not isinstance(model, TransformersModel):
         raise ConfigError("states are made by one model in this process: give a model's name and one --device")
@@ -34,6 +35,8 @@ def make_states(
     folder = model.states.folder if model.states else None
     if model.states is None or folder is None:
         raise ConfigError("states cannot be made: this index is no folder that can be written")
+    if gib is not None:
+        folder.allow(int(gib * 2**30))
     nothing = Question("", "")  # what follows the passage does not matter
     missing = model.without_state(model.encode([ranking_prompt(model.contract.format, nothing, p) for p in passages]))
     begun = time.monotonic()
@@ -47,8 +50,8 @@ def make_states(
             cost = f"the states of {len(missing):,} passages take about {taken:.1f} GiB"
             if taken * 2**30 > folder.limit:
                 raise ConfigError(
-                    f"{cost}, and {folder.folder} may hold {folder.limit / 2**30:.1f}; leave --states out: the states "
-                    "of the passages that are asked for most are kept by themselves"
+                    f"{cost}, and {folder.folder} may hold {folder.limit / 2**30:.1f}; allow more with --states-gib, "
+                    "or leave --states out: the states of the passages that are asked for most are kept by themselves"
                 )
             say(f"In {folder.folder} {cost} and {minutes:.0f} minutes.")
         progress("Passages read", start + len(batch), len(missing))

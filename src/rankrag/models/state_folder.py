@@ -2,7 +2,7 @@
 
 A folder holds::
 
-    rankrag-states.json           marks it as ours; other folders are never written to
+    rankrag-states.json           marks it as ours, and has its bound; other folders are never written to
     OWNER/KEY.safetensors         one state; OWNER is a digest of the model
 
 The time of a file says how long its state is worth its room: each use adds a day, from the time that it has, but from
@@ -26,6 +26,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from rankrag.data.files import write_whole
 from rankrag.models.states import Layers, size_of
 
 _log = logging.getLogger(__name__)
@@ -51,18 +52,30 @@ class StateFolder:
     Args:
         folder: where; made if it is missing.
         owner: digest of the model.
-        limit: bytes that the states of all models may take there.
+        limit: bytes that the states of all models may take there, if the folder does not say (`allow`).
         say: gets one line if the folder cannot be used, or no longer be written.
     """
 
     def __init__(
         self, folder: Path, owner: str, *, limit: int = DISK_BYTES, say: Callable[[str], None] = _log.warning
     ) -> None:
-        self.folder, self.limit = folder, limit
+        self.folder, self._limit = folder, limit
         self._own = folder / owner
         self._say: Callable[[str], None] | None = say
         self._taken, self._is_full, self._look_at = 0, False, 0.0
         self._usable = self._opened()
+
+    @property
+    def limit(self) -> int:
+        """Bytes that the states of all models may take there: the folder's own bound, if it has one."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(json.loads((self.folder / MARK).read_text("utf-8")).get("bytes", self._limit))
+        return self._limit
+
+    def allow(self, limit: int) -> None:
+        """Let states take up to `limit` bytes there, in all processes from now on."""
+        write_whole(self.folder / MARK, json.dumps({"version": 1, "bytes": limit}) + "\n")
+        self._is_full = False
 
     def holds(self, key: str) -> bool:
         """Whether there is a file for a state."""
@@ -126,18 +139,19 @@ class StateFolder:
 
     def _has_room(self, size: int) -> bool:
         """Whether there is room for a state, made out of those whose time is over if need be."""
-        now, is_over = time.time(), self._taken + size > self.limit
+        now, limit = time.time(), self.limit
+        is_over = self._taken + size > limit
         if shutil.disk_usage(self.folder).free - size < KEEP_FREE:
             return False
         # a full folder is not looked through for every state: nothing's time is over within a minute
         if now >= self._look_at or (is_over and not self._is_full):
-            self._make_room(size, now)
+            self._make_room(size, now, limit)
         if self._is_full:
             return False
         self._taken += size
         return True
 
-    def _make_room(self, size: int, now: float) -> None:
+    def _make_room(self, size: int, now: float, limit: int) -> None:
         """Count what is there, of other processes too, and delete states whose time is over until `size` fits."""
         found = []
         for path in self.folder.glob("*/*.safetensors*"):
@@ -148,11 +162,11 @@ class StateFolder:
                 found.append((end, there.st_size, path))
         self._taken, self._look_at = sum(held for _, held, _ in found), now + _LOOK_AGAIN
         for end, held, path in sorted(found):
-            if self._taken + size <= self.limit or end > now:
+            if self._taken + size <= limit or end > now:
                 break
             path.unlink(missing_ok=True)
             self._taken -= held
-        self._is_full = self._taken + size > self.limit
+        self._is_full = self._taken + size > limit
 
     def _path(self, key: str) -> Path:
         return self._own / f"{key}.safetensors"
