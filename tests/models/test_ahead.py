@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
+
 import pytest
 
 from rankrag.errors import ConfigError
@@ -54,6 +58,53 @@ def test_states_that_do_not_fit_are_refused_after_the_first_few(opened, monkeypa
     # what is allowed once holds for every process that comes later
     assert make_states(opened(), PASSAGES, 0.1) == 40 - made
     assert make_states(opened(), [*PASSAGES, Passage("new", "a new passage")]) == 1
+
+
+def test_states_that_find_no_room_are_counted(opened, tmp_path):
+    make_states(opened(), PASSAGES[:20])
+    taken = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors"))
+    other = tmp_path / "states" / "another model" / "key.safetensors"  # made just now, so it stays
+    other.parent.mkdir()
+    other.write_bytes(bytes(taken))
+    os.utime(other, (time.time(), time.time() + 1000))
+    said = []
+    made = make_states(opened(), PASSAGES, 2.5 * taken / 2**30, said.append)
+    assert 0 < made < 20
+    assert said[-1].startswith(f"{20 - made} states found no room: ")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tiny_model_dir, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    said = []
+    model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=said.append)
+    monkeypatch.setattr(state_folder, "write_whole", refuse)
+    with pytest.raises(ConfigError, match="no folder that can be written"):
+        make_states(model, PASSAGES, 1.0)
+    assert said == [f"state_cache {tmp_path / 'states'}: cannot be written (Read-only file system)"]
+
+
+def test_a_disk_that_refuses_the_first_states_is_an_error(tiny_model_dir, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    said = []
+    model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=said.append)
+    monkeypatch.setattr(state_folder, "save_file", refuse)
+    with pytest.raises(ConfigError, match="the states cannot be written"):
+        make_states(model, PASSAGES)
+    assert "No space left on device" in said[0]
+
+
+def test_a_folder_of_something_else_is_left_alone(tiny_model_dir, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    said = []
+    model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path, say=said.append)
+    with pytest.raises(ConfigError, match="no folder that can be written"):
+        make_states(model, PASSAGES, 1.0)
+    assert "holds other things than passage states" in said[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_who_cannot_make_states_is_told_why(tiny_model_dir, tmp_path):

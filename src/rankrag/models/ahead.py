@@ -33,10 +33,10 @@ def make_states(
     if reason := model.why_no_states():
         raise ConfigError(f"states cannot be made: {reason}")
     folder = model.states.folder if model.states else None
-    if model.states is None or folder is None:
-        raise ConfigError("states cannot be made: this index is no folder that can be written")
-    if gib is not None:
+    if gib is not None and folder:
         folder.allow(int(gib * 2**30))
+    if model.states is None or folder is None or not folder.takes_states:
+        raise ConfigError("states cannot be made: this index is no folder that can be written")
     nothing = Question("", "")  # what follows the passage does not matter
     missing = model.without_state(model.encode([ranking_prompt(model.contract.format, nothing, p) for p in passages]))
     begun = time.monotonic()
@@ -44,6 +44,8 @@ def make_states(
         batch = missing[start : start + _AT_ONCE]
         model.choice_logprobs(batch, model.contract.labels)
         model.states.write()
+        if not folder.takes_states:
+            raise ConfigError("the states cannot be written; the line above says why")
         if not start:
             share = sum(map(len, batch)) / sum(map(len, missing))
             taken, minutes = model.states.held_bytes / share / 2**30, (time.monotonic() - begun) / share / 60
@@ -55,4 +57,8 @@ def make_states(
                 )
             say(f"In {folder.folder} {cost} and {minutes:.0f} minutes.")
         progress("Passages read", start + len(batch), len(missing))
-    return len(missing) - len(model.without_state(missing))
+    model.states.release()
+    if left := len(model.without_state(missing)):
+        room = f"{folder.folder} may hold {folder.limit / 2**30:.1f} GiB, and a GiB of the disk stays free"
+        say(f"{left:,} states found no room: {room}.")
+    return len(missing) - left

@@ -68,14 +68,22 @@ class StateFolder:
     @property
     def limit(self) -> int:
         """Bytes that the states of all models may take there: the folder's own bound, if it has one."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
             return int(json.loads((self.folder / MARK).read_text("utf-8")).get("bytes", self._limit))
         return self._limit
 
+    @property
+    def takes_states(self) -> bool:
+        """Whether states can be written, as far as is known."""
+        return self._usable and self._say is not None
+
     def allow(self, limit: int) -> None:
         """Let states take up to `limit` bytes there, in all processes from now on."""
-        write_whole(self.folder / MARK, json.dumps({"version": 1, "bytes": limit}) + "\n")
-        self._is_full = False
+        if self.takes_states:
+            try:
+                write_whole(self.folder / MARK, json.dumps({"version": 1, "bytes": limit}) + "\n")
+            except OSError as error:
+                self._give_up(f"cannot be written ({_reason(error)})")
 
     def holds(self, key: str) -> bool:
         """Whether there is a file for a state."""
