@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import yaml
 
+from rankrag.config.evaluation import ComparisonConfig
+from rankrag.config.schema import load_config
 from rankrag.data.files import write_rows
 from rankrag.evaluation.lines import read_question_lines
 from rankrag.models.fake import FakeLanguageModel
@@ -93,6 +96,23 @@ def test_mistakes_of_a_configuration_are_told_together(run, tmp_path, capsys):
     assert "systems.0.rankr: unknown key; did you mean 'ranker'?" in said
     assert "systems.1.name" in said
     assert "systems.1.n" in said
+
+
+def test_a_model_is_that_of_the_systems_that_name_none(tmp_path):
+    config = tmp_path / "eval.yaml"
+    config.write_text("systems:\n  - {name: a, n: 5}\n  - {name: b, model: mine}\n  - {name: c, model: none}\n")
+    found = load_config(ComparisonConfig, config, ["data=x"], options={"model": "rankrag-small"})
+    assert [(one.name, one.model) for one in found.systems] == [("a", "rankrag-small"), ("b", "mine"), ("c", "none")]
+    usual = load_config(ComparisonConfig, config, ["data=x"])
+    assert [one.model for one in usual.systems] == ["rankrag-mini", "mine", "none"]
+
+
+@pytest.mark.parametrize("option", [("-n", 5), ("-k", 2), ("--retriever", "bm25"), ("--set", "n=5")])
+def test_an_option_that_no_system_of_the_file_would_hear_is_refused(run, tmp_path, capsys, option):
+    config = tmp_path / "eval.yaml"
+    config.write_text("systems: [{name: a, n: 5}]\n")
+    assert run("evaluate", config, "--data", tmp_path, *option) == 2
+    assert "only the built-in systems take it, and `systems` lists others" in capsys.readouterr().err
 
 
 def test_own_documents_are_measured_without_any_data_sets(run, tmp_path, monkeypatch, capsys):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from rankrag.config.answering import PipelineSettings, RetrieverKind
 from rankrag.config.schema import MachineSettings, Schema
 from rankrag.contract import HistoryQuery
+from rankrag.errors import ConfigError
 
 
 class SystemConfig(PipelineSettings):
@@ -17,7 +18,8 @@ class SystemConfig(PipelineSettings):
     name: str = Field(min_length=1, description="Its name in the report.")
     model: str = Field(
         "rankrag-mini",
-        description="Writes the answers: rankrag-mini, a directory, a hub id or an address; `none` only ranks.",
+        description="Writes the answers: rankrag-mini, a directory, a hub id or an address; `none` only ranks. By "
+        "default the comparison's `model`.",
     )
     ranker: str = Field(
         "model",
@@ -89,7 +91,10 @@ class ComparisonConfig(MachineSettings):
     systems: tuple[SystemConfig, ...] = Field(
         (), description="What is compared; the others are tested against the first one; by default built-in systems."
     )
-    model: str = Field("rankrag-mini", description="Model of the built-in systems; `none` measures first stages only.")
+    model: str = Field(
+        "rankrag-mini",
+        description="Model of the systems that name none, and of the built-in ones; `none` measures first stages only.",
+    )
     retrievers: tuple[RetrieverKind, ...] = Field(
         (), description="First stages of the built-in systems; by default all three."
     )
@@ -97,3 +102,21 @@ class ComparisonConfig(MachineSettings):
     k: int | None = Field(
         None, ge=1, description="Passages that the built-in systems answer from; by default the contract's."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_systems(cls, given: Any) -> Any:
+        """Give the model to systems that name none; refuse what only the built-in systems would hear."""
+        if not isinstance(given, dict) or not isinstance(given.get("systems"), list | tuple) or not given["systems"]:
+            return given
+        unused = [name for name in ("n", "k", "retrievers") if given.get(name) not in (None, [], cls._usual(name))]
+        if unused:
+            raise ConfigError(
+                f"{', '.join(unused)}: only the built-in systems take it, and `systems` lists others; give it in each"
+            )
+        named = {"model": given["model"]} if given.get("model") else {}
+        return given | {"systems": [named | one if isinstance(one, dict) else one for one in given["systems"]]}
+
+    @classmethod
+    def _usual(cls, name: str) -> object:
+        return cls.model_fields[name].default
