@@ -88,8 +88,9 @@ class S3Server:
             try:
                 store = self.store()
                 obstore.put(store, "ready", b"1")
-                for found in (found for batch in obstore.list(store) for found in batch):
-                    obstore.get(store, found["path"]).bytes()
+                for batch in obstore.list(store):
+                    for found in batch:
+                        obstore.get(store, found["path"]).bytes()
                 return
             except (BaseError, FileNotFoundError):
                 time.sleep(0.05)

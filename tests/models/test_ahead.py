@@ -73,25 +73,32 @@ def test_states_that_find_no_room_are_counted(opened, tmp_path):
     assert said[-1].startswith(f"{20 - made} states found no room: ")
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tiny_model_dir, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.EROFS, "Read-only file system")
+@pytest.fixture
+def refusing(tiny_model_dir, tmp_path, monkeypatch):
+    """Open a model with a folder where a function of the system fails; `said` hears of it."""
 
+    def open_one(step, code, said):
+        def refuse(*_):
+            raise OSError(code, os.strerror(code))
+
+        model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=said.append)
+        monkeypatch.setattr(state_folder, step, refuse)
+        return model
+
+    return open_one
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(refusing, tmp_path):
     said = []
-    model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=said.append)
-    monkeypatch.setattr(state_folder, "write_whole", refuse)
+    model = refusing("write_whole", errno.EROFS, said)
     with pytest.raises(ConfigError, match="no folder that can be written"):
         make_states(model, PASSAGES, 1.0)
     assert said == [f"state_cache {tmp_path / 'states'}: cannot be written (Read-only file system)"]
 
 
-def test_a_disk_that_refuses_the_first_states_is_an_error(tiny_model_dir, tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_a_disk_that_refuses_the_first_states_is_an_error(refusing):
     said = []
-    model = open_model(str(tiny_model_dir), dtype="float32", state_cache=tmp_path / "states", say=said.append)
-    monkeypatch.setattr(state_folder, "save_file", refuse)
+    model = refusing("save_file", errno.ENOSPC, said)
     with pytest.raises(ConfigError, match="the states cannot be written"):
         make_states(model, PASSAGES)
     assert "No space left on device" in said[0]

@@ -75,9 +75,9 @@ def index(
             "index takes files or folders, or --list, --remove SOURCE or --states; see rankrag index --help"
         )
     of_model = {key: given[key] for key in ("model", "device", "dtype") if key in given}
-    for name in [*of_model, *(["states-gib"] if states_gib else [])]:
-        if not states:
-            raise ConfigError(f"--{name} is for --states, which is not given")
+    for_states = [*of_model, *(["states-gib"] if states_gib else [])]
+    if for_states and not states:
+        raise ConfigError(f"--{for_states[0]} is for --states, which is not given")
     if not all(remove or ()):
         raise ConfigError(
             "--remove got an empty name, which would mean all of this folder; name a document or a folder"

@@ -36,12 +36,12 @@ Say = Callable[[str], None]
 def choose(say: Say = lambda _: None) -> str:
     """Return the name of the model to take; the smallest one if no other fits. A member without adapter is no choice.
 
-    `say` gets a line that tells the choice, what a question takes, and what a better one that is too slow would take.
+    `say` gets a line that tells the choice, what a question takes, and what a larger one that is too slow would take.
     """
     fitting = [n for n in FAMILY if is_trained(n) and memory_size.total_bytes() >= memory_here(n)] or [MINI]
     seconds = {name: expected_seconds(name) for name in {MINI, *fitting}}
     chosen = next((name for name in reversed(fitting) if seconds[name] <= ACCEPTABLE_SECONDS), MINI)
-    slower = f"; {fitting[-1]} answers better and takes about {seconds[fitting[-1]]:.0f} s"
+    slower = f"; {fitting[-1]} is larger and takes about {seconds[fitting[-1]]:.0f} s"
     say(f"--model {AUTO}: {chosen}, about {seconds[chosen]:.0f} s a question here{slower * (chosen != fitting[-1])}")
     return chosen
 
